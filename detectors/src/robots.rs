@@ -1,0 +1,5 @@
+//! robots.txt (RFC 9309), parsed once.
+
+/// The rules of one robots.txt.
+#[derive(Debug, Default)]
+pub struct Robots {}

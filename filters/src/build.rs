@@ -1,0 +1,126 @@
+//! What building a filter from its configuration needs, and where it puts its complaints.
+//!
+//! Building has no side effects beyond reading files, so that `check`, start and reload take the
+//! same path and a whole configuration can be tried and thrown away.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::load::Problem;
+
+/// Everything that filters may need while they are built.
+#[derive(Default)]
+pub struct BuildContext {
+    /// Folder of the configuration file: relative paths start here.
+    pub folder: PathBuf,
+    /// Where models and their cards lie.
+    pub models_dir: PathBuf,
+    /// ONNX Runtime's shared library, where the configuration names it.
+    pub onnxruntime: Option<PathBuf>,
+    /// Worker threads that will judge at the same time.
+    pub workers: usize,
+    /// State of the running generation, by name, that may live on in the next.
+    pub previous: Carried,
+    /// State of the generation being built, offered to the one after it.
+    pub carried: Carried,
+    /// Bounded tables of the generation being built, for their gauges.
+    pub tables: Vec<(String, Arc<TableStats>)>,
+    /// What is wrong so far.
+    pub problems: Vec<Problem>,
+    /// What works but deserves a second look; `check` prints it.
+    pub warnings: Vec<String>,
+    /// The file that spans point into.
+    pub file: PathBuf,
+    /// Name of the pipeline and filter being built, for table names.
+    pub scope: String,
+}
+
+/// State that outlives a generation, by the name of its owner.
+pub type Carried = HashMap<String, Arc<dyn Any + Send + Sync>>;
+
+impl BuildContext {
+    /// Notes a mistake at a place in the configuration file.
+    pub fn problem(&mut self, span: Range<usize>, what: impl Into<String>) {
+        self.problems.push(Problem {
+            file: self.file.clone(),
+            span: Some(span),
+            what: what.into(),
+        });
+    }
+
+    /// A path from the configuration, relative to the folder of its file.
+    pub fn resolve(&self, path: &str) -> PathBuf {
+        self.folder.join(Path::new(path))
+    }
+
+    /// Takes over the running generation's state of this name where `fits` says that it still
+    /// matches its configuration, or makes it anew.
+    pub fn carry_over<T: Any + Send + Sync>(
+        &mut self,
+        name: &str,
+        fits: impl FnOnce(&T) -> bool,
+        make: impl FnOnce() -> T,
+    ) -> Arc<T> {
+        let key = format!("{}.{name}", self.scope);
+        let state = self
+            .previous
+            .get(&key)
+            .and_then(|state| Arc::clone(state).downcast::<T>().ok())
+            .filter(|state| fits(state))
+            .unwrap_or_else(|| Arc::new(make()));
+        let kept: Arc<dyn Any + Send + Sync> = Arc::<T>::clone(&state);
+        self.carried.insert(key, kept);
+        state
+    }
+
+    /// Shows a bounded table's size, capacity and evictions in the metrics.
+    pub fn show_table(&mut self, name: &str, stats: Arc<TableStats>) {
+        self.tables.push((format!("{}.{name}", self.scope), stats));
+    }
+}
+
+/// Size and losses of a bounded table, kept by the table and read when metrics are scraped.
+#[derive(Debug, Default)]
+pub struct TableStats {
+    /// Entries held now.
+    pub entries: AtomicU64,
+    /// Entries given up to make room.
+    pub evictions: AtomicU64,
+    /// Requests that found no room and were judged by the coarser fallback.
+    pub overflows: AtomicU64,
+    /// Most entries that it may hold.
+    pub capacity: u64,
+}
+
+impl TableStats {
+    /// Statistics of an empty table.
+    pub fn with_capacity(capacity: u64) -> Self {
+        Self {
+            capacity,
+            ..Self::default()
+        }
+    }
+
+    /// One more entry.
+    pub fn added(&self) {
+        self.entries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One entry gave its place to another.
+    pub fn evicted(&self) {
+        self.evictions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One request found no room.
+    pub fn overflowed(&self) {
+        self.overflows.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,6 @@
+//! The kinds of filter, one file each. The comment on top of each file is its manual entry.
+
+pub mod anomaly;
+pub mod blocklist;
+pub mod heuristics;
+pub mod rate_limit;

@@ -1,0 +1,18 @@
+//! Filters, the pipeline that runs them, and the configuration that they are written in.
+//!
+//! A filter decides from memory: nothing here opens a socket, spawns a task or writes a response.
+//! What a filter says is data (a [`verdict::Verdict`]); the gateway turns the pipeline's
+//! [`verdict::Ruling`] into bytes. This crate knows neither Pingora nor gRPC.
+
+pub mod build;
+pub mod deception;
+pub mod filter;
+pub mod kinds;
+pub mod load;
+pub mod metrics;
+pub mod pipeline;
+pub mod prefix_set;
+pub mod rate;
+pub mod spec;
+pub mod verdict;
+pub mod when;

@@ -1,0 +1,105 @@
+//! What a filter says about a request, and what a pipeline makes of it.
+
+use std::time::Duration;
+
+use thornwall_detectors::signal::Reason;
+
+/// What one filter says.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Verdict {
+    /// Let the request through and ask no further filter.
+    Allow(Reason),
+    /// Answer with a refusal.
+    Deny(Denial),
+    /// Go on; signals may have been added to the trail.
+    Pass,
+    /// Hold the client in a slow stream of worthless text.
+    Tarpit(Reason),
+    /// Let the request through while the client stays below the pipeline's slower rate.
+    Throttle(Reason),
+}
+
+impl Verdict {
+    /// The label of metrics and logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Allow(_) => "allow",
+            Self::Deny(_) => "deny",
+            Self::Pass => "pass",
+            Self::Tarpit(_) => "tarpit",
+            Self::Throttle(_) => "throttle",
+        }
+    }
+}
+
+/// A refusal: why, and what the client is told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Denial {
+    /// Why; never told to the client.
+    pub reason: Reason,
+    /// Set where the client may try again: the answer is 429 and not 403.
+    pub limit: Option<Limit>,
+}
+
+impl Denial {
+    /// A refusal for good: 403.
+    pub const fn forbidden(reason: Reason) -> Self {
+        Self {
+            reason,
+            limit: None,
+        }
+    }
+}
+
+/// The limit that a client ran into, as the headers of a 429 tell it
+/// (draft-ietf-httpapi-ratelimit-headers).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limit {
+    /// Requests that a full bucket allows at once.
+    pub burst: u32,
+    /// Time in which an empty bucket fills up.
+    pub window: Duration,
+    /// Time until the next request would be let through.
+    pub retry_after: Duration,
+}
+
+/// What the pipeline says: the gateway has one `if`.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Ruling {
+    /// Answer instead of the origin.
+    Answer(Answer),
+    /// Let the origin answer.
+    Forward,
+}
+
+impl Ruling {
+    /// The label of metrics and logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Answer(Answer::Deny(Denial { limit: None, .. })) => "deny",
+            Self::Answer(Answer::Deny(_)) => "limit",
+            Self::Answer(Answer::Tarpit(_)) => "tarpit",
+            Self::Forward => "forward",
+        }
+    }
+
+    /// Why, where the ruling is not to forward.
+    pub const fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Answer(Answer::Deny(denial)) => Some(denial.reason),
+            Self::Answer(Answer::Tarpit(reason)) => Some(*reason),
+            Self::Forward => None,
+        }
+    }
+}
+
+/// An answer of our own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Answer {
+    /// A short refusal.
+    Deny(Denial),
+    /// A slow stream.
+    Tarpit(Reason),
+}
