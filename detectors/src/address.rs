@@ -1,6 +1,6 @@
 //! Client addresses and the networks that stand for one subscriber.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The network that a client's address belongs to when neighbours are counted together: /24 for
 /// IPv4, /48 for IPv6 (the usual allocation to one site, RFC 6177).
@@ -25,9 +25,69 @@ pub const fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
+/// Most hops that are looked at in one request's forwarding header.
+const MOST_HOPS: usize = 32;
+
+/// The client that a chain of trusted proxies reports, or `None` where the peer is the client.
+///
+/// `values` are the forwarding header's lines in the order sent. The chain is walked from the
+/// right, where our own proxies write, past every address that `trusted` knows; the first other one
+/// is the client, since whatever stands left of it is that client's own claim. A hop that is not an
+/// address ends the walk.
+pub fn reported_client<'a>(
+    values: impl DoubleEndedIterator<Item = &'a str>,
+    trusted: impl Fn(IpAddr) -> bool,
+) -> Option<IpAddr> {
+    let hops = values.rev().flat_map(|line| line.rsplit(','));
+    let mut client = None;
+    for hop in hops.take(MOST_HOPS) {
+        let Some(address) = parse_hop(hop.trim()) else {
+            break;
+        };
+        client = Some(address);
+        if !trusted(address) {
+            break;
+        }
+    }
+    client
+}
+
+/// One hop: an address, with a port where some proxies add one, IPv6 in brackets then.
+fn parse_hop(hop: &str) -> Option<IpAddr> {
+    let address = hop.parse::<IpAddr>().ok().or_else(|| {
+        let with_port = hop.parse::<SocketAddr>().ok();
+        let bracketed = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+        with_port.map(|socket| socket.ip()).or_else(bracketed)
+    });
+    address.map(canonical)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{neighbourhood, subscriber};
+    use std::net::IpAddr;
+
+    use super::{neighbourhood, reported_client, subscriber};
+
+    #[test]
+    fn the_rightmost_untrusted_hop_is_the_client() {
+        let check = |lines: &[&str], expected: Option<&str>| {
+            let trusted = |address: IpAddr| address.to_string().starts_with("10.");
+            let client = reported_client(lines.iter().copied(), trusted);
+            assert_eq!(client.map(|c| c.to_string()).as_deref(), expected, "{lines:?}");
+        };
+        check(&[], None);
+        check(&["192.0.2.1"], Some("192.0.2.1"));
+        check(&["203.0.113.9, 192.0.2.1, 10.0.0.1"], Some("192.0.2.1"));
+        check(&["203.0.113.9", "192.0.2.1,10.0.0.1"], Some("192.0.2.1"));
+        check(&["10.0.0.2, 10.0.0.1"], Some("10.0.0.2"));
+        check(&["192.0.2.1, nonsense, 10.0.0.1"], Some("10.0.0.1"));
+        check(&["nonsense"], None);
+        check(&[""], None);
+        check(&["192.0.2.1:4711"], Some("192.0.2.1"));
+        check(&["[2001:db8::1]:4711"], Some("2001:db8::1"));
+        check(&["[2001:db8::1]"], Some("2001:db8::1"));
+        check(&["::ffff:192.0.2.1"], Some("192.0.2.1"));
+    }
 
     #[test]
     fn addresses_fall_into_their_networks() {

@@ -1,1 +1,269 @@
-//! To be filled.
+//! The only loop over filters: it owns mode, failure policy, conditions, timing and counting, and
+//! turns what the filters noticed into one ruling.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde::Deserialize;
+use smallvec::SmallVec;
+use thornwall_detectors::{
+    address::subscriber,
+    request::RequestView,
+    signal::{Reason, Signal, Trail},
+};
+use toml::Spanned;
+
+use crate::{
+    build::BuildContext,
+    filter::Filter,
+    metrics::{FilterMetrics, StageMetrics},
+    rate::Buckets,
+    spec::{FilterSpec, Mode, OnError},
+    verdict::{Answer, Denial, Ruling, Verdict},
+    when::Condition,
+};
+
+mod ladder;
+
+pub use ladder::{Ladder, LadderSpec, ThrottleSpec};
+
+/// One `[[pipeline]]` as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PipelineSpec {
+    /// What sites call it by.
+    pub name: Spanned<String>,
+    /// Filters, in the order in which they are asked.
+    #[serde(default)]
+    pub filter: Vec<FilterSpec>,
+    /// Score at which each action starts; without it the score is only shown.
+    pub ladder: Option<Spanned<LadderSpec>>,
+    /// The slower rate of throttled clients.
+    pub throttle: Option<Spanned<ThrottleSpec>>,
+}
+
+/// A pipeline that is ready to judge.
+pub struct Pipeline {
+    /// What sites call it by.
+    pub name: String,
+    filter_names: Arc<[String]>,
+    stages: Vec<Stage>,
+    ladder: Ladder,
+    throttle: Arc<Buckets>,
+}
+
+/// One filter and what the runner does around it.
+struct Stage {
+    name: String,
+    kind: &'static str,
+    filter: Box<dyn Filter>,
+    mode: Mode,
+    on_error: OnError,
+    condition: Option<Condition>,
+    metrics: StageMetrics,
+}
+
+/// What a pipeline made of one request.
+#[derive(Debug, Clone)]
+pub struct Judgement {
+    /// What happens now.
+    pub ruling: Ruling,
+    /// Everything that was noticed.
+    pub trail: Trail,
+    /// The trail as one number, 0..1.
+    pub score: f32,
+    /// How long each filter that was asked took, by its place in the pipeline.
+    pub timings: Timings,
+}
+
+/// Place of a filter in its pipeline and the time that it took.
+pub type Timings = SmallVec<[(u8, Duration); 6]>;
+
+impl Pipeline {
+    /// Builds the pipeline; what is wrong with it goes into `context`.
+    pub fn build(
+        spec: &PipelineSpec,
+        metrics: &FilterMetrics,
+        context: &mut BuildContext,
+    ) -> Option<Self> {
+        let name = spec.name.get_ref();
+        check_filter_names(spec, context);
+        let stages: Vec<Option<Stage>> = spec
+            .filter
+            .iter()
+            .map(|filter| Stage::build(name, filter, metrics, context))
+            .collect();
+        context.scope.clone_from(name);
+        let ladder = Ladder::build(spec.ladder.as_ref(), context);
+        let throttle = ladder::build_throttle(spec.throttle.as_ref(), context);
+        Some(Self {
+            name: name.clone(),
+            filter_names: spec.filter.iter().map(|f| f.name.get_ref().clone()).collect(),
+            stages: stages.into_iter().collect::<Option<_>>()?,
+            ladder: ladder?,
+            throttle: throttle?,
+        })
+    }
+
+    /// Judges one request.
+    pub fn judge(&self, request: &RequestView<'_>) -> Judgement {
+        let mut trail = Trail::default();
+        let mut timings = Timings::new();
+        let verdict = self
+            .ask_filters(request, &mut trail, &mut timings)
+            .unwrap_or_else(|| self.ladder.verdict(&trail));
+        Judgement {
+            ruling: self.rule(verdict, request),
+            score: trail.score(),
+            trail,
+            timings,
+        }
+    }
+
+    /// Names and kinds of the filters, in order, for people.
+    pub fn describe(&self) -> impl Iterator<Item = (&str, &'static str, Mode)> {
+        self.stages
+            .iter()
+            .map(|stage| (stage.name.as_str(), stage.kind, stage.mode))
+    }
+
+    /// Names of the filters by their place, which [`Timings`] refer to.
+    pub fn filter_names(&self) -> Arc<[String]> {
+        Arc::clone(&self.filter_names)
+    }
+
+    /// Score at which each action starts, for people.
+    pub const fn ladder(&self) -> &Ladder {
+        &self.ladder
+    }
+
+    /// The first word that ends the round, if a filter says one.
+    fn ask_filters(
+        &self,
+        request: &RequestView<'_>,
+        trail: &mut Trail,
+        timings: &mut Timings,
+    ) -> Option<Verdict> {
+        for (place, stage) in (0_u8..).zip(&self.stages) {
+            if !stage.applies(request) {
+                continue;
+            }
+            let (verdict, took) = stage.ask(request, trail);
+            timings.push((place, took));
+            if verdict != Verdict::Pass && stage.mode == Mode::Enforce {
+                return Some(verdict);
+            }
+        }
+        None
+    }
+
+    fn rule(&self, verdict: Verdict, request: &RequestView<'_>) -> Ruling {
+        match verdict {
+            Verdict::Allow(_) | Verdict::Pass => Ruling::Forward,
+            Verdict::Deny(denial) => Ruling::Answer(Answer::Deny(denial)),
+            Verdict::Tarpit(reason) => Ruling::Answer(Answer::Tarpit(reason)),
+            Verdict::Throttle(_) => self.throttle(request),
+        }
+    }
+
+    /// A throttled client is served while it stays below its slower rate.
+    fn throttle(&self, request: &RequestView<'_>) -> Ruling {
+        let client = subscriber(request.client);
+        match self.throttle.take(request.site.id, client, request.now) {
+            Ok(()) => Ruling::Forward,
+            Err(limit) => Ruling::Answer(Answer::Deny(Denial {
+                reason: Reason::ThrottleExceeded,
+                limit: Some(limit),
+            })),
+        }
+    }
+}
+
+impl Stage {
+    fn build(
+        pipeline: &str,
+        spec: &FilterSpec,
+        metrics: &FilterMetrics,
+        context: &mut BuildContext,
+    ) -> Option<Self> {
+        let name = spec.name.get_ref().clone();
+        context.scope = format!("{pipeline}.{name}");
+        let condition = spec
+            .when
+            .as_ref()
+            .map(|when| Condition::build(when.get_ref(), context));
+        let mode = match spec.mode {
+            Mode::Enforce => "enforce",
+            Mode::Observe => "observe",
+        };
+        Some(Self {
+            kind: spec.kind_name(),
+            filter: spec.build(context)?,
+            mode: spec.mode,
+            on_error: spec.on_error,
+            condition,
+            metrics: metrics.stage(pipeline, &name, mode),
+            name,
+        })
+    }
+
+    fn applies(&self, request: &RequestView<'_>) -> bool {
+        self.condition
+            .as_ref()
+            .is_none_or(|condition| condition.holds(request))
+    }
+
+    /// Asks the filter, times it, and settles a failure as configured.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the runner is the one place that times filters"
+    )]
+    fn ask(&self, request: &RequestView<'_>, trail: &mut Trail) -> (Verdict, Duration) {
+        trail.observe(self.mode == Mode::Observe);
+        let started = Instant::now();
+        let verdict = self
+            .filter
+            .judge(request, trail)
+            .unwrap_or_else(|error| self.settle(&error, trail));
+        let took = started.elapsed();
+        trail.observe(false);
+        self.metrics.duration.observe(took.as_secs_f64());
+        self.metrics.count(verdict.name());
+        (verdict, took)
+    }
+
+    fn settle(&self, error: &crate::filter::FilterError, trail: &mut Trail) -> Verdict {
+        self.metrics.errors.inc();
+        log::debug!("filter failed; filter={} error={error}", self.name);
+        trail.push(Signal::new(Reason::FilterFailed, 0.0));
+        match self.on_error {
+            OnError::Deny => Verdict::Deny(Denial::forbidden(Reason::FilterFailed)),
+            OnError::Pass => Verdict::Pass,
+        }
+    }
+}
+
+/// Most filters of one pipeline: their places are counted in a byte, and each costs time.
+const MOST_FILTERS: usize = 64;
+
+fn check_filter_names(spec: &PipelineSpec, context: &mut BuildContext) {
+    if spec.filter.len() > MOST_FILTERS {
+        let what = format!("more than {MOST_FILTERS} filters in one pipeline");
+        context.problem(spec.name.span(), what);
+    }
+    for (at, filter) in spec.filter.iter().enumerate() {
+        let name = filter.name.get_ref();
+        if name.is_empty() {
+            context.problem(filter.name.span(), "empty filter name; expected a label");
+        }
+        if spec.filter[..at].iter().any(|other| other.name.get_ref() == name) {
+            let what = format!("filter `{name}` is there twice; expected unique names");
+            context.problem(filter.name.span(), what);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

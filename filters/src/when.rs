@@ -1,8 +1,150 @@
 //! Which requests a filter looks at.
 
+use http::Method;
 use serde::Deserialize;
+use thornwall_detectors::request::RequestView;
+use toml::Spanned;
 
-/// The table `when`.
+use crate::build::BuildContext;
+
+/// The table `when`: a request must meet every key that is there.
+///
+/// Paths and hosts are exact, or patterns in which one `*` stands for anything: `/api/*`,
+/// `*.jpg`, `*.shop.example`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct When {}
+pub struct When {
+    /// Hosts, one of which must be asked for.
+    pub hosts: Option<Vec<Spanned<String>>>,
+    /// Methods, one of which must be used.
+    pub methods: Option<Vec<Spanned<String>>>,
+    /// Paths, none of which may be asked for.
+    pub not_paths: Option<Vec<Spanned<String>>>,
+    /// Paths, one of which must be asked for.
+    pub paths: Option<Vec<Spanned<String>>>,
+}
+
+/// A [`When`] that is ready to be asked.
+#[derive(Debug, Default)]
+pub struct Condition {
+    hosts: Option<Vec<Pattern>>,
+    methods: Option<Vec<Method>>,
+    not_paths: Vec<Pattern>,
+    paths: Option<Vec<Pattern>>,
+}
+
+impl Condition {
+    /// Compiles `when`, or notes what is wrong with it.
+    pub fn build(when: &When, context: &mut BuildContext) -> Self {
+        Self {
+            hosts: when.hosts.as_deref().map(|hosts| patterns(hosts, "", context)),
+            methods: when.methods.as_deref().map(|list| methods(list, context)),
+            not_paths: patterns(when.not_paths.as_deref().unwrap_or_default(), "/*", context),
+            paths: when.paths.as_deref().map(|paths| patterns(paths, "/*", context)),
+        }
+    }
+
+    /// Whether the filter looks at this request.
+    pub fn holds(&self, request: &RequestView<'_>) -> bool {
+        let any = |patterns: &[Pattern], text: &str| patterns.iter().any(|p| p.matches(text));
+        self.hosts.as_deref().is_none_or(|hosts| any(hosts, request.host))
+            && self.methods.as_deref().is_none_or(|list| list.contains(request.method))
+            && !any(&self.not_paths, &request.path)
+            && self.paths.as_deref().is_none_or(|paths| any(paths, &request.path))
+    }
+}
+
+fn patterns(texts: &[Spanned<String>], starts: &str, context: &mut BuildContext) -> Vec<Pattern> {
+    let mut compiled = Vec::with_capacity(texts.len());
+    for text in texts {
+        match Pattern::parse(text.get_ref(), starts) {
+            Ok(pattern) => compiled.push(pattern),
+            Err(what) => context.problem(text.span(), what),
+        }
+    }
+    compiled
+}
+
+fn methods(names: &[Spanned<String>], context: &mut BuildContext) -> Vec<Method> {
+    let mut parsed = Vec::with_capacity(names.len());
+    for name in names {
+        match Method::from_bytes(name.get_ref().as_bytes()) {
+            Ok(method) if name.get_ref().chars().all(|c| c.is_ascii_uppercase()) => {
+                parsed.push(method);
+            }
+            _ => context.problem(
+                name.span(),
+                format!(
+                    "`{}` is not a method; expected an upper-case name such as \"GET\"",
+                    name.get_ref()
+                ),
+            ),
+        }
+    }
+    parsed
+}
+
+/// A text, or a beginning and an end with anything between.
+#[derive(Debug, PartialEq, Eq)]
+struct Pattern {
+    start: String,
+    end: Option<String>,
+}
+
+impl Pattern {
+    /// `starts` names the characters that a pattern may start with; empty allows any.
+    fn parse(text: &str, starts: &str) -> Result<Self, String> {
+        let first = text.chars().next();
+        if first.is_none_or(|first| !starts.is_empty() && !starts.contains(first)) {
+            return Err(format!(
+                "pattern `{text}` can match nothing; expected a text that starts with `/` or `*`"
+            ));
+        }
+        let (start, end) = match text.split_once('*') {
+            Some((_, end)) if end.contains('*') => {
+                return Err(format!(
+                    "pattern `{text}` has more than one `*`; expected at most one"
+                ));
+            }
+            Some((start, end)) => (start, Some(end)),
+            None => (text, None),
+        };
+        Ok(Self {
+            start: start.to_owned(),
+            end: end.map(str::to_owned),
+        })
+    }
+
+    fn matches(&self, text: &str) -> bool {
+        match &self.end {
+            None => text == self.start,
+            Some(end) => text
+                .strip_prefix(self.start.as_str())
+                .is_some_and(|rest| rest.ends_with(end.as_str())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pattern;
+
+    #[test]
+    fn patterns_match_as_documented() {
+        let check = |pattern: &str, text: &str, expected: bool| {
+            let parsed = Pattern::parse(pattern, "/*").unwrap();
+            assert_eq!(parsed.matches(text), expected, "{pattern} {text}");
+        };
+        check("/api/*", "/api/v1/x", true);
+        check("/api/*", "/apix", false);
+        check("*.jpg", "/a/b.jpg", true);
+        check("*.jpg", "/a/b.jpg.html", false);
+        check("/robots.txt", "/robots.txt", true);
+        check("/robots.txt", "/robots.txt/x", false);
+        check("/a*a", "/a", false);
+        check("*", "", true);
+        for bad in ["", "api", "/a*b*c"] {
+            assert!(Pattern::parse(bad, "/*").is_err(), "{bad}");
+        }
+    }
+}

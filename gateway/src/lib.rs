@@ -1,1 +1,25 @@
+//! The edge gateway: Pingora, sites, answers, the operator's listener and the commands.
+//!
+//! This crate turns connections into [`RequestView`]s, asks a pipeline of `thornwall-filters`, and
+//! turns its ruling into bytes. It judges nothing itself, and calls no LLM and no trainer.
+//!
+//! [`RequestView`]: thornwall_detectors::request::RequestView
 
+pub mod access_log;
+pub mod admin;
+pub mod answer;
+pub mod cli;
+pub mod config;
+pub mod exchange;
+pub mod forward;
+pub mod generation;
+pub mod metrics;
+pub mod proxy;
+pub mod recent;
+pub mod record;
+pub mod reload;
+pub mod request;
+pub mod robots;
+pub mod serve;
+pub mod state;
+pub mod upstream;

@@ -1,0 +1,147 @@
+//! From score to action.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Deserialize;
+use thornwall_detectors::signal::Trail;
+use toml::Spanned;
+
+use crate::{
+    build::BuildContext,
+    rate::{Buckets, Quota},
+    verdict::{Denial, Verdict},
+};
+
+/// The table `[pipeline.ladder]`: score, 0..1, at which each action starts.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LadderSpec {
+    /// Served within the slower rate from here on.
+    pub throttle: Option<Spanned<f32>>,
+    /// Held in a slow stream from here on.
+    pub tarpit: Option<Spanned<f32>>,
+    /// Refused from here on.
+    pub deny: Option<Spanned<f32>>,
+}
+
+/// The table `[pipeline.throttle]`: the bucket of each throttled client.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ThrottleSpec {
+    /// Requests that are served within `per_secs`.
+    pub requests: u32,
+    /// Seconds within which they are.
+    pub per_secs: u32,
+    /// Requests that a full bucket allows at once.
+    pub burst: u32,
+}
+
+impl Default for ThrottleSpec {
+    fn default() -> Self {
+        Self {
+            requests: 30,
+            per_secs: 60,
+            burst: 60,
+        }
+    }
+}
+
+/// Score at which each action starts; infinite where the action never does.
+#[derive(Debug, Clone, Copy)]
+pub struct Ladder {
+    /// First score that is throttled.
+    pub throttle: f32,
+    /// First score that is tarpitted.
+    pub tarpit: f32,
+    /// First score that is denied.
+    pub deny: f32,
+}
+
+impl Ladder {
+    /// Checks the rungs: each in 0..=1, in ascending order.
+    pub(super) fn build(
+        spec: Option<&Spanned<LadderSpec>>,
+        context: &mut BuildContext,
+    ) -> Option<Self> {
+        let unset = LadderSpec::default();
+        let spec = spec.map_or(&unset, Spanned::get_ref);
+        let rungs = [
+            ("throttle", &spec.throttle),
+            ("tarpit", &spec.tarpit),
+            ("deny", &spec.deny),
+        ];
+        let mut below = ("", 0.0);
+        let mut sound = true;
+        for (name, rung) in rungs {
+            let Some(rung) = rung else { continue };
+            let score = *rung.get_ref();
+            if !(score > 0.0 && score <= 1.0) {
+                let what = format!("`{name} = {score}` is no score; expected above 0 and up to 1");
+                context.problem(rung.span(), what);
+                sound = false;
+            } else if score <= below.1 {
+                let what = format!(
+                    "`{name} = {score}` starts below `{}`; expected more than {}",
+                    below.0, below.1
+                );
+                context.problem(rung.span(), what);
+                sound = false;
+            }
+            below = (name, score);
+        }
+        let start = |rung: &Option<Spanned<f32>>| {
+            rung.as_ref().map_or(f32::INFINITY, |rung| *rung.get_ref())
+        };
+        sound.then(|| Self {
+            throttle: start(&spec.throttle),
+            tarpit: start(&spec.tarpit),
+            deny: start(&spec.deny),
+        })
+    }
+
+    /// The highest rung that the trail reaches, put down to its strongest signal.
+    pub(super) fn verdict(&self, trail: &Trail) -> Verdict {
+        let score = trail.score();
+        let Some(strongest) = trail.strongest() else {
+            return Verdict::Pass;
+        };
+        if score >= self.deny {
+            Verdict::Deny(Denial::forbidden(strongest.reason))
+        } else if score >= self.tarpit {
+            Verdict::Tarpit(strongest.reason)
+        } else if score >= self.throttle {
+            Verdict::Throttle(strongest.reason)
+        } else {
+            Verdict::Pass
+        }
+    }
+}
+
+/// Clients whose slower bucket is remembered.
+const THROTTLED_CLIENTS: usize = 65_536;
+
+/// The buckets of throttled clients.
+pub(super) fn build_throttle(
+    spec: Option<&Spanned<ThrottleSpec>>,
+    context: &mut BuildContext,
+) -> Option<Arc<Buckets>> {
+    let unset = ThrottleSpec::default();
+    let values = spec.map_or(&unset, Spanned::get_ref);
+    if values.requests == 0 || values.per_secs == 0 || values.burst == 0 {
+        let span = spec.map(Spanned::span).unwrap_or_default();
+        context.problem(span, "a rate of nothing; expected values of at least 1");
+        return None;
+    }
+    let quota = Quota {
+        requests: values.requests,
+        per: Duration::from_secs(u64::from(values.per_secs)),
+        burst: values.burst,
+    };
+    let buckets = context.carry_over(
+        "throttle",
+        |buckets: &Buckets| buckets.quota() == quota,
+        || Buckets::new(quota, THROTTLED_CLIENTS),
+    );
+    context.show_table("throttle", buckets.stats());
+    Some(buckets)
+}

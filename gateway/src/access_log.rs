@@ -1,0 +1,103 @@
+//! One JSON line per request, written by a thread of its own so that no request waits for a disk.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, BufWriter, Write},
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use prometheus::IntCounter;
+
+use crate::record::{Decision, Record};
+
+/// Lines that may wait for the writer; beyond it they are dropped and counted.
+const MOST_WAITING: usize = 16_384;
+
+/// How long a line may stay in the buffer.
+const FLUSH_AFTER: Duration = Duration::from_millis(200);
+
+/// Where lines go in.
+pub struct AccessLog {
+    lines: Option<SyncSender<Arc<Decision>>>,
+    dropped: IntCounter,
+}
+
+/// The writer thread: joined at the end, so that the last lines are not lost.
+pub struct Writer(Option<thread::JoinHandle<()>>);
+
+impl AccessLog {
+    /// Opens the log: `off`, `stdout`, or a file that is appended to.
+    pub fn open(target: &str, dropped: IntCounter) -> io::Result<(Self, Writer)> {
+        let sink: Box<dyn Write + Send> = match target {
+            "off" => {
+                let log = Self {
+                    lines: None,
+                    dropped,
+                };
+                return Ok((log, Writer(None)));
+            }
+            "stdout" => Box::new(io::stdout()),
+            path => Box::new(OpenOptions::new().create(true).append(true).open(Path::new(path))?),
+        };
+        let (lines, waiting) = sync_channel(MOST_WAITING);
+        let writer = thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || write_all(&waiting, BufWriter::with_capacity(64 << 10, sink)))?;
+        let log = Self {
+            lines: Some(lines),
+            dropped,
+        };
+        Ok((log, Writer(Some(writer))))
+    }
+
+    /// Hands a line to the writer; never waits.
+    pub fn write(&self, decision: &Arc<Decision>) {
+        if let Some(lines) = &self.lines
+            && lines.try_send(Arc::clone(decision)).is_err()
+        {
+            self.dropped.inc();
+        }
+    }
+}
+
+impl Writer {
+    /// Waits for the last line. The log must have been dropped before.
+    pub fn join(self) {
+        if let Some(thread) = self.0
+            && thread.join().is_err()
+        {
+            log::error!("the access log's writer had panicked");
+        }
+    }
+}
+
+fn write_all(waiting: &Receiver<Arc<Decision>>, mut sink: BufWriter<Box<dyn Write + Send>>) {
+    let mut failing = false;
+    loop {
+        let written = match waiting.recv_timeout(FLUSH_AFTER) {
+            Ok(decision) => write_line(&decision, &mut sink),
+            Err(RecvTimeoutError::Timeout) => sink.flush(),
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        match written {
+            Err(error) if !failing => log::error!("access log cannot be written; error={error}"),
+            _ => {}
+        }
+        failing = written.is_err();
+    }
+    if let Err(error) = sink.flush() {
+        log::error!("access log cannot be written; error={error}");
+    }
+}
+
+/// JSON escapes control characters, so a client's text cannot start a line of its own.
+fn write_line(decision: &Decision, sink: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *sink, &Record::from(decision))?;
+    sink.write_all(b"\n")
+}

@@ -1,0 +1,114 @@
+//! The operator's own listener: metrics, health, and what was decided why.
+//!
+//! `/live`, `/ready` and `/metrics` are open to whoever reaches the listener. Everything else asks
+//! for the token, and for a `Host` that no web page of a stranger can send (DNS rebinding).
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{Path, Request, State as Shared},
+    http::{StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::{exchange::RequestId, generation::normalise_host, record::Record, state::State};
+
+mod token;
+
+pub use token::{Token, TokenError};
+
+/// What the routes share.
+#[derive(Clone)]
+struct Admin {
+    state: Arc<State>,
+    token: Arc<Token>,
+}
+
+/// Serves until the process is told to stop. Task `admin`.
+pub async fn serve(listener: TcpListener, state: Arc<State>, token: Token) {
+    let mut shutdown = state.shutdown.clone();
+    let admin = Admin {
+        state,
+        token: Arc::new(token),
+    };
+    let stopped = async move {
+        // An error means that the sender is gone, which is a stop too.
+        let _ = shutdown.wait_for(|stop| *stop).await;
+    };
+    let served = axum::serve(listener, router(admin)).with_graceful_shutdown(stopped).await;
+    if let Err(error) = served {
+        log::error!("admin listener failed; error={error}");
+    }
+}
+
+fn router(admin: Admin) -> Router {
+    let guarded = Router::new()
+        .route("/explain/{id}", get(explain))
+        .fallback(|| async { refusal(StatusCode::NOT_FOUND, "no such page") })
+        .layer(from_fn_with_state(admin.clone(), guard));
+    Router::new()
+        .route("/live", get(|| async { "live\n" }))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .merge(guarded)
+        .with_state(admin)
+}
+
+async fn ready(Shared(admin): Shared<Admin>) -> Response {
+    if admin.state.is_stopping() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
+    }
+    "ready\n".into_response()
+}
+
+async fn metrics(Shared(admin): Shared<Admin>) -> Response {
+    match admin.state.metrics.render(&admin.state) {
+        Ok(text) => {
+            let kind = [(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)];
+            (kind, text).into_response()
+        }
+        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+async fn explain(Shared(admin): Shared<Admin>, Path(id): Path<String>) -> Response {
+    let Some(id) = RequestId::parse(&id) else {
+        return refusal(StatusCode::BAD_REQUEST, "not a request id; expected 32 hexadecimal digits");
+    };
+    match admin.state.recent.find(id) {
+        Some(decision) => Json(Record::from(&*decision)).into_response(),
+        None => refusal(
+            StatusCode::NOT_FOUND,
+            "no such request among the recent ones; the access log may still have it",
+        ),
+    }
+}
+
+async fn guard(Shared(admin): Shared<Admin>, request: Request, next: Next) -> Response {
+    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    if !text(header::HOST).is_some_and(is_own_host) {
+        return refusal(StatusCode::MISDIRECTED_REQUEST, "expected a loopback or numeric host");
+    }
+    let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+    if !bearer.is_some_and(|bearer| admin.token.is(bearer)) {
+        return refusal(StatusCode::UNAUTHORIZED, "expected `authorization: Bearer TOKEN`");
+    }
+    next.run(request).await
+}
+
+/// A name that resolves to us can be anybody's; an address or `localhost` cannot.
+fn is_own_host(host: &str) -> bool {
+    normalise_host(host).is_some_and(|host| {
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || address.parse::<IpAddr>().is_ok()
+    })
+}
+
+fn refusal(status: StatusCode, what: &str) -> Response {
+    (status, Json(json!({ "error": what }))).into_response()
+}

@@ -1,0 +1,68 @@
+//! The token that the operator's commands show.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+use uuid::Uuid;
+
+/// A secret text that only the operator can read.
+pub struct Token(String);
+
+/// The token file cannot be used.
+#[derive(Debug, Error)]
+pub enum TokenError {
+    /// It holds nothing that could be a token.
+    #[error("{}: no token in it; expected 32 characters or more", .0.display())]
+    Empty(PathBuf),
+    /// It cannot be read or made.
+    #[error("{}: {1}", .0.display())]
+    Io(PathBuf, io::Error),
+}
+
+/// Shortest token that is accepted: the 122 random bits of the ones that are made here, in hex.
+const SHORTEST: usize = 32;
+
+impl Token {
+    /// Reads the token, and makes one, readable by its owner alone, where there is none.
+    pub fn read_or_make(path: &Path) -> Result<Self, TokenError> {
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        match made {
+            Ok(mut file) => {
+                let token = Uuid::new_v4().as_simple().to_string();
+                let written = writeln!(file, "{token}").and_then(|()| file.sync_all());
+                written.map_err(|error| TokenError::Io(path.to_path_buf(), error))?;
+                Ok(Self(token))
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::read(path),
+            Err(error) => Err(TokenError::Io(path.to_path_buf(), error)),
+        }
+    }
+
+    /// Reads the token.
+    pub fn read(path: &Path) -> Result<Self, TokenError> {
+        let text = fs::read_to_string(path)
+            .map_err(|error| TokenError::Io(path.to_path_buf(), error))?;
+        let token = text.trim();
+        if token.len() < SHORTEST {
+            return Err(TokenError::Empty(path.to_path_buf()));
+        }
+        Ok(Self(token.to_owned()))
+    }
+
+    /// Whether `claim` is the token; takes as long whatever the claim is.
+    pub fn is(&self, claim: &str) -> bool {
+        let (token, claim) = (self.0.as_bytes(), claim.as_bytes());
+        let differing = token.iter().zip(claim).fold(0, |bits, (a, b)| bits | (a ^ b));
+        token.len() == claim.len() && differing == 0
+    }
+
+    /// The value of an `Authorization` field that shows the token.
+    pub fn bearer(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+}

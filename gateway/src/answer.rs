@@ -1,0 +1,140 @@
+//! From rulings to bytes: the only code that writes a response of our own.
+//!
+//! An answer reflects nothing that the client sent, and does not say why it was refused.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, header};
+use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader, proxy::Session};
+use thornwall_detectors::signal::Reason;
+use thornwall_filters::verdict::{Answer, Denial, Limit};
+
+use crate::{exchange::Exchange, forward::REQUEST_ID, state::State};
+
+mod detach;
+mod page;
+pub mod tarpit;
+
+/// Carries out what the pipeline ruled.
+pub async fn send(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    answer: Answer,
+    state: &State,
+) -> Result<()> {
+    match answer {
+        Answer::Deny(denial) => deny(session, exchange, denial).await,
+        Answer::Tarpit(_) => {
+            if tarpit::hold(session, exchange, state).await? {
+                return Ok(());
+            }
+            exchange.reason = Some(Reason::TarpitFull);
+            deny(session, exchange, Denial::forbidden(Reason::TarpitFull)).await
+        }
+    }
+}
+
+async fn deny(session: &mut Session, exchange: &Exchange, denial: Denial) -> Result<()> {
+    match denial.limit {
+        None => refuse(session, exchange, 403).await,
+        Some(limit) => {
+            let mut response = page_header(429, page::body(429).len(), exchange)?;
+            tell_limit(&mut response, &limit)?;
+            write(session, response, page::body(429)).await
+        }
+    }
+}
+
+/// A short page for `status`.
+pub async fn refuse(session: &mut Session, exchange: &Exchange, status: u16) -> Result<()> {
+    let body = page::body(status);
+    write(session, page_header(status, body.len(), exchange)?, body).await
+}
+
+/// A plain text of ours.
+pub async fn text(session: &mut Session, exchange: &Exchange, text: Bytes) -> Result<()> {
+    let mut response = ResponseHeader::build_no_case(200, Some(4))?;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.insert_header(header::CONTENT_TYPE, plain)?;
+    response.insert_header(header::CONTENT_LENGTH, text.len())?;
+    name(&mut response, exchange)?;
+    write(session, response, text).await
+}
+
+/// Writes the request's id into a response.
+pub fn name(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
+    response.insert_header(REQUEST_ID, exchange.id.header_value())
+}
+
+/// Tells a client that the origin failed, and notes why. The status, or 0 where nobody listens.
+pub async fn explain_failure(session: &mut Session, exchange: &mut Exchange, error: &Error) -> u16 {
+    let Some((status, reason)) = classify(error) else {
+        return 0;
+    };
+    exchange.reason = reason;
+    log::debug!("request failed; id={} error={error}", exchange.id);
+    if session.response_written().is_some() {
+        return status;
+    }
+    session.set_keepalive(None);
+    if let Err(error) = refuse(session, exchange, status).await {
+        log::debug!("error page could not be sent; id={} error={error}", exchange.id);
+    }
+    status
+}
+
+/// Status and reason of a failure; `None` where the client itself went away.
+fn classify(error: &Error) -> Option<(u16, Option<Reason>)> {
+    use ErrorType::{
+        ConnectRefused, ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout,
+        WriteError,
+    };
+    match (error.esource(), error.etype()) {
+        (_, HTTPStatus(status)) => Some((*status, None)),
+        (ErrorSource::Upstream, ConnectTimedout | ReadTimedout) => {
+            Some((504, Some(Reason::UpstreamTimeout)))
+        }
+        (ErrorSource::Upstream, kind) if is_connect(kind) || *kind == ConnectRefused => {
+            Some((502, Some(Reason::UpstreamConnectFailed)))
+        }
+        (ErrorSource::Upstream, _) => Some((502, Some(Reason::UpstreamFailed))),
+        (ErrorSource::Downstream, WriteError | ReadError | ConnectionClosed) => None,
+        (ErrorSource::Downstream, ReadTimedout) => Some((408, None)),
+        (ErrorSource::Downstream, _) => Some((400, None)),
+        _ => Some((500, None)),
+    }
+}
+
+const fn is_connect(kind: &ErrorType) -> bool {
+    use ErrorType::{ConnectError, ConnectNoRoute, ConnectProxyFailure, SocketError};
+    matches!(kind, ConnectError | ConnectNoRoute | ConnectProxyFailure | SocketError)
+}
+
+/// RFC 9110 section 10.2.3, and the fields of draft-ietf-httpapi-ratelimit-headers-10.
+fn tell_limit(response: &mut ResponseHeader, limit: &Limit) -> Result<()> {
+    let seconds = limit.retry_after.as_millis().div_ceil(1000).max(1);
+    let window = limit.window.as_secs().max(1);
+    response.insert_header(header::RETRY_AFTER, seconds.to_string())?;
+    let policy = format!("\"default\";q={};w={window}", limit.burst);
+    response.insert_header("ratelimit-policy", policy)?;
+    response.insert_header("ratelimit", format!("\"default\";r=0;t={seconds}"))?;
+    Ok(())
+}
+
+fn page_header(status: u16, length: usize, exchange: &Exchange) -> Result<ResponseHeader> {
+    let mut response = ResponseHeader::build_no_case(status, Some(6))?;
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    response.insert_header(header::CONTENT_TYPE, html)?;
+    response.insert_header(header::CONTENT_LENGTH, length)?;
+    response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+    name(&mut response, exchange)?;
+    Ok(response)
+}
+
+async fn write(session: &mut Session, response: ResponseHeader, body: Bytes) -> Result<()> {
+    let bodiless = session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(response), bodiless).await?;
+    if !bodiless {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}

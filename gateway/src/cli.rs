@@ -1,0 +1,111 @@
+//! The commands, and what they print.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{config::ConfigFile, generation::Generation, serve};
+
+mod check;
+mod explain;
+
+/// A programmable edge gateway that lets people through and turns scrapers away.
+#[derive(Debug, Parser)]
+#[command(name = "thornwall", version, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  thornwall check -c etc/thornwall.toml
+  thornwall run -c etc/thornwall.toml
+  thornwall explain 0198c0de7f3a7cc0a1b2c3d4e5f60718 -c etc/thornwall.toml
+  kill -HUP PID        reload the configuration; the running one stays if the new one is wrong
+  kill -TERM PID       let running requests end, then stop
+
+Exit codes: 0 done, 1 not found or refused, 2 wrong usage or configuration, or a start that failed.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT; SIGHUP reloads
+    Run(ConfigArgs),
+    /// Parse and build a configuration, and print the pipelines as they will run
+    Check(ConfigArgs),
+    /// Show what was decided about a recent request, and why
+    Explain(explain::ExplainArgs),
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// What went wrong with the configuration or the start, for scripts.
+const EXIT_UNUSABLE: u8 = 2;
+
+impl Cli {
+    /// Does what was asked for.
+    pub fn run(self) -> ExitCode {
+        start_log();
+        let done = match self.command {
+            Command::Run(args) => serve::run(&args.config).map_err(|error| error.to_string()),
+            Command::Check(args) => check::check(&args.config),
+            Command::Explain(args) => return explain::explain(&args),
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(message) => fail(&message, EXIT_UNUSABLE),
+        }
+    }
+}
+
+/// What the operator must know goes to standard error. Pingora logs each failed handshake and each
+/// broken client as an error, which scanners would fill a disk with.
+fn start_log() {
+    env_logger::Builder::new()
+        .filter_level(log::LevelFilter::Info)
+        .filter_module("pingora_core", log::LevelFilter::Off)
+        .filter_module("pingora_proxy", log::LevelFilter::Off)
+        .filter_module("ort", log::LevelFilter::Error)
+        .parse_env("THORNWALL_LOG")
+        .init();
+}
+
+fn fail(message: &str, code: u8) -> ExitCode {
+    // A closed standard error leaves nobody to tell.
+    let _ = writeln!(io::stderr(), "{message}");
+    ExitCode::from(code)
+}
+
+/// Prints lines to standard output; a reader that went away is no error.
+fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+/// Bold on a terminal, plain elsewhere.
+fn bold(text: &str) -> String {
+    if io::stdout().is_terminal() {
+        format!("\u{1b}[1m{text}\u{1b}[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Reads and builds a configuration as `run` would, without touching anything.
+fn build(path: &Path) -> Result<Generation, String> {
+    let metrics = crate::metrics::Metrics::new().map_err(|error| error.to_string())?;
+    let file = ConfigFile::read(path).map_err(|problem| problem.to_string())?;
+    let inputs = crate::generation::Inputs {
+        metrics: &metrics.filters,
+        secret: &[0; 32],
+        previous: None,
+    };
+    Generation::build(&file, &inputs).map_err(|problems| file.describe(&problems))
+}

@@ -1,0 +1,64 @@
+//! `thornwall check`: the pipelines as they will run.
+
+use std::{fmt::Write, path::Path};
+
+use thornwall_filters::spec::Mode;
+
+use super::{bold, build, print};
+use crate::generation::{Generation, Site};
+
+pub(super) fn check(path: &Path) -> Result<(), String> {
+    let generation = build(path)?;
+    print(&describe(path, &generation));
+    Ok(())
+}
+
+fn describe(path: &Path, generation: &Generation) -> String {
+    let mut text = format!("{}: ok\n", path.display());
+    let cold = &generation.cold;
+    let _ = writeln!(text, "listeners  {}", cold.listeners.join(", "));
+    let _ = writeln!(text, "admin      {}", cold.admin);
+    let _ = writeln!(text, "threads    {}", cold.threads);
+    for site in &generation.sites {
+        describe_site(&mut text, site);
+    }
+    for warning in &generation.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    text
+}
+
+fn describe_site(text: &mut String, site: &Site) {
+    let upstream = &site.upstream;
+    let _ = writeln!(text, "\n{} {}", bold("site"), site.name);
+    let _ = writeln!(text, "  upstream {} ({})", upstream.name, upstream.address);
+    let _ = writeln!(text, "  pipeline {}", site.pipeline.name);
+    for (at, (name, kind, mode)) in site.pipeline.describe().enumerate() {
+        let note = match mode {
+            Mode::Enforce => "",
+            Mode::Observe => "  (observes only)",
+        };
+        let cost = cost(kind);
+        let _ = writeln!(text, "    {}. {name:<16} {kind:<12} {cost}{note}", at + 1);
+    }
+    let ladder = site.pipeline.ladder();
+    let rungs = [
+        ("throttle", ladder.throttle),
+        ("tarpit", ladder.tarpit),
+        ("deny", ladder.deny),
+    ];
+    for (action, score) in rungs {
+        if score.is_finite() {
+            let _ = writeln!(text, "    score {score:.2} and above: {action}");
+        }
+    }
+}
+
+/// What a filter costs each request, in the order of magnitude that `make bench` measures.
+fn cost(kind: &str) -> &'static str {
+    match kind {
+        "anomaly" => "about 1 us, 6 us where the shape is new",
+        "heuristics" => "about 1 us",
+        _ => "below 1 us",
+    }
+}

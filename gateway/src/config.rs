@@ -1,0 +1,323 @@
+//! The configuration as it is written: types, defaults and the places of everything.
+//!
+//! Only keys that work are here. [`crate::generation`] turns it into something that serves.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use thornwall_filters::{
+    load::{Loaded, Problem, StillToCome, load},
+    pipeline::PipelineSpec,
+};
+use toml::Spanned;
+
+/// Largest configuration file that is read.
+const MOST_BYTES: u64 = 4 << 20;
+
+/// Keys of the agreed design that no part of this version serves yet.
+const STILL_TO_COME: StillToCome = &[
+    ("balance", "balancing over several servers"),
+    ("certificate", "TLS"),
+    ("challenge", "challenges"),
+    ("escalate", "the escalation sidecar"),
+    ("escalation", "the escalation sidecar"),
+    ("proxy_protocol", "the PROXY protocol"),
+    ("store", "shared state"),
+    ("tls", "TLS"),
+];
+
+/// A whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `[server]`.
+    #[serde(default)]
+    pub server: Server,
+    /// `[admin]`.
+    #[serde(default)]
+    pub admin: Admin,
+    /// `[access_log]`.
+    #[serde(default)]
+    pub access_log: AccessLog,
+    /// `[client_address]`.
+    #[serde(default)]
+    pub client_address: ClientAddress,
+    /// `[tarpit]`.
+    #[serde(default)]
+    pub tarpit: Tarpit,
+    /// `[[listener]]`.
+    #[serde(default)]
+    pub listener: Vec<Listener>,
+    /// `[[upstream]]`.
+    #[serde(default)]
+    pub upstream: Vec<Upstream>,
+    /// `[[site]]`.
+    #[serde(default)]
+    pub site: Vec<Site>,
+    /// `[[pipeline]]`.
+    #[serde(default)]
+    pub pipeline: Vec<PipelineSpec>,
+    /// Whether the last pipeline is not from the file but the built-in `standard`.
+    #[serde(skip)]
+    pub standard_added: bool,
+}
+
+/// The process.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Worker threads; 0 means one per core.
+    pub threads: Spanned<usize>,
+    /// Folder of what survives a restart.
+    pub data_dir: String,
+    /// Longest wait for running requests after SIGTERM.
+    pub shutdown_grace_secs: u64,
+    /// Folder of models and their cards.
+    pub models_dir: Option<String>,
+    /// ONNX Runtime's shared library.
+    pub onnxruntime: Option<String>,
+    /// Recent decisions that `thornwall explain` can look up.
+    pub recent_decisions: Spanned<usize>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            threads: Spanned::new(0..0, 0),
+            data_dir: "data".to_owned(),
+            shutdown_grace_secs: 20,
+            models_dir: None,
+            onnxruntime: None,
+            recent_decisions: Spanned::new(0..0, 16_384),
+        }
+    }
+}
+
+/// The operator's own listener.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Address and port; never a public one.
+    pub address: Spanned<String>,
+    /// File of the token; in `data_dir` where absent.
+    pub token_file: Option<String>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            address: Spanned::new(0..0, "127.0.0.1:9180".to_owned()),
+            token_file: None,
+        }
+    }
+}
+
+/// One structured line per request.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccessLog {
+    /// `stdout`, `off`, or a file that is appended to.
+    pub file: String,
+}
+
+impl Default for AccessLog {
+    fn default() -> Self {
+        Self {
+            file: "stdout".to_owned(),
+        }
+    }
+}
+
+/// Who the client is when a proxy or CDN stands in front.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientAddress {
+    /// Addresses and networks whose word about their client counts.
+    pub trusted_proxies: Vec<Spanned<String>>,
+    /// The header that they say it in.
+    pub header: Spanned<String>,
+}
+
+impl Default for ClientAddress {
+    fn default() -> Self {
+        Self {
+            trusted_proxies: Vec::new(),
+            header: Spanned::new(0..0, "x-forwarded-for".to_owned()),
+        }
+    }
+}
+
+/// How many are held in slow streams, and how slow those are.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tarpit {
+    /// Connections held at once, by all sites.
+    pub max_connections: usize,
+    /// Connections held at once for one client.
+    pub max_per_client: usize,
+    /// Mean time between two chunks.
+    pub interval_ms: Spanned<u64>,
+    /// Longest time that a connection is held.
+    pub max_secs: Spanned<u64>,
+}
+
+impl Default for Tarpit {
+    fn default() -> Self {
+        Self {
+            max_connections: 4096,
+            max_per_client: 16,
+            interval_ms: Spanned::new(0..0, 5000),
+            max_secs: Spanned::new(0..0, 600),
+        }
+    }
+}
+
+/// A public socket.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Address and port.
+    pub address: Spanned<String>,
+}
+
+/// An origin.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// What sites call it by.
+    pub name: Spanned<String>,
+    /// Its servers; one for now.
+    pub servers: Spanned<Vec<UpstreamServer>>,
+    /// Longest wait for a TCP connection.
+    #[serde(default = "default_connect_timeout")]
+    pub connect_timeout_ms: u64,
+    /// Longest silence of the origin while a request or response is under way.
+    #[serde(default = "default_read_timeout")]
+    pub read_timeout_secs: u64,
+    /// How long an unused connection is kept. Below the origin's own keepalive time, or requests
+    /// meet connections that are just being closed.
+    #[serde(default = "default_idle_timeout")]
+    pub idle_timeout_secs: u64,
+}
+
+const fn default_connect_timeout() -> u64 {
+    2000
+}
+
+const fn default_read_timeout() -> u64 {
+    60
+}
+
+const fn default_idle_timeout() -> u64 {
+    30
+}
+
+/// One server of an origin.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamServer {
+    /// Address or name, and port.
+    pub address: Spanned<String>,
+}
+
+/// Hosts that belong together.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Site {
+    /// The label of metrics and logs.
+    pub name: Spanned<String>,
+    /// Names, `*.` wildcards, or `*` alone for all that no other site serves.
+    pub hosts: Spanned<Vec<String>>,
+    /// Name of the origin.
+    pub upstream: Spanned<String>,
+    /// Name of the pipeline.
+    #[serde(default = "default_pipeline")]
+    pub pipeline: Spanned<String>,
+}
+
+/// The pipeline of sites that name none.
+pub const STANDARD: &str = "standard";
+
+fn default_pipeline() -> Spanned<String> {
+    Spanned::new(0..0, STANDARD.to_owned())
+}
+
+/// A configuration file: where it is, what it says.
+#[derive(Debug)]
+pub struct ConfigFile {
+    /// Path as given.
+    pub path: PathBuf,
+    /// Its text, which spans point into.
+    pub text: String,
+}
+
+impl ConfigFile {
+    /// Reads the file.
+    pub fn read(path: &Path) -> Result<Self, Problem> {
+        let unreadable = |error: &dyn std::fmt::Display| {
+            Problem::in_file(path, format!("cannot be read: {error}"))
+        };
+        let size = fs::metadata(path).map_err(|error| unreadable(&error))?.len();
+        if size > MOST_BYTES {
+            return Err(unreadable(&format!("{size} bytes; expected at most {MOST_BYTES}")));
+        }
+        let text = fs::read_to_string(path).map_err(|error| unreadable(&error))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            text,
+        })
+    }
+
+    /// Parses the text, mistakes and all.
+    pub fn parse(&self) -> Loaded<Config> {
+        load(&self.path, &self.text, STILL_TO_COME)
+    }
+
+    /// All mistakes, a line each.
+    pub fn describe(&self, problems: &[Problem]) -> String {
+        let lines: Vec<String> = problems.iter().map(|p| p.describe(&self.text)).collect();
+        lines.join("\n")
+    }
+
+    /// The folder that relative paths start from.
+    pub fn folder(&self) -> PathBuf {
+        self.path.parent().map(Path::to_path_buf).unwrap_or_default()
+    }
+}
+
+impl Config {
+    /// Adds what a short file leaves out: the catch-all site of a lone upstream, and the pipeline
+    /// `standard` as it is shipped.
+    pub fn complete(&mut self) {
+        if let ([], [upstream]) = (self.site.as_slice(), self.upstream.as_slice()) {
+            let name = upstream.name.clone();
+            self.site.push(Site {
+                hosts: Spanned::new(name.span(), vec!["*".to_owned()]),
+                upstream: name.clone(),
+                pipeline: default_pipeline(),
+                name,
+            });
+        }
+        let wanted = |site: &Site| site.pipeline.get_ref() == STANDARD;
+        let given = |spec: &PipelineSpec| spec.name.get_ref() == STANDARD;
+        if self.site.iter().any(wanted) && !self.pipeline.iter().any(given) {
+            self.pipeline.push(standard_pipeline());
+            self.standard_added = true;
+        }
+    }
+}
+
+/// The pipeline that `etc/thornwall.toml` shows.
+const STANDARD_PIPELINE: &str = include_str!("config/standard.toml");
+
+fn standard_pipeline() -> PipelineSpec {
+    let file: Config = toml::from_str(STANDARD_PIPELINE).expect("a test parses the built-in text");
+    file.pipeline
+        .into_iter()
+        .next()
+        .expect("a test finds the pipeline in the built-in text")
+}
+

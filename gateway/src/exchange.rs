@@ -1,0 +1,108 @@
+//! One request and its answer, from the first hook to the log line.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use thornwall_detectors::signal::Reason;
+use thornwall_filters::pipeline::Judgement;
+use uuid::Uuid;
+
+use crate::{
+    generation::{Generation, Site},
+    state::InFlightGuard,
+};
+
+/// What the hooks of one request hand on to each other.
+pub struct Exchange {
+    /// The generation that serves this request to its end.
+    pub generation: Arc<Generation>,
+    /// Names the request in logs, answers and at the origin.
+    pub id: RequestId,
+    /// When its header had been read, on the gateway's clock.
+    pub started: Duration,
+    /// Who asked, as far as that is known.
+    pub client: Option<IpAddr>,
+    /// The host that was asked for, once it is known to be one.
+    pub host: String,
+    /// Whether the client spoke TLS to somebody whom we trust to say so.
+    pub secure: bool,
+    /// Whether the peer is a trusted proxy.
+    pub peer_trusted: bool,
+    /// Whether the connection is to carry another protocol from here on.
+    pub upgrade: bool,
+    /// What the pipeline made of it.
+    pub judgement: Option<Judgement>,
+    /// Why the answer is ours, where it is.
+    pub reason: Option<Reason>,
+    /// Status of an answer that Pingora does not know of, since it was sent past it.
+    pub detached_status: Option<u16>,
+    /// Connections to the origin that failed for this request.
+    pub failed_connects: u8,
+    /// Time that the origin took to begin its answer.
+    pub origin_took: Option<Duration>,
+    site: Option<usize>,
+    _in_flight: InFlightGuard,
+}
+
+impl Exchange {
+    /// A request whose header has just been read.
+    pub fn new(generation: Arc<Generation>, started: Duration, in_flight: InFlightGuard) -> Self {
+        Self {
+            generation,
+            id: RequestId(Uuid::now_v7()),
+            started,
+            client: None,
+            host: String::new(),
+            secure: false,
+            peer_trusted: false,
+            upgrade: false,
+            judgement: None,
+            reason: None,
+            detached_status: None,
+            failed_connects: 0,
+            origin_took: None,
+            site: None,
+            _in_flight: in_flight,
+        }
+    }
+
+    /// Notes which host is asked for; whether a site serves it.
+    pub fn find_site(&mut self, host: String) -> bool {
+        self.site = self.generation.hosts.find(&host);
+        self.host = host;
+        self.site.is_some()
+    }
+
+    /// The site that is asked for, where one serves the host.
+    pub fn site(&self) -> Option<&Site> {
+        self.generation.sites.get(self.site?)
+    }
+}
+
+/// Names one request: a UUID of version 7 (RFC 9562 section 5.7), without hyphens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestId(Uuid);
+
+impl RequestId {
+    /// Reads an id as logs and answers write it, with or without hyphens.
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::try_parse(text).ok().map(Self)
+    }
+
+    /// The random end of the id.
+    pub const fn low_bits(&self) -> u64 {
+        self.0.as_u64_pair().1
+    }
+
+    /// The id as a header value.
+    pub fn header_value(&self) -> http::HeaderValue {
+        let mut buffer = [0; 32];
+        let text = self.0.as_simple().encode_lower(&mut buffer);
+        http::HeaderValue::from_str(text).expect("32 hexadecimal digits are a header value")
+    }
+}
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.as_simple().fmt(f)
+    }
+}

@@ -1,0 +1,96 @@
+//! What goes on to the origin, and within which bounds.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, header::HOST};
+use pingora::{
+    Error, ErrorType, Result, http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer,
+};
+
+use crate::exchange::Exchange;
+
+/// Seconds that an idle connection is kept.
+const KEEPALIVE_SECS: u64 = 30;
+/// Longest silence of a client that is sending a body.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time that a client may take to take in what is sent to it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time to read away the rest of a body that nobody wants.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest silence of an upgraded connection: people leave chats open.
+const UPGRADED_TIMEOUT: Duration = Duration::from_secs(3600);
+
+const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// Header in which the origin and the client read the request's id.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Puts a bound on everything that Pingora waits for without one.
+pub fn bound(session: &mut Session, exchange: &mut Exchange, stopping: bool) {
+    let upgraded = session.is_upgrade_req();
+    exchange.upgrade = upgraded;
+    let client = session.as_downstream_mut();
+    client.set_keepalive((!stopping).then_some(KEEPALIVE_SECS));
+    client.set_read_timeout(Some(if upgraded { UPGRADED_TIMEOUT } else { READ_TIMEOUT }));
+    client.set_write_timeout(Some(WRITE_TIMEOUT));
+    client.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+}
+
+/// The origin of the site that is asked for.
+pub fn peer(exchange: &Exchange) -> Result<Box<HttpPeer>> {
+    let site = exchange
+        .site()
+        .ok_or_else(|| Error::explain(ErrorType::InternalError, "no site was chosen"))?;
+    let mut peer = site.upstream.peer();
+    if exchange.upgrade {
+        peer.options.read_timeout = Some(UPGRADED_TIMEOUT);
+        peer.options.write_timeout = Some(UPGRADED_TIMEOUT);
+    }
+    Ok(peer)
+}
+
+/// Tells the origin who asks, in the words that it trusts us to use: whatever the client itself
+/// sent in them is replaced, unless the client is a proxy that we trust.
+pub fn prepare(session: &Session, request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
+    request.remove_header(&FORWARDED);
+    let chain = forwarded_for(session, request, exchange);
+    request.insert_header(FORWARDED_FOR, chain)?;
+    if let Some(client) = exchange.client {
+        request.insert_header(REAL_IP, client.to_string())?;
+    }
+    let keep = exchange.peer_trusted && request.headers.contains_key(&FORWARDED_PROTO);
+    if !keep {
+        request.insert_header(FORWARDED_PROTO, HeaderValue::from_static("http"))?;
+    }
+    let keep = exchange.peer_trusted && request.headers.contains_key(&FORWARDED_HOST);
+    if let (false, Some(host)) = (keep, request.headers.get(HOST).cloned()) {
+        request.insert_header(FORWARDED_HOST, host)?;
+    }
+    request.insert_header(REQUEST_ID, exchange.id.header_value())?;
+    Ok(())
+}
+
+/// The chain of addresses: the peer's own, after what a trusted proxy reported.
+fn forwarded_for(session: &Session, request: &RequestHeader, exchange: &Exchange) -> String {
+    let peer = session
+        .client_addr()
+        .and_then(|address| address.as_inet())
+        .map_or_else(|| "unknown".to_owned(), |inet| inet.ip().to_canonical().to_string());
+    if !exchange.peer_trusted {
+        return peer;
+    }
+    let reported = request.headers.get_all(&FORWARDED_FOR).iter();
+    let mut chain: Vec<&str> = reported.filter_map(|value| value.to_str().ok()).collect();
+    chain.push(&peer);
+    chain.join(", ")
+}
+
+/// A connection that was never made has carried nothing: any request may try once more.
+pub fn retry_connect(exchange: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
+    exchange.failed_connects += 1;
+    error.set_retry(exchange.failed_connects < 2);
+    error
+}

@@ -1,0 +1,220 @@
+//! One immutable snapshot of everything that is built from one configuration.
+//!
+//! A request takes one `Arc<Generation>` and keeps it to its end; a reload swaps it for the next.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use http::HeaderName;
+use thornwall_filters::{
+    build::{BuildContext, Carried, TableStats},
+    deception::links::Links,
+    load::Problem,
+    metrics::FilterMetrics,
+    pipeline::Pipeline,
+    prefix_set::PrefixSet,
+};
+use toml::Spanned;
+
+use crate::{
+    config::{self, Config, ConfigFile},
+    robots::RobotsCell,
+    upstream::Upstream,
+};
+
+mod hosts;
+mod parts;
+
+pub use hosts::{Hosts, normalise_host};
+
+/// Everything that serves requests until the next reload.
+pub struct Generation {
+    /// Counts up from 1 with every reload.
+    pub number: u64,
+    /// Sites, in the order of the file.
+    pub sites: Vec<Site>,
+    /// Which site serves which host.
+    pub hosts: Hosts,
+    /// Whose word about the client's address counts.
+    pub client_address: ClientAddress,
+    /// How slow and how many the tarpit holds.
+    pub tarpit: TarpitLimits,
+    /// What only a restart can change.
+    pub cold: Cold,
+    /// Bounded tables, for their gauges.
+    pub tables: Vec<(String, Arc<TableStats>)>,
+    /// State that the next generation may take over.
+    pub carried: Carried,
+    /// What works but deserves a second look.
+    pub warnings: Vec<String>,
+    /// Longest wait for running requests at the end.
+    pub shutdown_grace: Duration,
+}
+
+/// Hosts that belong together: a tenant.
+pub struct Site {
+    /// Stays with the name over reloads: the tenant part of table keys.
+    pub id: u16,
+    /// The label of metrics and logs.
+    pub name: Arc<str>,
+    /// The host that the site is asked for by us, where it has a definite one.
+    pub own_host: Option<String>,
+    /// Where requests go on to.
+    pub upstream: Arc<Upstream>,
+    /// Who judges them.
+    pub pipeline: Arc<Pipeline>,
+    /// Signed links of its tarpit pages.
+    pub links: Arc<Links>,
+    /// Its robots.txt, as far as it is known.
+    pub robots: Arc<RobotsCell>,
+}
+
+/// Who is believed about the client's address.
+pub struct ClientAddress {
+    /// Peers whose forwarding headers count.
+    pub trusted: PrefixSet,
+    /// The header with the client's address.
+    pub header: HeaderName,
+}
+
+/// Bounds of the tarpit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TarpitLimits {
+    /// Connections held at once.
+    pub max_connections: usize,
+    /// Connections held at once for one client.
+    pub max_per_client: usize,
+    /// Mean time between chunks.
+    pub interval: Duration,
+    /// Longest time that a connection is held.
+    pub total: Duration,
+}
+
+/// Settings that a reload cannot change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cold {
+    /// Public sockets.
+    pub listeners: Vec<String>,
+    /// The operator's socket.
+    pub admin: String,
+    /// Worker threads.
+    pub threads: usize,
+    /// Folder of what survives a restart.
+    pub data_dir: PathBuf,
+    /// File of the admin token.
+    pub token_file: PathBuf,
+    /// Where access lines go.
+    pub access_log: String,
+    /// Size of the ring of recent decisions.
+    pub recent_decisions: usize,
+}
+
+/// What a generation is built from besides its configuration.
+pub struct Inputs<'a> {
+    /// Families of filter metrics.
+    pub metrics: &'a FilterMetrics,
+    /// The installation's secret, which signs links.
+    pub secret: &'a [u8; 32],
+    /// The generation that is being replaced.
+    pub previous: Option<&'a Generation>,
+}
+
+impl Generation {
+    /// Builds all of it, or says everything that is wrong. Nothing is touched but files read.
+    pub fn build(file: &ConfigFile, inputs: &Inputs<'_>) -> Result<Self, Vec<Problem>> {
+        let loaded = file.parse();
+        let mut problems = loaded.problems;
+        let Some(mut config) = loaded.value else {
+            return Err(problems);
+        };
+        config.complete();
+        let mut context = parts::context(file, &config, inputs);
+        let built = Self::assemble(&config, file, inputs, &mut context);
+        problems.append(&mut context.problems);
+        problems.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
+        match built {
+            Some(mut generation) if problems.is_empty() => {
+                generation.tables = context.tables;
+                generation.carried = context.carried;
+                generation.warnings = context.warnings;
+                Ok(generation)
+            }
+            _ => Err(problems),
+        }
+    }
+
+    fn assemble(
+        config: &Config,
+        file: &ConfigFile,
+        inputs: &Inputs<'_>,
+        context: &mut BuildContext,
+    ) -> Option<Self> {
+        let cold = parts::cold(config, file, context);
+        let client_address = parts::client_address(&config.client_address, context);
+        let tarpit = parts::tarpit(&config.tarpit, context);
+        let upstreams = parts::upstreams(&config.upstream, context);
+        let pipelines = parts::pipelines(config, inputs.metrics, context);
+        let hosts = Hosts::build(&config.site, context);
+        parts::check_site_names(&config.site, context);
+        let sites: Vec<Option<Site>> = config
+            .site
+            .iter()
+            .map(|site| parts::site(site, &upstreams, &pipelines, inputs, context))
+            .collect();
+        if sites.is_empty() {
+            context.problems.push(Problem::in_file(
+                &file.path,
+                "no site; expected a `[[site]]`, or exactly one `[[upstream]]`",
+            ));
+        }
+        let mut sites: Vec<Site> = sites.into_iter().collect::<Option<_>>()?;
+        parts::number_sites(&mut sites, inputs.previous);
+        Some(Self {
+            number: inputs.previous.map_or(1, |previous| previous.number + 1),
+            sites,
+            hosts,
+            client_address: client_address?,
+            tarpit: tarpit?,
+            cold: cold?,
+            tables: Vec::new(),
+            carried: Carried::new(),
+            warnings: Vec::new(),
+            shutdown_grace: Duration::from_secs(config.server.shutdown_grace_secs),
+        })
+    }
+
+    /// The site that serves `host`.
+    pub fn site(&self, host: &str) -> Option<&Site> {
+        self.hosts.find(host).and_then(|at| self.sites.get(at))
+    }
+}
+
+/// Where the running gateway's operator is let in: the admin address and the token's file.
+pub fn admin_access(file: &ConfigFile) -> Result<(String, PathBuf), String> {
+    let loaded = file.parse();
+    let config = loaded.value.ok_or_else(|| file.describe(&loaded.problems))?;
+    let mut context = BuildContext {
+        folder: file.folder(),
+        ..BuildContext::default()
+    };
+    match parts::cold(&config, file, &mut context) {
+        Some(cold) => Ok((cold.admin, cold.token_file)),
+        None => Err(file.describe(&context.problems)),
+    }
+}
+
+/// Text and place of a name that refers to another table.
+type Reference = Spanned<String>;
+
+/// What is wrong with a name that no table has.
+fn unknown(kind: &str, name: &Reference, known: &[String]) -> String {
+    let name = name.get_ref();
+    match known {
+        [] => format!("no {kind} `{name}`; there is none at all"),
+        _ => format!("no {kind} `{name}`; expected one of {}", known.join(", ")),
+    }
+}
+
+/// A listener's address as Pingora and the system take it.
+fn socket_address(spec: &config::Listener) -> Option<std::net::SocketAddr> {
+    spec.address.get_ref().parse().ok()
+}

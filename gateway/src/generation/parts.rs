@@ -1,0 +1,283 @@
+//! The parts of a generation, each built and checked on its own.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::Arc,
+    thread::available_parallelism,
+    time::Duration,
+};
+
+use http::HeaderName;
+use thornwall_filters::{
+    build::BuildContext,
+    deception::links::Links,
+    metrics::FilterMetrics,
+    pipeline::Pipeline,
+    prefix_set::{Prefix, PrefixSet},
+};
+use toml::Spanned;
+
+use super::{ClientAddress, Cold, Generation, Inputs, Site, TarpitLimits, socket_address, unknown};
+use crate::{
+    config::{self, Config, ConfigFile},
+    robots::RobotsCell,
+    upstream::Upstream,
+};
+
+pub(super) fn context(file: &ConfigFile, config: &Config, inputs: &Inputs<'_>) -> BuildContext {
+    let folder = file.folder();
+    let resolve = |path: &String| folder.join(path);
+    BuildContext {
+        models_dir: config.server.models_dir.as_ref().map_or_else(default_models_dir, resolve),
+        onnxruntime: config.server.onnxruntime.as_ref().map(resolve),
+        workers: threads(config),
+        previous: inputs.previous.map(|previous| previous.carried.clone()).unwrap_or_default(),
+        file: file.path.clone(),
+        folder,
+        ..BuildContext::default()
+    }
+}
+
+/// Where packages put the models.
+const INSTALLED_MODELS: &str = "/usr/share/thornwall/models";
+
+fn default_models_dir() -> PathBuf {
+    let here = PathBuf::from("models");
+    if here.is_dir() {
+        return here;
+    }
+    PathBuf::from(INSTALLED_MODELS)
+}
+
+/// More threads than any machine has are a mistake.
+const MOST_THREADS: usize = 1024;
+
+fn threads(config: &Config) -> usize {
+    match *config.server.threads.get_ref() {
+        0 => available_parallelism().map_or(1, usize::from),
+        threads => threads.min(MOST_THREADS),
+    }
+}
+
+pub(super) fn cold(
+    config: &Config,
+    file: &ConfigFile,
+    context: &mut BuildContext,
+) -> Option<Cold> {
+    let before = context.problems.len();
+    if config.listener.is_empty() {
+        context.problems.push(thornwall_filters::load::Problem::in_file(
+            &file.path,
+            "no listener; expected a `[[listener]]` with an address",
+        ));
+    }
+    for listener in &config.listener {
+        if socket_address(listener).is_none() {
+            let what = no_socket(listener.address.get_ref());
+            context.problem(listener.address.span(), what);
+        }
+    }
+    let admin = config.admin.address.get_ref();
+    if admin.parse::<std::net::SocketAddr>().is_err() {
+        context.problem(config.admin.address.span(), no_socket(admin));
+    }
+    if *config.server.threads.get_ref() > MOST_THREADS {
+        let what = format!("too many threads; expected at most {MOST_THREADS}");
+        context.problem(config.server.threads.span(), what);
+    }
+    let recent = *config.server.recent_decisions.get_ref();
+    if !(16..=1 << 20).contains(&recent) {
+        let what = "out of bounds; expected 16 to 1048576 decisions";
+        context.problem(config.server.recent_decisions.span(), what);
+    }
+    let data_dir = context.resolve(&config.server.data_dir);
+    (context.problems.len() == before).then(|| Cold {
+        listeners: config.listener.iter().map(|l| l.address.get_ref().clone()).collect(),
+        admin: admin.clone(),
+        threads: threads(config),
+        token_file: match &config.admin.token_file {
+            Some(path) => context.resolve(path),
+            None => data_dir.join("admin.token"),
+        },
+        data_dir,
+        access_log: access_log(&config.access_log.file, context),
+        recent_decisions: recent,
+    })
+}
+
+fn no_socket(text: &str) -> String {
+    format!("`{text}` is no socket address; expected address and port, such as \"127.0.0.1:8080\"")
+}
+
+fn access_log(file: &str, context: &BuildContext) -> String {
+    match file {
+        "stdout" | "off" => file.to_owned(),
+        path => context.resolve(path).display().to_string(),
+    }
+}
+
+pub(super) fn client_address(
+    spec: &config::ClientAddress,
+    context: &mut BuildContext,
+) -> Option<ClientAddress> {
+    let before = context.problems.len();
+    let mut prefixes = Vec::new();
+    for text in &spec.trusted_proxies {
+        match text.get_ref().parse::<Prefix>() {
+            Ok(prefix) => prefixes.push(prefix),
+            Err(error) => context.problem(text.span(), error.to_string()),
+        }
+    }
+    let header = HeaderName::from_bytes(spec.header.get_ref().as_bytes());
+    if header.is_err() {
+        let what = format!("`{}` is no header name", spec.header.get_ref());
+        context.problem(spec.header.span(), what);
+    }
+    let header = header.ok()?;
+    (context.problems.len() == before).then(|| ClientAddress {
+        trusted: prefixes.into_iter().collect::<PrefixSet>(),
+        header,
+    })
+}
+
+pub(super) fn tarpit(spec: &config::Tarpit, context: &mut BuildContext) -> Option<TarpitLimits> {
+    let before = context.problems.len();
+    let interval = *spec.interval_ms.get_ref();
+    if !(10..=600_000).contains(&interval) {
+        context.problem(spec.interval_ms.span(), "out of bounds; expected 10 to 600000");
+    }
+    let total = *spec.max_secs.get_ref();
+    if !(1..=86_400).contains(&total) {
+        context.problem(spec.max_secs.span(), "out of bounds; expected 1 to 86400");
+    }
+    (context.problems.len() == before).then(|| TarpitLimits {
+        max_connections: spec.max_connections,
+        max_per_client: spec.max_per_client,
+        interval: Duration::from_millis(interval),
+        total: Duration::from_secs(total),
+    })
+}
+
+pub(super) type Named<T> = HashMap<String, Option<Arc<T>>>;
+
+pub(super) fn upstreams(
+    specs: &[config::Upstream],
+    context: &mut BuildContext,
+) -> Named<Upstream> {
+    let mut named = Named::new();
+    for spec in specs {
+        let built = Upstream::build(spec, context).map(Arc::new);
+        insert_once(&mut named, "upstream", &spec.name, built, context);
+    }
+    named
+}
+
+pub(super) fn pipelines(
+    config: &Config,
+    metrics: &FilterMetrics,
+    context: &mut BuildContext,
+) -> Named<Pipeline> {
+    let mut named = Named::new();
+    for (at, spec) in config.pipeline.iter().enumerate() {
+        let before = context.problems.len();
+        let built = Pipeline::build(spec, metrics, context).map(Arc::new);
+        if config.standard_added && at + 1 == config.pipeline.len() {
+            // Its spans point into the built-in text and not into the file.
+            for problem in &mut context.problems[before..] {
+                problem.span = None;
+                problem.what = format!("built-in pipeline `standard`: {}", problem.what);
+            }
+        }
+        insert_once(&mut named, "pipeline", &spec.name, built, context);
+    }
+    named
+}
+
+fn insert_once<T>(
+    named: &mut Named<T>,
+    kind: &str,
+    name: &Spanned<String>,
+    built: Option<Arc<T>>,
+    context: &mut BuildContext,
+) {
+    if named.insert(name.get_ref().clone(), built).is_some() {
+        let what = format!("{kind} `{}` is there twice; expected unique names", name.get_ref());
+        context.problem(name.span(), what);
+    }
+}
+
+pub(super) fn site(
+    spec: &config::Site,
+    upstreams: &Named<Upstream>,
+    pipelines: &Named<Pipeline>,
+    inputs: &Inputs<'_>,
+    context: &mut BuildContext,
+) -> Option<Site> {
+    if spec.hosts.get_ref().is_empty() {
+        context.problem(spec.hosts.span(), "no host; expected a name, `*.name` or `*`");
+    }
+    let upstream = look_up(upstreams, "upstream", &spec.upstream, context);
+    let pipeline = look_up(pipelines, "pipeline", &spec.pipeline, context);
+    let name = spec.name.get_ref().clone();
+    context.scope = format!("site.{name}");
+    let robots = context.carry_over("robots", |_: &RobotsCell| true, RobotsCell::default);
+    let definite = |host: &&String| !host.contains('*');
+    Some(Site {
+        id: 0,
+        own_host: spec.hosts.get_ref().iter().find(definite).cloned(),
+        upstream: upstream?,
+        pipeline: pipeline?,
+        links: Arc::new(Links::new(inputs.secret, &name)),
+        robots,
+        name: name.into(),
+    })
+}
+
+fn look_up<T>(
+    named: &Named<T>,
+    kind: &str,
+    name: &Spanned<String>,
+    context: &mut BuildContext,
+) -> Option<Arc<T>> {
+    let found = named.get(name.get_ref());
+    if found.is_none() {
+        let mut known: Vec<String> = named.keys().cloned().collect();
+        known.sort();
+        context.problem(name.span(), unknown(kind, name, &known));
+    }
+    found.and_then(Option::clone)
+}
+
+/// Most sites of one configuration: their numbers are 16 bits wide.
+const MOST_SITES: usize = 65_535;
+
+pub(super) fn check_site_names(sites: &[config::Site], context: &mut BuildContext) {
+    let mut names = HashSet::new();
+    for (at, site) in sites.iter().enumerate() {
+        let name = site.name.get_ref();
+        if !names.insert(name) {
+            let what = format!("site `{name}` is there twice; expected unique names");
+            context.problem(site.name.span(), what);
+        }
+        if at == MOST_SITES {
+            let what = format!("too many sites; expected at most {MOST_SITES}");
+            context.problem(site.name.span(), what);
+        }
+    }
+}
+
+/// A site keeps its number as long as its name stays, so that limits outlive a reload.
+pub(super) fn number_sites(sites: &mut [Site], previous: Option<&Generation>) {
+    let before = previous.map_or(&[][..], |previous| previous.sites.as_slice());
+    let mut next = before.iter().map(|site| site.id.wrapping_add(1)).max().unwrap_or_default();
+    for site in sites {
+        site.id = match before.iter().find(|old| old.name == site.name) {
+            Some(old) => old.id,
+            None => {
+                next = next.wrapping_add(1);
+                next.wrapping_sub(1)
+            }
+        };
+    }
+}

@@ -1,0 +1,246 @@
+//! Every counter and gauge of the process, in one registry.
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
+};
+use thornwall_detectors::signal::Reason;
+use thornwall_filters::metrics::FilterMetrics;
+
+use crate::{generation::Generation, state::State};
+
+/// All families of the gateway.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// What the runner of the pipelines counts.
+    pub filters: FilterMetrics,
+    /// What the tarpit counts.
+    pub tarpit: TarpitMetrics,
+    requests: IntCounterVec,
+    duration: HistogramVec,
+    own_answers: IntCounterVec,
+    reloads: IntCounterVec,
+    tables: TableGauges,
+    recent: IntGauge,
+    in_flight: IntGauge,
+    generation: IntGauge,
+    /// Lines that the access log had no room for.
+    pub log_dropped: IntCounter,
+}
+
+/// What the tarpit counts.
+#[derive(Debug, Clone)]
+pub struct TarpitMetrics {
+    /// Connections held now.
+    pub held: IntGauge,
+    /// Connections taken in.
+    pub entered: IntCounter,
+    /// Clients denied instead, because it was full.
+    pub shed: IntCounter,
+    /// Bytes dripped.
+    pub bytes: IntCounter,
+    /// How long connections stayed.
+    pub stay: Histogram,
+}
+
+#[derive(Debug)]
+struct TableGauges {
+    entries: IntGaugeVec,
+    capacity: IntGaugeVec,
+    evictions: IntGaugeVec,
+    overflows: IntGaugeVec,
+}
+
+/// 0.5 ms to 30 s: from an answer of our own to a slow origin.
+const REQUEST_BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+
+/// 1 s to 1 h.
+const STAY_BUCKETS: &[f64] = &[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
+
+impl Metrics {
+    /// Registers every family in a fresh registry.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let make = Families(&registry);
+        Ok(Self {
+            filters: FilterMetrics::register(&registry)?,
+            tarpit: TarpitMetrics::register(&make)?,
+            requests: make.counters(
+                "thornwall_requests_total",
+                "Requests, by what was ruled and the class of the answer's status.",
+                &["site", "ruling", "status"],
+            )?,
+            duration: make.histograms(
+                "thornwall_request_duration_seconds",
+                "Time from a request's header to the end of its answer, by ruling.",
+                &["ruling"],
+                REQUEST_BUCKETS,
+            )?,
+            own_answers: make.counters(
+                "thornwall_answers_total",
+                "Answers of our own, by reason code.",
+                &["reason"],
+            )?,
+            reloads: make.counters(
+                "thornwall_reloads_total",
+                "Reloads of the configuration, by whether they took effect.",
+                &["result"],
+            )?,
+            tables: TableGauges::register(&make)?,
+            recent: make.gauge("thornwall_recent_decisions", "Decisions that explain can find.")?,
+            in_flight: make.gauge("thornwall_requests_in_flight", "Requests under way.")?,
+            generation: make.gauge("thornwall_generation", "Number of the serving generation.")?,
+            log_dropped: make.counter(
+                "thornwall_access_log_dropped_total",
+                "Access lines that found no room.",
+            )?,
+            registry,
+        })
+    }
+
+    /// Counts one ended request.
+    pub fn request(&self, site: &str, ruling: &str, status: u16, seconds: f64) {
+        let status = status_class(status);
+        self.requests.with_label_values(&[site, ruling, status]).inc();
+        self.duration.with_label_values(&[ruling]).observe(seconds);
+    }
+
+    /// Counts one answer that did not come from the origin.
+    pub fn own_answer(&self, reason: Reason) {
+        self.own_answers.with_label_values(&[reason.code()]).inc();
+    }
+
+    /// Counts one reload.
+    pub fn reload(&self, took_effect: bool) {
+        let result = if took_effect { "applied" } else { "refused" };
+        self.reloads.with_label_values(&[result]).inc();
+    }
+
+    /// Everything in the text format of Prometheus.
+    pub fn render(&self, state: &State) -> Result<Vec<u8>, prometheus::Error> {
+        let generation = state.generation.load();
+        self.tables.show(&generation);
+        self.recent.set(gauge_value(state.recent.len()));
+        self.in_flight.set(gauge_value(state.in_flight.count()));
+        self.generation.set(i64::try_from(generation.number).unwrap_or(i64::MAX));
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+fn gauge_value(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+const fn status_class(status: u16) -> &'static str {
+    match status {
+        0 => "none",
+        100..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        _ => "5xx",
+    }
+}
+
+impl TarpitMetrics {
+    fn register(make: &Families<'_>) -> prometheus::Result<Self> {
+        Ok(Self {
+            held: make.gauge("thornwall_tarpit_connections", "Connections held now.")?,
+            entered: make.counter("thornwall_tarpit_entered_total", "Connections taken in.")?,
+            shed: make.counter(
+                "thornwall_tarpit_shed_total",
+                "Clients denied because the tarpit, or their share of it, was full.",
+            )?,
+            bytes: make.counter("thornwall_tarpit_bytes_total", "Bytes dripped.")?,
+            stay: make.histogram(
+                "thornwall_tarpit_stay_seconds",
+                "How long connections stayed.",
+                STAY_BUCKETS,
+            )?,
+        })
+    }
+}
+
+impl TableGauges {
+    fn register(make: &Families<'_>) -> prometheus::Result<Self> {
+        let gauges = |name: &str, help: &str| make.gauges(name, help, &["table"]);
+        Ok(Self {
+            entries: gauges("thornwall_table_entries", "Entries of a bounded table.")?,
+            capacity: gauges("thornwall_table_capacity_entries", "Most entries that fit.")?,
+            evictions: gauges(
+                "thornwall_table_evictions",
+                "Entries given up for others since the table was made.",
+            )?,
+            overflows: gauges(
+                "thornwall_table_overflows",
+                "Requests judged by the coarser fallback since the table was made.",
+            )?,
+        })
+    }
+
+    fn show(&self, generation: &Generation) {
+        use std::sync::atomic::Ordering::Relaxed;
+        let value = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        for (name, stats) in &generation.tables {
+            let set = |family: &IntGaugeVec, count: u64| {
+                family.with_label_values(&[name]).set(value(count));
+            };
+            set(&self.entries, stats.entries.load(Relaxed));
+            set(&self.capacity, stats.capacity);
+            set(&self.evictions, stats.evictions.load(Relaxed));
+            set(&self.overflows, stats.overflows.load(Relaxed));
+        }
+    }
+}
+
+/// Makes families that are registered from birth.
+struct Families<'a>(&'a Registry);
+
+impl Families<'_> {
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        let counter = IntCounter::new(name, help)?;
+        self.0.register(Box::new(counter.clone()))?;
+        Ok(counter)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+        let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(counters.clone()))?;
+        Ok(counters)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        let gauge = IntGauge::new(name, help)?;
+        self.0.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(gauges.clone()))?;
+        Ok(gauges)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        let histogram = Histogram::with_opts(opts)?;
+        self.0.register(Box::new(histogram.clone()))?;
+        Ok(histogram)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> prometheus::Result<HistogramVec> {
+        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        let histograms = HistogramVec::new(opts, labels)?;
+        self.0.register(Box::new(histograms.clone()))?;
+        Ok(histograms)
+    }
+}

@@ -1,0 +1,144 @@
+//! Pingora's hooks. Each calls one function elsewhere; nothing is decided here.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use pingora::{
+    Error, Result,
+    http::{RequestHeader, ResponseHeader},
+    modules::http::HttpModules,
+    proxy::{FailToProxy, ProxyHttp, Session},
+    upstreams::peer::HttpPeer,
+};
+use thornwall_filters::verdict::Ruling;
+
+use crate::{answer, exchange::Exchange, forward, record::Decision, request, robots, state::State};
+
+/// The proxy of all sites.
+pub struct Proxy {
+    state: Arc<State>,
+}
+
+impl Proxy {
+    /// A proxy over the process's state.
+    pub const fn new(state: Arc<State>) -> Self {
+        Self { state }
+    }
+
+    /// Judges a request and answers it, unless the origin is to.
+    async fn admit(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        let judgement = match request::judge(session, exchange, &self.state) {
+            Ok(judgement) => judgement,
+            Err((status, reason)) => {
+                exchange.reason = Some(reason);
+                answer::refuse(session, exchange, status).await?;
+                return Ok(true);
+            }
+        };
+        let ruling = judgement.ruling;
+        exchange.reason = ruling.reason();
+        exchange.judgement = Some(judgement);
+        match ruling {
+            Ruling::Answer(answer) => {
+                answer::send(session, exchange, answer, &self.state).await?;
+                Ok(true)
+            }
+            Ruling::Forward => self.answer_robots(session, exchange).await,
+        }
+    }
+
+    async fn answer_robots(&self, session: &mut Session, exchange: &Exchange) -> Result<bool> {
+        let header = session.req_header();
+        let known = exchange
+            .site()
+            .and_then(|site| robots::answer(site, &header.method, header.uri.path()));
+        let Some(text) = known else {
+            return Ok(false);
+        };
+        answer::text(session, exchange, text).await?;
+        Ok(true)
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Exchange;
+
+    fn new_ctx(&self) -> Exchange {
+        let generation = self.state.generation.load_full();
+        Exchange::new(generation, self.state.now(), self.state.in_flight.enter())
+    }
+
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {
+        // Pingora's default adds a compression module that is off: a cost for nothing.
+    }
+
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        forward::bound(session, exchange, self.state.is_stopping());
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        self.admit(session, exchange).await
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+        forward::peer(exchange)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        forward::prepare(session, request, exchange)
+    }
+
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        exchange.origin_took = Some(self.state.now().saturating_sub(exchange.started));
+        answer::name(response, exchange)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        exchange: &mut Exchange,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        forward::retry_connect(exchange, error)
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        exchange: &mut Exchange,
+    ) -> FailToProxy {
+        let error_code = answer::explain_failure(session, exchange, error).await;
+        FailToProxy {
+            error_code,
+            can_reuse_downstream: false,
+        }
+    }
+
+    fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
+        // The access line carries the reason; Pingora's own line would print the raw path.
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, exchange: &mut Exchange) {
+        let took: Duration = self.state.now().saturating_sub(exchange.started);
+        self.state.conclude(Decision::new(session, exchange, took));
+    }
+}

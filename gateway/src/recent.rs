@@ -1,0 +1,55 @@
+//! A bounded ring of recent decisions: what `thornwall explain` looks into.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use parking_lot::Mutex;
+
+use crate::{exchange::RequestId, record::Decision};
+
+/// The last decisions, oldest overwritten first.
+pub struct Recent {
+    slots: Box<[Mutex<Option<Arc<Decision>>>]>,
+    next: AtomicUsize,
+}
+
+impl Recent {
+    /// A ring of `capacity` decisions.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            slots: (0..capacity.max(1)).map(|_| Mutex::default()).collect(),
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    /// Keeps a decision in place of the oldest.
+    pub fn push(&self, decision: Arc<Decision>) {
+        let at = self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len();
+        *self.slots[at].lock() = Some(decision);
+    }
+
+    /// The decision about a request, if it is still there.
+    pub fn find(&self, id: RequestId) -> Option<Arc<Decision>> {
+        self.slots.iter().find_map(|slot| {
+            let slot = slot.lock();
+            slot.as_ref().filter(|decision| decision.id == id).cloned()
+        })
+    }
+
+    /// Most decisions that it holds.
+    pub fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Decisions that it holds now.
+    pub fn len(&self) -> usize {
+        self.next.load(Ordering::Relaxed).min(self.slots.len())
+    }
+
+    /// Whether nothing has been decided yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,202 @@
+//! What is kept of a decision: the access line and the answer of `explain` are the same record.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderName, Method, header};
+use jiff::Timestamp;
+use pingora::proxy::Session;
+use serde::{Deserialize, Serialize};
+use thornwall_detectors::signal::{Reason, Signal};
+use thornwall_filters::pipeline::Judgement;
+
+use crate::{
+    exchange::{Exchange, RequestId},
+    metrics::Metrics,
+};
+
+/// Longest piece of a client's text that is kept.
+const LONGEST_TEXT: usize = 512;
+
+/// One request, what was decided about it and why.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// When its header had been read.
+    pub time: Timestamp,
+    /// The id that the client and the origin saw as `x-request-id`.
+    pub id: String,
+    /// Who asked.
+    pub client: Option<IpAddr>,
+    /// The site that serves the host, where one does.
+    pub site: Option<String>,
+    /// Method.
+    pub method: String,
+    /// Host, empty where it was no valid one.
+    pub host: String,
+    /// Path, without the query, which may hold secrets.
+    pub path: String,
+    /// User agent.
+    pub user_agent: Option<String>,
+    /// Status of the answer; 0 where the client got none.
+    pub status: u16,
+    /// Bytes of the answer's body.
+    pub bytes: u64,
+    /// `forward`, `limit`, `deny`, `tarpit`, or `error` where no pipeline was asked.
+    pub ruling: String,
+    /// Why the answer is ours, where it is.
+    pub reason: Option<String>,
+    /// All counted signals as one number, 0..1.
+    pub score: f32,
+    /// What was noticed.
+    pub signals: Vec<SignalRecord>,
+    /// Microseconds that each filter took.
+    pub filters_us: Vec<(String, f32)>,
+    /// Milliseconds until the origin began its answer.
+    pub origin_ms: Option<f32>,
+    /// Milliseconds from header to end.
+    pub took_ms: f32,
+    /// Number of the generation that decided.
+    pub generation: u64,
+}
+
+/// One signal, as people read it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SignalRecord {
+    /// The stable code.
+    pub reason: String,
+    /// What it counts.
+    pub weight: f32,
+    /// What it rests on.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub evidence: String,
+    /// From a filter that only observes: not counted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observed: bool,
+}
+
+impl From<&Signal> for SignalRecord {
+    fn from(signal: &Signal) -> Self {
+        Self {
+            reason: signal.reason.code().to_owned(),
+            weight: signal.weight,
+            evidence: signal.evidence.to_string(),
+            observed: signal.observed,
+        }
+    }
+}
+
+/// One ended exchange as the ring keeps it: small, and text only where the client's was.
+#[derive(Debug)]
+pub struct Decision {
+    /// Names the request.
+    pub id: RequestId,
+    time: SystemTime,
+    client: Option<IpAddr>,
+    site: Option<Arc<str>>,
+    filters: Option<Arc<[String]>>,
+    method: Method,
+    host: String,
+    path: Box<str>,
+    user_agent: Option<Box<str>>,
+    status: u16,
+    bytes: u64,
+    judgement: Option<Judgement>,
+    reason: Option<Reason>,
+    origin_took: Option<Duration>,
+    took: Duration,
+    generation: u64,
+}
+
+impl Decision {
+    /// Sums up an exchange that has ended after `took`.
+    pub fn new(session: &Session, exchange: &mut Exchange, took: Duration) -> Self {
+        let request = session.req_header();
+        let site = exchange.site();
+        Self {
+            id: exchange.id,
+            time: SystemTime::now(),
+            client: exchange.client,
+            site: site.map(|site| Arc::clone(&site.name)),
+            filters: site.map(|site| site.pipeline.filter_names()),
+            method: request.method.clone(),
+            path: clip(request.uri.path()),
+            user_agent: text(session, &header::USER_AGENT),
+            status: exchange.detached_status.unwrap_or_else(|| written_status(session)),
+            bytes: session.body_bytes_sent() as u64,
+            host: std::mem::take(&mut exchange.host),
+            judgement: exchange.judgement.take(),
+            reason: exchange.reason,
+            origin_took: exchange.origin_took,
+            took,
+            generation: exchange.generation.number,
+        }
+    }
+
+    /// Adds the request to the counters.
+    pub fn count(&self, metrics: &Metrics) {
+        let site = self.site.as_deref().unwrap_or("none");
+        metrics.request(site, self.ruling(), self.status, self.took.as_secs_f64());
+        if let Some(reason) = self.reason {
+            metrics.own_answer(reason);
+        }
+    }
+
+    fn ruling(&self) -> &'static str {
+        self.judgement.as_ref().map_or("error", |judgement| judgement.ruling.name())
+    }
+
+    fn filters_us(&self) -> Vec<(String, f32)> {
+        let (Some(judgement), Some(names)) = (&self.judgement, &self.filters) else {
+            return Vec::new();
+        };
+        let name = |place: u8| names.get(usize::from(place)).cloned().unwrap_or_default();
+        let timings = judgement.timings.iter();
+        timings.map(|(place, took)| (name(*place), took.as_secs_f32() * 1e6)).collect()
+    }
+}
+
+impl From<&Decision> for Record {
+    fn from(decision: &Decision) -> Self {
+        let judgement = decision.judgement.as_ref();
+        let milliseconds = |time: Duration| time.as_secs_f32() * 1e3;
+        let ended = Timestamp::try_from(decision.time).unwrap_or(Timestamp::UNIX_EPOCH);
+        Self {
+            time: ended.checked_sub(decision.took).unwrap_or(ended),
+            id: decision.id.to_string(),
+            client: decision.client,
+            site: decision.site.as_deref().map(str::to_owned),
+            method: decision.method.as_str().to_owned(),
+            host: decision.host.clone(),
+            path: decision.path.to_string(),
+            user_agent: decision.user_agent.as_deref().map(str::to_owned),
+            status: decision.status,
+            bytes: decision.bytes,
+            ruling: decision.ruling().to_owned(),
+            reason: decision.reason.map(|reason| reason.code().to_owned()),
+            score: judgement.map_or(0.0, |judgement| judgement.score),
+            signals: judgement
+                .map(|judgement| judgement.trail.signals().iter().map(Into::into).collect())
+                .unwrap_or_default(),
+            filters_us: decision.filters_us(),
+            origin_ms: decision.origin_took.map(milliseconds),
+            took_ms: milliseconds(decision.took),
+            generation: decision.generation,
+        }
+    }
+}
+
+fn written_status(session: &Session) -> u16 {
+    session.response_written().map_or(0, |answer| answer.status.as_u16())
+}
+
+fn text(session: &Session, name: &HeaderName) -> Option<Box<str>> {
+    let value = session.req_header().headers.get(name)?;
+    Some(clip(&String::from_utf8_lossy(value.as_bytes())))
+}
+
+fn clip(text: &str) -> Box<str> {
+    text[..text.floor_char_boundary(LONGEST_TEXT)].into()
+}

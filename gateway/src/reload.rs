@@ -1,0 +1,98 @@
+//! Taking a changed configuration into service, all of it or nothing.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio::{sync::watch, task::spawn_blocking};
+
+use crate::{
+    config::ConfigFile,
+    generation::{Cold, Generation, Inputs},
+    state::State,
+};
+
+/// Builds the next generation from the same file.
+pub struct Reloader {
+    path: PathBuf,
+    secret: [u8; 32],
+    state: Arc<State>,
+    applied: watch::Sender<u64>,
+}
+
+impl Reloader {
+    /// A reloader of the file that the running generation came from.
+    pub fn new(path: &Path, secret: [u8; 32], state: Arc<State>) -> Self {
+        let (applied, _) = watch::channel(1);
+        Self {
+            path: path.to_path_buf(),
+            secret,
+            state,
+            applied,
+        }
+    }
+
+    /// Tells of every reload that took effect.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// Reads the file again. Where anything is wrong with it, everything stays as it is.
+    pub async fn reload(&self) {
+        let (path, secret, state) = (self.path.clone(), self.secret, Arc::clone(&self.state));
+        let built = spawn_blocking(move || next_generation(&path, &secret, &state)).await;
+        let built = built.unwrap_or_else(|error| Err(format!("building it failed: {error}")));
+        self.state.metrics.reload(built.is_ok());
+        match built {
+            Ok(generation) => {
+                let number = generation.number;
+                for warning in &generation.warnings {
+                    log::warn!("{warning}");
+                }
+                self.state.generation.store(Arc::new(generation));
+                self.applied.send_replace(number);
+                log::info!("configuration reloaded; generation={number}");
+            }
+            Err(problems) => {
+                log::error!("configuration not reloaded, the running one stays:\n{problems}");
+            }
+        }
+    }
+}
+
+fn next_generation(path: &Path, secret: &[u8; 32], state: &State) -> Result<Generation, String> {
+    let file = ConfigFile::read(path).map_err(|problem| problem.to_string())?;
+    let running = state.generation.load();
+    let inputs = Inputs {
+        metrics: &state.metrics.filters,
+        secret,
+        previous: Some(&running),
+    };
+    let next = Generation::build(&file, &inputs).map_err(|problems| file.describe(&problems))?;
+    let changed = running.cold.changes(&next.cold);
+    if changed.is_empty() {
+        return Ok(next);
+    }
+    Err(format!(
+        "{}: only a restart can change {}",
+        path.display(),
+        changed.join(", ")
+    ))
+}
+
+impl Cold {
+    /// Names of the settings in which `next` differs.
+    fn changes(&self, next: &Self) -> Vec<&'static str> {
+        let differs = [
+            ("listener.address", self.listeners != next.listeners),
+            ("admin.address", self.admin != next.admin),
+            ("admin.token_file", self.token_file != next.token_file),
+            ("server.threads", self.threads != next.threads),
+            ("server.data_dir", self.data_dir != next.data_dir),
+            ("server.recent_decisions", self.recent_decisions != next.recent_decisions),
+            ("access_log.file", self.access_log != next.access_log),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+}

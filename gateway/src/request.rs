@@ -1,0 +1,130 @@
+//! From Pingora's session to the facts that filters see.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use http::{HeaderName, Version, header::HOST};
+use pingora::{http::RequestHeader, proxy::Session};
+use thornwall_detectors::{
+    address::{canonical, reported_client},
+    request::{RequestView, SiteFacts, normalise_path},
+    signal::{Reason, Signal, Trail},
+};
+use thornwall_filters::{
+    deception::links::Marked,
+    pipeline::{Judgement, Timings},
+    verdict::{Answer, Denial, Ruling},
+};
+
+use crate::{
+    exchange::Exchange,
+    generation::{Generation, Site, normalise_host},
+    state::State,
+};
+
+/// Header in which a trusted proxy says how the client reached it.
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Finds out who asks for what, and asks the site's pipeline. `Err` is a request that no site can
+/// be asked about: its status and why.
+pub fn judge(
+    session: &Session,
+    exchange: &mut Exchange,
+    state: &State,
+) -> Result<Judgement, (u16, Reason)> {
+    let header = session.req_header();
+    let peer = peer_address(session);
+    identify_client(header, peer, exchange);
+    let host = authority(header).map_err(|reason| (400, reason))?;
+    if !exchange.find_site(host) {
+        return Err((421, Reason::HostUnknown));
+    }
+    let (site, client) = (exchange.site(), exchange.client);
+    let (Some(site), Some(client)) = (site, client) else {
+        return Err((421, Reason::HostUnknown));
+    };
+    let robots = site.robots.load();
+    let request = RequestView {
+        method: &header.method,
+        uri: &header.uri,
+        path: normalise_path(header.uri.path()),
+        version: header.version,
+        headers: &header.headers,
+        client,
+        host: &exchange.host,
+        site: SiteFacts {
+            id: site.id,
+            robots: robots.as_ref().map(|file| &file.rules),
+        },
+        secure: exchange.secure,
+        now: state.now(),
+    };
+    Ok(judge_marked_link(site, &request).unwrap_or_else(|| site.pipeline.judge(&request)))
+}
+
+/// Whoever asks for a path that only tarpit pages contain needs no further look; whatever else is
+/// asked for below their prefix does not exist.
+fn judge_marked_link(site: &Site, request: &RequestView<'_>) -> Option<Judgement> {
+    let answer = match site.links.read(&request.path)? {
+        Marked::Signed => Answer::Tarpit(Reason::DeceptionMarkedLink),
+        Marked::Forged => Answer::Deny(Denial::forbidden(Reason::DeceptionUnsignedLink)),
+    };
+    let ruling = Ruling::Answer(answer);
+    let mut trail = Trail::default();
+    if let Some(reason) = ruling.reason() {
+        trail.push(Signal::new(reason, 1.0));
+    }
+    Some(Judgement {
+        ruling,
+        score: trail.score(),
+        trail,
+        timings: Timings::new(),
+    })
+}
+
+/// The socket's other end; an address that cannot be had counts as unspecified.
+fn peer_address(session: &Session) -> IpAddr {
+    session
+        .client_addr()
+        .and_then(|address| address.as_inet())
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |inet| canonical(inet.ip()))
+}
+
+fn identify_client(header: &RequestHeader, peer: IpAddr, exchange: &mut Exchange) {
+    exchange.peer_trusted = State::trusts(&exchange.generation, peer);
+    exchange.client = Some(peer);
+    if exchange.peer_trusted {
+        exchange.client = Some(claimed_client(header, &exchange.generation).unwrap_or(peer));
+        exchange.secure = header
+            .headers
+            .get(FORWARDED_PROTO)
+            .is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+    }
+}
+
+fn claimed_client(header: &RequestHeader, generation: &Generation) -> Option<IpAddr> {
+    let lines: Vec<&str> = header
+        .headers
+        .get_all(&generation.client_address.header)
+        .iter()
+        .map(|value| value.to_str().unwrap_or_default())
+        .collect();
+    reported_client(lines.into_iter(), |hop| State::trusts(generation, hop))
+}
+
+/// The host that is asked for, in the form that sites are looked up by.
+///
+/// HTTP/1.1 requires a `Host` even beside an absolute target (RFC 9112 section 3.2); HTTP/1.0 may
+/// go without, which no site can serve.
+fn authority(header: &RequestHeader) -> Result<String, Reason> {
+    let target = header.uri.authority().map(http::uri::Authority::as_str);
+    let sent = header.headers.get(HOST);
+    let host = match (target, sent) {
+        (Some(target), _) if header.version >= Version::HTTP_2 => target,
+        (_, Some(sent)) => sent.to_str().map_err(|_| Reason::HostInvalid)?,
+        (_, None) => return Err(Reason::HostMissing),
+    };
+    if host.is_empty() {
+        return Err(Reason::HostMissing);
+    }
+    normalise_host(host).ok_or(Reason::HostInvalid)
+}
