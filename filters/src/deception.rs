@@ -20,4 +20,6 @@ mod records;
 #[cfg(test)]
 mod tests;
 mod text;
+// A word a line would hide the tables.
+#[rustfmt::skip]
 mod words;

@@ -68,9 +68,10 @@ impl Links {
     pub fn read(&self, path: &str) -> Option<Marked> {
         let rest = path.strip_prefix(&*self.prefix)?;
         let element = rest.split('/').next().unwrap_or(rest);
-        Some(match self.verify(element) {
-            true => Marked::Signed,
-            false => Marked::Forged,
+        Some(if self.verify(element) {
+            Marked::Signed
+        } else {
+            Marked::Forged
         })
     }
 

@@ -34,7 +34,7 @@ fn html_head(draft: &mut Draft<'_>) -> String {
 
 fn html_paragraph(draft: &mut Draft<'_>) -> String {
     draft.set_open(true);
-    format!("<p>{}", text::sentence(draft.random()))
+    format!("<p>{}", draft.sentence())
 }
 
 fn html_sentence(draft: &mut Draft<'_>) -> String {
@@ -47,7 +47,7 @@ fn html_sentence(draft: &mut Draft<'_>) -> String {
             let (before, after) = draft.random().pick(REFERENCES);
             format!(" {before}{}{after}", anchor(draft))
         }
-        _ => format!(" {}", text::sentence(draft.random())),
+        _ => format!(" {}", draft.sentence()),
     }
 }
 
@@ -82,7 +82,7 @@ fn anchor(draft: &mut Draft<'_>) -> String {
 /// One piece of an RSS 2.0 feed.
 pub(crate) fn feed(draft: &mut Draft<'_>) -> String {
     let title = text::title(draft.random());
-    let summary = text::sentence(draft.random());
+    let summary = draft.sentence();
     let link = draft.link();
     if draft.number() == 0 {
         return format!(

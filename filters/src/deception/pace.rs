@@ -99,6 +99,6 @@ mod tests {
         };
         check(40..=200, 40, 200);
         check(0..=0, 1, 1);
-        check(9..=3, 9, 9);
+        check(RangeInclusive::new(9, 3), 9, 9);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::deception::{binary, code, links::Links, markup, random::Random, records};
+use crate::deception::{binary, code, links::Links, markup, random::Random, records, text};
 
 /// What kind of document is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +104,11 @@ impl Draft<'_> {
 
     pub(crate) fn set_open(&mut self, open: bool) {
         self.cursor.open = open;
+    }
+
+    /// A sentence of another form than those in the pieces around it.
+    pub(crate) fn sentence(&mut self) -> String {
+        text::sentence(&mut self.cursor.random, self.cursor.pieces)
     }
 
     /// The next link that leads deeper.

@@ -154,7 +154,7 @@ fn kind_of(path: &str) -> &'static Kind {
     let fits = |known: &&str| known.eq_ignore_ascii_case(extension);
     KINDS
         .iter()
-        .find(|kind| kind.extensions.iter().any(|known| fits(&known)))
+        .find(|kind| kind.extensions.iter().any(fits))
         .unwrap_or(&HTML)
 }
 

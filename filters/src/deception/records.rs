@@ -12,7 +12,7 @@ pub(crate) fn json(draft: &mut Draft<'_>) -> String {
     };
     let title = text::title(draft.random());
     let year = text::year(draft.random());
-    let summary = text::sentence(draft.random());
+    let summary = draft.sentence();
     let path = draft.link();
     format!(
         "{comma}{{\"id\": {number}, \"title\": \"{title}\", \"year\": {year}, \
@@ -29,7 +29,7 @@ pub(crate) fn rows(draft: &mut Draft<'_>) -> String {
     let name = text::phrase(draft.random());
     let year = text::year(draft.random());
     let (feet, tenth) = (draft.random().between(2, 900), draft.random().below(10));
-    let remark = text::sentence(draft.random());
+    let remark = draft.sentence();
     let path = draft.link();
     format!("{number},{name},{year},{feet}.{tenth},{path},\"{remark}\"\r\n")
 }
@@ -39,7 +39,7 @@ pub(crate) fn prose(draft: &mut Draft<'_>) -> String {
     if draft.number() == 0 {
         return format!("{}\n\n", text::title(draft.random()));
     }
-    let sentence = text::sentence(draft.random());
+    let sentence = draft.sentence();
     match draft.random().below(6) {
         0 => format!("{sentence}\n\n"),
         1 => format!("{sentence}\nSee {}\n\n", draft.link()),

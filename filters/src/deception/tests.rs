@@ -200,9 +200,8 @@ fn every_link_is_signed_and_leads_to_another_page() {
 fn names_in_scripts_are_declared_once() {
     let script = text("/a.js", 500);
     let declared = script.lines().filter_map(|line| {
-        let rest = line
-            .strip_prefix("const ")
-            .or(line.strip_prefix("function "))?;
+        let function = || line.strip_prefix("function ");
+        let rest = line.strip_prefix("const ").or_else(function)?;
         rest.split([' ', '(']).next()
     });
     let names: Vec<&str> = declared.collect();

@@ -2,11 +2,20 @@
 
 use crate::deception::{random::Random, words};
 
-/// One sentence with its full stop, at most a few hundred characters.
-pub(crate) fn sentence(random: &mut Random) -> String {
-    let template = random.pick(words::SENTENCES);
+/// The `n`th sentence of a text, with its full stop, at most a few hundred characters.
+///
+/// The templates take turns by group, so that neighbours are never of the same form.
+pub(crate) fn sentence(random: &mut Random, n: u32) -> String {
+    let groups = words::SENTENCES.len() / GROUP;
+    let start = n as usize % groups * GROUP;
+    let template = random.pick(&words::SENTENCES[start..start + GROUP]);
     fill(template, random)
 }
+
+/// Templates in a group, which their number is a multiple of.
+const GROUP: usize = 8;
+const _: () =
+    assert!(words::SENTENCES.len() >= GROUP && words::SENTENCES.len().is_multiple_of(GROUP));
 
 /// A heading of a few words.
 pub(crate) fn title(random: &mut Random) -> String {
@@ -72,10 +81,11 @@ fn push_mark(text: &mut String, mark: char, random: &mut Random) {
     let word = match mark {
         'a' => random.pick(words::ADJECTIVES),
         'd' => return text.push_str(&random.between(4, 90).to_string()),
-        'm' => random.pick(words::MATERIALS),
-        'n' => random.pick(words::NOUNS),
+        'g' => pick_new(words::GOODS, text, random),
+        'm' => pick_new(words::MATERIALS, text, random),
+        'n' => pick_new(words::NOUNS, text, random),
         'N' => return push_plural(text, random),
-        'p' => random.pick(words::PEOPLE),
+        'p' => pick_new(words::PEOPLE, text, random),
         'q' => random.pick(words::MANNERS),
         't' => random.pick(words::TIMES),
         'v' => random.pick(words::VERBS),
@@ -85,6 +95,19 @@ fn push_mark(text: &mut String, mark: char, random: &mut Random) {
         _ => "",
     };
     text.push_str(word);
+}
+
+/// A word that the text does not hold yet, or after some draws any: `the clerk and the clerk` reads
+/// like a fault.
+fn pick_new(list: &[&'static str], text: &str, random: &mut Random) -> &'static str {
+    let mut word = random.pick(list);
+    for _ in 0..3 {
+        if !text.contains(word) {
+            break;
+        }
+        word = random.pick(list);
+    }
+    word
 }
 
 fn push_plural(text: &mut String, random: &mut Random) {
@@ -110,6 +133,7 @@ mod tests {
 
     const LISTS: &[&[&str]] = &[
         words::ADJECTIVES,
+        words::GOODS,
         words::MANNERS,
         words::MATERIALS,
         words::NOUNS,
@@ -159,9 +183,9 @@ mod tests {
     #[test]
     fn sentences_are_whole_and_varied() {
         let mut random = Random::new(1);
-        let mut all: Vec<String> = (0..2000).map(|_| sentence(&mut random)).collect();
+        let mut all: Vec<String> = (0..2000).map(|n| sentence(&mut random, n)).collect();
         for sentence in &all {
-            assert!(sentence.starts_with(|first: char| first.is_ascii_uppercase() || first.is_ascii_digit()), "{sentence}");
+            assert!(sentence.starts_with(|first: char| first.is_ascii_uppercase()));
             assert!(
                 sentence.ends_with('.') && !sentence.contains('%'),
                 "{sentence}"
@@ -172,6 +196,34 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert!(all.len() > 1980, "{}", all.len());
+    }
+
+    #[test]
+    fn neighbours_are_of_different_form() {
+        let opening = |sentence: String| -> Vec<String> {
+            sentence.split(' ').take(4).map(str::to_owned).collect()
+        };
+        let mut random = Random::new(6);
+        for n in 0..600 {
+            let neighbours = [n, n + 1, n + 2].map(|n| opening(sentence(&mut random, n)));
+            let [one, two, three] = neighbours;
+            assert!(
+                one != two && two != three && one != three,
+                "{one:?} {two:?} {three:?}"
+            );
+        }
+        sentence(&mut random, u32::MAX);
+    }
+
+    #[test]
+    fn sentences_seldom_name_a_person_twice() {
+        let mut random = Random::new(8);
+        let twice = (0..1000).filter(|_| {
+            let pair = fill("%p and %p", &mut random).to_lowercase();
+            let (one, two) = pair.split_once(" and ").unwrap();
+            one == two
+        });
+        assert_eq!(twice.count(), 0);
     }
 
     #[test]
