@@ -5,7 +5,7 @@
 //! may reach the origin.
 //!
 //! A mark proves that this installation wrote the link, not that its bearer is a machine: anyone
-//! can copy a link, or embed it in a page of his own so that other people's browsers fetch it.
+//! can copy a link, or embed it in some page so that other people's browsers fetch it.
 
 use std::fmt;
 
