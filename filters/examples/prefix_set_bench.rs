@@ -26,27 +26,46 @@ const ROUNDS: usize = 5;
 
 fn main() {
     let mut rng = SmallRng::seed_from_u64(1);
-    let v4: Vec<Prefix> = (0..PREFIXES_PER_FAMILY).map(|_| network_v4(&mut rng)).collect();
-    let providers: Vec<u32> = (0..20_000).map(|_| 0x2000_0000 | rng.random::<u32>() >> 3).collect();
-    let v6: Vec<Prefix> =
-        (0..PREFIXES_PER_FAMILY).map(|_| network_v6(&mut rng, &providers)).collect();
+    let v4: Vec<Prefix> = (0..PREFIXES_PER_FAMILY)
+        .map(|_| network_v4(&mut rng))
+        .collect();
+    let providers: Vec<u32> = (0..20_000)
+        .map(|_| 0x2000_0000 | rng.random::<u32>() >> 3)
+        .collect();
+    let v6: Vec<Prefix> = (0..PREFIXES_PER_FAMILY)
+        .map(|_| network_v6(&mut rng, &providers))
+        .collect();
 
     let started = Instant::now();
     let set: PrefixSet = v4.iter().chain(&v6).copied().collect();
-    println!("build     {:>8.1} ms", started.elapsed().as_secs_f64() * 1e3);
+    println!(
+        "build     {:>8.1} ms",
+        started.elapsed().as_secs_f64() * 1e3
+    );
     println!("networks  {:>8}", v4.len() + v6.len());
     println!("ranges    {:>8}", set.len());
-    println!("index     {:>8.1} MiB", set.heap_bytes() as f64 / f64::from(1 << 20));
+    println!(
+        "index     {:>8.1} MiB",
+        set.heap_bytes() as f64 / f64::from(1 << 20)
+    );
 
     let unlisted = vec![Ipv4Addr::UNSPECIFIED.into(); LOOKUPS];
     measure("fence", &PrefixSet::default(), &unlisted);
-    measure("v4", &set, &addresses(&mut rng, &set, &v4, |rng| {
-        Ipv4Addr::from_bits(rng.random()).into()
-    }));
-    measure("v6", &set, &addresses(&mut rng, &set, &v6, |rng| {
-        let provider = providers[rng.random_range(0..providers.len())];
-        Ipv6Addr::from_bits(u128::from(provider) << 96 | rng.random::<u128>() >> 32).into()
-    }));
+    measure(
+        "v4",
+        &set,
+        &addresses(&mut rng, &set, &v4, |rng| {
+            Ipv4Addr::from_bits(rng.random()).into()
+        }),
+    );
+    measure(
+        "v6",
+        &set,
+        &addresses(&mut rng, &set, &v6, |rng| {
+            let provider = providers[rng.random_range(0..providers.len())];
+            Ipv6Addr::from_bits(u128::from(provider) << 96 | rng.random::<u128>() >> 32).into()
+        }),
+    );
 }
 
 /// Nine in ten are /24 to /32; a handful are shorter than /16, since more would list everybody.
@@ -57,7 +76,11 @@ fn network_v4(rng: &mut SmallRng) -> Prefix {
         _ => rng.random_range(24..=32),
     };
     let network = rng.random::<u32>() >> (32 - length) << (32 - length);
-    Prefix::new(Ipv4Addr::from_bits(network).into(), u8::try_from(length).unwrap()).unwrap()
+    Prefix::new(
+        Ipv4Addr::from_bits(network).into(),
+        u8::try_from(length).unwrap(),
+    )
+    .unwrap()
 }
 
 /// Networks of 20,000 providers with a /32 each: most /32 to /64, a quarter single addresses.
@@ -71,7 +94,11 @@ fn network_v6(rng: &mut SmallRng, providers: &[u32]) -> Prefix {
     let provider = providers[rng.random_range(0..providers.len())];
     let address = u128::from(provider) << 96 | rng.random::<u128>() >> 32;
     let network = address >> (128 - length) << (128 - length);
-    Prefix::new(Ipv6Addr::from_bits(network).into(), u8::try_from(length).unwrap()).unwrap()
+    Prefix::new(
+        Ipv6Addr::from_bits(network).into(),
+        u8::try_from(length).unwrap(),
+    )
+    .unwrap()
 }
 
 /// Addresses in random order: one half inside of listed networks, the other outside.

@@ -11,11 +11,7 @@ use crate::verdict::Verdict;
 /// clock: mode, failure policy, conditions, timing and counting are the runner's.
 pub trait Filter: Send + Sync {
     /// Looks at one request. Signals that may count later go into `trail`.
-    fn judge(
-        &self,
-        request: &RequestView<'_>,
-        trail: &mut Trail,
-    ) -> Result<Verdict, FilterError>;
+    fn judge(&self, request: &RequestView<'_>, trail: &mut Trail) -> Result<Verdict, FilterError>;
 }
 
 /// A filter could not judge; what happens then is its `on_error`.

@@ -9,18 +9,22 @@ mod prefix;
 mod ranges;
 #[cfg(test)]
 mod tests;
+mod v4;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use thornwall_detectors::address::canonical;
 
 pub use self::prefix::{Prefix, PrefixError};
-use self::ranges::Ranges;
+use self::{
+    ranges::{Ranges, merge},
+    v4::RangesV4,
+};
 
 /// An immutable set of IPv4 and IPv6 networks.
 #[derive(Debug, Default)]
 pub struct PrefixSet {
-    v4: Ranges<u32>,
+    v4: RangesV4,
     v6: Ranges<u128>,
 }
 
@@ -31,11 +35,17 @@ impl PrefixSet {
         match canonical(address) {
             IpAddr::V4(v4) => {
                 let (first, last) = self.v4.find(v4.to_bits())?;
-                Some((Ipv4Addr::from_bits(first).into(), Ipv4Addr::from_bits(last).into()))
+                Some((
+                    Ipv4Addr::from_bits(first).into(),
+                    Ipv4Addr::from_bits(last).into(),
+                ))
             }
             IpAddr::V6(v6) => {
                 let (first, last) = self.v6.find(v6.to_bits())?;
-                Some((Ipv6Addr::from_bits(first).into(), Ipv6Addr::from_bits(last).into()))
+                Some((
+                    Ipv6Addr::from_bits(first).into(),
+                    Ipv6Addr::from_bits(last).into(),
+                ))
             }
         }
     }
@@ -65,9 +75,10 @@ impl FromIterator<Prefix> for PrefixSet {
                 (first, last) => v6.push((bits(first), bits(last))),
             }
         }
+        merge(&mut v6);
         Self {
-            v4: Ranges::new(v4),
-            v6: Ranges::new(v6),
+            v4: RangesV4::new(v4),
+            v6: Ranges::new(&v6),
         }
     }
 }

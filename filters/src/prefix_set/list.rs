@@ -76,7 +76,11 @@ pub fn parse_list(bytes: &[u8]) -> Result<Vec<Prefix>, Vec<LineError>> {
         }
     }
     errors.extend(unreported.summary());
-    if errors.is_empty() { Ok(prefixes) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(prefixes)
+    } else {
+        Err(errors)
+    }
 }
 
 fn parse_line(line: &[u8]) -> Result<Option<Prefix>, String> {
@@ -118,7 +122,10 @@ impl Unreported {
     }
 
     fn summary(&self) -> Option<LineError> {
-        let what = format!("broken too, and {} lines after it", self.count.saturating_sub(1));
+        let what = format!(
+            "broken too, and {} lines after it",
+            self.count.saturating_sub(1)
+        );
         self.first.map(|line| LineError { line, what })
     }
 }
@@ -141,8 +148,14 @@ mod tests {
         check(b"", &[]);
         check(b"\n\r\n# nothing\n; nothing\n  \t \n", &[]);
         check(b"192.0.2.1", &["192.0.2.1/32"]);
-        check(b"\xef\xbb\xbf192.0.2.1\r\n2001:db8::/32\r\n", &["192.0.2.1/32", "2001:db8::/32"]);
-        check(b" 198.51.100.0/24 ; SBL1\n\t203.0.113.9# x", &["198.51.100.0/24", "203.0.113.9/32"]);
+        check(
+            b"\xef\xbb\xbf192.0.2.1\r\n2001:db8::/32\r\n",
+            &["192.0.2.1/32", "2001:db8::/32"],
+        );
+        check(
+            b" 198.51.100.0/24 ; SBL1\n\t203.0.113.9# x",
+            &["198.51.100.0/24", "203.0.113.9/32"],
+        );
         check(b"192.0.2.1 # caf\xe9", &["192.0.2.1/32"]);
     }
 
@@ -157,7 +170,11 @@ mod tests {
         };
         check(b"192.0.2.1\n\n192.0.2.1/24\n", 3, "expected 192.0.2.0/24");
         check(b"192.0.2.1 192.0.2.2", 1, "more than one word");
-        check(b"192.0.2.1\r192.0.2.2", 1, "`192.0.2.1\\r192.0.2.2` is more than one word");
+        check(
+            b"192.0.2.1\r192.0.2.2",
+            1,
+            "`192.0.2.1\\r192.0.2.2` is more than one word",
+        );
         check(b"192.0.2.1,", 1, "is not an address");
         check(b"shop.example", 1, "is not an address");
         check(b"192.0.2.0/40", 1, "from 0 to 32");
@@ -173,7 +190,10 @@ mod tests {
         let errors = broken(MAX_REPORTED_LINES + 10);
         assert_eq!(errors.len(), MAX_REPORTED_LINES + 1);
         assert_eq!(errors[MAX_REPORTED_LINES].line, MAX_REPORTED_LINES + 1);
-        assert_eq!(errors[MAX_REPORTED_LINES].what, "broken too, and 9 lines after it");
+        assert_eq!(
+            errors[MAX_REPORTED_LINES].what,
+            "broken too, and 9 lines after it"
+        );
     }
 
     #[test]
@@ -182,10 +202,14 @@ mod tests {
         let alphabet = b"0123456789abcdef:./#; \r\n\t\xef\xbb\xbf\xffx%+-";
         for _ in 0..20_000 {
             let mut next = || {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
                 (state >> 33) as usize
             };
-            let text: Vec<u8> = (0..next() % 40).map(|_| alphabet[next() % alphabet.len()]).collect();
+            let text: Vec<u8> = (0..next() % 40)
+                .map(|_| alphabet[next() % alphabet.len()])
+                .collect();
             let lines = text.split(|&byte| byte == b'\n').count();
             match parse_list(&text) {
                 Ok(prefixes) => assert!(prefixes.len() <= lines),
@@ -199,10 +223,16 @@ mod tests {
         let folder = env::temp_dir().join(format!("thornwall-lists-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let large = folder.join("large.txt");
-        fs::File::create(&large).unwrap().set_len(MAX_LIST_BYTES as u64 + 1).unwrap();
+        fs::File::create(&large)
+            .unwrap()
+            .set_len(MAX_LIST_BYTES as u64 + 1)
+            .unwrap();
         assert!(matches!(read_list(&large), Err(ListError::TooLarge)));
         assert!(matches!(read_list(&folder), Err(ListError::NotAFile)));
-        assert!(matches!(read_list(&folder.join("none")), Err(ListError::Unreadable(_))));
+        assert!(matches!(
+            read_list(&folder.join("none")),
+            Err(ListError::Unreadable(_))
+        ));
         fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -21,7 +21,9 @@ pub struct Prefix {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PrefixError {
     /// The part before the slash is not an address.
-    #[error("`{0}` is not an address; expected one such as 192.0.2.1 or 2001:db8::1, or a network such as 192.0.2.0/24")]
+    #[error(
+        "`{0}` is not an address; expected one such as 192.0.2.1 or 2001:db8::1, or a network such as 192.0.2.0/24"
+    )]
     Address(String),
     /// The address lies inside the network instead of at its start.
     #[error("{0}/{1} has bits set behind its prefix; expected {2}, or {0} for that one address")]
@@ -109,7 +111,11 @@ impl FromStr for Prefix {
         };
         match parse_length(length) {
             Some(length) => Self::new(address, length),
-            None => Err(PrefixError::Length(quotable(length), address, width(address))),
+            None => Err(PrefixError::Length(
+                quotable(length),
+                address,
+                width(address),
+            )),
         }
     }
 }
@@ -125,7 +131,11 @@ fn parse_length(text: &str) -> Option<u8> {
 /// Text from a file, cut and escaped so that it can stand in a message.
 pub(super) fn quotable(text: &str) -> String {
     const LONGEST: usize = 60;
-    let mut quoted: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    let mut quoted: String = text
+        .chars()
+        .take(LONGEST)
+        .flat_map(char::escape_debug)
+        .collect();
     if text.chars().nth(LONGEST).is_some() {
         quoted.push('…');
     }
@@ -178,8 +188,14 @@ mod tests {
         check("192.0.2.7", Ok(("192.0.2.7/32", "192.0.2.7")));
         check("192.0.2.0/24", Ok(("192.0.2.0/24", "192.0.2.255")));
         check("0.0.0.0/0", Ok(("0.0.0.0/0", "255.255.255.255")));
-        check("2001:db8::/32", Ok(("2001:db8::/32", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff")));
-        check("::/0", Ok(("::/0", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")));
+        check(
+            "2001:db8::/32",
+            Ok(("2001:db8::/32", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff")),
+        );
+        check(
+            "::/0",
+            Ok(("::/0", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")),
+        );
         check("::1", Ok(("::1/128", "::1")));
         check("::ffff:192.0.2.7", Ok(("192.0.2.7/32", "192.0.2.7")));
         check("::ffff:192.0.2.0/120", Ok(("192.0.2.0/24", "192.0.2.255")));
