@@ -73,7 +73,11 @@ mod tests {
         let check = |lines: &[&str], expected: Option<&str>| {
             let trusted = |address: IpAddr| address.to_string().starts_with("10.");
             let client = reported_client(lines.iter().copied(), trusted);
-            assert_eq!(client.map(|c| c.to_string()).as_deref(), expected, "{lines:?}");
+            assert_eq!(
+                client.map(|c| c.to_string()).as_deref(),
+                expected,
+                "{lines:?}"
+            );
         };
         check(&[], None);
         check(&["192.0.2.1"], Some("192.0.2.1"));

@@ -246,7 +246,10 @@ mod tests {
         trail.push(Signal::new(Reason::MethodUnusual, 0.2));
         assert_eq!(trail.signals().len(), 2);
         assert!((trail.score() - 0.2).abs() < 1e-6);
-        assert_eq!(trail.strongest().map(|s| s.reason), Some(Reason::MethodUnusual));
+        assert_eq!(
+            trail.strongest().map(|s| s.reason),
+            Some(Reason::MethodUnusual)
+        );
     }
 
     #[test]

@@ -43,7 +43,12 @@ impl AccessLog {
                 return Ok((log, Writer(None)));
             }
             "stdout" => Box::new(io::stdout()),
-            path => Box::new(OpenOptions::new().create(true).append(true).open(Path::new(path))?),
+            path => Box::new(
+                OpenOptions::new()
+                    .create(true)
+                    .append(true)
+                    .open(Path::new(path))?,
+            ),
         };
         let (lines, waiting) = sync_channel(MOST_WAITING);
         let writer = thread::Builder::new()

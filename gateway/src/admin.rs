@@ -40,7 +40,9 @@ pub async fn serve(listener: TcpListener, state: Arc<State>, token: Token) {
         // An error means that the sender is gone, which is a stop too.
         let _ = shutdown.wait_for(|stop| *stop).await;
     };
-    let served = axum::serve(listener, router(admin)).with_graceful_shutdown(stopped).await;
+    let served = axum::serve(listener, router(admin))
+        .with_graceful_shutdown(stopped)
+        .await;
     if let Err(error) = served {
         log::error!("admin listener failed; error={error}");
     }
@@ -78,7 +80,10 @@ async fn metrics(Shared(admin): Shared<Admin>) -> Response {
 
 async fn explain(Shared(admin): Shared<Admin>, Path(id): Path<String>) -> Response {
     let Some(id) = RequestId::parse(&id) else {
-        return refusal(StatusCode::BAD_REQUEST, "not a request id; expected 32 hexadecimal digits");
+        return refusal(
+            StatusCode::BAD_REQUEST,
+            "not a request id; expected 32 hexadecimal digits",
+        );
     };
     match admin.state.recent.find(id) {
         Some(decision) => Json(Record::from(&*decision)).into_response(),
@@ -90,13 +95,24 @@ async fn explain(Shared(admin): Shared<Admin>, Path(id): Path<String>) -> Respon
 }
 
 async fn guard(Shared(admin): Shared<Admin>, request: Request, next: Next) -> Response {
-    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let text = |name| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
     if !text(header::HOST).is_some_and(is_own_host) {
-        return refusal(StatusCode::MISDIRECTED_REQUEST, "expected a loopback or numeric host");
+        return refusal(
+            StatusCode::MISDIRECTED_REQUEST,
+            "expected a loopback or numeric host",
+        );
     }
     let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
     if !bearer.is_some_and(|bearer| admin.token.is(bearer)) {
-        return refusal(StatusCode::UNAUTHORIZED, "expected `authorization: Bearer TOKEN`");
+        return refusal(
+            StatusCode::UNAUTHORIZED,
+            "expected `authorization: Bearer TOKEN`",
+        );
     }
     next.run(request).await
 }

@@ -77,7 +77,10 @@ pub async fn explain_failure(session: &mut Session, exchange: &mut Exchange, err
     }
     session.set_keepalive(None);
     if let Err(error) = refuse(session, exchange, status).await {
-        log::debug!("error page could not be sent; id={} error={error}", exchange.id);
+        log::debug!(
+            "error page could not be sent; id={} error={error}",
+            exchange.id
+        );
     }
     status
 }
@@ -106,7 +109,10 @@ fn classify(error: &Error) -> Option<(u16, Option<Reason>)> {
 
 const fn is_connect(kind: &ErrorType) -> bool {
     use ErrorType::{ConnectError, ConnectNoRoute, ConnectProxyFailure, SocketError};
-    matches!(kind, ConnectError | ConnectNoRoute | ConnectProxyFailure | SocketError)
+    matches!(
+        kind,
+        ConnectError | ConnectNoRoute | ConnectProxyFailure | SocketError
+    )
 }
 
 /// RFC 9110 section 10.2.3, and the fields of draft-ietf-httpapi-ratelimit-headers-10.
@@ -132,7 +138,9 @@ fn page_header(status: u16, length: usize, exchange: &Exchange) -> Result<Respon
 
 async fn write(session: &mut Session, response: ResponseHeader, body: Bytes) -> Result<()> {
     let bodiless = session.req_header().method == Method::HEAD;
-    session.write_response_header(Box::new(response), bodiless).await?;
+    session
+        .write_response_header(Box::new(response), bodiless)
+        .await?;
     if !bodiless {
         session.write_response_body(Some(body), true).await?;
     }

@@ -260,9 +260,13 @@ impl ConfigFile {
         let unreadable = |error: &dyn std::fmt::Display| {
             Problem::in_file(path, format!("cannot be read: {error}"))
         };
-        let size = fs::metadata(path).map_err(|error| unreadable(&error))?.len();
+        let size = fs::metadata(path)
+            .map_err(|error| unreadable(&error))?
+            .len();
         if size > MOST_BYTES {
-            return Err(unreadable(&format!("{size} bytes; expected at most {MOST_BYTES}")));
+            return Err(unreadable(&format!(
+                "{size} bytes; expected at most {MOST_BYTES}"
+            )));
         }
         let text = fs::read_to_string(path).map_err(|error| unreadable(&error))?;
         Ok(Self {
@@ -284,7 +288,10 @@ impl ConfigFile {
 
     /// The folder that relative paths start from.
     pub fn folder(&self) -> PathBuf {
-        self.path.parent().map(Path::to_path_buf).unwrap_or_default()
+        self.path
+            .parent()
+            .map(Path::to_path_buf)
+            .unwrap_or_default()
     }
 }
 
@@ -320,4 +327,3 @@ fn standard_pipeline() -> PipelineSpec {
         .next()
         .expect("a test finds the pipeline in the built-in text")
 }
-

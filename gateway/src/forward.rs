@@ -34,7 +34,11 @@ pub fn bound(session: &mut Session, exchange: &mut Exchange, stopping: bool) {
     exchange.upgrade = upgraded;
     let client = session.as_downstream_mut();
     client.set_keepalive((!stopping).then_some(KEEPALIVE_SECS));
-    client.set_read_timeout(Some(if upgraded { UPGRADED_TIMEOUT } else { READ_TIMEOUT }));
+    client.set_read_timeout(Some(if upgraded {
+        UPGRADED_TIMEOUT
+    } else {
+        READ_TIMEOUT
+    }));
     client.set_write_timeout(Some(WRITE_TIMEOUT));
     client.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
 }
@@ -78,7 +82,10 @@ fn forwarded_for(session: &Session, request: &RequestHeader, exchange: &Exchange
     let peer = session
         .client_addr()
         .and_then(|address| address.as_inet())
-        .map_or_else(|| "unknown".to_owned(), |inet| inet.ip().to_canonical().to_string());
+        .map_or_else(
+            || "unknown".to_owned(),
+            |inet| inet.ip().to_canonical().to_string(),
+        );
     if !exchange.peer_trusted {
         return peer;
     }

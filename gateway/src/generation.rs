@@ -191,7 +191,9 @@ impl Generation {
 /// Where the running gateway's operator is let in: the admin address and the token's file.
 pub fn admin_access(file: &ConfigFile) -> Result<(String, PathBuf), String> {
     let loaded = file.parse();
-    let config = loaded.value.ok_or_else(|| file.describe(&loaded.problems))?;
+    let config = loaded
+        .value
+        .ok_or_else(|| file.describe(&loaded.problems))?;
     let mut context = BuildContext {
         folder: file.folder(),
         ..BuildContext::default()

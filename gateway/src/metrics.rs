@@ -1,8 +1,8 @@
 //! Every counter and gauge of the process, in one registry.
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use thornwall_detectors::signal::Reason;
 use thornwall_filters::metrics::FilterMetrics;
@@ -53,7 +53,9 @@ struct TableGauges {
 }
 
 /// 0.5 ms to 30 s: from an answer of our own to a slow origin.
-const REQUEST_BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+const REQUEST_BUCKETS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0,
+];
 
 /// 1 s to 1 h.
 const STAY_BUCKETS: &[f64] = &[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
@@ -88,7 +90,10 @@ impl Metrics {
                 &["result"],
             )?,
             tables: TableGauges::register(&make)?,
-            recent: make.gauge("thornwall_recent_decisions", "Decisions that explain can find.")?,
+            recent: make.gauge(
+                "thornwall_recent_decisions",
+                "Decisions that explain can find.",
+            )?,
             in_flight: make.gauge("thornwall_requests_in_flight", "Requests under way.")?,
             generation: make.gauge("thornwall_generation", "Number of the serving generation.")?,
             log_dropped: make.counter(
@@ -102,7 +107,9 @@ impl Metrics {
     /// Counts one ended request.
     pub fn request(&self, site: &str, ruling: &str, status: u16, seconds: f64) {
         let status = status_class(status);
-        self.requests.with_label_values(&[site, ruling, status]).inc();
+        self.requests
+            .with_label_values(&[site, ruling, status])
+            .inc();
         self.duration.with_label_values(&[ruling]).observe(seconds);
     }
 
@@ -123,7 +130,8 @@ impl Metrics {
         self.tables.show(&generation);
         self.recent.set(gauge_value(state.recent.len()));
         self.in_flight.set(gauge_value(state.in_flight.count()));
-        self.generation.set(i64::try_from(generation.number).unwrap_or(i64::MAX));
+        self.generation
+            .set(i64::try_from(generation.number).unwrap_or(i64::MAX));
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
@@ -206,7 +214,12 @@ impl Families<'_> {
         Ok(counter)
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntCounterVec> {
         let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
         self.0.register(Box::new(counters.clone()))?;
         Ok(counters)

@@ -86,7 +86,11 @@ impl ProxyHttp for Proxy {
         self.admit(session, exchange).await
     }
 
-    async fn upstream_peer(&self, _: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        _: &mut Session,
+        exchange: &mut Exchange,
+    ) -> Result<Box<HttpPeer>> {
         forward::peer(exchange)
     }
 

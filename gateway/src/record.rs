@@ -124,7 +124,9 @@ impl Decision {
             method: request.method.clone(),
             path: clip(request.uri.path()),
             user_agent: text(session, &header::USER_AGENT),
-            status: exchange.detached_status.unwrap_or_else(|| written_status(session)),
+            status: exchange
+                .detached_status
+                .unwrap_or_else(|| written_status(session)),
             bytes: session.body_bytes_sent() as u64,
             host: std::mem::take(&mut exchange.host),
             judgement: exchange.judgement.take(),
@@ -145,7 +147,9 @@ impl Decision {
     }
 
     fn ruling(&self) -> &'static str {
-        self.judgement.as_ref().map_or("error", |judgement| judgement.ruling.name())
+        self.judgement
+            .as_ref()
+            .map_or("error", |judgement| judgement.ruling.name())
     }
 
     fn filters_us(&self) -> Vec<(String, f32)> {
@@ -154,7 +158,9 @@ impl Decision {
         };
         let name = |place: u8| names.get(usize::from(place)).cloned().unwrap_or_default();
         let timings = judgement.timings.iter();
-        timings.map(|(place, took)| (name(*place), took.as_secs_f32() * 1e6)).collect()
+        timings
+            .map(|(place, took)| (name(*place), took.as_secs_f32() * 1e6))
+            .collect()
     }
 }
 
@@ -189,7 +195,9 @@ impl From<&Decision> for Record {
 }
 
 fn written_status(session: &Session) -> u16 {
-    session.response_written().map_or(0, |answer| answer.status.as_u16())
+    session
+        .response_written()
+        .map_or(0, |answer| answer.status.as_u16())
 }
 
 fn text(session: &Session, name: &HeaderName) -> Option<Box<str>> {

@@ -90,9 +90,16 @@ impl Cold {
             ("admin.token_file", self.token_file != next.token_file),
             ("server.threads", self.threads != next.threads),
             ("server.data_dir", self.data_dir != next.data_dir),
-            ("server.recent_decisions", self.recent_decisions != next.recent_decisions),
+            (
+                "server.recent_decisions",
+                self.recent_decisions != next.recent_decisions,
+            ),
             ("access_log.file", self.access_log != next.access_log),
         ];
-        differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+        differs
+            .into_iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(name, _)| name)
+            .collect()
     }
 }

@@ -86,7 +86,9 @@ fn peer_address(session: &Session) -> IpAddr {
     session
         .client_addr()
         .and_then(|address| address.as_inet())
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |inet| canonical(inet.ip()))
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |inet| {
+            canonical(inet.ip())
+        })
 }
 
 fn identify_client(header: &RequestHeader, peer: IpAddr, exchange: &mut Exchange) {

@@ -70,7 +70,10 @@ fn refresh_site(site: &Site) {
         }
         Err(error) => {
             // The last good copy stays: RFC 9309 section 2.3.1.4.
-            log::warn!("robots.txt could not be read; site={} error={error}", site.name);
+            log::warn!(
+                "robots.txt could not be read; site={} error={error}",
+                site.name
+            );
         }
     }
 }

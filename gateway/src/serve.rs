@@ -124,7 +124,11 @@ fn make_data_dir(cold: &Cold) -> Result<[u8; 32], ServeError> {
         fs::File::open("/dev/urandom")?.read_exact(&mut secret)?;
         Ok(secret)
     };
-    let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    let made = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path);
     match made {
         Ok(mut file) => {
             let secret = fresh().map_err(failed())?;
@@ -203,7 +207,10 @@ async fn serve(
     let robots = tokio::spawn(robots::refresh(Arc::clone(&state), reloader.watch()));
     let admin = tokio::spawn(admin::serve(sockets.admin, Arc::clone(&state), token));
     let proxy = tokio::spawn(proxy(Arc::clone(&state), sockets.public));
-    log::info!("serving; listeners={:?}", state.generation.load().cold.listeners);
+    log::info!(
+        "serving; listeners={:?}",
+        state.generation.load().cold.listeners
+    );
     signals.obey(&reloader).await;
     log::info!("stopping; in_flight={}", state.in_flight.count());
     let _ = stop.send(true);

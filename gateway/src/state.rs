@@ -38,7 +38,10 @@ pub struct State {
 
 impl State {
     /// The state of a process that starts now.
-    #[expect(clippy::disallowed_methods, reason = "the one clock that requests are stamped with")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one clock that requests are stamped with"
+    )]
     pub fn new(
         generation: Generation,
         metrics: Metrics,

@@ -30,7 +30,11 @@ const SHORTEST: usize = 32;
 impl Token {
     /// Reads the token, and makes one, readable by its owner alone, where there is none.
     pub fn read_or_make(path: &Path) -> Result<Self, TokenError> {
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let made = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path);
         match made {
             Ok(mut file) => {
                 let token = Uuid::new_v4().as_simple().to_string();
@@ -45,8 +49,8 @@ impl Token {
 
     /// Reads the token.
     pub fn read(path: &Path) -> Result<Self, TokenError> {
-        let text = fs::read_to_string(path)
-            .map_err(|error| TokenError::Io(path.to_path_buf(), error))?;
+        let text =
+            fs::read_to_string(path).map_err(|error| TokenError::Io(path.to_path_buf(), error))?;
         let token = text.trim();
         if token.len() < SHORTEST {
             return Err(TokenError::Empty(path.to_path_buf()));
@@ -57,7 +61,10 @@ impl Token {
     /// Whether `claim` is the token; takes as long whatever the claim is.
     pub fn is(&self, claim: &str) -> bool {
         let (token, claim) = (self.0.as_bytes(), claim.as_bytes());
-        let differing = token.iter().zip(claim).fold(0, |bits, (a, b)| bits | (a ^ b));
+        let differing = token
+            .iter()
+            .zip(claim)
+            .fold(0, |bits, (a, b)| bits | (a ^ b));
         token.len() == claim.len() && differing == 0
     }
 

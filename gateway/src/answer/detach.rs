@@ -17,16 +17,19 @@ use pingora::{
 pub(super) async fn detach(session: &mut Session) -> Result<Stream> {
     let raw = session.as_downstream().to_h1_raw().to_vec();
     let mut stand_in = ServerSession::new_http1(Box::new(Cursor::new(raw)));
-    stand_in
-        .read_request()
-        .await
-        .or_err(ErrorType::InternalError, "a request that was read once is read again")?;
+    stand_in.read_request().await.or_err(
+        ErrorType::InternalError,
+        "a request that was read once is read again",
+    )?;
     stand_in.set_keepalive(None);
     match replace(session.as_downstream_mut(), stand_in) {
         ServerSession::H1(session) => Ok(session.into_inner()),
         other => {
             *session.as_downstream_mut() = other;
-            Error::e_explain(ErrorType::InternalError, "only HTTP/1 connections can be detached")
+            Error::e_explain(
+                ErrorType::InternalError,
+                "only HTTP/1 connections can be detached",
+            )
         }
     }
 }

@@ -20,9 +20,7 @@ use tokio::{
 };
 
 use super::{detach::detach, name};
-use crate::{
-    exchange::Exchange, generation::TarpitLimits, metrics::TarpitMetrics, state::State,
-};
+use crate::{exchange::Exchange, generation::TarpitLimits, metrics::TarpitMetrics, state::State};
 
 /// A client that takes in nothing for so long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -111,7 +109,9 @@ pub(super) async fn hold(
             response.insert_header(field, value)?;
         }
         name(&mut response, exchange)?;
-        session.write_response_header(Box::new(response), true).await?;
+        session
+            .write_response_header(Box::new(response), true)
+            .await?;
         return Ok(true);
     }
     let limits = exchange.generation.tarpit;
@@ -146,7 +146,10 @@ fn response_head(plan: &Plan, exchange: &Exchange, chunked: bool) -> Vec<u8> {
         head.push_str(&format!("{field}: {value}\r\n"));
     }
     // The form of RFC 9110 section 5.6.7.
-    head.push_str(&format!("date: {}\r\n", now.strftime("%a, %d %b %Y %H:%M:%S GMT")));
+    head.push_str(&format!(
+        "date: {}\r\n",
+        now.strftime("%a, %d %b %Y %H:%M:%S GMT")
+    ));
     head.push_str(&format!("x-request-id: {}\r\n", exchange.id));
     head.push_str(if chunked {
         "transfer-encoding: chunked\r\n\r\n"
@@ -167,7 +170,10 @@ struct HeldConnection {
 }
 
 impl HeldConnection {
-    #[expect(clippy::disallowed_methods, reason = "measures the stay for its histogram")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "measures the stay for its histogram"
+    )]
     async fn run(mut self, head: Vec<u8>) {
         let entered = Instant::now();
         let mut sent = self.send(&head).await;

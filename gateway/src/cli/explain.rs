@@ -31,7 +31,10 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
     match ask(args) {
         Ok(record) if args.json => {
-            print(&format!("{}\n", serde_json::to_string_pretty(&record).unwrap_or_default()));
+            print(&format!(
+                "{}\n",
+                serde_json::to_string_pretty(&record).unwrap_or_default()
+            ));
             ExitCode::SUCCESS
         }
         Ok(record) => {
@@ -54,11 +57,19 @@ fn ask(args: &ExplainArgs) -> Result<Record, (String, u8)> {
         .build()
         .into();
     let url = format!("http://{address}/explain/{}", args.request_id);
-    let answer = agent.get(url).header("authorization", token.bearer()).call();
+    let answer = agent
+        .get(url)
+        .header("authorization", token.bearer())
+        .call();
     let mut answer = answer.map_err(|error| {
-        unusable(format!("the gateway at {address} does not answer: {error}; is it running?"))
+        unusable(format!(
+            "the gateway at {address} does not answer: {error}; is it running?"
+        ))
     })?;
-    let body = answer.body_mut().read_to_string().map_err(|error| unusable(error.to_string()))?;
+    let body = answer
+        .body_mut()
+        .read_to_string()
+        .map_err(|error| unusable(error.to_string()))?;
     if answer.status().as_u16() != 200 {
         return Err((refusal(&body), 1));
     }
@@ -80,16 +91,42 @@ fn describe(record: &Record) -> String {
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<11}{value}");
     };
-    let client = record.client.map_or_else(|| "unknown".to_owned(), |client| client.to_string());
+    let client = record
+        .client
+        .map_or_else(|| "unknown".to_owned(), |client| client.to_string());
     line("request", record.id.clone());
     line("time", record.time.to_string());
     line("client", client);
-    line("asked", format!("{} {}{}", record.method, record.host, printable(&record.path)));
-    line("user agent", record.user_agent.as_deref().map_or("none".to_owned(), printable));
-    line("site", record.site.clone().unwrap_or_else(|| "none".to_owned()));
-    let reason = record.reason.as_ref().map(|reason| format!(", {reason}")).unwrap_or_default();
+    line(
+        "asked",
+        format!(
+            "{} {}{}",
+            record.method,
+            record.host,
+            printable(&record.path)
+        ),
+    );
+    line(
+        "user agent",
+        record
+            .user_agent
+            .as_deref()
+            .map_or("none".to_owned(), printable),
+    );
+    line(
+        "site",
+        record.site.clone().unwrap_or_else(|| "none".to_owned()),
+    );
+    let reason = record
+        .reason
+        .as_ref()
+        .map(|reason| format!(", {reason}"))
+        .unwrap_or_default();
     line("ruling", format!("{}{reason}", bold(&record.ruling)));
-    line("status", format!("{}, {} bytes", record.status, record.bytes));
+    line(
+        "status",
+        format!("{}, {} bytes", record.status, record.bytes),
+    );
     line("score", format!("{:.3}", record.score));
     for signal in &record.signals {
         line("  signal", describe_signal(signal));
@@ -102,12 +139,23 @@ fn describe(record: &Record) -> String {
 }
 
 fn describe_signal(signal: &SignalRecord) -> String {
-    let observed = if signal.observed { "  (observed, not counted)" } else { "" };
-    let SignalRecord { reason, weight, evidence, .. } = signal;
+    let observed = if signal.observed {
+        "  (observed, not counted)"
+    } else {
+        ""
+    };
+    let SignalRecord {
+        reason,
+        weight,
+        evidence,
+        ..
+    } = signal;
     format!("{reason:<34} {weight:.2}  {evidence}{observed}")
 }
 
 /// A client's text without what a terminal would obey.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }

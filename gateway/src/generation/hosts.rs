@@ -46,7 +46,9 @@ impl Hosts {
             map.insert(name, at)
         };
         match taken {
-            Some(_) => Err(format!("host `{host}` is there twice; expected one site for it")),
+            Some(_) => Err(format!(
+                "host `{host}` is there twice; expected one site for it"
+            )),
             None => Ok(()),
         }
     }
@@ -77,7 +79,10 @@ pub fn normalise_host(host: &str) -> Option<String> {
         Some(rest) => {
             let (inside, after) = rest.split_once(']')?;
             inside.parse::<std::net::Ipv6Addr>().ok()?;
-            (&host[..inside.len() + 2], after.strip_prefix(':').or(after.is_empty().then_some("")))
+            (
+                &host[..inside.len() + 2],
+                after.strip_prefix(':').or(after.is_empty().then_some("")),
+            )
         }
         None => match host.split_once(':') {
             Some((name, port)) => (name, Some(port)),

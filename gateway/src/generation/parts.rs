@@ -29,10 +29,17 @@ pub(super) fn context(file: &ConfigFile, config: &Config, inputs: &Inputs<'_>) -
     let folder = file.folder();
     let resolve = |path: &String| folder.join(path);
     BuildContext {
-        models_dir: config.server.models_dir.as_ref().map_or_else(default_models_dir, resolve),
+        models_dir: config
+            .server
+            .models_dir
+            .as_ref()
+            .map_or_else(default_models_dir, resolve),
         onnxruntime: config.server.onnxruntime.as_ref().map(resolve),
         workers: threads(config),
-        previous: inputs.previous.map(|previous| previous.carried.clone()).unwrap_or_default(),
+        previous: inputs
+            .previous
+            .map(|previous| previous.carried.clone())
+            .unwrap_or_default(),
         file: file.path.clone(),
         folder,
         ..BuildContext::default()
@@ -60,17 +67,15 @@ fn threads(config: &Config) -> usize {
     }
 }
 
-pub(super) fn cold(
-    config: &Config,
-    file: &ConfigFile,
-    context: &mut BuildContext,
-) -> Option<Cold> {
+pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContext) -> Option<Cold> {
     let before = context.problems.len();
     if config.listener.is_empty() {
-        context.problems.push(thornwall_filters::load::Problem::in_file(
-            &file.path,
-            "no listener; expected a `[[listener]]` with an address",
-        ));
+        context
+            .problems
+            .push(thornwall_filters::load::Problem::in_file(
+                &file.path,
+                "no listener; expected a `[[listener]]` with an address",
+            ));
     }
     for listener in &config.listener {
         if socket_address(listener).is_none() {
@@ -93,7 +98,11 @@ pub(super) fn cold(
     }
     let data_dir = context.resolve(&config.server.data_dir);
     (context.problems.len() == before).then(|| Cold {
-        listeners: config.listener.iter().map(|l| l.address.get_ref().clone()).collect(),
+        listeners: config
+            .listener
+            .iter()
+            .map(|l| l.address.get_ref().clone())
+            .collect(),
         admin: admin.clone(),
         threads: threads(config),
         token_file: match &config.admin.token_file {
@@ -145,7 +154,10 @@ pub(super) fn tarpit(spec: &config::Tarpit, context: &mut BuildContext) -> Optio
     let before = context.problems.len();
     let interval = *spec.interval_ms.get_ref();
     if !(10..=600_000).contains(&interval) {
-        context.problem(spec.interval_ms.span(), "out of bounds; expected 10 to 600000");
+        context.problem(
+            spec.interval_ms.span(),
+            "out of bounds; expected 10 to 600000",
+        );
     }
     let total = *spec.max_secs.get_ref();
     if !(1..=86_400).contains(&total) {
@@ -161,10 +173,7 @@ pub(super) fn tarpit(spec: &config::Tarpit, context: &mut BuildContext) -> Optio
 
 pub(super) type Named<T> = HashMap<String, Option<Arc<T>>>;
 
-pub(super) fn upstreams(
-    specs: &[config::Upstream],
-    context: &mut BuildContext,
-) -> Named<Upstream> {
+pub(super) fn upstreams(specs: &[config::Upstream], context: &mut BuildContext) -> Named<Upstream> {
     let mut named = Named::new();
     for spec in specs {
         let built = Upstream::build(spec, context).map(Arc::new);
@@ -202,7 +211,10 @@ fn insert_once<T>(
     context: &mut BuildContext,
 ) {
     if named.insert(name.get_ref().clone(), built).is_some() {
-        let what = format!("{kind} `{}` is there twice; expected unique names", name.get_ref());
+        let what = format!(
+            "{kind} `{}` is there twice; expected unique names",
+            name.get_ref()
+        );
         context.problem(name.span(), what);
     }
 }
@@ -215,7 +227,10 @@ pub(super) fn site(
     context: &mut BuildContext,
 ) -> Option<Site> {
     if spec.hosts.get_ref().is_empty() {
-        context.problem(spec.hosts.span(), "no host; expected a name, `*.name` or `*`");
+        context.problem(
+            spec.hosts.span(),
+            "no host; expected a name, `*.name` or `*`",
+        );
     }
     let upstream = look_up(upstreams, "upstream", &spec.upstream, context);
     let pipeline = look_up(pipelines, "pipeline", &spec.pipeline, context);
@@ -270,7 +285,11 @@ pub(super) fn check_site_names(sites: &[config::Site], context: &mut BuildContex
 /// A site keeps its number as long as its name stays, so that limits outlive a reload.
 pub(super) fn number_sites(sites: &mut [Site], previous: Option<&Generation>) {
     let before = previous.map_or(&[][..], |previous| previous.sites.as_slice());
-    let mut next = before.iter().map(|site| site.id.wrapping_add(1)).max().unwrap_or_default();
+    let mut next = before
+        .iter()
+        .map(|site| site.id.wrapping_add(1))
+        .max()
+        .unwrap_or_default();
     for site in sites {
         site.id = match before.iter().find(|old| old.name == site.name) {
             Some(old) => old.id,
