@@ -6,8 +6,11 @@
 
 pub mod address;
 pub mod features;
+#[cfg(test)]
+mod fixture;
 pub mod headers;
 pub mod model;
+pub mod path;
 pub mod request;
 pub mod robots;
 pub mod signal;

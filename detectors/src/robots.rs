@@ -3,3 +3,9 @@
 /// The rules of one robots.txt.
 #[derive(Debug, Default)]
 pub struct Robots {}
+impl Robots {
+    /// Parses.
+    pub fn parse(_: &[u8]) -> Self {
+        Self {}
+    }
+}

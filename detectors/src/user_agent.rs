@@ -1,1 +1,211 @@
-//! To be filled.
+//! What a client claims to be by its `User-Agent` (RFC 9110 section 10.1.5). A claim, not a fact:
+//! it counts against whoever declares a bad kind and proves nothing for one who declares a good one.
+
+mod automaton;
+mod browser;
+// One name a line would make it unreadable.
+#[rustfmt::skip]
+mod catalogue;
+
+use http::header::USER_AGENT;
+
+use crate::request::RequestView;
+
+pub use browser::{Browser, Engine, Family, Platform};
+
+/// Bytes of a user agent that are looked at: the longest that real browsers send (Internet
+/// Explorer with its plug-ins, in-app browsers) stay below 600.
+pub const LONGEST: usize = 1024;
+
+/// What the client says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Gathers text for AI, or fetches on behalf of an assistant's user.
+    AiCrawler,
+    /// A browser that a program steers, and says so.
+    Automation,
+    /// A graphical browser; only these are held to what browsers send.
+    Browser(Browser),
+    /// Some other bot.
+    DeclaredBot,
+    /// A feed reader or podcast client.
+    FeedReader,
+    /// A library or command-line client under its default name.
+    HttpLibrary,
+    /// Nothing: no user agent, or an empty one.
+    Missing,
+    /// A vulnerability scanner.
+    Scanner,
+    /// A browser for text, or one that keeps to an older web.
+    TextBrowser,
+    /// None of these: an application's own name, a device, nonsense.
+    Unknown,
+    /// A search engine's or archive's crawler.
+    WelcomeCrawler,
+    /// Link previews, monitors, webhooks: fetches one address for a person or for the operator.
+    WelcomeFetcher,
+}
+
+impl Claim {
+    /// Whether such a client walks a site by itself, so that its robots.txt binds it.
+    pub const fn is_robot(self) -> bool {
+        matches!(
+            self,
+            Self::AiCrawler | Self::DeclaredBot | Self::WelcomeCrawler
+        )
+    }
+
+    /// The browser that the client claims to be.
+    pub const fn browser(self) -> Option<Browser> {
+        match self {
+            Self::Browser(browser) => Some(browser),
+            _ => None,
+        }
+    }
+}
+
+/// A parsed user agent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct UserAgent<'a> {
+    /// What the client says it is.
+    pub claim: Claim,
+    /// The product name that decided, as sent: what robots.txt groups are matched against. Empty
+    /// where none did.
+    pub name: &'a str,
+    /// Entry of the catalogue that decided; empty where none did.
+    pub entry: &'static str,
+    /// How the text is put together.
+    pub shape: Shape,
+}
+
+/// How a user agent's text is put together, whatever it says.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Shape {
+    /// Length in bytes, as sent.
+    pub length: usize,
+    /// Slashes that divide a product from its version.
+    pub products: u16,
+    /// Groups in parentheses.
+    pub comments: u16,
+    /// What no client of any kind sends on purpose.
+    pub flaw: Option<Flaw>,
+}
+
+/// What is wrong with a user agent's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// `Mozilla/5.0` and nothing that tells which browser.
+    Bare,
+    /// Control characters.
+    Control,
+    /// The header's own name, a quotation or a placeholder that was never filled in.
+    Template,
+    /// Parentheses that do not match.
+    Unbalanced,
+}
+
+impl Flaw {
+    /// The remark that goes with a signal.
+    pub const fn remark(self) -> &'static str {
+        match self {
+            Self::Bare => "a bare product without a browser",
+            Self::Control => "control characters",
+            Self::Template => "a template that was never filled in",
+            Self::Unbalanced => "parentheses that do not match",
+        }
+    }
+}
+
+impl<'a> UserAgent<'a> {
+    /// Parses a request's user agent.
+    pub fn of(view: &RequestView<'a>) -> Self {
+        let sent = view.headers.get(USER_AGENT);
+        sent.map_or_else(
+            || Self::parse(""),
+            |value| Self::parse_bytes(value.as_bytes()),
+        )
+    }
+
+    /// Parses a user agent's text.
+    pub fn parse(text: &'a str) -> Self {
+        Self::parse_bytes(text.as_bytes())
+    }
+
+    /// Parses a user agent as it came, which need not be UTF-8.
+    pub fn parse_bytes(sent: &'a [u8]) -> Self {
+        let text = sent.trim_ascii();
+        let text = &text[..text.len().min(LONGEST)];
+        if text.is_empty() {
+            return Self {
+                claim: Claim::Missing,
+                name: "",
+                entry: "",
+                shape: Shape::default(),
+            };
+        }
+        let found = automaton::scan(text);
+        let mut shape = Shape::of(text);
+        shape.length = sent.len();
+        if let Some(named) = found.name {
+            return Self {
+                claim: named.claim,
+                name: automaton::product(text, named.start..named.end),
+                entry: named.entry,
+                shape,
+            };
+        }
+        let claim = browser::assemble(text, &found.tokens).map_or(Claim::Unknown, Claim::Browser);
+        if claim == Claim::Unknown && text.starts_with(b"Mozilla/") {
+            shape.flaw = shape.flaw.or(Some(Flaw::Bare));
+        }
+        Self {
+            claim,
+            name: "",
+            entry: "",
+            shape,
+        }
+    }
+}
+
+impl Shape {
+    fn of(text: &[u8]) -> Self {
+        let mut shape = Self::default();
+        let (mut depth, mut before) = (0_i32, b' ');
+        let mut broken = false;
+        for &byte in text {
+            match byte {
+                b'/' if before.is_ascii_alphanumeric() => {
+                    shape.products = shape.products.saturating_add(1);
+                }
+                b'(' => {
+                    depth += 1;
+                    shape.comments = shape.comments.saturating_add(1);
+                }
+                b')' => {
+                    depth -= 1;
+                    broken |= depth < 0;
+                }
+                0..=31 | 127 => shape.flaw = Some(Flaw::Control),
+                b'{' if matches!(before, b'{' | b'$') => shape.flaw = Some(Flaw::Template),
+                b's' if before == b'%' => shape.flaw = Some(Flaw::Template),
+                _ => {}
+            }
+            before = byte;
+        }
+        if is_quoted(text) {
+            shape.flaw = Some(Flaw::Template);
+        } else if broken || depth != 0 {
+            shape.flaw = shape.flaw.or(Some(Flaw::Unbalanced));
+        }
+        shape
+    }
+}
+
+/// Starts with the header's own name, a quotation mark or a placeholder.
+fn is_quoted(text: &[u8]) -> bool {
+    const OWN_NAME: &[u8] = b"user-agent:";
+    matches!(text.first(), Some(b'"' | b'\'' | b'<'))
+        || text
+            .get(..OWN_NAME.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(OWN_NAME))
+}
