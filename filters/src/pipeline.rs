@@ -265,5 +265,3 @@ fn check_filter_names(spec: &PipelineSpec, context: &mut BuildContext) {
     }
 }
 
-#[cfg(test)]
-mod tests;

@@ -3,13 +3,13 @@
 use std::{
     fs::OpenOptions,
     io::{self, BufWriter, Write},
+    iter::once,
     path::Path,
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
-    time::Duration,
 };
 
 use prometheus::IntCounter;
@@ -18,9 +18,6 @@ use crate::record::{Decision, Record};
 
 /// Lines that may wait for the writer; beyond it they are dropped and counted.
 const MOST_WAITING: usize = 16_384;
-
-/// How long a line may stay in the buffer.
-const FLUSH_AFTER: Duration = Duration::from_millis(200);
 
 /// Where lines go in.
 pub struct AccessLog {
@@ -82,22 +79,19 @@ impl Writer {
     }
 }
 
+/// Writes what is there in one go, then waits for more: line by line when it is quiet, in blocks
+/// when it is not.
 fn write_all(waiting: &Receiver<Arc<Decision>>, mut sink: BufWriter<Box<dyn Write + Send>>) {
     let mut failing = false;
-    loop {
-        let written = match waiting.recv_timeout(FLUSH_AFTER) {
-            Ok(decision) => write_line(&decision, &mut sink),
-            Err(RecvTimeoutError::Timeout) => sink.flush(),
-            Err(RecvTimeoutError::Disconnected) => break,
-        };
-        match written {
-            Err(error) if !failing => log::error!("access log cannot be written; error={error}"),
-            _ => {}
+    while let Ok(first) = waiting.recv() {
+        let mut lines = once(first).chain(waiting.try_iter());
+        let written = lines
+            .try_for_each(|decision| write_line(&decision, &mut sink))
+            .and_then(|()| sink.flush());
+        if let (Err(error), false) = (&written, failing) {
+            log::error!("access log cannot be written; error={error}");
         }
         failing = written.is_err();
-    }
-    if let Err(error) = sink.flush() {
-        log::error!("access log cannot be written; error={error}");
     }
 }
 

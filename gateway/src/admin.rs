@@ -8,7 +8,7 @@ use std::{net::IpAddr, sync::Arc};
 use axum::{
     Json, Router,
     extract::{Path, Request, State as Shared},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
@@ -95,26 +95,25 @@ async fn explain(Shared(admin): Shared<Admin>, Path(id): Path<String>) -> Respon
 }
 
 async fn guard(Shared(admin): Shared<Admin>, request: Request, next: Next) -> Response {
-    let text = |name| {
-        request
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
+    match stranger(&admin.token, request.headers()) {
+        Some(refused) => refused,
+        None => next.run(request).await,
+    }
+}
+
+/// The refusal of whoever is not the operator.
+fn stranger(token: &Token, headers: &HeaderMap) -> Option<Response> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     if !text(header::HOST).is_some_and(is_own_host) {
-        return refusal(
-            StatusCode::MISDIRECTED_REQUEST,
-            "expected a loopback or numeric host",
-        );
+        let what = "expected a loopback or numeric host";
+        return Some(refusal(StatusCode::MISDIRECTED_REQUEST, what));
     }
     let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-    if !bearer.is_some_and(|bearer| admin.token.is(bearer)) {
-        return refusal(
-            StatusCode::UNAUTHORIZED,
-            "expected `authorization: Bearer TOKEN`",
-        );
+    if !bearer.is_some_and(|bearer| token.is(bearer)) {
+        let what = "expected `authorization: Bearer TOKEN`";
+        return Some(refusal(StatusCode::UNAUTHORIZED, what));
     }
-    next.run(request).await
+    None
 }
 
 /// A name that resolves to us can be anybody's; an address or `localhost` cannot.

@@ -15,7 +15,7 @@ use pingora::{
     listeners::{L4BufferSettings, ListenerConfig, Listeners},
     proxy::http_proxy,
     server::{Fds, ListenFds, configuration::ServerConf},
-    services::{ServiceWithDependents, listening::Service},
+    services::listening::Service,
 };
 use thiserror::Error;
 use tokio::{

@@ -81,7 +81,7 @@ impl State {
 
     /// Whether a peer's word about its client counts.
     pub fn trusts(generation: &Generation, peer: IpAddr) -> bool {
-        generation.client_address.trusted.contains(peer)
+        generation.client_address.trusted.lookup(peer).is_some()
     }
 }
 

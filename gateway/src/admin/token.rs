@@ -20,7 +20,7 @@ pub enum TokenError {
     #[error("{}: no token in it; expected 32 characters or more", .0.display())]
     Empty(PathBuf),
     /// It cannot be read or made.
-    #[error("{}: {1}", .0.display())]
+    #[error("{path}: {cause}", path = .0.display(), cause = .1)]
     Io(PathBuf, io::Error),
 }
 
