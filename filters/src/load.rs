@@ -137,7 +137,9 @@ fn explain(message: &str, to_come: StillToCome) -> String {
         .strip_prefix(UNKNOWN_FIELD)
         .and_then(|rest| rest.split_once('`'))
     else {
-        return message.replace(", expected", "; expected").replace('\n', " ");
+        return message
+            .replace(", expected", "; expected")
+            .replace('\n', " ");
     };
     let expected = rest.trim_start_matches(", ");
     match to_come.iter().find(|(name, _)| *name == key) {
@@ -270,7 +272,11 @@ mod tests {
 
     #[test]
     fn sites_keep_their_values() {
-        let loaded = load::<Root>(Path::new("t"), "[[site]]\nname = \"a\"\nhosts = [\"b\"]", &[]);
+        let loaded = load::<Root>(
+            Path::new("t"),
+            "[[site]]\nname = \"a\"\nhosts = [\"b\"]",
+            &[],
+        );
         let root = loaded.value.unwrap();
         assert_eq!(root.site[0].name.get_ref(), "a");
         assert_eq!(root.site[0].hosts, ["b"]);

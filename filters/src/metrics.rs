@@ -1,6 +1,8 @@
 //! What the runner counts, in the one registry of the process.
 
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+};
 
 /// Families of metrics that all pipelines share; they outlive generations.
 #[derive(Debug, Clone)]
@@ -67,8 +69,10 @@ impl FilterMetrics {
         StageMetrics {
             duration: self.duration.with_label_values(&[pipeline, filter]),
             errors: self.errors.with_label_values(&[pipeline, filter]),
-            verdicts: VERDICTS
-                .map(|verdict| self.verdicts.with_label_values(&[pipeline, filter, mode, verdict])),
+            verdicts: VERDICTS.map(|verdict| {
+                self.verdicts
+                    .with_label_values(&[pipeline, filter, mode, verdict])
+            }),
         }
     }
 }

@@ -100,7 +100,11 @@ impl Pipeline {
         let throttle = ladder::build_throttle(spec.throttle.as_ref(), context);
         Some(Self {
             name: name.clone(),
-            filter_names: spec.filter.iter().map(|f| f.name.get_ref().clone()).collect(),
+            filter_names: spec
+                .filter
+                .iter()
+                .map(|f| f.name.get_ref().clone())
+                .collect(),
             stages: stages.into_iter().collect::<Option<_>>()?,
             ladder: ladder?,
             throttle: throttle?,
@@ -258,10 +262,12 @@ fn check_filter_names(spec: &PipelineSpec, context: &mut BuildContext) {
         if name.is_empty() {
             context.problem(filter.name.span(), "empty filter name; expected a label");
         }
-        if spec.filter[..at].iter().any(|other| other.name.get_ref() == name) {
+        if spec.filter[..at]
+            .iter()
+            .any(|other| other.name.get_ref() == name)
+        {
             let what = format!("filter `{name}` is there twice; expected unique names");
             context.problem(filter.name.span(), what);
         }
     }
 }
-

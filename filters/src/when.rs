@@ -37,20 +37,34 @@ impl Condition {
     /// Compiles `when`, or notes what is wrong with it.
     pub fn build(when: &When, context: &mut BuildContext) -> Self {
         Self {
-            hosts: when.hosts.as_deref().map(|hosts| patterns(hosts, "", context)),
+            hosts: when
+                .hosts
+                .as_deref()
+                .map(|hosts| patterns(hosts, "", context)),
             methods: when.methods.as_deref().map(|list| methods(list, context)),
             not_paths: patterns(when.not_paths.as_deref().unwrap_or_default(), "/*", context),
-            paths: when.paths.as_deref().map(|paths| patterns(paths, "/*", context)),
+            paths: when
+                .paths
+                .as_deref()
+                .map(|paths| patterns(paths, "/*", context)),
         }
     }
 
     /// Whether the filter looks at this request.
     pub fn holds(&self, request: &RequestView<'_>) -> bool {
         let any = |patterns: &[Pattern], text: &str| patterns.iter().any(|p| p.matches(text));
-        self.hosts.as_deref().is_none_or(|hosts| any(hosts, request.host))
-            && self.methods.as_deref().is_none_or(|list| list.contains(request.method))
+        self.hosts
+            .as_deref()
+            .is_none_or(|hosts| any(hosts, request.host))
+            && self
+                .methods
+                .as_deref()
+                .is_none_or(|list| list.contains(request.method))
             && !any(&self.not_paths, &request.path)
-            && self.paths.as_deref().is_none_or(|paths| any(paths, &request.path))
+            && self
+                .paths
+                .as_deref()
+                .is_none_or(|paths| any(paths, &request.path))
     }
 }
 

@@ -1,1 +1,1 @@
-
+//! Programs that measure Thornwall; the tests are in `tests/black_box`.

@@ -1,0 +1,235 @@
+//! Mistakes in the configuration, as `thornwall check` and `thornwall run` tell them.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use crate::harness::{Folder, Gateway, OPEN_SITE, root, thornwall};
+
+fn check(config: &Path) -> (Option<i32>, String) {
+    let output: Output = Command::new(thornwall())
+        .args(["check", "-c"])
+        .arg(config)
+        .output()
+        .unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&told).into_owned(),
+    )
+}
+
+/// A configuration of one listener, one upstream, one open site, and `extra`.
+fn text(extra: &str) -> String {
+    Gateway::toml(18_080, 19_180, 9, &format!("{OPEN_SITE}{extra}"))
+}
+
+#[test]
+fn every_mistake_is_told_with_its_place_and_what_was_expected() {
+    let folder = Folder::new();
+    let mistake = |extra: &str, expected: &[&str]| {
+        let config = folder.write("t.toml", &text(extra));
+        let (code, told) = check(&config);
+        assert_eq!(code, Some(2), "{extra}\n{told}");
+        for expected in expected {
+            assert!(told.contains(expected), "{expected} is not in\n{told}");
+        }
+        for line in told.lines() {
+            assert!(line.contains("t.toml"), "no place in {line}");
+        }
+    };
+    mistake(
+        "[[pipeline.filter]]\nname = \"x\"\n",
+        &["exactly one kind", "anomaly, blocklist"],
+    );
+    mistake(
+        "[[pipeline.filter]]\nname = \"x\"\nblocklist = {files=[]}\nheuristics = {}\n",
+        &["exactly one kind"],
+    );
+    mistake(
+        "[[pipeline.filter]]\nname = \"x\"\nheuristics = {}\n[[pipeline.filter]]\nname = \"x\"\nheuristics = {}\n",
+        &["filter `x` is there twice"],
+    );
+    mistake(
+        "[[pipeline.filter]]\nname = \"x\"\nmode = \"obsrve\"\nheuristics = {}\n",
+        &["unknown variant `obsrve`; expected `enforce` or `observe`"],
+    );
+    mistake(
+        "[pipeline.ladder]\nthrottle = 0.9\ntarpit = 0.8\n",
+        &["starts below `throttle`"],
+    );
+    mistake(
+        "[pipeline.ladder]\ndeny = 1.5\n",
+        &["no score; expected above 0 and up to 1"],
+    );
+    mistake(
+        "[pipeline.ladder]\nchallenge = 0.6\n",
+        &["`challenge` is still to come (challenges)"],
+    );
+    mistake(
+        "[store]\nkind = \"redis\"\n",
+        &["`store` is still to come (shared state)"],
+    );
+    mistake(
+        "[pipeline.throttle]\nrequests = 0\n",
+        &["a rate of nothing"],
+    );
+    mistake(
+        "[[pipeline.filter]]\nname = \"x\"\nheuristics = {}\nwhen = {paths=[\"api\"]}\n",
+        &["starts with `/`"],
+    );
+    mistake(
+        "[[pipeline.filter]]\nname = \"x\"\nheuristics = {}\nwhen = {methods=[\"get\"]}\n",
+        &["upper-case"],
+    );
+    mistake(
+        "[[site]]\nname = \"u\"\nhosts = [\"a\"]\nupstream = \"nowhere\"\npipeline = \"open\"\n",
+        &["no upstream `nowhere`; expected one of o"],
+    );
+    mistake(
+        "[[site]]\nname = \"t\"\nhosts = [\"*\"]\nupstream = \"o\"\npipeline = \"open\"\n",
+        &["host `*` is there twice", "site `t` is there twice"],
+    );
+    mistake(
+        "[[site]]\nname = \"u\"\nhosts = [\"http://a\"]\nupstream = \"o\"\npipeline = \"open\"\n",
+        &["`http://a` is no host"],
+    );
+    mistake(
+        "[[upstream]]\nname = \"u\"\nservers = [{address=\"127.0.0.1:1\"},{address=\"127.0.0.1:2\"}]\n",
+        &["several servers of one upstream are still to come"],
+    );
+    mistake(
+        "[[upstream]]\nname = \"u\"\nservers = [{address=\"nonsense\"}]\n",
+        &["expected an address or name"],
+    );
+    mistake("[[listener]]\naddress = \"8080\"\n", &["no socket address"]);
+    mistake(
+        "[client_address]\ntrusted_proxies = [\"10.0.0.0/99\"]\n",
+        &["10.0.0.0/99"],
+    );
+    mistake("[tarpit]\ninterval_ms = 1\n", &["expected 10 to 600000"]);
+    mistake("[server\n", &["t.toml:"]);
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let folder = Folder::new();
+    let config = folder.write(
+        "t.toml",
+        &text("bogus = 1\n[tarpit]\ninterval_ms = 1\nunheard = 2\n[[listener]]\naddress = \"x\"\n"),
+    );
+    let (code, told) = check(&config);
+    assert_eq!(code, Some(2));
+    assert_eq!(told.lines().count(), 4, "{told}");
+    for what in [
+        "`bogus`",
+        "`unheard`",
+        "10 to 600000",
+        "`x` is no socket address",
+    ] {
+        assert!(told.contains(what), "{what} is not in\n{told}");
+    }
+}
+
+#[test]
+fn a_sound_configuration_shows_its_pipelines() {
+    let folder = Folder::new();
+    let config = folder.write("t.toml", &text(""));
+    let (code, told) = check(&config);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(
+        told.contains("site t") && told.contains("pipeline open"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let (code, told) = check(Path::new("/nonexistent/thornwall.toml"));
+    assert_eq!(code, Some(2));
+    assert!(
+        told.contains("/nonexistent/thornwall.toml: cannot be read"),
+        "{told}"
+    );
+}
+
+/// Every file under `etc/` that is a configuration.
+fn shipped() -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(root().join("etc")).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+        }
+    }
+    names.sort();
+    assert!(names.contains(&"thornwall.toml".to_owned()), "{names:?}");
+    names
+}
+
+#[test]
+fn shipped_files_are_sound() {
+    for name in shipped() {
+        let (code, told) = check(&root().join("etc").join(&name));
+        assert_eq!(code, Some(0), "{name}: {told}");
+    }
+}
+
+#[test]
+fn a_bogus_key_is_refused_in_every_table_of_every_shipped_file() {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.0.join("lists")).unwrap();
+    fs::copy(
+        root().join("etc/lists/deny.txt"),
+        folder.0.join("lists/deny.txt"),
+    )
+    .unwrap();
+    for name in shipped() {
+        let text = fs::read_to_string(root().join("etc").join(&name)).unwrap();
+        let mutants = mutants(&text);
+        assert!(
+            mutants.len() > text.matches("\n[").count(),
+            "{name}: {}",
+            mutants.len()
+        );
+        for mutant in mutants {
+            let config = folder.write(&name, &mutant);
+            let (code, told) = check(&config);
+            assert_eq!(code, Some(2), "accepted:\n{mutant}");
+            assert!(told.contains("unknown key `bogus`"), "{told}\n{mutant}");
+        }
+    }
+}
+
+/// `text` with a bogus key at its top, below each header, and in each inline table.
+fn mutants(text: &str) -> Vec<String> {
+    let mut mutants = vec![format!("bogus = 1\n{text}")];
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let code = line.split('#').next().unwrap_or_default();
+        if code.starts_with('[') {
+            let end = at + line.len();
+            mutants.push(format!("{}bogus = 1\n{}", &text[..end], &text[end..]));
+        }
+        for (brace, _) in code.match_indices('{') {
+            let inside = at + brace + 1;
+            let comma = if code[brace + 1..].trim_start().starts_with('}') {
+                ""
+            } else {
+                ","
+            };
+            mutants.push(format!(
+                "{} bogus = 1{comma}{}",
+                &text[..inside],
+                &text[inside..]
+            ));
+        }
+        at += line.len();
+    }
+    mutants
+}

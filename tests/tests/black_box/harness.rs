@@ -1,0 +1,388 @@
+//! A real gateway in a process of its own, real origins, and clients that send exactly what a test
+//! says.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Longest wait for anything that should take milliseconds.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a stock Chrome sends with a navigation over plain HTTP, but for `Host`.
+pub const CHROME: &str = "Connection: keep-alive\r\nUpgrade-Insecure-Requests: 1\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+    Chrome/138.0.0.0 Safari/537.36\r\nAccept: text/html,application/xhtml+xml,application/xml;q=0.9,\
+    image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7\r\n\
+    Accept-Encoding: gzip, deflate\r\nAccept-Language: en-US,en;q=0.9\r\n";
+
+/// What curl sends by default.
+pub const CURL: &str = "User-Agent: curl/8.5.0\r\nAccept: */*\r\n";
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the package lies in the repository")
+        .to_path_buf()
+}
+
+/// The `thornwall` that was built beside this test.
+pub fn thornwall() -> PathBuf {
+    let test = std::env::current_exe().expect("a running test has a path");
+    let folder = test.parent().and_then(Path::parent);
+    let binary = folder
+        .expect("tests are built into target/*/deps")
+        .join("thornwall");
+    assert!(
+        binary.exists(),
+        "{} is missing; run `cargo build -p thornwall-gateway` first",
+        binary.display()
+    );
+    binary
+}
+
+/// A folder that goes when the test does.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "thornwall-test-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// Polls until `ready` says so.
+pub fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !ready() {
+        assert!(started.elapsed() < PATIENCE, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A running gateway.
+pub struct Gateway {
+    pub child: Child,
+    pub port: u16,
+    pub admin: u16,
+    pub folder: Folder,
+    pub config: PathBuf,
+}
+
+impl Gateway {
+    /// Starts a gateway in front of `origin`: `extra` is TOML that follows the listener, the
+    /// upstream `o` and what else every test needs.
+    pub fn start(origin: u16, extra: &str) -> Self {
+        let folder = Folder::new();
+        let (port, admin) = (free_port(), free_port());
+        let config = folder.write("t.toml", &Self::toml(port, admin, origin, extra));
+        Self::start_from(folder, config, port, admin)
+    }
+
+    /// The configuration that [`Self::start`] uses.
+    pub fn toml(port: u16, admin: u16, origin: u16, extra: &str) -> String {
+        let models = root().join("models");
+        // Keys of `extra` before its first table continue the table `[server]`.
+        let tables = if extra.starts_with('[') {
+            Some(0)
+        } else {
+            extra.find("\n[").map(|at| at + 1)
+        };
+        let (keys, tables) = extra.split_at(tables.unwrap_or(extra.len()));
+        format!(
+            "[server]\nthreads = 2\nmodels_dir = \"{}\"\n{keys}\n[admin]\naddress = \"127.0.0.1:{admin}\"\n\
+             [access_log]\nfile = \"access.log\"\n\
+             [[listener]]\naddress = \"127.0.0.1:{port}\"\n\
+             [[upstream]]\nname = \"o\"\nservers = [{{ address = \"127.0.0.1:{origin}\" }}]\n{tables}",
+            models.display()
+        )
+    }
+
+    /// Starts a gateway from a configuration that is there.
+    pub fn start_from(folder: Folder, config: PathBuf, port: u16, admin: u16) -> Self {
+        let log = fs::File::create(folder.0.join("stderr.log")).unwrap();
+        let child = Command::new(thornwall())
+            .args(["run", "-c"])
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut gateway = Self {
+            child,
+            port,
+            admin,
+            folder,
+            config,
+        };
+        wait_for("the gateway to be ready", || {
+            if let Some(status) = gateway.child.try_wait().unwrap() {
+                panic!("the gateway ended with {status}:\n{}", gateway.stderr());
+            }
+            try_send(
+                admin,
+                "GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+            )
+            .is_some_and(|reply| reply.status == 200)
+        });
+        gateway
+    }
+
+    /// Sends a GET with these header lines.
+    pub fn get(&self, path: &str, headers: &str) -> Reply {
+        self.send(&format!(
+            "GET {path} HTTP/1.1\r\nHost: t.example\r\n{}\r\n",
+            closing(headers)
+        ))
+    }
+
+    /// Sends exactly these bytes.
+    pub fn send(&self, raw: &str) -> Reply {
+        send(self.port, raw)
+    }
+
+    /// Everything that the gateway said on standard error.
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.folder.0.join("stderr.log")).unwrap_or_default()
+    }
+
+    /// The value of a metric, by the start of its line.
+    pub fn metric(&self, line: &str) -> f64 {
+        let reply = send(
+            self.admin,
+            "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        );
+        let found = reply.body.lines().find(|text| text.starts_with(line));
+        found
+            .and_then(|text| text.rsplit(' ').next()?.parse().ok())
+            .unwrap_or(0.0)
+    }
+
+    /// The decision about a request, as `thornwall explain --json` prints it.
+    pub fn explain(&self, id: &str) -> serde_json::Value {
+        let output = Command::new(thornwall())
+            .args(["explain", id, "--json", "-c"])
+            .arg(&self.config)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    pub fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
+    /// Waits for the end of the process; its exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        let mut code = None;
+        wait_for("the gateway to end", || {
+            match self.child.try_wait().unwrap() {
+                Some(status) => {
+                    code = status.code();
+                    true
+                }
+                None => false,
+            }
+        });
+        code
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
+/// Header lines with `Connection: close` in place of whatever they said about it.
+pub fn closing(headers: &str) -> String {
+    let kept = headers
+        .split_inclusive("\r\n")
+        .filter(|line| !line.starts_with("Connection:"));
+    kept.chain(["Connection: close\r\n"]).collect()
+}
+
+/// A parsed answer.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Reply {
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Self {
+            status,
+            head: head.to_owned(),
+            body: body.to_owned(),
+        })
+    }
+
+    /// The first value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (field, value) = line.split_once(':')?;
+            field.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    pub fn id(&self) -> &str {
+        self.header("x-request-id")
+            .expect("every answer carries the request's id")
+    }
+}
+
+/// Sends bytes and reads to the end of the connection.
+pub fn send(port: u16, raw: &str) -> Reply {
+    try_send(port, raw).unwrap_or_else(|| panic!("no answer to {raw:?}"))
+}
+
+pub fn try_send(port: u16, raw: &str) -> Option<Reply> {
+    let mut stream = connect(port)?;
+    stream.write_all(raw.as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    // A reset after the answer loses nothing of it.
+    let _ = stream.read_to_end(&mut answer);
+    Reply::parse(&answer)
+}
+
+pub fn connect(port: u16) -> Option<TcpStream> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    Some(stream)
+}
+
+/// An origin that answers every request alike and keeps what it was sent.
+pub struct Origin {
+    pub port: u16,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Origin {
+    /// Answers `200 OK` with the text `origin`.
+    pub fn start() -> Self {
+        Self::answering(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\norigin",
+            Duration::ZERO,
+        )
+    }
+
+    /// Answers with these bytes, after a while.
+    pub fn answering(answer: &'static str, after: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let requests: Arc<Mutex<Vec<String>>> = Arc::default();
+        let kept = Arc::clone(&requests);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let kept = Arc::clone(&kept);
+                thread::spawn(move || answer_all(&stream, answer, after, &kept));
+            }
+        });
+        Self { port, requests }
+    }
+
+    /// What was asked for, but for robots.txt, which the gateway asks for by itself.
+    pub fn requests(&self) -> Vec<String> {
+        let requests = self.requests.lock().unwrap();
+        requests
+            .iter()
+            .filter(|head| !head.starts_with("GET /robots.txt"))
+            .cloned()
+            .collect()
+    }
+}
+
+fn answer_all(stream: &TcpStream, answer: &str, after: Duration, kept: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut head = String::new();
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            if line == "\r\n" {
+                break;
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap_or(0);
+            }
+            head.push_str(&line);
+        }
+        let mut body = vec![0; length];
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
+        kept.lock().unwrap().push(head);
+        thread::sleep(after);
+        let mut writer = stream;
+        if writer.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+        if !answer.contains("Content-Length") {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+            return;
+        }
+    }
+}
+
+/// A site that hands everything on: no filters.
+pub const OPEN_SITE: &str = "[[site]]\nname = \"t\"\nhosts = [\"*\"]\nupstream = \"o\"\npipeline = \"open\"\n\
+    [[pipeline]]\nname = \"open\"\n";

@@ -1,0 +1,201 @@
+//! The house as `ARCHITECTURE.md` draws it, and its measures.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::harness::root;
+
+/// Files longer than this hide something.
+const LONGEST_FILE: usize = 500;
+/// Functions longer than this do more than one thing.
+const LONGEST_FUNCTION: usize = 60;
+
+fn files(extension: &str) -> Vec<PathBuf> {
+    let output = Command::new("git")
+        .args([
+            "ls-files",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            &format!("*.{extension}"),
+        ])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let listed = String::from_utf8(output.stdout).unwrap();
+    listed
+        .lines()
+        .map(|line| root().join(line))
+        .filter(|path| path.exists())
+        .collect()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn files_and_functions_stay_short() {
+    let mut offenders = Vec::new();
+    let sources = files("rs");
+    assert!(
+        sources.len() > 30,
+        "only {} files were found",
+        sources.len()
+    );
+    for path in sources {
+        let text = read(&path);
+        let name = path.strip_prefix(root()).unwrap().display();
+        let lines = text.lines().count();
+        if lines > LONGEST_FILE {
+            offenders.push(format!("{name}: {lines} lines"));
+        }
+        for (function, lines) in functions(&text) {
+            if lines > LONGEST_FUNCTION {
+                offenders.push(format!("{name}: {function}: {lines} lines"));
+            }
+        }
+        if !text.starts_with("//!") {
+            offenders.push(format!("{name}: does not begin by saying what it is"));
+        }
+    }
+    assert!(offenders.is_empty(), "{offenders:#?}");
+}
+
+/// Names and lengths of functions, told by indentation, which `cargo fmt --check` holds.
+fn functions(text: &str) -> Vec<(String, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        let words: Vec<&str> = code.split(' ').take_while(|word| *word != "fn").collect();
+        let modifiers = [
+            "pub",
+            "pub(crate)",
+            "pub(super)",
+            "const",
+            "async",
+            "unsafe",
+        ];
+        let is_function = words.iter().all(|word| modifiers.contains(word)) && code.contains("fn ");
+        if !is_function {
+            continue;
+        }
+        let closing = format!("{}}}", &line[..line.len() - code.len()]);
+        let end = lines[at..].iter().position(|line| *line == closing);
+        let one_line = code.ends_with(';') || code.ends_with('}');
+        if let (Some(length), false) = (end, one_line) {
+            found.push((code.to_owned(), length + 1));
+        }
+    }
+    found
+}
+
+#[test]
+fn functions_are_measured() {
+    let text = "impl A {\n    pub async fn a() {\n        b();\n    }\n}\nfn c() {}\n";
+    assert_eq!(functions(text), [("pub async fn a() {".to_owned(), 3)]);
+}
+
+#[test]
+fn documents_stay_short() {
+    for (name, most) in [("README.md", 120), ("ARCHITECTURE.md", 150)] {
+        let lines = read(&root().join(name)).lines().count();
+        assert!(
+            lines <= most,
+            "{name} has {lines} lines; expected at most {most}"
+        );
+    }
+}
+
+#[test]
+fn crates_import_only_what_the_table_allows() {
+    let allowed = crate_table();
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut seen = BTreeSet::new();
+    for package in metadata["packages"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap();
+        let Some((ours, never)) = allowed.get(name) else {
+            panic!("{name} is not in the crate table of ARCHITECTURE.md");
+        };
+        seen.insert(name.to_owned());
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let used = dependency["name"].as_str().unwrap();
+            let test_only = dependency["kind"] == "dev";
+            assert!(
+                !used.starts_with("thornwall-") || ours.contains(used) || test_only,
+                "{name} imports {used}, which the table does not allow"
+            );
+            assert!(
+                !never.contains(used),
+                "{name} imports {used}, which the table forbids"
+            );
+        }
+    }
+    let listed: BTreeSet<String> = allowed.into_keys().collect();
+    assert_eq!(seen, listed, "the crate table names what is not there");
+}
+
+/// Rows `| crate | is | may import of ours | never |` of `ARCHITECTURE.md`.
+fn crate_table() -> BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> {
+    let text = read(&root().join("ARCHITECTURE.md"));
+    let rows = text
+        .lines()
+        .filter(|line| line.starts_with("| `thornwall-"));
+    let names = |cell: &str| -> BTreeSet<String> {
+        cell.split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect()
+    };
+    let table: BTreeMap<_, _> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+            let [name, _, ours, never] = cells.as_slice() else {
+                panic!("not four cells: {row}");
+            };
+            let name = names(name).into_iter().next().unwrap();
+            (name, (names(ours), names(never)))
+        })
+        .collect();
+    assert!(table.len() >= 5, "{table:?}");
+    table
+}
+
+#[test]
+fn the_reference_shows_the_built_in_pipeline() {
+    let pipelines = |text: &str| {
+        let table: toml::Table = text.parse().unwrap();
+        table["pipeline"].as_array().unwrap()[0].clone()
+    };
+    let mut built_in = pipelines(&read(&root().join("gateway/src/config/standard.toml")));
+    let mut shown = pipelines(&read(&root().join("etc/thornwall.toml")));
+    // The reference names a list, and shows defaults that the built-in text leaves out.
+    for pipeline in [&mut built_in, &mut shown] {
+        let pipeline = pipeline.as_table_mut().unwrap();
+        pipeline.remove("throttle");
+        pipeline["filter"][0]["blocklist"]["files"] = toml::Value::Array(Vec::new());
+    }
+    assert_eq!(built_in, shown);
+}
