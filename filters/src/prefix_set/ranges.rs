@@ -1,11 +1,10 @@
 //! Disjoint ranges of numbers, sorted and merged, in a static search tree.
 //!
 //! The ranges lie in leaves of eight; each level above holds one key for every node below it,
-//! sixteen to a node. A lookup counts without branches how many keys of one node per level are not
-//! above the number that it looks for (the "S+ tree" of Khuong and Morin, "Array layouts for
-//! comparison-based searching", 2017, section 5). Memory decides the cost: all levels of half a
-//! million ranges fit into a core's cache, and the one leaf, which does not, holds first and last
-//! numbers side by side, so that its lines are fetched at the same time.
+//! sixteen to a node: an implicit B-tree (Khuong and Morin, "Array layouts for comparison-based
+//! searching", 2017, section 5). Memory decides what a lookup costs: the levels above half a
+//! million ranges fit into a core's second-level cache, and the one leaf that does not is fetched
+//! in one go. How the ranges are distributed makes no difference.
 
 /// Ranges per leaf.
 const LEAF: usize = 8;
@@ -17,8 +16,6 @@ pub(super) trait Bits: Copy + Ord {
     /// The leading bits that the levels above the leaves compare, half as wide where that helps.
     type Head: Copy + Ord;
 
-    const MAX: Self;
-
     fn head(self) -> Self::Head;
 
     /// The number after this one; the last has itself.
@@ -27,8 +24,6 @@ pub(super) trait Bits: Copy + Ord {
 
 impl Bits for u32 {
     type Head = Self;
-
-    const MAX: Self = Self::MAX;
 
     fn head(self) -> Self {
         self
@@ -41,8 +36,6 @@ impl Bits for u32 {
 
 impl Bits for u128 {
     type Head = u64;
-
-    const MAX: Self = Self::MAX;
 
     fn head(self) -> u64 {
         (self >> 64) as u64
@@ -70,7 +63,7 @@ pub(super) fn merge<B: Bits>(pairs: &mut Vec<(B, B)>) {
 pub(super) struct Ranges<B: Bits> {
     /// Root first. Unused places at the end of a level repeat the last leaf's head.
     levels: Vec<Box<[Node<B::Head>]>>,
-    /// Unused places at the end are filled with the largest number.
+    /// Unused places at the end repeat the last range.
     leaves: Box<[Leaf<B>]>,
     len: usize,
 }
@@ -81,17 +74,14 @@ struct Node<H>([H; FAN_OUT]);
 
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
-struct Leaf<B> {
-    firsts: [B; LEAF],
-    lasts: [B; LEAF],
-}
+struct Leaf<B>([(B, B); LEAF]);
 
 impl<B: Bits> Ranges<B> {
     /// Takes pairs of a first and a last number that [`merge`] has been through.
     pub(super) fn new(merged: &[(B, B)]) -> Self {
-        let leaves: Box<[Leaf<B>]> = merged.chunks(LEAF).map(leaf).collect();
+        let leaves: Box<[Leaf<B>]> = merged.chunks(LEAF).map(Leaf::new).collect();
         Self {
-            levels: levels(leaves.iter().map(|leaf| leaf.firsts[0].head()).collect()),
+            levels: levels(leaves.iter().map(|leaf| leaf.0[0].0.head()).collect()),
             leaves,
             len: merged.len(),
         }
@@ -99,14 +89,8 @@ impl<B: Bits> Ranges<B> {
 
     /// The range that holds `key`.
     pub(super) fn find(&self, key: B) -> Option<(B, B)> {
-        let at = self.leaf_of(key)?;
-        let Leaf { firsts, lasts } = &self.leaves[at];
-        // Both counts read the whole leaf; to pick the last number of the range that begins before
-        // the key would wait for the one half of the leaf before asking for the other.
-        let begun = firsts.iter().filter(|&&first| first <= key).count();
-        let ended = lasts.iter().filter(|&&last| last < key).count();
-        let filling = at * LEAF + ended >= self.len;
-        (begun > ended && !filling).then(|| (firsts[ended], lasts[ended]))
+        let (first, last) = self.leaves[self.leaf_of(key)?].last_begun(key);
+        (key <= last).then_some((first, last))
     }
 
     /// The last leaf that begins at or before `key`.
@@ -114,17 +98,17 @@ impl<B: Bits> Ranges<B> {
         let head = key.head();
         let mut at = 0;
         for level in &self.levels {
-            // What is not below the last leaf counts the filling too, which leads behind the end.
+            // Behind the last leaf's head the filling counts too, which leads behind the end.
             at = at.min(level.len() - 1);
-            let not_above = level[at].0.iter().filter(|&&other| other <= head).count();
-            at = at * FAN_OUT + not_above.checked_sub(1)?;
+            at = at * FAN_OUT + level[at].last_begun(head);
         }
         at = at.min(self.leaves.len().checked_sub(1)?);
-        if self.leaves[at].firsts[0] <= key {
+        if self.leaves[at].0[0].0 <= key {
             return Some(at);
         }
-        // Several leaves share the head, so that the levels above could not tell them apart.
-        let begun = self.leaves[..at].partition_point(|leaf| leaf.firsts[0] <= key);
+        // The key is below all ranges, or several leaves share its head, so that the levels could
+        // not tell them apart.
+        let begun = self.leaves[..at].partition_point(|leaf| leaf.0[0].0 <= key);
         begun.checked_sub(1)
     }
 
@@ -145,16 +129,32 @@ impl<B: Bits> Default for Ranges<B> {
     }
 }
 
-fn leaf<B: Bits>(ranges: &[(B, B)]) -> Leaf<B> {
-    let mut leaf = Leaf {
-        firsts: [B::MAX; LEAF],
-        lasts: [B::MAX; LEAF],
-    };
-    for (place, &(first, last)) in ranges.iter().enumerate() {
-        leaf.firsts[place] = first;
-        leaf.lasts[place] = last;
+// Both searches compare three keys at once, then what is left between two of them: half the steps
+// of a binary search, and every cache line is asked for in the first one.
+
+impl<H: Copy + Ord> Node<H> {
+    /// The place of the last key that is not above `head`; the first where all are.
+    fn last_begun(&self, head: H) -> usize {
+        let Self(keys) = self;
+        let begun = |at: usize| usize::from(keys[at] <= head);
+        let group = 4 * (begun(4) + begun(8) + begun(12));
+        group + begun(group + 1) + begun(group + 2) + begun(group + 3)
     }
-    leaf
+}
+
+impl<B: Bits> Leaf<B> {
+    fn new(ranges: &[(B, B)]) -> Self {
+        let last = ranges.len() - 1;
+        Self(std::array::from_fn(|place| ranges[place.min(last)]))
+    }
+
+    /// The last range that begins at or before `key`; the first where none does.
+    fn last_begun(&self, key: B) -> (B, B) {
+        let Self(ranges) = self;
+        let begun = |at: usize| usize::from(ranges[at].0 <= key);
+        let pair = 2 * (begun(2) + begun(4) + begun(6));
+        ranges[pair + begun(pair + 1)]
+    }
 }
 
 /// Builds the levels upwards from the heads of the leaves, until one node is left.

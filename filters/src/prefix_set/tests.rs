@@ -21,6 +21,7 @@ fn boundaries_and_merging() {
     };
     let all_v4 = Some(("0.0.0.0", "255.255.255.255"));
     let all_v6 = Some(("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"));
+    let all_documentation = Some(("2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"));
     check(&[], "0.0.0.0", None);
     check(&[], "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", None);
     check(&["0.0.0.0/0"], "0.0.0.0", all_v4);
@@ -64,7 +65,7 @@ fn boundaries_and_merging() {
     check(
         &["2001:db8::/33", "2001:db8:8000::/33"],
         "2001:db8:8000::1",
-        { Some(("2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff")) },
+        all_documentation,
     );
 }
 
