@@ -1,0 +1,69 @@
+//! The arithmetic of one bucket, in exact integers.
+
+use std::time::Duration;
+
+use crate::{rate::Quota, verdict::Limit};
+
+/// A quota as GCRA wants it: `T` (the increment) and `tau` (the tolerance).
+///
+/// Times are counted in ticks of `1/requests` nanoseconds. In them the increment, `per / requests`,
+/// is a whole number, so that three requests per second are exactly that. Nothing overflows: a
+/// [`Duration`] is below 2^94 ns, so now and tolerance are below 2^126 ticks and the increment
+/// below 2^94; a TAT is at most the sum of the three.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gcra {
+    ticks_per_nano: u128,
+    increment: u128,
+    tolerance: u128,
+    burst: u32,
+}
+
+const NANOS_PER_MILLI: u128 = 1_000_000;
+const NANOS_PER_SEC: u128 = 1_000_000_000;
+
+impl Gcra {
+    pub(super) fn new(quota: Quota) -> Self {
+        let increment = quota.per.as_nanos();
+        Self {
+            ticks_per_nano: u128::from(quota.requests.get()),
+            increment,
+            tolerance: increment * u128::from(quota.burst.get() - 1),
+            burst: quota.burst.get(),
+        }
+    }
+
+    /// A time in ticks.
+    pub(super) fn ticks(&self, time: Duration) -> u128 {
+        time.as_nanos() * self.ticks_per_nano
+    }
+
+    /// Lets a request through and moves the bucket's TAT, or leaves it and says what the limit is.
+    pub(super) fn admit(&self, tat: &mut u128, now: u128) -> Result<(), Limit> {
+        let due = tat.saturating_sub(self.tolerance);
+        if now < due {
+            return Err(self.limit(due - now));
+        }
+        *tat = now.max(*tat) + self.increment;
+        Ok(())
+    }
+
+    fn limit(&self, wait: u128) -> Limit {
+        let window = self.tolerance + self.increment;
+        Limit {
+            burst: self.burst,
+            window: nanos(window.div_ceil(self.ticks_per_nano)),
+            retry_after: nanos(
+                wait.div_ceil(self.ticks_per_nano * NANOS_PER_MILLI)
+                    .saturating_mul(NANOS_PER_MILLI),
+            ),
+        }
+    }
+}
+
+/// Nanoseconds as a duration; the longest one where they do not fit.
+fn nanos(nanos: u128) -> Duration {
+    // The remainder of a division by a thousand million always fits.
+    u64::try_from(nanos / NANOS_PER_SEC).map_or(Duration::MAX, |secs| {
+        Duration::new(secs, (nanos % NANOS_PER_SEC) as u32)
+    })
+}
