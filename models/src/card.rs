@@ -1,0 +1,187 @@
+//! The card of a trained model: what scoring needs, and what people should know.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use serde::Serialize;
+use thornwall_detectors::model::Card;
+
+use crate::{
+    evaluation::{Evaluation, Tally},
+    recording::{Label, Recording},
+    table::Table,
+};
+
+/// Everything that is written next to a model.
+#[derive(Debug, Serialize)]
+pub struct FullCard {
+    /// What scoring needs.
+    #[serde(flatten)]
+    pub card: Card,
+    /// Day of the training.
+    pub created: String,
+    /// How the threshold was found.
+    pub threshold_rule: &'static str,
+    /// What the training can be repeated with.
+    pub seed: u64,
+    /// What it was trained on.
+    pub data: DataFacts,
+    /// How well judges do on families that they have not seen.
+    pub evaluation: Vec<Evaluation>,
+}
+
+/// What a model was trained on.
+#[derive(Debug, Serialize)]
+pub struct DataFacts {
+    /// Name of the recording.
+    pub file: String,
+    /// Its SHA-256.
+    pub sha256: String,
+    /// Requests in it.
+    pub requests: usize,
+    /// Rows that the model learned from: vectors that differ within a client.
+    pub rows: usize,
+    /// Who sent them.
+    pub clients: Vec<ClientFacts>,
+}
+
+/// One client of a recording.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct ClientFacts {
+    /// Its name.
+    pub client: String,
+    /// Its family.
+    pub family: String,
+    /// What it was there for.
+    pub label: &'static str,
+    /// Requests that it sent.
+    pub requests: usize,
+    /// How many of them differ in their features.
+    pub rows: usize,
+}
+
+impl DataFacts {
+    /// The facts of a recording and the table that was made of it.
+    pub fn of(file: &str, recording: &Recording, table: &Table) -> Self {
+        let mut clients: BTreeMap<(&str, &str, Label), (usize, usize)> = BTreeMap::new();
+        for row in &table.rows {
+            let counts = clients
+                .entry((&row.family, &row.client, row.label))
+                .or_default();
+            counts.0 += row.requests;
+            counts.1 += 1;
+        }
+        let facts =
+            |((family, client, label), (requests, rows)): ((&str, &str, Label), _)| ClientFacts {
+                client: client.to_owned(),
+                family: family.to_owned(),
+                label: label.name(),
+                requests,
+                rows,
+            };
+        Self {
+            file: file.to_owned(),
+            sha256: recording.sha256.clone(),
+            requests: recording.requests.len(),
+            rows: table.rows.len(),
+            clients: clients.into_iter().map(facts).collect(),
+        }
+    }
+}
+
+impl FullCard {
+    /// The card for people, in Markdown.
+    pub fn to_markdown(&self) -> String {
+        let mut text = format!(
+            "# Model `{}`\n\nTrained {} on {} requests ({} rows) of {} clients from `{}`.\n\
+             A request is anomalous from a score of {:.4} on: {}.\n\n## Evaluation\n\n\
+             Each family was left out of training and threshold, then judged.\n\
+             Cells: share of its welcome requests called anomalous / share of its scrapers' \
+             requests caught.\n\n",
+            self.card.name,
+            self.created,
+            self.data.requests,
+            self.data.rows,
+            self.data.clients.len(),
+            self.data.file,
+            self.card.threshold,
+            self.threshold_rule,
+        );
+        self.write_evaluation(&mut text);
+        text.push_str("\n## Clients\n\n| family | client | label | requests | rows |\n");
+        text.push_str("|---|---|---|---:|---:|\n");
+        for client in &self.data.clients {
+            let ClientFacts {
+                client,
+                family,
+                label,
+                requests,
+                rows,
+            } = client;
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "| {family} | {client} | {label} | {requests} | {rows} |"
+            );
+        }
+        text
+    }
+
+    fn write_evaluation(&self, text: &mut String) {
+        let judges: Vec<&str> = self.evaluation.iter().map(|one| one.judge).collect();
+        let _ = writeln!(
+            text,
+            "| family | welcome | scraper | {} |",
+            judges.join(" | ")
+        );
+        let _ = writeln!(text, "|---|---:|---:|{}", "---:|".repeat(judges.len()));
+        let Some(first) = self.evaluation.first() else {
+            return;
+        };
+        for (at, family) in first.families.iter().enumerate() {
+            let cells = self
+                .evaluation
+                .iter()
+                .filter_map(|one| one.families.get(at))
+                .map(rates);
+            write_row(text, family, cells);
+        }
+        write_row(
+            text,
+            &first.total,
+            self.evaluation.iter().map(|one| rates(&one.total)),
+        );
+        let precisions = self
+            .evaluation
+            .iter()
+            .map(|one| percent(one.total.precision));
+        let precisions: Vec<String> = precisions.collect();
+        let _ = writeln!(text, "| precision | | | {} |", precisions.join(" | "));
+    }
+}
+
+fn write_row(text: &mut String, tally: &Tally, cells: impl Iterator<Item = String>) {
+    let cells: Vec<String> = cells.collect();
+    let Tally {
+        family,
+        welcome,
+        scraper,
+        ..
+    } = tally;
+    let _ = writeln!(
+        text,
+        "| {family} | {welcome} | {scraper} | {} |",
+        cells.join(" | ")
+    );
+}
+
+fn rates(tally: &Tally) -> String {
+    format!(
+        "{} / {}",
+        percent(tally.false_positive_rate),
+        percent(tally.recall)
+    )
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "-".to_owned(), |share| format!("{:.1} %", share * 100.0))
+}

@@ -1,0 +1,134 @@
+//! Requests as rows of numbers, each weighted so that no client counts for more than another.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::recording::{Label, Recorded};
+
+/// What a model learns from or is tried on.
+#[derive(Debug, Clone, Default)]
+pub struct Table {
+    /// The rows.
+    pub rows: Vec<Row>,
+}
+
+/// Requests of one client that look the same.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// What a model sees.
+    pub values: Vec<f32>,
+    /// What the client was there for.
+    pub label: Label,
+    /// Name of the client.
+    pub client: String,
+    /// The client's family.
+    pub family: String,
+    /// How many requests look like this.
+    pub requests: usize,
+}
+
+impl Row {
+    /// Whether the client is unwelcome.
+    pub fn is_scraper(&self) -> bool {
+        self.label == Label::Scraper
+    }
+}
+
+impl Table {
+    /// One row for each client and each different vector that `see` makes of its requests.
+    pub fn of(requests: &[Recorded], see: impl Fn(&Recorded) -> Vec<f32>) -> Self {
+        let mut rows: Vec<Row> = Vec::new();
+        let mut known: HashMap<(&str, Label, Vec<u32>), usize> = HashMap::new();
+        for request in requests {
+            let values = see(request);
+            let bits = values.iter().map(|value| value.to_bits()).collect();
+            let key = (request.client.as_str(), request.label, bits);
+            let at = *known.entry(key).or_insert(rows.len());
+            if at == rows.len() {
+                rows.push(Row {
+                    values,
+                    label: request.label,
+                    client: request.client.clone(),
+                    family: request.family.clone(),
+                    requests: 0,
+                });
+            }
+            rows[at].requests += 1;
+        }
+        Self { rows }
+    }
+
+    /// The families, sorted.
+    pub fn families(&self) -> BTreeSet<&str> {
+        self.rows.iter().map(|row| row.family.as_str()).collect()
+    }
+
+    /// The rows of all other families.
+    pub fn without(&self, family: &str) -> Self {
+        let others = self.rows.iter().filter(|row| row.family != family);
+        Self {
+            rows: others.cloned().collect(),
+        }
+    }
+
+    /// A weight for each row, 1 on average: both classes weigh the same, within a class each
+    /// family, within a family each client, within a client each different vector. Otherwise the
+    /// client that asked most often would be what the model learns.
+    pub fn weights(&self) -> Vec<f64> {
+        let mut families = BTreeMap::<bool, BTreeSet<&str>>::new();
+        let mut clients = BTreeMap::<(bool, &str), BTreeSet<&str>>::new();
+        let mut vectors = BTreeMap::<(bool, &str, &str), usize>::new();
+        for row in &self.rows {
+            let class = row.is_scraper();
+            families.entry(class).or_default().insert(&row.family);
+            clients
+                .entry((class, &row.family))
+                .or_default()
+                .insert(&row.client);
+            *vectors
+                .entry((class, &row.family, &row.client))
+                .or_default() += 1;
+        }
+        let total = self.rows.len() as f64;
+        let weight = |row: &Row| {
+            let class = row.is_scraper();
+            let shares = families.len()
+                * families[&class].len()
+                * clients[&(class, row.family.as_str())].len()
+                * vectors[&(class, row.family.as_str(), row.client.as_str())];
+            total / shares as f64
+        };
+        self.rows.iter().map(weight).collect()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A row that stands for one request.
+    pub(crate) fn row(family: &str, client: &str, label: Label, values: &[f32]) -> Row {
+        Row {
+            values: values.to_vec(),
+            label,
+            client: client.to_owned(),
+            family: family.to_owned(),
+            requests: 1,
+        }
+    }
+
+    #[test]
+    fn weights_balance_classes_families_and_clients() {
+        let rows = vec![
+            row("python", "requests", Label::Scraper, &[1.0]),
+            row("python", "requests", Label::Scraper, &[2.0]),
+            row("python", "httpx", Label::Scraper, &[1.0]),
+            row("curl", "curl", Label::Scraper, &[1.0]),
+            row("firefox", "firefox", Label::Person, &[0.0]),
+            row("feed", "reader", Label::Feed, &[0.0]),
+        ];
+        let weights = Table { rows }.weights();
+        let expected = [0.375, 0.375, 0.75, 1.5, 1.5, 1.5];
+        assert_eq!(weights, expected);
+        assert!((weights.iter().sum::<f64>() - 6.0).abs() < 1e-9);
+    }
+}

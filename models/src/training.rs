@@ -1,0 +1,222 @@
+//! From a recording to a model in place: fit, evaluate, export, compare, put in place.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+use thornwall_detectors::{
+    features::{COUNT, FEATURES, Feature, Group, extract},
+    model::{Card, Model, ModelError, init_runtime},
+};
+
+use crate::{
+    card::{DataFacts, FullCard},
+    evaluation::{
+        Evaluation, FEWEST_FAMILIES, THRESHOLD_RULE, has_families_enough, left_out_scores,
+        path_and_time, threshold,
+    },
+    forest::{Forest, ForestError},
+    onnx,
+    recording::{Recorded, Recording, RecordingError},
+    table::Table,
+};
+
+/// Largest difference between our own score and ONNX Runtime's that is only rounding.
+const ROUNDING: f32 = 1e-5;
+
+/// Features that models are not shown: HTTP/2 and proxies in front change them, and the lab records
+/// HTTP/1.1 without either. Shown them, a model takes a browser behind a content delivery network
+/// for a disguised library.
+const BLIND: &[&str] = &[
+    "connection_close",
+    "connection_keep_alive",
+    "headers_count",
+    "http_multiplexed",
+    "http_old",
+    "priority",
+    "te",
+];
+
+/// What is trained, from what, and where it goes.
+#[derive(Debug)]
+pub struct Order {
+    /// The recording.
+    pub recording: PathBuf,
+    /// Folder that the model goes to.
+    pub out: PathBuf,
+    /// Name of the model.
+    pub name: String,
+    /// Day that the card tells.
+    pub created: String,
+    /// Makes the training repeatable.
+    pub seed: u64,
+    /// ONNX Runtime's library, where it is not in its usual place.
+    pub onnxruntime: Option<PathBuf>,
+}
+
+/// Trains a model and puts it and its card in place; `progress` is told of each step.
+///
+/// What is put in place has been loaded and compared by the code that will score with it, so a
+/// model that the gateway would refuse, or read differently, never gets there.
+pub fn run(order: &Order, progress: impl Fn(&str)) -> Result<FullCard, TrainingError> {
+    init_runtime(order.onnxruntime.as_deref(), &order.out)?;
+    progress("reading the recording");
+    let recording = Recording::read(&order.recording)
+        .map_err(|source| TrainingError::Recording(order.recording.clone(), source))?;
+    let table = Table::of(&recording.requests, |request| seen(request, |_| true));
+    if !has_families_enough(&table) {
+        return Err(TrainingError::FewFamilies);
+    }
+    let evaluation = evaluate(&recording, &table, order.seed, &progress)?;
+    progress("fitting the model");
+    let threshold = threshold(&table, &left_out_scores(&table, order.seed)?);
+    let forest = Forest::fit(&table, order.seed)?;
+    let onnx = onnx::encode(&forest, &order.name, COUNT);
+    let file = order
+        .recording
+        .file_name()
+        .unwrap_or(order.recording.as_os_str());
+    let card = FullCard {
+        card: Card::ours(&order.name, threshold, &onnx),
+        created: order.created.clone(),
+        threshold_rule: THRESHOLD_RULE,
+        seed: order.seed,
+        data: DataFacts::of(&file.to_string_lossy(), &recording, &table),
+        evaluation,
+    };
+    progress("comparing it with ONNX Runtime");
+    put_in_place(order, &onnx, &card, |path| compare(path, &forest, &table))?;
+    Ok(card)
+}
+
+fn evaluate(
+    recording: &Recording,
+    table: &Table,
+    seed: u64,
+    progress: impl Fn(&str),
+) -> Result<Vec<Evaluation>, TrainingError> {
+    let named = |feature: &Feature| feature.group == Group::UserAgent;
+    let nameless = Table::of(&recording.requests, |request| {
+        seen(request, |one| !named(one))
+    });
+    let control = Table::of(&recording.requests, path_and_time);
+    let mut evaluation = Vec::new();
+    for (judge, table) in [
+        ("model", table),
+        ("model without user agent", &nameless),
+        ("control: path and time only", &control),
+    ] {
+        progress(&format!("evaluating, every family left out once: {judge}"));
+        evaluation.push(Evaluation::of_forest(judge, table, seed)?);
+    }
+    Ok(evaluation)
+}
+
+/// The features of a request as models are shown them: what is hidden is zero for all, so that no
+/// split can use it.
+fn seen(request: &Recorded, shown: impl Fn(&Feature) -> bool) -> Vec<f32> {
+    let features = extract(&request.view());
+    let show = |(feature, value): (&Feature, f32)| {
+        let hidden = BLIND.contains(&feature.name) || !shown(feature);
+        if hidden { 0.0 } else { value }
+    };
+    FEATURES.iter().zip(features).map(show).collect()
+}
+
+/// Sees that ONNX Runtime gives the scores that the forest gives.
+fn compare(path: &Path, forest: &Forest, table: &Table) -> Result<(), TrainingError> {
+    let model = Model::load(path, 1)?;
+    for row in &table.rows {
+        let mut features = [0.0; COUNT];
+        features.copy_from_slice(&row.values);
+        let (ours, theirs) = (forest.score(&features), model.score(&features)?);
+        if (ours - theirs).abs() > ROUNDING {
+            return Err(TrainingError::Differs { ours, theirs });
+        }
+    }
+    Ok(())
+}
+
+/// Writes the files to a folder of their own, lets `check` look at them, and moves them: the card
+/// last, so that an interrupted move leaves a model that is refused and not one that is misread.
+fn put_in_place(
+    order: &Order,
+    onnx: &[u8],
+    card: &FullCard,
+    check: impl Fn(&Path) -> Result<(), TrainingError>,
+) -> Result<(), TrainingError> {
+    let staged = order.out.join(format!(".{}.staged", order.name));
+    let unwritable = |source| TrainingError::Unwritable(staged.clone(), source);
+    fs::create_dir_all(&staged).map_err(unwritable)?;
+    let json = serde_json::to_string_pretty(card)
+        .map_err(io::Error::from)
+        .map_err(unwritable)?;
+    let files = [
+        ("onnx", onnx),
+        ("md", card.to_markdown().as_bytes()),
+        ("json", format!("{json}\n").as_bytes()),
+    ]
+    .map(|(ending, bytes)| {
+        let file = format!("{}.{ending}", order.name);
+        fs::write(staged.join(&file), bytes).map(|()| file)
+    });
+    let files = files
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(unwritable)?;
+    let checked = check(&staged.join(&files[0]));
+    if checked.is_ok() {
+        for file in &files {
+            fs::rename(staged.join(file), order.out.join(file)).map_err(unwritable)?;
+        }
+    }
+    fs::remove_dir_all(&staged).map_err(unwritable)?;
+    checked
+}
+
+/// Why no model was written.
+#[derive(Debug, Error)]
+pub enum TrainingError {
+    /// The exported model scores differently.
+    #[error("ONNX Runtime scores {theirs} where the trainer scores {ours}")]
+    Differs {
+        /// The forest's score.
+        ours: f32,
+        /// The exported model's.
+        theirs: f32,
+    },
+    /// Nothing can be said about unseen families.
+    #[error(
+        "the recording has fewer than {FEWEST_FAMILIES} families of scrapers or of welcome clients"
+    )]
+    FewFamilies,
+    /// No forest.
+    #[error(transparent)]
+    Forest(#[from] ForestError),
+    /// ONNX Runtime is missing, or refuses what was exported.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The recording is wrong.
+    #[error("{0}: {1}")]
+    Recording(PathBuf, RecordingError),
+    /// The model cannot be written.
+    #[error("cannot write {0}: {1}")]
+    Unwritable(PathBuf, io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blind_features_exist() {
+        for blind in BLIND {
+            assert!(
+                FEATURES.iter().any(|feature| feature.name == *blind),
+                "{blind}"
+            );
+        }
+    }
+}
