@@ -134,6 +134,9 @@ pub enum ModelError {
     /// The card is not what it should be.
     #[error("the model's card {0}")]
     Card(String),
+    /// A name that could lead out of the models' folder.
+    #[error("its name must be letters, digits, `_` and `-`")]
+    Name,
     /// ONNX Runtime refused the model or failed to run it.
     #[error("onnx runtime: {0}")]
     Runtime(String),

@@ -264,7 +264,8 @@ mod tests {
             for at in 0..20_u8 {
                 let told = f32::from(family % 2) * 5.0 + f32::from(at % 3);
                 let value = if telling { told } else { f32::from(family) };
-                rows.push(row(&name, &name, label, &[value]));
+                // Twice, since each tree sees half of the columns.
+                rows.push(row(&name, &name, label, &[value, value]));
             }
         }
         Table { rows }

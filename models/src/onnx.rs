@@ -303,3 +303,123 @@ struct Dimension {
     #[prost(string, optional, tag = "2")]
     dim_param: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+    };
+
+    use thornwall_detectors::{
+        features::COUNT,
+        model::{Card, Model, init_runtime},
+    };
+
+    use super::*;
+    use crate::{recording::Label, table::Table, table::tests::row};
+
+    /// A folder that goes away with the test.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path =
+                std::env::temp_dir().join(format!("thornwall-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).expect("a folder for temporary files");
+            Self(path)
+        }
+
+        /// Puts a model and its card here and loads it.
+        fn load(&self, onnx: &[u8]) -> Result<Model, String> {
+            let models = Path::new(env!("CARGO_MANIFEST_DIR"));
+            init_runtime(None, models).unwrap_or_else(|error| panic!("{error}"));
+            let path = self.0.join("test.onnx");
+            let card = serde_json::to_vec(&Card::ours("test", 0.5, onnx)).expect("JSON");
+            fs::write(&path, onnx).expect("a temporary file");
+            fs::write(path.with_extension("json"), card).expect("a temporary file");
+            Model::load(&path, 2).map_err(|error| error.to_string())
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn table() -> Table {
+        let rows = (0..120_u16).map(|at| {
+            let mut values = [0.0; COUNT];
+            for (column, value) in values.iter_mut().enumerate().take(9) {
+                *value = f32::from(at * 7 % (column as u16 + 2)) / 8.0;
+            }
+            let label = if at * 5 % 11 > 4 {
+                Label::Scraper
+            } else {
+                Label::Person
+            };
+            row("f", &format!("c{}", at % 5), label, &values)
+        });
+        Table {
+            rows: rows.collect(),
+        }
+    }
+
+    #[test]
+    fn onnx_runtime_scores_like_the_forest() {
+        let table = table();
+        let forest = Forest::fit(&table, 3).expect("a fit");
+        let folder = Folder::new("onnx-scores");
+        let model = folder
+            .load(&encode(&forest, "test", COUNT))
+            .expect("it loads");
+        std::thread::scope(|scope| {
+            // More threads than sessions.
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for row in &table.rows {
+                        let features = row.values.first_chunk().expect("as many as features");
+                        let score = model.score(features).expect("a score");
+                        assert!((score - forest.score(features)).abs() < 1e-5);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_no_model_of_ours_is_refused() {
+        let forest = Forest::fit(&table(), 3).expect("a fit");
+        let good = encode(&forest, "test", COUNT);
+        let folder = Folder::new("onnx-refused");
+        assert!(folder.load(&good).is_ok());
+        for bad in [&b""[..], b"nonsense", &good[..good.len() / 2]] {
+            let said = folder.load(bad).expect_err("it is no model");
+            assert!(said.starts_with("onnx runtime: "), "{said}");
+        }
+        let said = folder
+            .load(&encode(&forest, "test", COUNT + 1))
+            .expect_err("too wide");
+        assert!(said.contains("onnx runtime: "), "{said}");
+    }
+
+    #[test]
+    fn model_without_its_card_or_with_another_file_is_refused() {
+        let forest = Forest::fit(&table(), 3).expect("a fit");
+        let folder = Folder::new("onnx-card");
+        folder
+            .load(&encode(&forest, "test", COUNT))
+            .expect("it loads");
+        let path = folder.0.join("test.onnx");
+        fs::write(&path, b"another").expect("a temporary file");
+        let load = || {
+            Model::load(&path, 1)
+                .map(|_| ())
+                .map_err(|error| error.to_string())
+        };
+        assert!(load().is_err_and(|said| said.contains("onnx_sha256")));
+        fs::remove_file(path.with_extension("json")).expect("it was written");
+        assert!(load().is_err_and(|said| said.contains("test.json")));
+    }
+}

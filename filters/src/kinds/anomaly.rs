@@ -1,16 +1,181 @@
-//! `anomaly`.
+//! `anomaly`: scores each request with an ONNX model.
+//!
+//! The model sees the shape of one request (user agent, header fields, method, path, protocol; see
+//! `thornwall_detectors::features`) and says how likely it is an unwelcome client's. From the
+//! model's threshold on, the signal `model.anomalous` weighs 0.5, rising evenly to `weight` at a
+//! score of 1, so that the model alone throttles or tarpits and never denies; below the threshold
+//! the signal weighs nothing, and only shows the score. It never gives a verdict of its own.
+//!
+//! A shape that was scored before is not scored again: scores are kept by the shape's hash in a
+//! table of fixed size, from which a new shape takes the place of an old one. Scoring takes some
+//! microseconds, looking up a small part of one. The table's gauge tells how it does: what it
+//! holds and what it has evicted together are the shapes that the model was asked about.
+//!
+//! Keys:
+//! - `model`: name of the model; `models_dir/NAME.onnx` and its card `NAME.json`
+//! - `threshold`: score from which a request is anomalous; the card's where absent
+//! - `weight = 0.9`: weight of a score of 1; 0.5..=0.9
+//! - `cached_shapes = 65536`: scores that are kept, 16 bytes each; 0 scores every request anew
+//!
+//! ```toml
+//! anomaly = { model = "bot_score" }
+//! ```
+
+use std::sync::Arc;
 
 use serde::Deserialize;
+use thornwall_detectors::{
+    features,
+    model::{Model, ModelError, init_runtime},
+    request::RequestView,
+    signal::{Evidence, Reason, Signal, Trail},
+};
 use toml::Spanned;
 
-use crate::{build::BuildContext, filter::Filter};
+use crate::{
+    build::BuildContext,
+    filter::{Filter, FilterError},
+    verdict::Verdict,
+};
+
+mod shapes;
+
+use shapes::Shapes;
+
+/// Weight of a score that just reaches the threshold: where the shipped ladder starts to act.
+const LEAST_WEIGHT: f32 = 0.5;
+
+/// Highest weight of a score: below where the shipped ladder denies.
+const MOST_WEIGHT: f32 = 0.9;
+
+/// Most scores that may be kept: a quarter of a gigabyte.
+const MOST_SHAPES: usize = 1 << 24;
 
 /// The table `anomaly`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {}
+pub struct Config {
+    model: Spanned<String>,
+    threshold: Option<Spanned<f32>>,
+    #[serde(default = "default_weight")]
+    weight: Spanned<f32>,
+    #[serde(default = "default_shapes")]
+    cached_shapes: Spanned<usize>,
+}
+
+fn default_weight() -> Spanned<f32> {
+    Spanned::new(0..0, MOST_WEIGHT)
+}
+
+fn default_shapes() -> Spanned<usize> {
+    Spanned::new(0..0, 65_536)
+}
 
 /// Builds the filter, or notes what is wrong.
-pub fn build(_spec: &Spanned<Config>, _context: &mut BuildContext) -> Option<Box<dyn Filter>> {
-    None
+pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+    let config = spec.get_ref();
+    let sound = check(config, context);
+    let name = &config.model;
+    match load(name.get_ref(), context) {
+        Ok(model) if sound => Some(Box::new(Anomaly::new(config, model, context))),
+        Ok(_) => None,
+        Err(error) => {
+            let what = format!("model `{}` cannot be used: {error}", name.get_ref());
+            context.problem(name.span(), what);
+            None
+        }
+    }
 }
+
+/// Notes every key that is out of range.
+fn check(config: &Config, context: &mut BuildContext) -> bool {
+    let before = context.problems.len();
+    if let Some(threshold) = &config.threshold
+        && !(*threshold.get_ref() > 0.0 && *threshold.get_ref() < 1.0)
+    {
+        context.problem(threshold.span(), "`threshold` must lie between 0 and 1");
+    }
+    if !(LEAST_WEIGHT..=MOST_WEIGHT).contains(config.weight.get_ref()) {
+        let what = format!("`weight` must lie in {LEAST_WEIGHT}..={MOST_WEIGHT}");
+        context.problem(config.weight.span(), what);
+    }
+    if *config.cached_shapes.get_ref() > MOST_SHAPES {
+        let what = format!("`cached_shapes` must be at most {MOST_SHAPES}");
+        context.problem(config.cached_shapes.span(), what);
+    }
+    context.problems.len() == before
+}
+
+fn load(name: &str, context: &BuildContext) -> Result<Model, ModelError> {
+    let bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    if name.is_empty() || !name.bytes().all(bare) {
+        return Err(ModelError::Name);
+    }
+    init_runtime(context.onnxruntime.as_deref(), &context.models_dir)?;
+    let path = context.models_dir.join(format!("{name}.onnx"));
+    Model::load(&path, context.workers)
+}
+
+struct Anomaly {
+    model: Model,
+    threshold: f32,
+    most_weight: f32,
+    shapes: Option<Arc<Shapes>>,
+}
+
+impl Anomaly {
+    fn new(config: &Config, model: Model, context: &mut BuildContext) -> Self {
+        let capacity = *config.cached_shapes.get_ref();
+        let sha256 = &model.card().onnx_sha256;
+        let shapes = (capacity > 0).then(|| {
+            let fits = |old: &Shapes| old.is_for(sha256, capacity);
+            let make = || Shapes::new(sha256.clone(), capacity);
+            let shapes = context.carry_over("shapes", fits, make);
+            context.show_table("shapes", shapes.stats());
+            shapes
+        });
+        let threshold = config
+            .threshold
+            .as_ref()
+            .map(|threshold| *threshold.get_ref());
+        Self {
+            threshold: threshold.unwrap_or_else(|| model.card().threshold),
+            most_weight: *config.weight.get_ref(),
+            model,
+            shapes,
+        }
+    }
+
+    fn score(&self, request: &RequestView<'_>) -> Result<f32, ModelError> {
+        let features = features::extract(request);
+        match &self.shapes {
+            None => self.model.score(&features),
+            Some(shapes) => shapes.score(&features, || self.model.score(&features)),
+        }
+    }
+}
+
+impl Filter for Anomaly {
+    fn judge(&self, request: &RequestView<'_>, trail: &mut Trail) -> Result<Verdict, FilterError> {
+        let score = self
+            .score(request)
+            .map_err(|error| FilterError(error.to_string()))?;
+        trail.push(Signal::with_evidence(
+            Reason::ModelAnomalous,
+            weight(score, self.threshold, self.most_weight),
+            Evidence::Score(score),
+        ));
+        Ok(Verdict::Pass)
+    }
+}
+
+/// How much a score counts: nothing below the threshold, [`LEAST_WEIGHT`] at it, `most` at 1.
+fn weight(score: f32, threshold: f32, most: f32) -> f32 {
+    if score < threshold {
+        return 0.0;
+    }
+    LEAST_WEIGHT + (most - LEAST_WEIGHT) * (score - threshold) / (1.0 - threshold)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,284 @@
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use thornwall_detectors::{
+    features::{FEATURES, extract},
+    request::{SiteFacts, normalise_path},
+    signal::TRAIL_CAPACITY,
+};
+
+use super::*;
+
+#[derive(Deserialize)]
+struct Written {
+    anomaly: Spanned<Config>,
+}
+
+/// Builds what is written, with the models of this repository.
+fn built(text: &str, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    context.models_dir = root.join("models");
+    context.workers = 2;
+    let written: Written = toml::from_str(text).expect("the keys are known");
+    build(&written.anomaly, context)
+}
+
+fn problems(text: &str) -> String {
+    let mut context = BuildContext::default();
+    assert!(built(text, &mut context).is_none(), "{text}");
+    let said = context
+        .problems
+        .iter()
+        .map(|problem| format!("{problem}\n"));
+    said.collect()
+}
+
+#[test]
+fn weight_rises_from_the_threshold() {
+    let check = |score: f32, expected: f32| {
+        let found = weight(score, 0.6, 0.9);
+        assert!((found - expected).abs() < 1e-6, "{score}: {found}");
+    };
+    check(0.0, 0.0);
+    check(0.599, 0.0);
+    check(0.6, 0.5);
+    check(0.8, 0.7);
+    check(1.0, 0.9);
+    let weights: Vec<f32> = (0..=100)
+        .map(|step| weight(step as f32 / 100.0, 0.3, 0.7))
+        .collect();
+    assert!(
+        weights.windows(2).all(|pair| pair[0] <= pair[1]),
+        "{weights:?}"
+    );
+}
+
+#[test]
+fn mistakes_are_told() {
+    let check = |text: &str, complaint: &str| {
+        let said = problems(text);
+        assert!(said.contains(complaint), "{text}: {said}");
+    };
+    for name in ["", "../bot_score", "a/b", "a.b", "bot score"] {
+        check(
+            &format!("anomaly = {{ model = '{name}' }}"),
+            "letters, digits",
+        );
+    }
+    check("anomaly = { model = 'nowhere' }", "nowhere.json");
+    check(
+        "anomaly = { model = 'bot_score', threshold = 0.0 }",
+        "`threshold`",
+    );
+    check(
+        "anomaly = { model = 'bot_score', threshold = 1.0 }",
+        "`threshold`",
+    );
+    check(
+        "anomaly = { model = 'bot_score', threshold = nan }",
+        "`threshold`",
+    );
+    check(
+        "anomaly = { model = 'bot_score', weight = 0.95 }",
+        "`weight`",
+    );
+    check(
+        "anomaly = { model = 'bot_score', weight = 0.1 }",
+        "`weight`",
+    );
+    check(
+        "anomaly = { model = 'bot_score', cached_shapes = 99999999 }",
+        "`cached_shapes`",
+    );
+    assert!(toml::from_str::<Written>("anomaly = { model = 'x', colour = 1 }").is_err());
+    assert!(toml::from_str::<Written>("anomaly = { model = 'x', cached_shapes = -1 }").is_err());
+}
+
+/// The vectors and scores that `tests/golden/make.py` wrote.
+#[derive(Deserialize)]
+struct Golden {
+    onnx_sha256: String,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    method: String,
+    path: String,
+    secure: bool,
+    headers: Vec<(String, String)>,
+    /// Those that are not 0, by name.
+    features: std::collections::HashMap<String, f32>,
+    score: f32,
+}
+
+impl Golden {
+    fn read() -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/anomaly.json");
+        let text = std::fs::read_to_string(path).expect("tests/golden/make.py wrote it");
+        serde_json::from_str(&text).expect("the golden vectors are JSON")
+    }
+}
+
+impl Case {
+    fn with_view<T>(&self, look: impl FnOnce(&RequestView<'_>) -> T) -> T {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
+            headers.append(name, HeaderValue::from_str(value).expect("a header value"));
+        }
+        let uri: Uri = self.path.parse().expect("a path");
+        look(&RequestView {
+            method: &Method::from_bytes(self.method.as_bytes()).expect("a method"),
+            uri: &uri,
+            path: normalise_path(uri.path()),
+            version: Version::HTTP_11,
+            headers: &headers,
+            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            host: "site.example",
+            site: SiteFacts {
+                id: 0,
+                robots: None,
+            },
+            secure: self.secure,
+            now: Duration::ZERO,
+        })
+    }
+}
+
+/// What the filter noted about a request: the weight and the score.
+fn judged(filter: &dyn Filter, request: &RequestView<'_>) -> (f32, f32) {
+    let mut trail = Trail::default();
+    assert_eq!(
+        filter.judge(request, &mut trail).expect("a judgement"),
+        Verdict::Pass
+    );
+    match trail.signals() {
+        [
+            Signal {
+                reason: Reason::ModelAnomalous,
+                weight,
+                evidence: Evidence::Score(score),
+                ..
+            },
+        ] => (*weight, *score),
+        signals => panic!("{signals:?}"),
+    }
+}
+
+#[test]
+fn features_are_those_that_were_worked_out_by_hand() {
+    for case in Golden::read().cases {
+        let found = case.with_view(extract);
+        for name in case.features.keys() {
+            assert!(
+                FEATURES.iter().any(|feature| feature.name == name),
+                "{name}"
+            );
+        }
+        for (feature, found) in FEATURES.iter().zip(found) {
+            let expected = case.features.get(feature.name).copied().unwrap_or(0.0);
+            let name = (&case.name, feature.name);
+            assert!(
+                (found - expected).abs() < 1e-6,
+                "{name:?}: {found}, not {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn scores_are_those_of_onnx_runtime_in_python() {
+    let golden = Golden::read();
+    for cached_shapes in [0, 1024] {
+        let text = format!("anomaly = {{ model = 'bot_score', cached_shapes = {cached_shapes} }}");
+        let mut context = BuildContext::default();
+        let filter = built(&text, &mut context);
+        let filter = filter.unwrap_or_else(|| panic!("{:?}", context.problems));
+        for _ in 0..2 {
+            for case in &golden.cases {
+                let (weight, score) = case.with_view(|view| judged(filter.as_ref(), view));
+                let expected = case.score;
+                assert!(
+                    (score - expected).abs() < 1e-5,
+                    "{}: {score}, not {expected}",
+                    case.name
+                );
+                assert_eq!(
+                    weight > 0.0,
+                    case.name.starts_with("scraper"),
+                    "{}",
+                    case.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn golden_scores_are_of_the_model_that_is_shipped() {
+    let card = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/bot_score.json");
+    let card = std::fs::read_to_string(card).expect("the card is shipped");
+    let card: thornwall_detectors::model::Card = serde_json::from_str(&card).expect("a card");
+    assert_eq!(
+        Golden::read().onnx_sha256,
+        card.onnx_sha256,
+        "run tests/golden/make.py"
+    );
+}
+
+#[test]
+fn reload_keeps_scores_of_the_same_model() {
+    let text =
+        |shapes: usize| format!("anomaly = {{ model = 'bot_score', cached_shapes = {shapes} }}");
+    let mut first = BuildContext::default();
+    let filter = built(&text(64), &mut first).expect("the model is shipped");
+    let case = &Golden::read().cases[0];
+    case.with_view(|view| judged(filter.as_ref(), view));
+    let entries = |context: &BuildContext| {
+        let (name, stats) = &context.tables[0];
+        assert_eq!(name, ".shapes");
+        stats.entries.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    assert_eq!(entries(&first), 1);
+    for (shapes, kept) in [(64, 1), (128, 0)] {
+        let mut next = BuildContext {
+            previous: first.carried.clone(),
+            ..BuildContext::default()
+        };
+        built(&text(shapes), &mut next).expect("the model is shipped");
+        assert_eq!(entries(&next), kept, "{shapes}");
+    }
+}
+
+#[test]
+fn threshold_of_the_configuration_comes_first() {
+    let case = &Golden::read().cases[0];
+    let weigh = |threshold: &str| {
+        let text = format!("anomaly = {{ model = 'bot_score', threshold = {threshold} }}");
+        let filter = built(&text, &mut BuildContext::default()).expect("the model is shipped");
+        case.with_view(|view| judged(filter.as_ref(), view)).0
+    };
+    assert!(weigh("1e-9") >= LEAST_WEIGHT);
+    assert_eq!(weigh("0.99999994"), 0.0);
+}
+
+#[test]
+fn full_trail_is_no_error() {
+    let filter = built(
+        "anomaly = { model = 'bot_score' }",
+        &mut BuildContext::default(),
+    );
+    let mut trail = Trail::default();
+    for _ in 0..TRAIL_CAPACITY {
+        trail.push(Signal::new(Reason::MethodUnusual, 0.1));
+    }
+    let case = &Golden::read().cases[0];
+    let verdict = case.with_view(|view| filter.expect("it is shipped").judge(view, &mut trail));
+    assert!(verdict.is_ok());
+}
