@@ -1,0 +1,1 @@
+"""Measures what a request through Thornwall costs, beside other proxies on the same machine."""

@@ -1,0 +1,172 @@
+"""The proxies: each one long-lived process with one worker in front of the same origin."""
+
+import os
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from rig import thornwall
+from rig.host import BENCH, WORK, built, free_port, installed
+from rig.process import Process
+
+ORIGIN_BODY_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A running proxy: where it listens, and the processes that work for it."""
+
+    name: str
+    url: str
+    processes: tuple
+
+    def cpu_seconds(self):
+        return {process.name: process.cpu_seconds() for process in self.processes}
+
+    def rss_mib(self):
+        return sum(process.rss_mib() for process in self.processes)
+
+
+@dataclass(frozen=True)
+class Site:
+    """What every proxy is started with."""
+
+    origin: int
+    access_log: bool
+
+    def log_file(self, name):
+        return str(WORK / f"{name}.access.log") if self.access_log else None
+
+
+@contextmanager
+def origin():
+    """The site behind the proxies; gives its port."""
+    port = free_port()
+    with _nginx("origin", "origin.conf", listen=port, body="x" * ORIGIN_BODY_BYTES) as process:
+        process.wait_until_ready(_url(port))
+        yield port
+
+
+@contextmanager
+def bare_pingora(site):
+    port = free_port()
+    command = [built("bare_pingora"), f"127.0.0.1:{port}", f"127.0.0.1:{site.origin}"]
+    if site.access_log:
+        command.append(site.log_file("bare_pingora"))
+    with Process("bare_pingora", command) as process:
+        yield _ready("bare_pingora", port, process)
+
+
+@contextmanager
+def nginx(site):
+    port = free_port()
+    with _nginx("nginx", "nginx.conf", site, listen=port) as process:
+        yield _ready("nginx", port, process)
+
+
+@contextmanager
+def haproxy(site):
+    port = free_port()
+    config = _filled(
+        "haproxy.cfg",
+        listen=port,
+        origin=site.origin,
+        # HAProxy has no log files: its lines go to standard output, which is its log here.
+        log="log stdout format raw local0" if site.access_log else "",
+        httplog="log global\n    option httplog" if site.access_log else "",
+    )
+    with Process("haproxy", [installed("haproxy"), "-db", "-f", config]) as process:
+        yield _ready("haproxy", port, process)
+
+
+@contextmanager
+def nginx_lua(site):
+    port, redis_port = free_port(), free_port()
+    redis_command = [
+        *(installed("redis-server"), "--bind", "127.0.0.1", "--port", str(redis_port)),
+        *("--save", "", "--appendonly", "no", "--daemonize", "no"),
+    ]
+    with ExitStack() as stack:
+        redis = stack.enter_context(Process("redis", redis_command))
+        process = stack.enter_context(
+            _nginx(
+                "nginx_lua",
+                "nginx_lua.conf",
+                site,
+                listen=port,
+                here=BENCH / "peers",
+                environment={"REDIS_PORT": str(redis_port)},
+            )
+        )
+        yield _ready("nginx_lua", port, process, redis)
+
+
+def _thornwall(name, **settings):
+    @contextmanager
+    def start(site):
+        log = site.log_file(name)
+        with thornwall.running(name, site.origin, access_log=log, **settings) as gateway:
+            yield Peer(name, gateway.url, (gateway.process,))
+
+    return start
+
+
+SCORED = "thornwall_scored"
+SHIPPED = "thornwall"
+NO_MODEL = "thornwall_no_model"
+NO_FILTERS = "thornwall_no_filters"
+
+# In the order of the report: name, what it says there, how it is started.
+PEERS = {
+    "nginx": ("nginx `proxy_pass`", nginx),
+    "haproxy": ("HAProxy", haproxy),
+    "bare_pingora": ("bare Pingora", bare_pingora),
+    NO_FILTERS: ("Thornwall, no filters", _thornwall(NO_FILTERS, filters=())),
+    NO_MODEL: (
+        "Thornwall, three filters, no model",
+        _thornwall(NO_MODEL, filters=thornwall.FILTERS[:3]),
+    ),
+    SHIPPED: ("Thornwall, the four filters as shipped", _thornwall(SHIPPED)),
+    SCORED: (
+        "Thornwall, four filters, model on every request",
+        _thornwall(SCORED, cached_shapes=0),
+    ),
+    "nginx_lua": ("nginx + Lua + Redis", nginx_lua),
+}
+
+
+def programs(name):
+    """The programs whose versions belong to a result."""
+    if name in PEERS and name.startswith("thornwall"):
+        return {"thornwall"}
+    return {"nginx_lua": {"nginx", "redis-server"}}.get(name, {name})
+
+
+def _nginx(name, template, site=None, environment=None, **values):
+    log = site and site.log_file(name)
+    values |= {
+        "user": "user root;" if os.geteuid() == 0 else "",
+        "access_log": f"{log} combined buffer=64k flush=1s" if log else "off",
+        "origin": site.origin if site else "",
+    }
+    config = _filled(template, **values)
+    command = [installed("nginx"), "-e", "stderr", "-p", f"{WORK}/", "-c", config]
+    return Process(name, command, environment)
+
+
+def _filled(template, **values):
+    text = (BENCH / "peers" / template).read_text()
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", str(value))
+    path = WORK / template
+    path.write_text(text)
+    return str(path)
+
+
+def _ready(name, port, process, *others):
+    url = _url(port)
+    process.wait_until_ready(url)
+    return Peer(name, url, (process, *others))
+
+
+def _url(port):
+    return f"http://127.0.0.1:{port}/articles/1"

@@ -1,0 +1,135 @@
+"""Thornwall: the configuration that the benchmark writes for it, and its running process."""
+
+import shutil
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rig.host import ROOT, WORK, RigError, built, free_port
+from rig.process import Process
+
+FILTERS = ("blocklist", "rate_limit", "heuristics", "anomaly")
+# As shipped.
+LADDER = {"throttle": 0.50, "tarpit": 0.80, "deny": 0.95}
+# From the ranges for documentation (RFC 5737): one that the blocklist names, and two that it does not.
+LISTED = "203.0.113.9"
+BROWSER = "198.51.100.10"
+SCRAPER = "198.51.100.11"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What differs between the configurations of a benchmark."""
+
+    origin: int
+    listen: int
+    admin: int
+    data_dir: str
+    filters: tuple = FILTERS
+    cached_shapes: int | None = None
+    ladder: dict = field(default_factory=lambda: LADDER)
+    access_log: str | None = None
+
+
+def config(settings):
+    """The configuration as TOML."""
+    cache = f", cached_shapes = {settings.cached_shapes}" if settings.cached_shapes is not None else ""
+    kinds = {
+        "blocklist": 'blocklist = { files = ["deny.txt"] }',
+        # So wide that no load of ours meets it.
+        "rate_limit": 'rate_limit = { key = "client", requests = 1000000, per_secs = 1, burst = 1000000 }',
+        "heuristics": "heuristics = {}",
+        "anomaly": f'anomaly = {{ model = "bot_score"{cache} }}',
+    }
+    filters = "\n".join(
+        f'[[pipeline.filter]]\nname = "{kind}"\n{kinds[kind]}\n' for kind in settings.filters
+    )
+    ladder = "\n".join(f"{rung} = {score:.2f}" for rung, score in settings.ladder.items())
+    return f"""
+[server]
+threads = 1
+data_dir = "{settings.data_dir}"
+models_dir = "{ROOT / 'models'}"
+
+[admin]
+address = "127.0.0.1:{settings.admin}"
+
+[client_address]
+trusted_proxies = ["127.0.0.1/32"]
+
+[access_log]
+file = "{settings.access_log or 'off'}"
+
+[tarpit]
+max_connections = 12000
+max_per_client = 12000
+chunk_interval_ms = 5000
+
+[[listener]]
+address = "127.0.0.1:{settings.listen}"
+
+[[upstream]]
+name = "origin"
+servers = [{{ address = "127.0.0.1:{settings.origin}" }}]
+
+[[site]]
+name = "bench"
+hosts = ["*"]
+upstream = "origin"
+pipeline = "bench"
+
+[[pipeline]]
+name = "bench"
+
+{filters}
+[pipeline.ladder]
+{ladder}
+"""
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A running Thornwall."""
+
+    name: str
+    port: int
+    admin: int
+    process: Process
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}/articles/1"
+
+    def cpu_seconds(self):
+        return {self.process.name: self.process.cpu_seconds()}
+
+    def metrics(self):
+        """Every sample of `/metrics` as (name with labels, value)."""
+        url = f"http://127.0.0.1:{self.admin}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        samples = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
+        return [(sample, float(value)) for sample, _, value in samples]
+
+    def total(self, word):
+        """The sum of all counters and gauges whose names hold `word`."""
+        found = [value for sample, value in self.metrics() if word in sample.partition("{")[0]]
+        if not found:
+            raise RigError(f"{self.name}: /metrics has no metric named like {word}")
+        return sum(found)
+
+
+@contextmanager
+def running(name, origin, **settings):
+    """Thornwall with settings of its own, ready."""
+    folder = WORK / name
+    # Decisions of an earlier run must not meet this one's clients.
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "data").mkdir(parents=True)
+    chosen = Settings(origin, free_port(), free_port(), str(folder / "data"), **settings)
+    (folder / "deny.txt").write_text(f"{LISTED}\n")
+    file = folder / "thornwall.toml"
+    file.write_text(config(chosen))
+    with Process(name, [built("thornwall"), "run", "-c", str(file)], cwd=ROOT) as process:
+        process.wait_until_ready(f"http://127.0.0.1:{chosen.admin}/ready")
+        yield Gateway(name, chosen.listen, chosen.admin, process)
