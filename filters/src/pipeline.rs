@@ -9,7 +9,6 @@ use std::{
 use serde::Deserialize;
 use smallvec::SmallVec;
 use thornwall_detectors::{
-    address::subscriber,
     request::RequestView,
     signal::{Reason, Signal, Trail},
 };
@@ -19,7 +18,7 @@ use crate::{
     build::BuildContext,
     filter::Filter,
     metrics::{FilterMetrics, StageMetrics},
-    rate::Buckets,
+    rate::{Buckets, Key},
     spec::{FilterSpec, Mode, OnError},
     verdict::{Answer, Denial, Ruling, Verdict},
     when::Condition,
@@ -107,7 +106,7 @@ impl Pipeline {
                 .collect(),
             stages: stages.into_iter().collect::<Option<_>>()?,
             ladder: ladder?,
-            throttle: throttle?,
+            throttle,
         })
     }
 
@@ -174,12 +173,12 @@ impl Pipeline {
 
     /// A throttled client is served while it stays below its slower rate.
     fn throttle(&self, request: &RequestView<'_>) -> Ruling {
-        let client = subscriber(request.client);
-        match self.throttle.take(request.site.id, client, request.now) {
+        let client = Key::client(request.site.id, request.client);
+        match self.throttle.take(client, request.now) {
             Ok(()) => Ruling::Forward,
-            Err(limit) => Ruling::Answer(Answer::Deny(Denial {
+            Err(excess) => Ruling::Answer(Answer::Deny(Denial {
                 reason: Reason::ThrottleExceeded,
-                limit: Some(limit),
+                limit: Some(excess.limit),
             })),
         }
     }

@@ -1,6 +1,6 @@
 //! From score to action.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use thornwall_detectors::signal::Trail;
@@ -29,21 +29,25 @@ pub struct LadderSpec {
 #[serde(deny_unknown_fields, default)]
 pub struct ThrottleSpec {
     /// Requests that are served within `per_secs`.
-    pub requests: u32,
+    pub requests: NonZeroU32,
     /// Seconds within which they are.
-    pub per_secs: u32,
+    pub per_secs: NonZeroU32,
     /// Requests that a full bucket allows at once.
-    pub burst: u32,
+    pub burst: NonZeroU32,
 }
 
 impl Default for ThrottleSpec {
     fn default() -> Self {
         Self {
-            requests: 30,
-            per_secs: 60,
-            burst: 60,
+            requests: nonzero(30),
+            per_secs: nonzero(60),
+            burst: nonzero(60),
         }
     }
+}
+
+const fn nonzero(value: u32) -> NonZeroU32 {
+    NonZeroU32::new(value).expect("the defaults are not zero")
 }
 
 /// Score at which each action starts; infinite where the action never does.
@@ -124,17 +128,12 @@ const THROTTLED_CLIENTS: usize = 65_536;
 pub(super) fn build_throttle(
     spec: Option<&Spanned<ThrottleSpec>>,
     context: &mut BuildContext,
-) -> Option<Arc<Buckets>> {
+) -> Arc<Buckets> {
     let unset = ThrottleSpec::default();
     let values = spec.map_or(&unset, Spanned::get_ref);
-    if values.requests == 0 || values.per_secs == 0 || values.burst == 0 {
-        let span = spec.map(Spanned::span).unwrap_or_default();
-        context.problem(span, "a rate of nothing; expected values of at least 1");
-        return None;
-    }
     let quota = Quota {
         requests: values.requests,
-        per: Duration::from_secs(u64::from(values.per_secs)),
+        per: Duration::from_secs(u64::from(values.per_secs.get())),
         burst: values.burst,
     };
     let buckets = context.carry_over(
@@ -143,5 +142,5 @@ pub(super) fn build_throttle(
         || Buckets::new(quota, THROTTLED_CLIENTS),
     );
     context.show_table("throttle", buckets.stats());
-    Some(buckets)
+    buckets
 }

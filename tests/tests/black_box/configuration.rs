@@ -74,7 +74,7 @@ fn every_mistake_is_told_with_its_place_and_what_was_expected() {
     );
     mistake(
         "[pipeline.throttle]\nrequests = 0\n",
-        &["a rate of nothing"],
+        &["expected a nonzero u32"],
     );
     mistake(
         "[[pipeline.filter]]\nname = \"x\"\nheuristics = {}\nwhen = {paths=[\"api\"]}\n",
