@@ -270,3 +270,6 @@ fn check_filter_names(spec: &PipelineSpec, context: &mut BuildContext) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

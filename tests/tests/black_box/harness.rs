@@ -16,20 +16,20 @@ use std::{
 };
 
 /// Longest wait for anything that should take milliseconds.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a stock Chrome sends with a navigation over plain HTTP, but for `Host`.
-pub const CHROME: &str = "Connection: keep-alive\r\nUpgrade-Insecure-Requests: 1\r\n\
+pub(crate) const CHROME: &str = "Connection: keep-alive\r\nUpgrade-Insecure-Requests: 1\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
     Chrome/138.0.0.0 Safari/537.36\r\nAccept: text/html,application/xhtml+xml,application/xml;q=0.9,\
     image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7\r\n\
     Accept-Encoding: gzip, deflate\r\nAccept-Language: en-US,en;q=0.9\r\n";
 
 /// What curl sends by default.
-pub const CURL: &str = "User-Agent: curl/8.5.0\r\nAccept: */*\r\n";
+pub(crate) const CURL: &str = "User-Agent: curl/8.5.0\r\nAccept: */*\r\n";
 
 /// The root of the repository.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the package lies in the repository")
@@ -37,7 +37,7 @@ pub fn root() -> PathBuf {
 }
 
 /// The `thornwall` that was built beside this test.
-pub fn thornwall() -> PathBuf {
+pub(crate) fn thornwall() -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a path");
     let folder = test.parent().and_then(Path::parent);
     let binary = folder
@@ -52,10 +52,10 @@ pub fn thornwall() -> PathBuf {
 }
 
 /// A folder that goes when the test does.
-pub struct Folder(pub PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "thornwall-test-{}-{}",
@@ -67,7 +67,7 @@ impl Folder {
         Self(path)
     }
 
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
         path
@@ -81,7 +81,7 @@ impl Drop for Folder {
 }
 
 /// A port that was free a moment ago.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -90,7 +90,7 @@ pub fn free_port() -> u16 {
 }
 
 /// Polls until `ready` says so.
-pub fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
     let started = Instant::now();
     while !ready() {
         assert!(started.elapsed() < PATIENCE, "waited in vain for {what}");
@@ -99,18 +99,18 @@ pub fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
 }
 
 /// A running gateway.
-pub struct Gateway {
-    pub child: Child,
-    pub port: u16,
-    pub admin: u16,
-    pub folder: Folder,
-    pub config: PathBuf,
+pub(crate) struct Gateway {
+    pub(crate) child: Child,
+    pub(crate) port: u16,
+    pub(crate) admin: u16,
+    pub(crate) folder: Folder,
+    pub(crate) config: PathBuf,
 }
 
 impl Gateway {
     /// Starts a gateway in front of `origin`: `extra` is TOML that follows the listener, the
     /// upstream `o` and what else every test needs.
-    pub fn start(origin: u16, extra: &str) -> Self {
+    pub(crate) fn start(origin: u16, extra: &str) -> Self {
         let folder = Folder::new();
         let (port, admin) = (free_port(), free_port());
         let config = folder.write("t.toml", &Self::toml(port, admin, origin, extra));
@@ -118,7 +118,7 @@ impl Gateway {
     }
 
     /// The configuration that [`Self::start`] uses.
-    pub fn toml(port: u16, admin: u16, origin: u16, extra: &str) -> String {
+    pub(crate) fn toml(port: u16, admin: u16, origin: u16, extra: &str) -> String {
         let models = root().join("models");
         // Keys of `extra` before its first table continue the table `[server]`.
         let tables = if extra.starts_with('[') {
@@ -137,7 +137,7 @@ impl Gateway {
     }
 
     /// Starts a gateway from a configuration that is there.
-    pub fn start_from(folder: Folder, config: PathBuf, port: u16, admin: u16) -> Self {
+    pub(crate) fn start_from(folder: Folder, config: PathBuf, port: u16, admin: u16) -> Self {
         let log = fs::File::create(folder.0.join("stderr.log")).unwrap();
         let child = Command::new(thornwall())
             .args(["run", "-c"])
@@ -167,7 +167,7 @@ impl Gateway {
     }
 
     /// Sends a GET with these header lines.
-    pub fn get(&self, path: &str, headers: &str) -> Reply {
+    pub(crate) fn get(&self, path: &str, headers: &str) -> Reply {
         self.send(&format!(
             "GET {path} HTTP/1.1\r\nHost: t.example\r\n{}\r\n",
             closing(headers)
@@ -175,17 +175,17 @@ impl Gateway {
     }
 
     /// Sends exactly these bytes.
-    pub fn send(&self, raw: &str) -> Reply {
+    pub(crate) fn send(&self, raw: &str) -> Reply {
         send(self.port, raw)
     }
 
     /// Everything that the gateway said on standard error.
-    pub fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         fs::read_to_string(self.folder.0.join("stderr.log")).unwrap_or_default()
     }
 
     /// The value of a metric, by the start of its line.
-    pub fn metric(&self, line: &str) -> f64 {
+    pub(crate) fn metric(&self, line: &str) -> f64 {
         let reply = send(
             self.admin,
             "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
@@ -197,7 +197,7 @@ impl Gateway {
     }
 
     /// The decision about a request, as `thornwall explain --json` prints it.
-    pub fn explain(&self, id: &str) -> serde_json::Value {
+    pub(crate) fn explain(&self, id: &str) -> serde_json::Value {
         let output = Command::new(thornwall())
             .args(["explain", id, "--json", "-c"])
             .arg(&self.config)
@@ -211,12 +211,12 @@ impl Gateway {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         signal(self.child.id(), name);
     }
 
     /// Waits for the end of the process; its exit code.
-    pub fn wait(&mut self) -> Option<i32> {
+    pub(crate) fn wait(&mut self) -> Option<i32> {
         let mut code = None;
         wait_for("the gateway to end", || {
             match self.child.try_wait().unwrap() {
@@ -238,7 +238,7 @@ impl Drop for Gateway {
     }
 }
 
-pub fn signal(pid: u32, name: &str) {
+pub(crate) fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill")
         .args([&format!("-{name}"), &pid.to_string()])
         .status();
@@ -246,7 +246,7 @@ pub fn signal(pid: u32, name: &str) {
 }
 
 /// Header lines with `Connection: close` in place of whatever they said about it.
-pub fn closing(headers: &str) -> String {
+pub(crate) fn closing(headers: &str) -> String {
     let kept = headers
         .split_inclusive("\r\n")
         .filter(|line| !line.starts_with("Connection:"));
@@ -255,14 +255,14 @@ pub fn closing(headers: &str) -> String {
 
 /// A parsed answer.
 #[derive(Debug, Clone)]
-pub struct Reply {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Reply {
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(bytes);
         let (head, body) = text.split_once("\r\n\r\n")?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
@@ -274,25 +274,25 @@ impl Reply {
     }
 
     /// The first value of a header.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (field, value) = line.split_once(':')?;
             field.eq_ignore_ascii_case(name).then(|| value.trim())
         })
     }
 
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         self.header("x-request-id")
             .expect("every answer carries the request's id")
     }
 }
 
 /// Sends bytes and reads to the end of the connection.
-pub fn send(port: u16, raw: &str) -> Reply {
+pub(crate) fn send(port: u16, raw: &str) -> Reply {
     try_send(port, raw).unwrap_or_else(|| panic!("no answer to {raw:?}"))
 }
 
-pub fn try_send(port: u16, raw: &str) -> Option<Reply> {
+pub(crate) fn try_send(port: u16, raw: &str) -> Option<Reply> {
     let mut stream = connect(port)?;
     stream.write_all(raw.as_bytes()).ok()?;
     let mut answer = Vec::new();
@@ -301,21 +301,21 @@ pub fn try_send(port: u16, raw: &str) -> Option<Reply> {
     Reply::parse(&answer)
 }
 
-pub fn connect(port: u16) -> Option<TcpStream> {
+pub(crate) fn connect(port: u16) -> Option<TcpStream> {
     let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     Some(stream)
 }
 
 /// An origin that answers every request alike and keeps what it was sent.
-pub struct Origin {
-    pub port: u16,
+pub(crate) struct Origin {
+    pub(crate) port: u16,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Origin {
     /// Answers `200 OK` with the text `origin`.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::answering(
             "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\norigin",
             Duration::ZERO,
@@ -323,7 +323,7 @@ impl Origin {
     }
 
     /// Answers with these bytes, after a while.
-    pub fn answering(answer: &'static str, after: Duration) -> Self {
+    pub(crate) fn answering(answer: &'static str, after: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -338,7 +338,7 @@ impl Origin {
     }
 
     /// What was asked for, but for robots.txt, which the gateway asks for by itself.
-    pub fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         let requests = self.requests.lock().unwrap();
         requests
             .iter()
@@ -384,5 +384,5 @@ fn answer_all(stream: &TcpStream, answer: &str, after: Duration, kept: &Mutex<Ve
 }
 
 /// A site that hands everything on: no filters.
-pub const OPEN_SITE: &str = "[[site]]\nname = \"t\"\nhosts = [\"*\"]\nupstream = \"o\"\npipeline = \"open\"\n\
+pub(crate) const OPEN_SITE: &str = "[[site]]\nname = \"t\"\nhosts = [\"*\"]\nupstream = \"o\"\npipeline = \"open\"\n\
     [[pipeline]]\nname = \"open\"\n";

@@ -8,6 +8,9 @@
 mod harness;
 
 mod configuration;
+mod filters;
 mod house;
 mod lifecycle;
+mod observability;
 mod proxy;
+mod tarpit;

@@ -1,0 +1,211 @@
+//! The runner's duties, each with filters that do nothing but what the test says.
+
+use std::{borrow::Cow, net::IpAddr, time::Duration};
+
+use http::{HeaderMap, Method, Uri, Version};
+use prometheus::Registry;
+use thornwall_detectors::{
+    request::{RequestView, SiteFacts},
+    signal::{Reason, Signal, Trail},
+};
+
+use crate::{
+    build::BuildContext,
+    filter::{Filter, FilterError},
+    metrics::FilterMetrics,
+    pipeline::{Judgement, Pipeline, PipelineSpec, Stage},
+    spec::{Mode, OnError},
+    verdict::{Answer, Denial, Ruling, Verdict},
+    when::Condition,
+};
+
+/// Says the same about every request.
+struct Says {
+    signal: Option<f32>,
+    verdict: Result<Verdict, &'static str>,
+}
+
+impl Filter for Says {
+    fn judge(&self, _: &RequestView<'_>, trail: &mut Trail) -> Result<Verdict, FilterError> {
+        if let Some(weight) = self.signal {
+            trail.push(Signal::new(Reason::PathProbe, weight));
+        }
+        self.verdict.map_err(|error| FilterError(error.to_owned()))
+    }
+}
+
+fn metrics() -> FilterMetrics {
+    FilterMetrics::register(&Registry::new()).unwrap()
+}
+
+/// A pipeline with the shipped ladder and the given filters.
+fn pipeline(stages: Vec<Stage>) -> Pipeline {
+    let spec: PipelineSpec = toml::from_str(
+        "name = \"p\"\n[ladder]\nthrottle = 0.5\ntarpit = 0.8\ndeny = 0.95\n\
+         [throttle]\nrequests = 1\nper_secs = 10\nburst = 2\n",
+    )
+    .unwrap();
+    let mut context = BuildContext::default();
+    let mut pipeline = Pipeline::build(&spec, &metrics(), &mut context).unwrap();
+    assert_eq!(context.problems, []);
+    pipeline.stages = stages;
+    pipeline
+}
+
+fn stage(signal: Option<f32>, verdict: Result<Verdict, &'static str>) -> Stage {
+    Stage {
+        name: "s".to_owned(),
+        kind: "test",
+        filter: Box::new(Says { signal, verdict }),
+        mode: Mode::Enforce,
+        on_error: OnError::Pass,
+        condition: None,
+        metrics: metrics().stage("p", "s", "enforce"),
+    }
+}
+
+fn judge_at(pipeline: &Pipeline, client: &str, now: Duration) -> Judgement {
+    let client: IpAddr = client.parse().unwrap();
+    pipeline.judge(&RequestView {
+        method: &Method::GET,
+        uri: &Uri::from_static("/a"),
+        path: Cow::Borrowed("/a"),
+        version: Version::HTTP_11,
+        headers: &HeaderMap::new(),
+        client,
+        host: "t.example",
+        site: SiteFacts {
+            id: 0,
+            robots: None,
+        },
+        secure: false,
+        now,
+    })
+}
+
+fn judge(pipeline: &Pipeline) -> Judgement {
+    judge_at(pipeline, "192.0.2.1", Duration::ZERO)
+}
+
+const DENIED: Verdict = Verdict::Deny(Denial::forbidden(Reason::BlocklistListed));
+
+fn denied(reason: Reason) -> Ruling {
+    Ruling::Answer(Answer::Deny(Denial::forbidden(reason)))
+}
+
+#[test]
+fn the_ladder_turns_the_score_into_an_action() {
+    let check = |weights: &[f32], expected: Ruling| {
+        let stages = weights
+            .iter()
+            .map(|weight| stage(Some(*weight), Ok(Verdict::Pass)));
+        let judgement = judge(&pipeline(stages.collect()));
+        assert_eq!(
+            judgement.ruling, expected,
+            "{weights:?} make {}",
+            judgement.score
+        );
+    };
+    let held = Ruling::Answer(Answer::Tarpit(Reason::PathProbe));
+    check(&[], Ruling::Forward);
+    check(&[0.49], Ruling::Forward);
+    check(&[0.79], Ruling::Forward);
+    check(&[0.8], held);
+    check(&[0.6, 0.6], held);
+    check(&[0.95], denied(Reason::PathProbe));
+    check(&[0.8, 0.8], denied(Reason::PathProbe));
+}
+
+#[test]
+fn a_throttled_client_meets_429_only_above_its_slower_rate() {
+    let pipeline = pipeline(vec![stage(Some(0.6), Ok(Verdict::Pass))]);
+    let ruling =
+        |client: &str, secs: u64| judge_at(&pipeline, client, Duration::from_secs(secs)).ruling;
+    assert_eq!(ruling("192.0.2.1", 0), Ruling::Forward);
+    assert_eq!(ruling("192.0.2.1", 0), Ruling::Forward);
+    let above = ruling("192.0.2.1", 0);
+    assert_eq!(above.reason(), Some(Reason::ThrottleExceeded));
+    assert_eq!(above.name(), "limit");
+    assert_eq!(
+        ruling("192.0.2.2", 0),
+        Ruling::Forward,
+        "another client has its own bucket"
+    );
+    assert_eq!(ruling("192.0.2.1", 10), Ruling::Forward);
+}
+
+#[test]
+fn a_verdict_ends_the_round() {
+    let after = || stage(Some(1.0), Ok(DENIED));
+    let first = |verdict| judge(&pipeline(vec![stage(None, Ok(verdict)), after()]));
+    assert_eq!(first(Verdict::Pass).ruling, denied(Reason::BlocklistListed));
+    let allowed = first(Verdict::Allow(Reason::PathProbe));
+    assert_eq!(
+        (allowed.ruling, allowed.timings.len()),
+        (Ruling::Forward, 1)
+    );
+    let held = first(Verdict::Tarpit(Reason::PathProbe));
+    assert_eq!(
+        held.ruling,
+        Ruling::Answer(Answer::Tarpit(Reason::PathProbe))
+    );
+    assert_eq!(
+        first(Verdict::Throttle(Reason::PathProbe)).ruling,
+        Ruling::Forward
+    );
+}
+
+#[test]
+fn an_observing_filter_changes_nothing() {
+    let mut observing = stage(Some(0.9), Ok(DENIED));
+    observing.mode = Mode::Observe;
+    let counted = observing.metrics.clone();
+    let judgement = judge(&pipeline(vec![
+        observing,
+        stage(Some(0.1), Ok(Verdict::Pass)),
+    ]));
+    assert_eq!(judgement.ruling, Ruling::Forward);
+    assert!((judgement.score - 0.1).abs() < 1e-6);
+    assert_eq!(judgement.trail.signals().len(), 2);
+    assert!(judgement.trail.signals()[0].observed);
+    assert_eq!(counted.duration.get_sample_count(), 1);
+}
+
+#[test]
+fn a_failing_filter_is_settled_by_its_own_rule() {
+    let check = |on_error: OnError, expected: Ruling| {
+        let mut failing = stage(None, Err("no memory of it"));
+        failing.on_error = on_error;
+        let errors = failing.metrics.errors.clone();
+        let judgement = judge(&pipeline(vec![failing]));
+        assert_eq!((judgement.ruling, errors.get()), (expected, 1));
+        assert_eq!(judgement.trail.signals()[0].reason, Reason::FilterFailed);
+    };
+    check(OnError::Pass, Ruling::Forward);
+    check(OnError::Deny, denied(Reason::FilterFailed));
+}
+
+#[test]
+fn a_filter_looks_only_at_what_it_is_for() {
+    let check = |when: &str, looks: bool| {
+        let mut context = BuildContext::default();
+        let mut only = stage(None, Ok(DENIED));
+        only.condition = Some(Condition::build(
+            &toml::from_str(when).unwrap(),
+            &mut context,
+        ));
+        assert_eq!(context.problems, []);
+        let judgement = judge(&pipeline(vec![only]));
+        assert_eq!(judgement.ruling != Ruling::Forward, looks, "{when}");
+    };
+    check("", true);
+    check("paths = [\"/a\"]", true);
+    check("paths = [\"/b\", \"/*\"]", true);
+    check("paths = [\"/b\"]", false);
+    check("not_paths = [\"/a*\"]", false);
+    check("methods = [\"POST\"]", false);
+    check("methods = [\"GET\", \"POST\"]", true);
+    check("hosts = [\"*.example\"]", true);
+    check("hosts = [\"other.example\"]", false);
+    check("hosts = [\"t.example\"]\npaths = [\"/b\"]", false);
+}
