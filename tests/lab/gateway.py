@@ -1,0 +1,1 @@
+"""Starts a Thornwall gateway before the site."""
