@@ -78,6 +78,8 @@ def chosen(run, only):
 def prepare_namespace(work):
     """Loopback up, and the lab's names in /etc/hosts; both are seen by the lab alone."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    # WebKit resolves names only for address families that a non-loopback address stands for.
+    subprocess.run(["ip", "address", "add", "192.0.2.1/32", "dev", "lo"], check=True)
     (work / "hosts").write_text("127.0.0.1 localhost\n")
     subprocess.run(["mount", "--bind", work / "hosts", "/etc/hosts"], check=True)
 
@@ -131,7 +133,7 @@ def start_display(own, env):
 
 
 def conduct(planned, target, args, env, work, deadline):
-    """Two browsers and one small client at a time; answers each run with its exchanges."""
+    """Two browsers and three small clients at a time; answers each run with its exchanges."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
     tls = tls_context(work)
@@ -140,7 +142,7 @@ def conduct(planned, target, args, env, work, deadline):
     def visit(number, run):
         finished.append((run, *one_visit(number, run, target, args, env, work, tls, loop, deadline)))
 
-    pools = {True: concurrent.futures.ThreadPoolExecutor(2), False: concurrent.futures.ThreadPoolExecutor(1)}
+    pools = {True: concurrent.futures.ThreadPoolExecutor(2), False: concurrent.futures.ThreadPoolExecutor(3)}
     waiting = [pools[run.heavy].submit(visit, number, run) for number, run in enumerate(planned)]
     for done in concurrent.futures.as_completed(waiting):
         done.result()

@@ -49,13 +49,13 @@ class Wire:
         except OSError as problem:
             raise BrowserFailed(str(problem)) from problem
 
-    def call(self, name, **params):
+    def call(self, step, **params):
         method, path = {
             "open": ("POST", "/url"), "back": ("POST", "/back"), "reload": ("POST", "/refresh"),
             "find": ("POST", "/elements"), "click": ("POST", "/element/{id}/click"),
             "type": ("POST", "/element/{id}/value"), "attribute": ("GET", "/element/{id}/attribute/{name}"),
             "timeouts": ("POST", "/timeouts"), "shot": ("GET", "/screenshot"), "end": ("DELETE", ""),
-        }[name]
+        }[step]
         return self.send(method, self.session + path.format(**params), params)
 
 
@@ -101,8 +101,8 @@ class Marionette:
             raise BrowserFailed(f"{problem.get('error')}: {problem.get('message')}"[:300])
         return value.get("value", value) if isinstance(value, dict) else value
 
-    def call(self, name, **params):
-        return self.send(self.NAMES[name], params)
+    def call(self, step, **params):
+        return self.send(self.NAMES[step], params)
 
 
 class Browser:
