@@ -6,6 +6,10 @@
 --
 -- Prints one JSON object when it is done.
 
+local ffi = require "ffi"
+ffi.cdef "int getpid(void); int kill(int process, int signal);"
+local SIGINT = 2
+
 -- The headers of a stock Chrome 131 on Linux, in its order, as it sends them to a trustworthy
 -- origin; the order is why this is a string and not wrk.headers.
 local CHROME = table.concat({
@@ -47,14 +51,21 @@ local function crowd_address(n)
     math.floor(scattered / 256) % 256, scattered % 256)
 end
 
+-- Ends the run before its time: the thread at once, and wrk's main thread, which sleeps until the
+-- time is over, as an interrupt from the keyboard would.
+local function finish()
+  wrk.thread:stop()
+  ffi.C.kill(ffi.C.getpid(), SIGINT)
+end
+
 local function crowd(count)
   -- wrk asks for one request that it never sends, and ends with one outstanding on each of its
   -- connections: a little more than `count` have to be asked for.
   local last, n = count + 256, 0
   return function()
     n = n + 1
-    if n >= last then
-      wrk.thread:stop()
+    if n == last then
+      finish()
     end
     return CHROME .. forwarded_for(crowd_address(n))
   end

@@ -1,10 +1,17 @@
 -- The edge of a Lua deployment: a blocklist in Redis, asked for every request, then a score from
--- the user agent and a few headers. Written for this benchmark, and kinder than what it stands for:
--- connections to Redis are pooled, robots.txt is read once and not for every request, the lists are
--- lower case already, and a bad score is a plain 403 without a call to another service.
+-- the user agent and a few headers. Written for this benchmark, in two grades:
+--
+--   plain          what the scripts of such edges do on each request: SELECT before the lookup, and
+--                  robots.txt read and parsed anew
+--   EDGE=tuned     the database is chosen once per connection, and robots.txt read once
+--
+-- Both are kinder than what they stand for: connections to Redis are pooled and without a password,
+-- the lists are in lower case already, and a bad score is a 403 without a call to another service.
 local redis = require "nginx.redis"
 
 local REDIS_PORT = tonumber(os.getenv("REDIS_PORT"))
+local TUNED = os.getenv("EDGE") == "tuned"
+local ROBOTS_FILE = string.match(debug.getinfo(1, "S").source, "^@(.*/)") .. "robots.txt"
 local BLOCKLIST_DATABASE = 2
 local BLOCKLIST_PREFIX = "default:blocklist:ip:"
 local THRESHOLD = 0.7
@@ -20,7 +27,6 @@ local UNWELCOME = {
   "python-requests", "curl", "wget", "ahrefsbot", "semrushbot", "mj12bot", "dotbot", "masscan",
   "zgrab", "nmap", "sqlmap", "nikto",
 }
-local ROBOTS_DISALLOW = { "/admin/", "/api/", "/private/", "/search" }
 local USUAL_METHODS = { GET = true, POST = true, HEAD = true, OPTIONS = true }
 local ASSETS = {
   css = true, js = true, png = true, jpg = true, jpeg = true, gif = true, woff = true,
@@ -36,8 +42,24 @@ local function contains_any(text, words)
   return false
 end
 
-local function disallowed(path)
-  for _, prefix in ipairs(ROBOTS_DISALLOW) do
+-- The path prefixes that robots.txt keeps from everybody.
+local function read_robots()
+  local prefixes, for_all = {}, false
+  for line in io.lines(ROBOTS_FILE) do
+    local field, value = string.match(string.lower(line), "^%s*([%w-]+)%s*:%s*(%S*)")
+    if field == "user-agent" then
+      for_all = value == "*"
+    elseif field == "disallow" and for_all and value ~= "" and value ~= "/" then
+      prefixes[#prefixes + 1] = value
+    end
+  end
+  return prefixes
+end
+
+local robots_once = read_robots()
+
+local function disallowed(path, prefixes)
+  for _, prefix in ipairs(prefixes) do
     if string.sub(path, 1, #prefix) == prefix then
       return true
     end
@@ -52,12 +74,12 @@ local function blocked(address)
   if not client:connect("127.0.0.1", REDIS_PORT) then
     return false
   end
-  if client:get_reused_times() == 0 then
+  if not TUNED or client:get_reused_times() == 0 then
     client:select(BLOCKLIST_DATABASE)
   end
-  local found = client:get(BLOCKLIST_PREFIX .. address)
+  local found = client:exists(BLOCKLIST_PREFIX .. address)
   client:set_keepalive(60000, 100)
-  return found and found ~= ngx.null
+  return found == 1
 end
 
 local function score(agent, bad, path, headers)
@@ -90,11 +112,12 @@ function edge.judge()
   if blocked(ngx.var.remote_addr) then
     return ngx.exit(ngx.HTTP_FORBIDDEN)
   end
+  local robots = TUNED and robots_once or read_robots()
   local headers = ngx.req.get_headers()
   local agent = string.lower(headers["User-Agent"] or "")
   local path = ngx.var.uri
   if contains_any(agent, WELCOME) then
-    if disallowed(path) then
+    if disallowed(path, robots) then
       return ngx.exit(ngx.HTTP_FORBIDDEN)
     end
     return

@@ -50,5 +50,7 @@ def targets(found):
         second - first <= FLAT_MIB,
     )
     yield Target(
-        f"{clients}: evictions are counted", f"{found['evicted']:,.0f} evictions", found["evicted"] > 0
+        f"{clients}: evictions are counted",
+        f"{found['evicted']:,.0f} evictions",
+        found["evicted"] > 0,
     )

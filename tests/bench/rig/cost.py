@@ -14,8 +14,8 @@ TARGETS = [
     ("Thornwall without the model", peers.NO_MODEL, 1.25, "bare_pingora"),
     ("Thornwall with the model on every request", peers.SCORED, 1.5, "bare_pingora"),
     ("Thornwall as shipped", peers.SHIPPED, 1.5, "bare_pingora"),
-    ("Thornwall as shipped", peers.SHIPPED, 2 / 3, "nginx_lua"),
-    ("Thornwall with the model on every request", peers.SCORED, 2 / 3, "nginx_lua"),
+    ("Thornwall as shipped", peers.SHIPPED, 2 / 3, peers.LUA),
+    ("Thornwall with the model on every request", peers.SCORED, 2 / 3, peers.LUA),
 ]
 
 
@@ -89,8 +89,9 @@ def table(proxies):
     ]
     for name, facts in proxies.items():
         label = peers.PEERS[name][0]
-        if "redis" in facts["parts_us"]:
-            label += f" (Redis: {facts['parts_us']['redis']:.1f} us of it)"
+        for part, cpu_us in facts["parts_us"].items():
+            if part.startswith("redis"):
+                label += f" (Redis: {cpu_us:.1f} us of it)"
         cells = [
             label,
             f"{facts['cpu_us']:.1f} ({facts['cpu_us_min']:.1f}-{facts['cpu_us_max']:.1f})",

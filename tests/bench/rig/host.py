@@ -49,7 +49,7 @@ def free_port():
 
 
 def machine(names):
-    """One line: processor, kernel, and the versions of the named programs, all of which must be here."""
+    """One line: processor, kernel, versions of the named programs, all of which must be here."""
     cores = os.cpu_count()
     facts = [f"{_processor()}, {cores} core{'s' * (cores != 1)}", f"Linux {platform.release()}"]
     versions = {

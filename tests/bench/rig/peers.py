@@ -1,7 +1,7 @@
 """The proxies: each one long-lived process with one worker in front of the same origin."""
 
 import os
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rig import thornwall
@@ -68,6 +68,7 @@ def haproxy(site):
     port = free_port()
     config = _filled(
         "haproxy.cfg",
+        "haproxy.cfg",
         listen=port,
         origin=site.origin,
         # HAProxy has no log files: its lines go to standard output, which is its log here.
@@ -78,26 +79,22 @@ def haproxy(site):
         yield _ready("haproxy", port, process)
 
 
-@contextmanager
-def nginx_lua(site):
-    port, redis_port = free_port(), free_port()
-    redis_command = [
-        *(installed("redis-server"), "--bind", "127.0.0.1", "--port", str(redis_port)),
-        *("--save", "", "--appendonly", "no", "--daemonize", "no"),
-    ]
-    with ExitStack() as stack:
-        redis = stack.enter_context(Process("redis", redis_command))
-        process = stack.enter_context(
-            _nginx(
-                "nginx_lua",
-                "nginx_lua.conf",
-                site,
-                listen=port,
-                here=BENCH / "peers",
-                environment={"REDIS_PORT": str(redis_port)},
-            )
-        )
-        yield _ready("nginx_lua", port, process, redis)
+def _nginx_lua(name, edge):
+    @contextmanager
+    def start(site):
+        port, redis_port = free_port(), free_port()
+        command = [
+            *(installed("redis-server"), "--bind", "127.0.0.1", "--port", str(redis_port)),
+            *("--save", "", "--appendonly", "no", "--daemonize", "no"),
+        ]
+        environment = {"REDIS_PORT": str(redis_port), "EDGE": edge}
+        values = {"listen": port, "here": BENCH / "peers"}
+        with Process(f"redis_{name}", command) as redis:
+            nginx_lua = _nginx(name, "nginx_lua.conf", site, environment, **values)
+            with nginx_lua as process:
+                yield _ready(name, port, process, redis)
+
+    return start
 
 
 def _thornwall(name, **settings):
@@ -114,6 +111,8 @@ SCORED = "thornwall_scored"
 SHIPPED = "thornwall"
 NO_MODEL = "thornwall_no_model"
 NO_FILTERS = "thornwall_no_filters"
+LUA = "nginx_lua"
+LUA_TUNED = "nginx_lua_tuned"
 
 # In the order of the report: name, what it says there, how it is started.
 PEERS = {
@@ -130,7 +129,8 @@ PEERS = {
         "Thornwall, four filters, model on every request",
         _thornwall(SCORED, cached_shapes=0),
     ),
-    "nginx_lua": ("nginx + Lua + Redis", nginx_lua),
+    LUA_TUNED: ("nginx + Lua + Redis, tuned", _nginx_lua(LUA_TUNED, "tuned")),
+    LUA: ("nginx + Lua + Redis", _nginx_lua(LUA, "plain")),
 }
 
 
@@ -138,26 +138,27 @@ def programs(name):
     """The programs whose versions belong to a result."""
     if name in PEERS and name.startswith("thornwall"):
         return {"thornwall"}
-    return {"nginx_lua": {"nginx", "redis-server"}}.get(name, {name})
+    return {"nginx", "redis-server"} if name in (LUA, LUA_TUNED) else {name}
 
 
 def _nginx(name, template, site=None, environment=None, **values):
     log = site and site.log_file(name)
     values |= {
+        "name": name,
         "user": "user root;" if os.geteuid() == 0 else "",
         "access_log": f"{log} combined buffer=64k flush=1s" if log else "off",
         "origin": site.origin if site else "",
     }
-    config = _filled(template, **values)
+    config = _filled(template, f"{name}.conf", **values)
     command = [installed("nginx"), "-e", "stderr", "-p", f"{WORK}/", "-c", config]
     return Process(name, command, environment)
 
 
-def _filled(template, **values):
+def _filled(template, file, **values):
     text = (BENCH / "peers" / template).read_text()
     for key, value in values.items():
         text = text.replace(f"@{key}@", str(value))
-    path = WORK / template
+    path = WORK / file
     path.write_text(text)
     return str(path)
 

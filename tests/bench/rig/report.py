@@ -18,8 +18,14 @@ class Target:
 
 def progress(line):
     """Tells a person who waits; the report alone goes to standard output."""
-    if not sys.stderr.isatty():
-        print(line, file=sys.stderr, flush=True)
-    else:
-        # Each line takes the place of the one before; the last one leaves nothing behind.
+    if sys.stderr.isatty():
+        # Each line takes the place of the one before.
         print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+    else:
+        print(line, file=sys.stderr, flush=True)
+
+
+def progress_over():
+    """Leaves a clean line for what is said next."""
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)

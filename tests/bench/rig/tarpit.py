@@ -53,7 +53,9 @@ def measured(site, rounds, seconds, quiet_seconds):
 def targets(found):
     held = f"{found['held']:,} held tarpit connections"
     yield Target(
-        f"{held}: at most 80 MiB above idle", f"{found['held_mib']:.1f} MiB", found["held_mib"] <= 80
+        f"{held}: at most 80 MiB above idle",
+        f"{found['held_mib']:.1f} MiB",
+        found["held_mib"] <= 80,
     )
     yield Target(
         f"{held}: at most 3 % of a core",
@@ -64,7 +66,8 @@ def targets(found):
     cost = found["proxied_us"]
     yield Target(
         f"{held}: a proxied request beside them costs within 10 % of one without",
-        f"{found['beside_to_without']:.3f} x ({cost['beside']:.1f} us beside {cost['without']:.1f} us)",
+        f"{found['beside_to_without']:.3f} x "
+        f"({cost['beside']:.1f} us beside {cost['without']:.1f} us)",
         found["beside_to_without"] <= 1.1,
     )
 

@@ -11,7 +11,7 @@ from rig.process import Process
 FILTERS = ("blocklist", "rate_limit", "heuristics", "anomaly")
 # As shipped.
 LADDER = {"throttle": 0.50, "tarpit": 0.80, "deny": 0.95}
-# From the ranges for documentation (RFC 5737): one that the blocklist names, and two that it does not.
+# Addresses for documentation (RFC 5737): one that the blocklist names, two that it does not.
 LISTED = "203.0.113.9"
 BROWSER = "198.51.100.10"
 SCRAPER = "198.51.100.11"
@@ -33,11 +33,13 @@ class Settings:
 
 def config(settings):
     """The configuration as TOML."""
-    cache = f", cached_shapes = {settings.cached_shapes}" if settings.cached_shapes is not None else ""
+    shapes = settings.cached_shapes
+    cache = "" if shapes is None else f", cached_shapes = {shapes}"
     kinds = {
         "blocklist": 'blocklist = { files = ["deny.txt"] }',
         # So wide that no load of ours meets it.
-        "rate_limit": 'rate_limit = { key = "client", requests = 1000000, per_secs = 1, burst = 1000000 }',
+        "rate_limit": "rate_limit = "
+        '{ key = "client", requests = 1000000, per_secs = 1, burst = 1000000 }',
         "heuristics": "heuristics = {}",
         "anomaly": f'anomaly = {{ model = "bot_score"{cache} }}',
     }
