@@ -14,7 +14,7 @@ import terminal
 import webdriver
 
 HERE = pathlib.Path(__file__).resolve().parent
-READING_SECS = 14
+READING_SECS = 12
 CRAWL_SECS = 20
 
 
@@ -58,6 +58,29 @@ def webkit(name, args=()):
     return Kind(f"webkit-{name}", "webkit-person", "person", reading(start), heavy=True)
 
 
+def behind_proxy(client, family, start):
+    """A person whose office or library sends all traffic through a proxy, which adds and drops fields."""
+    def through(processes, rng):
+        port = webdriver.free_port()
+        (processes.folder / "proxy.conf").write_text(f"Port {port}\nListen 127.0.0.1\nTimeout 60\nMaxClients 50\nViaProxyName \"proxy\"\n")
+        processes.start(["tinyproxy", "-d", "-c", "proxy.conf"])
+        webdriver.wait_for_port(f"http://127.0.0.1:{port}").close()
+        return start(processes, rng, port)
+    return Kind(client, family, "person", reading(through), heavy=True)
+
+
+def firefox_by_proxy(processes, rng, port):
+    way = {"network.proxy.type": 1, "network.proxy.http": "127.0.0.1", "network.proxy.http_port": port,
+           "network.proxy.ssl": "127.0.0.1", "network.proxy.ssl_port": port}
+    return webdriver.firefox(processes, rng, prefs=way)
+
+
+def chromium_by_proxy(processes, rng, port):
+    return webdriver.chromium(processes, rng, flags=[f"--proxy-server=127.0.0.1:{port}"])
+
+
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1"
+MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Safari/605.1.15"
 ANDROID = {
     "deviceMetrics": {"width": 412, "height": 915, "pixelRatio": 2.6, "mobile": True, "touch": True},
     "userAgent": "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Mobile Safari/537.36",
@@ -78,25 +101,39 @@ GRAPHICAL = [
     firefox("private", prefs={"browser.privatebrowsing.autostart": True}),
     firefox("spanish", prefs={"intl.accept_languages": "es-ES,es;q=0.8,en-US;q=0.5,en;q=0.3"}),
     firefox("no-referrer", prefs={"network.http.sendRefererHeader": 0, "privacy.globalprivacycontrol.enabled": True}),
-    firefox("resists-fingerprinting", prefs={"privacy.resistFingerprinting": True, "javascript.options.baselinejit": False}),
+    firefox("resists-fingerprinting", prefs={"privacy.resistFingerprinting": True, "privacy.resistFingerprinting.letterboxing": True}),
     firefox("strict", prefs={"privacy.donottrackheader.enabled": True, "privacy.globalprivacycontrol.enabled": True, "browser.contentblocking.category": "strict"}),
     firefox("no-script-no-images", prefs={"javascript.enabled": False, "permissions.default.image": 2}),
     webkit("plain"),
     webkit("private", ["--private"]),
+    webkit("as-iphone", [f"--user-agent={IPHONE}"]),
+    webkit("as-mac", [f"--user-agent={MAC}"]),
+    behind_proxy("firefox-behind-proxy", "firefox-person", firefox_by_proxy),
+    behind_proxy("chromium-behind-proxy", "chromium-person", chromium_by_proxy),
 ]
 
 
 # --- people, with text browsers ---------------------------------------------------------------------
 
-def text_browser(name, *arguments):
+def text_browser(name, *arguments, client=None):
     def drive(run, processes):
         terminal.read(processes, name, [name, *arguments], run, time.monotonic() + READING_SECS)
-    return Kind(name, "text-browser", "person", drive, repeats=2)
+    return Kind(client or name, "text-browser", "person", drive, repeats=2)
+
+
+def lynx_of(language):
+    """Lynx with its language set in its configuration file, as its users set it."""
+    def drive(run, processes):
+        (processes.folder / "lynx.cfg").write_text(f"INCLUDE:/etc/lynx/lynx.cfg\nPREFERRED_LANGUAGE:{language}\n")
+        terminal.read(processes, "lynx", ["lynx", "-cfg=lynx.cfg"], run, time.monotonic() + READING_SECS)
+    return Kind("lynx-configured", "text-browser", "person", drive)
 
 
 TEXT = [
     text_browser("lynx", "-accept_all_cookies"),
-    text_browser("w3m", "-o", "confirm_qq=0"),
+    text_browser("w3m"),
+    text_browser("w3m", "-o", "accept_language=de;q=1.0, en;q=0.5", client="w3m-german"),
+    lynx_of("fr, en;q=0.5"),
     text_browser("links2", "-ssl.certificates", "0"),
     text_browser("elinks", "-no-home", "1", "-eval", "set connection.ssl.cert_verify = 0"),
 ]

@@ -58,8 +58,8 @@ class Reader:
 
     def read_head(self, events):
         end = self.pending.find(b"\r\n\r\n")
-        if end < 0:
-            self.broken = len(self.pending) > LARGEST_HEAD or not self.pending[:1].isascii() or self.pending[:1] < b"A"
+        self.broken = not self.pending[:1].isalpha() or (end < 0 and len(self.pending) > LARGEST_HEAD)
+        if self.broken or end < 0:
             return False
         raw = self.take(end + 4)
         lines = raw[:-4].decode("latin-1").split("\r\n")

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 
 import gateway
 import outcomes
@@ -31,6 +32,12 @@ from processes import Processes
 HERE = pathlib.Path(__file__).resolve().parent
 WORK = HERE.parents[1] / "target" / "lab"
 RUN_SECS = 45
+# Before a gateway, most small clients wait in a tarpit: many at a time, and not for long.
+GATEWAY_RUN_SECS = {True: 40, False: 20}
+SMALL_CLIENTS = {False: 3, True: 8}
+# What a machine's language is: drawn for every run alike, so that it tells nothing of the label.
+LANGUAGES = ["en_US.UTF-8", "en_US.UTF-8", "en_GB.UTF-8", "de_DE.UTF-8", "pt_BR.UTF-8", "ja_JP.UTF-8", "C.UTF-8"]
+SOURCES = ["127.77.0.0/16", "127.78.0.0/16"]
 LAB_SECS = 11 * 60
 SITE_PORT = 9011
 
@@ -43,7 +50,8 @@ def main():
     work.mkdir(parents=True)
     prepare_namespace(work)
     env = environment(work)
-    site = subprocess.run([sys.executable, "-B", HERE / "site", "start", "--port", str(SITE_PORT), "--dir", work / "site"])
+    site = subprocess.run([sys.executable, "-B", HERE / "site", "start", "--port", str(SITE_PORT), "--dir", work / "site"],
+                          stdout=subprocess.DEVNULL)
     if site.returncode != 0:
         sys.exit(2)
     own = Processes(env, work)
@@ -94,6 +102,11 @@ def listening(number):
     return f"127.66.{number // 200}.{number % 200 + 1}"
 
 
+def source(number):
+    """Where a run connects from: a network of its own, so that no client answers for its neighbours."""
+    return f"127.{77 + number // 250}.{number % 250}.7"
+
+
 def environment(work):
     """The environment of every client, and the authority that they take certificates from."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True, "cwd": work}
@@ -106,7 +119,7 @@ def environment(work):
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     authority = str(work / "ca.pem")
     return {**kept, "SSL_CERT_FILE": authority, "NODE_EXTRA_CA_CERTS": authority, "CURL_CA_BUNDLE": authority,
-            "PERL_LWP_SSL_CA_FILE": authority, "DISPLAY": ":77", "LANG": "en_US.UTF-8", "MOZ_DISABLE_CONTENT_SANDBOX": "1",
+            "PERL_LWP_SSL_CA_FILE": authority, "DISPLAY": ":77", "MOZ_DISABLE_CONTENT_SANDBOX": "1",
             "WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS": "1", "LIBGL_ALWAYS_SOFTWARE": "1", "NO_AT_BRIDGE": "1"}
 
 
@@ -120,7 +133,7 @@ def tls_context(work):
 def start_target(args, own, work):
     if args.gateway is None:
         return ("127.0.0.1", SITE_PORT)
-    return gateway.start(args.gateway, own, work, f"127.0.0.1:{SITE_PORT}")
+    return gateway.start(args.gateway, own, work, f"127.0.0.1:{SITE_PORT}", SOURCES)
 
 
 def start_display(own, env):
@@ -133,7 +146,7 @@ def start_display(own, env):
 
 
 def conduct(planned, target, args, env, work, deadline):
-    """Two browsers and three small clients at a time; answers each run with its exchanges."""
+    """Two browsers and a few small clients at a time; answers each run with its exchanges."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
     tls = tls_context(work)
@@ -142,7 +155,8 @@ def conduct(planned, target, args, env, work, deadline):
     def visit(number, run):
         finished.append((run, *one_visit(number, run, target, args, env, work, tls, loop, deadline)))
 
-    pools = {True: concurrent.futures.ThreadPoolExecutor(2), False: concurrent.futures.ThreadPoolExecutor(3)}
+    small = SMALL_CLIENTS[args.gateway is not None]
+    pools = {True: concurrent.futures.ThreadPoolExecutor(2), False: concurrent.futures.ThreadPoolExecutor(small)}
     waiting = [pools[run.heavy].submit(visit, number, run) for number, run in enumerate(planned)]
     for done in concurrent.futures.as_completed(waiting):
         done.result()
@@ -160,11 +174,13 @@ def one_visit(number, run, target, args, env, work, tls, loop, deadline):
     scheme, port = ("https", 443) if run.secure else ("http", 80)
     run.base, run.name = f"{scheme}://s{number}.lab.test", f"{run.client}-{scheme}"
     run.shots = shots_folder() if args.shots else None
-    line = Forwarder(target, f"127.77.{number // 200}.{number % 200 + 1}", tls if run.secure else None, args.gateway is not None)
+    line = Forwarder(target, source(number), tls if run.secure else None, args.gateway is not None)
     ask = lambda task: asyncio.run_coroutine_threadsafe(task, loop).result(20)  # noqa: E731
     ask(line.open(listening(number), port))
-    processes = Processes({**env, "HOME": str(folder), "TMPDIR": str(folder)}, folder)
-    limit = threading.Timer(min(RUN_SECS, max(1, deadline - time.monotonic())), processes.end_all)
+    own = {"HOME": str(folder), "TMPDIR": str(folder), "LANG": run.rng.choice(LANGUAGES)}
+    processes = Processes({**env, **own}, folder)
+    longest = RUN_SECS if args.gateway is None else GATEWAY_RUN_SECS[run.heavy]
+    limit = threading.Timer(min(longest, max(1, deadline - time.monotonic())), processes.end_all)
     limit.start()
     problem = None
     try:
@@ -207,4 +223,8 @@ def report(args, finished, took):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Exception:  # 1 is kept for harm
+        traceback.print_exc()
+        sys.exit(2)

@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import pathlib
 import random
 import shutil
@@ -17,6 +18,8 @@ MANUALS = {
     "faq": ("/usr/share/doc/debian/FAQ", "*.en.html", 10),
 }
 LARGEST_PAGE = 200_000
+# The same age on every machine, so that conditional requests are the same too.
+MADE = 1_700_000_000
 DISALLOWED = ["/private/", "/python/search.html", "/search"]
 
 
@@ -40,6 +43,8 @@ def generate(root):
         (root / f"{name}.xml").write_text(feed(name, [p for p in pages if p["path"].startswith(f"/{name}/")]))
     (root / "feed.xml").write_text(feed("all", pages[::3]))
     (root / "favicon.ico").write_bytes(picture(random.Random(7), 16))
+    for path in root.rglob("*"):
+        os.utime(path, (MADE, MADE))
     return mounts
 
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 
 PACKAGES = ["chromium", "firefox-esr", "webkit2gtk-driver", "lynx", "w3m", "links2", "elinks", "newsboat", "rss2email",
-            "curl", "wget", "httrack", "libwww-perl", "nginx"]
+            "curl", "wget", "httrack", "libwww-perl", "nginx", "tinyproxy-bin"]
 LIBRARIES = ["aiohttp", "curl-cffi", "feedparser", "httpx", "requests", "scrapy", "selenium"]
 
 
