@@ -1,5 +1,185 @@
 //! What a request's header fields say about its client.
+//!
+//! Only a client that claims to be a browser, or that gives no name, is held to what browsers
+//! send. A bot that says what it is, a text browser or a feed reader need not look like Chrome.
 
 pub mod client_hints;
 pub mod fetch_metadata;
 pub mod fields;
+
+use http::Method;
+
+use crate::{
+    path,
+    request::RequestView,
+    signal::{Evidence, Reason, Signal},
+    user_agent::{Browser, Claim, UserAgent},
+    weights,
+};
+
+use client_hints::Agreement;
+use fields::Fields;
+
+/// Notes what is odd about the header fields.
+pub fn judge(
+    view: &RequestView<'_>,
+    fields: &Fields<'_>,
+    agent: &UserAgent<'_>,
+    note: &mut impl FnMut(Signal),
+) {
+    let expected = match agent.claim {
+        Claim::Browser(browser) => {
+            let silent = is_silent(view, fields, browser);
+            judge_browser(view, fields, browser, silent, note);
+            if silent { &SILENT_BROWSER } else { &BROWSER }
+        }
+        Claim::Missing => &NAMELESS,
+        _ => return,
+    };
+    judge_negotiation(view, fields, expected, note);
+}
+
+/// What the lack of each negotiation field counts.
+struct Expectations {
+    accept_missing: f32,
+    accept_wildcard: f32,
+    language: f32,
+    encoding: f32,
+}
+
+const BROWSER: Expectations = Expectations {
+    accept_missing: weights::ACCEPT_MISSING,
+    accept_wildcard: weights::ACCEPT_WILDCARD,
+    language: weights::LANGUAGE_MISSING,
+    encoding: weights::ENCODING_MISSING,
+};
+
+const SILENT_BROWSER: Expectations = Expectations {
+    accept_wildcard: weights::ACCEPT_WILDCARD_AGAIN,
+    ..BROWSER
+};
+
+const NAMELESS: Expectations = Expectations {
+    accept_missing: weights::NAMELESS_ACCEPT,
+    accept_wildcard: weights::NAMELESS_ACCEPT,
+    language: weights::NAMELESS_LANGUAGE,
+    encoding: weights::NAMELESS_ENCODING,
+};
+
+/// Whether this browser would have sent fetch metadata and did not.
+fn is_silent(view: &RequestView<'_>, fields: &Fields<'_>, browser: Browser) -> bool {
+    view.secure
+        && !fetch_metadata::is_present(fields)
+        && !is_websocket(fields)
+        && fetch_metadata::is_expected(browser)
+}
+
+fn judge_negotiation(
+    view: &RequestView<'_>,
+    fields: &Fields<'_>,
+    expected: &Expectations,
+    note: &mut impl FnMut(Signal),
+) {
+    match fields.accept {
+        // Chrome opens a WebSocket without it.
+        None if !is_websocket(fields) => {
+            note(Signal::new(
+                Reason::HeadersAcceptMissing,
+                expected.accept_missing,
+            ));
+        }
+        Some(b"*/*") if is_bare_page(view, fields) => {
+            note(Signal::new(
+                Reason::HeadersAcceptWildcard,
+                expected.accept_wildcard,
+            ));
+        }
+        _ => {}
+    }
+    match fields.accept_language {
+        None => note(Signal::new(
+            Reason::HeadersAcceptLanguageMissing,
+            expected.language,
+        )),
+        // Node's fetch sends this, and no browser does.
+        Some(b"*") => note(Signal::with_evidence(
+            Reason::HeadersAcceptLanguageMissing,
+            expected.language,
+            Evidence::Text("any language"),
+        )),
+        Some(_) => {}
+    }
+    // A part of a medium is asked for as it is, without an encoding.
+    if fields.accept_encoding.is_none() && fields.range.is_none() {
+        note(Signal::new(
+            Reason::HeadersAcceptEncodingMissing,
+            expected.encoding,
+        ));
+    }
+}
+
+fn judge_browser(
+    view: &RequestView<'_>,
+    fields: &Fields<'_>,
+    browser: Browser,
+    silent: bool,
+    note: &mut impl FnMut(Signal),
+) {
+    if let Agreement::Contradict(difference) = client_hints::compare(browser, fields) {
+        note(Signal::with_evidence(
+            Reason::HeadersClientHintMismatch,
+            weights::HINT_MISMATCH,
+            Evidence::Text(difference),
+        ));
+    }
+    if let Some(oddity) = fetch_metadata::contradiction(fields) {
+        note(Signal::with_evidence(
+            Reason::HeadersFetchMetadataMismatch,
+            weights::FETCH_METADATA_ODD,
+            Evidence::Text(oddity),
+        ));
+    }
+    if silent {
+        note(Signal::new(
+            Reason::HeadersFetchMetadataMissing,
+            weights::FETCH_METADATA_MISSING,
+        ));
+    }
+    // Fetch metadata tells a pasted link from a followed one; without it both look alike.
+    let deep = path::kind(&view.path) == path::Kind::Page && path::depth(&view.path) >= 2;
+    let told = fetch_metadata::is_present(fields);
+    if deep && !told && view.method == Method::GET && fields.referer.is_none() {
+        note(Signal::new(
+            Reason::HeadersRefererMissing,
+            weights::REFERER_MISSING,
+        ));
+    }
+}
+
+/// Whether a page is asked for with nothing that tells of a page behind the request: scripts ask
+/// for anything too, but leave their origin, their referrer or fetch metadata.
+fn is_bare_page(view: &RequestView<'_>, fields: &Fields<'_>) -> bool {
+    let told =
+        fetch_metadata::is_present(fields) && fetch_metadata::contradiction(fields).is_none();
+    let traces = [
+        fields.origin,
+        fields.purpose,
+        fields.range,
+        fields.referer,
+        fields.sec_purpose,
+        fields.service_worker,
+        fields.x_requested_with,
+    ];
+    view.method == Method::GET
+        && path::kind(&view.path) == path::Kind::Page
+        && !told
+        && !is_websocket(fields)
+        && traces.iter().all(Option::is_none)
+}
+
+fn is_websocket(fields: &Fields<'_>) -> bool {
+    let upgrades = fields
+        .upgrade
+        .is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"));
+    upgrades && fields.sec_websocket_key.is_some()
+}

@@ -9,9 +9,11 @@ pub mod features;
 #[cfg(test)]
 mod fixture;
 pub mod headers;
+pub mod heuristics;
 pub mod model;
 pub mod path;
 pub mod request;
 pub mod robots;
 pub mod signal;
 pub mod user_agent;
+pub mod weights;

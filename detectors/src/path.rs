@@ -1,4 +1,13 @@
-//! What kind of thing a path names.
+//! What a path names, and what it is asked for.
+
+// One name a line would make its lists unreadable.
+#[rustfmt::skip]
+mod lists;
+mod probe;
+
+use lists::{ASSETS, FEED_EXTENSIONS, FEED_NAMES};
+
+pub use probe::judge;
 
 /// What a path names, by its looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,79 +44,8 @@ pub fn depth(path: &str) -> usize {
         .count()
 }
 
-const ASSETS: &[&str] = &[
-    "apk",
-    "avif",
-    "avi",
-    "bmp",
-    "css",
-    "csv",
-    "cur",
-    "deb",
-    "dmg",
-    "doc",
-    "docx",
-    "eot",
-    "epub",
-    "exe",
-    "flac",
-    "gif",
-    "gz",
-    "ico",
-    "iso",
-    "jpeg",
-    "jpg",
-    "js",
-    "json",
-    "m3u8",
-    "m4a",
-    "m4s",
-    "m4v",
-    "map",
-    "mjs",
-    "mov",
-    "mp3",
-    "mp4",
-    "mpd",
-    "msi",
-    "ogg",
-    "ogv",
-    "opus",
-    "otf",
-    "pdf",
-    "png",
-    "ppt",
-    "pptx",
-    "rar",
-    "rpm",
-    "svg",
-    "swf",
-    "tar",
-    "tgz",
-    "tif",
-    "tiff",
-    "ts",
-    "ttf",
-    "txt",
-    "vtt",
-    "wasm",
-    "wav",
-    "webm",
-    "webmanifest",
-    "webp",
-    "woff",
-    "woff2",
-    "xls",
-    "xlsx",
-    "xz",
-    "zip",
-    "zst",
-];
-const FEED_EXTENSIONS: &[&str] = &["atom", "ics", "opml", "rdf", "rss", "xml"];
-const FEED_NAMES: &[&str] = &["atom", "feed", "feeds", "rss"];
-
 fn is_one_of(text: &str, words: &[&str]) -> bool {
-    words.iter().any(|word| text.eq_ignore_ascii_case(word))
+    !text.is_empty() && words.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]

@@ -99,6 +99,8 @@ reasons! {
     UserAgentOutdatedBrowser = "user_agent.outdated_browser",
     /// Declares itself a vulnerability scanner.
     UserAgentScanner = "user_agent.scanner",
+    /// A name that the catalogue does not know.
+    UserAgentUnrecognised = "user_agent.unrecognised",
     /// Claims to be a crawler that sites welcome, which nothing has verified.
     UserAgentUnverifiedCrawler = "user_agent.unverified_crawler",
 }

@@ -6,12 +6,14 @@ mod browser;
 // One name a line would make it unreadable.
 #[rustfmt::skip]
 mod catalogue;
+mod judge;
 
 use http::header::USER_AGENT;
 
 use crate::request::RequestView;
 
 pub use browser::{Browser, Engine, Family, Platform};
+pub use judge::judge;
 
 /// Bytes of a user agent that are looked at: the longest that real browsers send (Internet
 /// Explorer with its plug-ins, in-app browsers) stay below 600.

@@ -2,7 +2,7 @@
 //! a request came to be.
 
 use super::fields::Fields;
-use crate::user_agent::{Browser, Engine, Platform};
+use crate::user_agent::{Browser, Engine, Family, Platform};
 
 /// What is odd about a request's fetch metadata, if anything.
 pub fn contradiction(fields: &Fields<'_>) -> Option<&'static str> {
@@ -43,9 +43,10 @@ pub fn contradiction(fields: &Fields<'_>) -> Option<&'static str> {
 /// Whether this browser sends fetch metadata with every request over TLS.
 ///
 /// Chrome since 80, Firefox since 90, Safari since 16.4; one version more where minor versions
-/// matter. WebKit elsewhere than at Apple goes by its own numbers and is not held to it.
+/// matter. Forks, and WebKit elsewhere than at Apple, go by their own rules and are not held to it.
 pub const fn is_expected(browser: Browser) -> bool {
     match browser.engine {
+        _ if matches!(browser.family, Family::Other) => false,
         Engine::Blink => browser.engine_version >= 80,
         Engine::Gecko => browser.engine_version >= 90,
         Engine::Retired => false,

@@ -68,7 +68,8 @@ pub(super) fn scan(text: &[u8]) -> Found {
             Mark::Name { claim, rank } => {
                 let rank = (rank, entry.text.len());
                 let better = found.name.is_none_or(|name| rank > name.rank);
-                if better && entry.fits(text, at.range()) {
+                let aside = claim == Claim::HttpLibrary && is_aside(text, at.start());
+                if better && !aside && entry.fits(text, at.range()) {
                     found.name = Some(Name {
                         claim,
                         entry: entry.text,
@@ -81,6 +82,17 @@ pub(super) fn scan(text: &[u8]) -> Found {
         }
     }
     found
+}
+
+/// Whether a place lies in a comment of a client that leads with its own name, as in
+/// `DAVx5/4.4 (okhttp)`: what it is built with is not what it is. Behind `Mozilla/` names are
+/// always in comments.
+fn is_aside(text: &[u8], at: usize) -> bool {
+    let before = text[..at]
+        .iter()
+        .rev()
+        .find(|byte| matches!(byte, b'(' | b')'));
+    before == Some(&b'(') && !text.starts_with(b"Mozilla/")
 }
 
 /// The whole product name around a match: letters, digits, `-`, `_` (RFC 9309 section 2.2.1) and `.`.

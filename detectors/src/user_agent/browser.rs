@@ -16,7 +16,7 @@ pub struct Browser {
     pub engine_version: u16,
     /// The system it runs on.
     pub platform: Platform,
-    /// Whether it is a telephone's or tablet's edition.
+    /// Whether it calls itself mobile: a telephone's edition, or an iPad's.
     pub mobile: bool,
 }
 
@@ -85,9 +85,7 @@ pub(super) fn assemble(text: &[u8], tokens: &Tokens) -> Option<Browser> {
         return None;
     }
     let (family, version) = family(text, tokens, engine, engine_version, platform);
-    let mobile = tokens.has(Token::Mobile)
-        || tokens.has(Token::OldMobile)
-        || matches!(platform, Platform::Android | Platform::Ios);
+    let mobile = tokens.has(Token::Mobile) || tokens.has(Token::OldMobile);
     Some(Browser {
         family,
         version,
@@ -130,6 +128,7 @@ fn family(
     platform: Platform,
 ) -> (Family, u16) {
     const NAMED: &[(Token, Family)] = &[
+        (Token::Fork, Family::Other),
         (Token::Edge, Family::Edge),
         (Token::EdgeIos, Family::Edge),
         (Token::EdgeLegacy, Family::Edge),

@@ -1,16 +1,236 @@
-//! `heuristics`.
+//! `heuristics`: weighs what a request says of its client.
+//!
+//! Looks at the user agent, at header fields that contradict it or that its browser always sends,
+//! at the method, at the path, and at the site's robots.txt where a robot asks. It never decides:
+//! it adds signals, and the pipeline's ladder turns their sum into an action. Only clients that
+//! claim to be browsers are held to what browsers send, and `/robots.txt` itself is never judged,
+//! since a robot must be able to read it.
+//!
+//! | key | default | what it is |
+//! |---|---|---|
+//! | `weights` | `{}` | weight by reason code, 0 to 1, in place of the built-in one; 0 turns the finding off |
+//!
+//! A site whose interface is called with libraries by design can say so:
+//!
+//! ```toml
+//! [[pipeline.filter]]
+//! name = "shape"
+//! heuristics = { weights = { "user_agent.http_library" = 0.2 } }
+//! ```
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use thornwall_detectors::{
+    heuristics,
+    request::RequestView,
+    signal::{Reason, Signal, Trail},
+};
 use toml::Spanned;
 
-use crate::{build::BuildContext, filter::Filter};
+use crate::{
+    build::BuildContext,
+    filter::{Filter, FilterError},
+    verdict::Verdict,
+};
 
 /// The table `heuristics`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {}
+pub struct Config {
+    /// Weights by reason code, in place of the built-in ones.
+    #[serde(default)]
+    weights: BTreeMap<Spanned<String>, Spanned<f32>>,
+}
 
 /// Builds the filter, or notes what is wrong.
-pub fn build(_spec: &Spanned<Config>, _context: &mut BuildContext) -> Option<Box<dyn Filter>> {
-    None
+pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+    let mut weights = Weights::default();
+    let before = context.problems.len();
+    for (code, weight) in &spec.get_ref().weights {
+        let Some(reason) = heuristics::FINDINGS
+            .iter()
+            .find(|reason| reason.code() == code.get_ref())
+        else {
+            context.problem(
+                code.span(),
+                format!(
+                    "unknown reason code `{}`; expected one of {}",
+                    code.get_ref(),
+                    heuristics::FINDINGS
+                        .iter()
+                        .map(|reason| reason.code())
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                ),
+            );
+            continue;
+        };
+        if !(0.0..=1.0).contains(weight.get_ref()) {
+            context.problem(
+                weight.span(),
+                format!(
+                    "weight {} is out of range; expected 0 to 1",
+                    weight.get_ref()
+                ),
+            );
+        }
+        weights.0[*reason as usize] = Some(*weight.get_ref());
+    }
+    (context.problems.len() == before).then(|| Box::new(Heuristics { weights }) as Box<dyn Filter>)
+}
+
+struct Heuristics {
+    weights: Weights,
+}
+
+impl Filter for Heuristics {
+    fn judge(&self, request: &RequestView<'_>, trail: &mut Trail) -> Result<Verdict, FilterError> {
+        heuristics::judge(request, &mut |signal| {
+            if let Some(signal) = self.weights.weigh(signal) {
+                trail.push(signal);
+            }
+        });
+        Ok(Verdict::Pass)
+    }
+}
+
+/// The operator's weights, by the place of the reason.
+struct Weights([Option<f32>; Reason::ALL.len()]);
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self([None; Reason::ALL.len()])
+    }
+}
+
+impl Weights {
+    /// The signal with the operator's weight; `None` where that turns it off.
+    fn weigh(&self, mut signal: Signal) -> Option<Signal> {
+        if let Some(weight) = self.0[signal.reason as usize] {
+            signal.weight = weight;
+        }
+        (signal.weight > 0.0).then_some(signal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{IpAddr, Ipv4Addr},
+        time::Duration,
+    };
+
+    use http::{HeaderMap, HeaderValue, Method, Uri, Version, header::USER_AGENT};
+    use thornwall_detectors::{
+        request::{RequestView, SiteFacts},
+        signal::Trail,
+    };
+    use toml::Spanned;
+
+    use super::{Config, build};
+    use crate::{build::BuildContext, filter::Filter, verdict::Verdict};
+
+    #[derive(serde::Deserialize)]
+    struct File {
+        heuristics: Spanned<Config>,
+    }
+
+    fn built(text: &str) -> Result<Box<dyn Filter>, (String, String)> {
+        let file: File = toml::from_str(text).map_err(|error| {
+            (
+                text[error.span().unwrap_or(0..0)].to_owned(),
+                error.to_string(),
+            )
+        })?;
+        let mut context = BuildContext::default();
+        build(&file.heuristics, &mut context).ok_or_else(|| {
+            let problem = context.problems.remove(0);
+            (text[problem.span.unwrap_or(0..0)].to_owned(), problem.what)
+        })
+    }
+
+    fn score(configuration: &str, target: &str, agent: &'static str) -> f32 {
+        let filter = built(configuration).unwrap();
+        let uri: Uri = target.parse().unwrap();
+        let headers = HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(agent))]);
+        let view = RequestView {
+            method: &Method::GET,
+            uri: &uri,
+            path: uri.path().into(),
+            version: Version::HTTP_11,
+            headers: &headers,
+            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            host: "site.example",
+            site: SiteFacts {
+                id: 0,
+                robots: None,
+            },
+            secure: false,
+            now: Duration::ZERO,
+        };
+        let mut trail = Trail::default();
+        assert_eq!(filter.judge(&view, &mut trail).unwrap(), Verdict::Pass);
+        trail.score()
+    }
+
+    #[test]
+    fn weights_are_the_built_in_ones_but_for_the_operators() {
+        let check = |configuration: &str, target: &str, expected: std::ops::Range<f32>| {
+            let score = score(configuration, target, "curl/8.5.0");
+            assert!(
+                expected.contains(&score),
+                "{configuration} {target} {score}"
+            );
+        };
+        check("heuristics = {}", "/", 0.80..0.85);
+        check("heuristics = {}", "/robots.txt", 0.0..0.01);
+        check(
+            "heuristics = { weights = { \"user_agent.http_library\" = 0.25 } }",
+            "/",
+            0.24..0.26,
+        );
+        check(
+            "heuristics = { weights = { \"user_agent.http_library\" = 0 } }",
+            "/",
+            0.0..0.01,
+        );
+        check(
+            "heuristics = { weights = { \"path.probe\" = 1 } }",
+            "/.env",
+            1.0..1.1,
+        );
+    }
+
+    #[test]
+    fn mistakes_are_shown_where_they_stand() {
+        let check = |configuration: &str, place: &str, what: &str| {
+            let (found, message) = built(configuration).err().unwrap();
+            assert!(
+                found.contains(place) && message.contains(what),
+                "{found}: {message}"
+            );
+        };
+        check("heuristics = { wights = {} }", "wights", "unknown field");
+        check(
+            "heuristics = { weights = { \"rate_limit.client\" = 0.2 } }",
+            "rate_limit.client",
+            "unknown reason code `rate_limit.client`; expected one of headers.",
+        );
+        check(
+            "heuristics = { weights = { \"path.probe\" = 1.5 } }",
+            "1.5",
+            "expected 0 to 1",
+        );
+        check(
+            "heuristics = { weights = { \"path.probe\" = nan } }",
+            "nan",
+            "expected 0 to 1",
+        );
+        check(
+            "heuristics = { weights = { path.probe = 0.5 } }",
+            "path",
+            "expected f32",
+        );
+    }
 }
