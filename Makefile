@@ -1,0 +1,46 @@
+# Every target sets up what it needs, and may be repeated.
+
+.PHONY: demo demo-stop test bench lab fuzz check
+
+# A real site behind the gateway, and lines to paste.
+demo:
+	tests/demo/run
+
+demo-stop:
+	tests/demo/run stop
+
+# The whole suite: unit tests, black-box tests against the built commands, replay of the recording.
+test:
+	tests/setup
+	models/fetch-runtime
+	cargo build --workspace --bins
+	cargo test --workspace
+
+# What a request costs, beside other proxies: the table of the README.
+bench:
+	tests/bench/setup
+	models/fetch-runtime
+	cargo build --release --workspace --bins
+	cargo run --release -p thornwall-filters --example prefix_set_bench
+	tests/bench/run
+
+# Real clients make a new recording, and a new model is trained on it.
+lab:
+	tests/lab/setup
+	models/fetch-runtime
+	cargo build --release --workspace --bins
+	tests/lab/run --record
+	target/release/thornwall-train --recording tests/lab/recording.jsonl.gz --out models --name bot_score
+	python3 tests/golden/make.py
+	tests/lab/run --gateway
+
+# Each fuzz target for ten seconds; needs a nightly toolchain and cargo-fuzz.
+fuzz:
+	fuzz/smoke
+
+# What CI runs before the tests.
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	cargo deny check bans licenses sources
