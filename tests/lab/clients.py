@@ -14,7 +14,7 @@ import terminal
 import webdriver
 
 HERE = pathlib.Path(__file__).resolve().parent
-READING_SECS = 12
+READING_SECS = 10
 CRAWL_SECS = 20
 
 

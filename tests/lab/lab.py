@@ -10,6 +10,7 @@ Exit code 1: a person or a feed reader was harmed. 2: the lab could not do its w
 import argparse
 import asyncio
 import concurrent.futures
+import fcntl
 import json
 import os
 import pathlib
@@ -45,6 +46,12 @@ SITE_PORT = 9011
 def main():
     args = arguments()
     began = time.monotonic()
+    WORK.mkdir(parents=True, exist_ok=True)
+    alone = open(WORK / "lock", "w")
+    try:
+        fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OSError("another lab is running here") from None
     work = WORK / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -119,7 +126,7 @@ def environment(work):
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     authority = str(work / "ca.pem")
     return {**kept, "SSL_CERT_FILE": authority, "NODE_EXTRA_CA_CERTS": authority, "CURL_CA_BUNDLE": authority,
-            "PERL_LWP_SSL_CA_FILE": authority, "DISPLAY": ":77", "MOZ_DISABLE_CONTENT_SANDBOX": "1",
+            "PERL_LWP_SSL_CA_FILE": authority, "MOZ_DISABLE_CONTENT_SANDBOX": "1",
             "WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS": "1", "LIBGL_ALWAYS_SOFTWARE": "1", "NO_AT_BRIDGE": "1"}
 
 
@@ -137,12 +144,15 @@ def start_target(args, own, work):
 
 
 def start_display(own, env):
-    own.start(["Xvfb", env["DISPLAY"], "-screen", "0", "1600x1200x24", "-nolisten", "tcp", "-ac"])
-    deadline = time.monotonic() + 10
-    while not pathlib.Path("/tmp/.X11-unix/X" + env["DISPLAY"][1:]).exists():
-        if time.monotonic() > deadline:
-            sys.exit("Xvfb did not start")
-        time.sleep(0.05)
+    """A display for headful browsers: the first that is free, which Xvfb says when it is ready."""
+    told, tells = os.pipe()
+    own.start(["Xvfb", "-displayfd", tells, "-screen", "0", "1600x1200x24", "-nolisten", "tcp", "-ac"], pass_fds=[tells])
+    os.close(tells)
+    with open(told) as answer:
+        number = answer.readline().strip()
+    if not number:
+        raise OSError(f"Xvfb did not start: {(own.folder / 'Xvfb.log').read_text()[-500:]}")
+    env["DISPLAY"] = f":{number}"
 
 
 def conduct(planned, target, args, env, work, deadline):
