@@ -267,10 +267,10 @@ LIBRARIES = [
 
 # --- scrapers: browsers that nobody sits at ---------------------------------------------------------
 
-def selenium(name, family, *flags, assets="none"):
+def selenium(name, family, *flags):
     def drive(run, processes):
-        quick = ["--no-sandbox", "--disable-gpu", *webdriver.CHROMIUM_FLAGS[2:], f"--user-data-dir={processes.folder}/profile"]
-        python_job(run, processes, "selenium", paths=run.paths[:15], flags=[*quick, *flags], assets=assets, pace=0)
+        quick = [*webdriver.CHROMIUM_FLAGS, f"--user-data-dir={processes.folder}/profile"]
+        python_job(run, processes, "selenium", paths=run.paths[:15], flags=[*quick, *flags], pace=0)
     return Kind(name, family, "scraper", drive, heavy=True)
 
 
