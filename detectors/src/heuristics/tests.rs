@@ -1,3 +1,5 @@
+//! What heuristics make of real clients.
+
 mod people;
 mod predecessor;
 mod programs;

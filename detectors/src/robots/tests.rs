@@ -1,3 +1,5 @@
+//! RFC 9309's rules, and what real files make of them.
+
 use super::{LONGEST, Robots, with_disallow};
 
 const FILE: &str = "\u{feff}User-agent: *  # everyone

@@ -1,3 +1,5 @@
+//! The set against a naive search, and lists with their mistakes.
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};

@@ -1,3 +1,5 @@
+//! The limiter against the other form of the standard.
+
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr},

@@ -12,6 +12,7 @@ fn check(config: &Path) -> (Option<i32>, String) {
     let output: Output = Command::new(thornwall())
         .args(["check", "-c"])
         .arg(config)
+        .current_dir(root())
         .output()
         .unwrap();
     let told = [output.stdout, output.stderr].concat();
@@ -107,7 +108,7 @@ fn every_mistake_is_told_with_its_place_and_what_was_expected() {
     mistake("[[listener]]\naddress = \"8080\"\n", &["no socket address"]);
     mistake(
         "[client_address]\ntrusted_proxies = [\"10.0.0.0/99\"]\n",
-        &["10.0.0.0/99"],
+        &["`/99` is not a prefix length of 10.0.0.0"],
     );
     mistake("[tarpit]\ninterval_ms = 1\n", &["expected 10 to 600000"]);
     mistake("[server\n", &["t.toml:"]);

@@ -187,6 +187,10 @@ fn echoing_origin() -> u16 {
                 while !head.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).is_ok() {
                     head.push(byte[0]);
                 }
+                // Pingora 0.9.1 takes the end of the (empty) request body for the end of the
+                // WebSocket where the 101 is there before it has looked at both: see
+                // "Known limits" in ARCHITECTURE.md. A real handshake takes longer than that.
+                thread::sleep(Duration::from_millis(20));
                 let answer: &[u8] = if head.starts_with(b"GET /chat") {
                     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
                       Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"

@@ -1,3 +1,5 @@
+//! The filter against a real model file.
+
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::Path,
