@@ -15,6 +15,7 @@ test:
 	models/fetch-runtime
 	cargo build --workspace --bins
 	cargo test --workspace
+	python3 tests/lab/test_lab.py
 
 # What a request costs, beside other proxies: the table of the README.
 bench:
@@ -29,7 +30,7 @@ lab:
 	tests/lab/setup
 	models/fetch-runtime
 	cargo build --release --workspace --bins
-	tests/lab/run --record
+	tests/lab/run
 	target/release/thornwall-train --recording tests/lab/recording.jsonl.gz --out models --name bot_score
 	python3 tests/golden/make.py
 	tests/lab/run --gateway

@@ -13,4 +13,5 @@ mod house;
 mod lifecycle;
 mod observability;
 mod proxy;
+mod recording;
 mod tarpit;

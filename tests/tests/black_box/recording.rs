@@ -1,0 +1,128 @@
+//! The lab's recording, replayed through the running gateway with the pipeline that is shipped:
+//! nobody who reads is harmed, and whoever says what it is gets what is meant for it.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufRead, BufReader, Read, Write},
+    sync::Mutex,
+    thread,
+};
+
+use flate2::read::GzDecoder;
+use serde::Deserialize;
+
+use crate::harness::{Gateway, Origin, connect, root};
+
+/// One line of `tests/lab/recording.jsonl.gz`.
+#[derive(Deserialize)]
+struct Recorded {
+    run: String,
+    client: String,
+    label: String,
+    method: String,
+    path: String,
+    version: String,
+    secure: bool,
+    headers: Vec<(String, String)>,
+}
+
+fn recording() -> BTreeMap<String, Vec<Recorded>> {
+    let file = File::open(root().join("tests/lab/recording.jsonl.gz")).unwrap();
+    let mut runs: BTreeMap<String, Vec<Recorded>> = BTreeMap::new();
+    for line in BufReader::new(GzDecoder::new(file)).lines() {
+        let request: Recorded = serde_json::from_str(&line.unwrap()).unwrap();
+        runs.entry(request.run.clone()).or_default().push(request);
+    }
+    assert!(runs.len() > 100, "{} runs", runs.len());
+    runs
+}
+
+/// The request as its client sent it, through a proxy that the gateway trusts.
+fn raw(request: &Recorded, client: &str) -> String {
+    let Recorded { method, path, version, .. } = request;
+    let mut raw = format!("{method} {path} {version}\r\nX-Forwarded-For: {client}\r\n");
+    if request.secure {
+        raw.push_str("X-Forwarded-Proto: https\r\n");
+    }
+    // The recording has no bodies, and the connection ends with the answer.
+    let left_out = ["connection", "content-length", "expect", "transfer-encoding"];
+    for (name, value) in &request.headers {
+        if !left_out.contains(&name.to_ascii_lowercase().as_str()) {
+            raw.push_str(&format!("{name}: {value}\r\n"));
+        }
+    }
+    raw + "Content-Length: 0\r\nConnection: close\r\n\r\n"
+}
+
+/// What became of a request, by the head of its answer: only the tarpit has no length.
+fn outcome(port: u16, raw: &str) -> &'static str {
+    let mut stream = connect(port).unwrap();
+    stream.write_all(raw.as_bytes()).unwrap();
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    match head.split(' ').nth(1) {
+        Some("200") if head.contains("content-length") => "served",
+        Some("200") => "tarpitted",
+        Some("429") => "throttled",
+        Some("403") => "denied",
+        other => panic!("{other:?} to {raw}"),
+    }
+}
+
+type Outcomes = BTreeMap<&'static str, usize>;
+
+/// Replays every run, each from an address of its own, and counts outcomes by label and client.
+fn replay(gateway: &Gateway) -> BTreeMap<(String, String), Outcomes> {
+    let runs: Vec<Vec<Recorded>> = recording().into_values().collect();
+    let counted = Mutex::new(BTreeMap::new());
+    let next = Mutex::new(runs.iter().enumerate());
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    let Some((number, run)) = next.lock().unwrap().next() else { return };
+                    let client = format!("198.18.{}.{}", number / 250, number % 250 + 1);
+                    for request in run {
+                        let outcome = outcome(gateway.port, &raw(request, &client));
+                        let key = (request.label.clone(), request.client.clone());
+                        let mut counted = counted.lock().unwrap();
+                        let outcomes: &mut Outcomes = counted.entry(key).or_default();
+                        *outcomes.entry(outcome).or_default() += 1;
+                    }
+                }
+            });
+        }
+    });
+    counted.into_inner().unwrap()
+}
+
+#[test]
+fn nobody_who_reads_is_harmed_and_declared_scrapers_are_caught() {
+    let origin = Origin::start();
+    let extra = "[client_address]\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        [tarpit]\ninterval_ms = 1000\nmax_secs = 2\n\
+        [[site]]\nname = \"t\"\nhosts = [\"*\"]\nupstream = \"o\"\n";
+    let gateway = Gateway::start(origin.port, extra);
+    let counted = replay(&gateway);
+    let (mut harmed, mut missed) = (Vec::new(), Vec::new());
+    for ((label, client), outcomes) in &counted {
+        println!("{label:8} {client:32} {outcomes:?}");
+        let all: usize = outcomes.values().sum();
+        let served = outcomes.get("served").copied().unwrap_or_default();
+        if label != "scraper" && served < all {
+            harmed.push(format!("{client}: {outcomes:?}"));
+        }
+        // robots.txt is everybody's to read.
+        let declared = client.ends_with("-default") || client.ends_with("-default-mirror");
+        if label == "scraper" && declared && served * 20 > all {
+            missed.push(format!("{client}: {outcomes:?}"));
+        }
+    }
+    assert!(harmed.is_empty(), "{harmed:#?}");
+    assert!(missed.is_empty(), "{missed:#?}");
+}
