@@ -327,3 +327,6 @@ fn standard_pipeline() -> PipelineSpec {
         .next()
         .expect("a test finds the pipeline in the built-in text")
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,9 @@
 //! claim to be browsers are held to what browsers send, and `/robots.txt` itself is never judged,
 //! since a robot must be able to read it.
 //!
-//! | key | default | what it is |
-//! |---|---|---|
-//! | `weights` | `{}` | weight by reason code, 0 to 1, in place of the built-in one; 0 turns the finding off |
+//! | Key | Value | Default |
+//! | --- | --- | --- |
+//! | `weights` | Weight by reason code, 0 to 1, in place of the built-in one; 0 turns the finding off. | `{}` |
 //!
 //! A site whose interface is called with libraries by design can say so:
 //!

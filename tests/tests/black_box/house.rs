@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use crate::harness::root;
+use crate::harness::{Folder, Gateway, OPEN_SITE, root, thornwall};
 
 /// Files longer than this hide something.
 const LONGEST_FILE: usize = 500;
@@ -60,8 +60,8 @@ fn files_and_functions_stay_short() {
             offenders.push(format!("{name}: {lines} lines"));
         }
         // Tests are tables of cases, which are as long as there are cases.
-        let is_test = path.ends_with("tests.rs")
-            || path.components().any(|part| part.as_os_str() == "tests");
+        let is_test =
+            path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests");
         let code = text.split("\n#[cfg(test)]").next().filter(|_| !is_test);
         for (function, lines) in functions(code.unwrap_or_default()) {
             if lines > LONGEST_FUNCTION {
@@ -202,4 +202,118 @@ fn the_reference_shows_the_built_in_pipeline() {
         pipeline["filter"][0]["blocklist"]["files"] = toml::Value::Array(Vec::new());
     }
     assert_eq!(built_in, shown);
+}
+
+/// The manual of the filters, as the comments on top of their files say it.
+fn filter_manual() -> String {
+    let mut manual =
+        "# Filters\n\nMade from the comments on top of `filters/src/kinds/*.rs` by a test.\n"
+            .to_owned();
+    let kinds = files("rs")
+        .into_iter()
+        .filter(|path| path.parent().unwrap().ends_with("filters/src/kinds"));
+    for path in kinds {
+        let text = read(&path);
+        let comment = text.lines().map_while(|line| line.strip_prefix("//!"));
+        let lines: Vec<&str> = comment
+            .map(|line| line.strip_prefix(' ').unwrap_or(line))
+            .collect();
+        let (title, about) = lines[0]
+            .split_once(": ")
+            .expect("a manual begins with `kind`: what it does");
+        let mut about = about.to_owned();
+        about[..1].make_ascii_uppercase();
+        assert!(about.ends_with('.'), "{}: {about}", path.display());
+        manual.push_str(&format!(
+            "\n## {title}\n\n{about}\n{}\n",
+            lines[1..].join("\n")
+        ));
+    }
+    manual
+}
+
+#[test]
+fn the_filter_manual_says_what_the_comments_say() {
+    let path = root().join("etc/filters.md");
+    let manual = filter_manual();
+    if fs::read_to_string(&path).ok().as_deref() != Some(&manual) {
+        fs::write(&path, &manual).unwrap();
+        panic!("etc/filters.md was out of date and has been written anew; commit it");
+    }
+}
+
+#[test]
+fn the_manuals_examples_are_sound() {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.0.join("lists")).unwrap();
+    folder.write("lists/deny.txt", "192.0.2.1\n");
+    let manual = filter_manual();
+    let examples: Vec<&str> = manual.split("```toml\n").skip(1).collect();
+    assert_eq!(
+        examples.len(),
+        manual.matches("\n## `").count(),
+        "an example for each filter"
+    );
+    for example in examples {
+        let example = example.split("```").next().unwrap();
+        let config = folder.write(
+            "t.toml",
+            &Gateway::toml(18_083, 19_183, 9, &format!("{OPEN_SITE}{example}")),
+        );
+        let output = Command::new(thornwall())
+            .args(["check", "-c"])
+            .arg(config)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{example}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn the_reference_shows_every_key() {
+    let reference = read(&root().join("etc/thornwall.toml"));
+    let folder = Folder::new();
+    let tables = [
+        "server",
+        "admin",
+        "access_log",
+        "client_address",
+        "tarpit",
+        "[listener]",
+        "[upstream]",
+        "[site]",
+    ];
+    for table in tables {
+        let config = folder.write("t.toml", &format!("[{table}]\nbogus = 1\n"));
+        let output = Command::new(thornwall())
+            .args(["check", "-c"])
+            .arg(config)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let line = told
+            .lines()
+            .find(|line| line.contains("`bogus`"))
+            .unwrap_or_else(|| panic!("{told}"));
+        let keys = line.split('`').skip(3).step_by(2);
+        let shown = reference
+            .split(&format!("\n[{table}]"))
+            .nth(1)
+            .unwrap_or_else(|| panic!("no {table}"));
+        let shown = shown.split("\n[").next().unwrap();
+        for key in keys {
+            let shows = |line: &str| {
+                line.trim_start_matches("# ")
+                    .starts_with(&format!("{key} = "))
+            };
+            assert!(
+                shown.lines().any(shows),
+                "{key} of {table} is not in etc/thornwall.toml"
+            );
+        }
+    }
 }

@@ -40,13 +40,23 @@ fn recording() -> BTreeMap<String, Vec<Recorded>> {
 
 /// The request as its client sent it, through a proxy that the gateway trusts.
 fn raw(request: &Recorded, client: &str) -> String {
-    let Recorded { method, path, version, .. } = request;
+    let Recorded {
+        method,
+        path,
+        version,
+        ..
+    } = request;
     let mut raw = format!("{method} {path} {version}\r\nX-Forwarded-For: {client}\r\n");
     if request.secure {
         raw.push_str("X-Forwarded-Proto: https\r\n");
     }
     // The recording has no bodies, and the connection ends with the answer.
-    let left_out = ["connection", "content-length", "expect", "transfer-encoding"];
+    let left_out = [
+        "connection",
+        "content-length",
+        "expect",
+        "transfer-encoding",
+    ];
     for (name, value) in &request.headers {
         if !left_out.contains(&name.to_ascii_lowercase().as_str()) {
             raw.push_str(&format!("{name}: {value}\r\n"));
@@ -85,7 +95,9 @@ fn replay(gateway: &Gateway) -> BTreeMap<(String, String), Outcomes> {
         for _ in 0..4 {
             scope.spawn(|| {
                 loop {
-                    let Some((number, run)) = next.lock().unwrap().next() else { return };
+                    let Some((number, run)) = next.lock().unwrap().next() else {
+                        return;
+                    };
                     let client = format!("198.18.{}.{}", number / 250, number % 250 + 1);
                     for request in run {
                         let outcome = outcome(gateway.port, &raw(request, &client));

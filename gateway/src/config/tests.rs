@@ -1,0 +1,53 @@
+//! The built-in pipeline, and the reference configuration held against the defaults.
+
+use super::{Config, standard_pipeline};
+
+#[test]
+fn the_built_in_pipeline_can_be_read() {
+    assert_eq!(standard_pipeline().name.get_ref(), "standard");
+}
+
+#[test]
+fn the_reference_shows_the_defaults() {
+    let shown: Config = toml::from_str(include_str!("../../../etc/thornwall.toml")).unwrap();
+    let unset: Config = toml::from_str("").unwrap();
+    let settings = |config: &Config| {
+        let (server, tarpit) = (&config.server, &config.tarpit);
+        [
+            format!("{} {}", server.threads.get_ref(), server.data_dir),
+            format!(
+                "{} {}",
+                server.shutdown_grace_secs,
+                server.recent_decisions.get_ref()
+            ),
+            format!("{:?} {:?}", server.models_dir, server.onnxruntime),
+            format!(
+                "{} {:?}",
+                config.admin.address.get_ref(),
+                config.admin.token_file
+            ),
+            config.access_log.file.clone(),
+            format!("{:?}", config.client_address.trusted_proxies),
+            config.client_address.header.get_ref().clone(),
+            format!("{} {}", tarpit.max_connections, tarpit.max_per_client),
+            format!(
+                "{} {}",
+                tarpit.interval_ms.get_ref(),
+                tarpit.max_secs.get_ref()
+            ),
+        ]
+    };
+    assert_eq!(settings(&shown), settings(&unset));
+
+    let upstream = &shown.upstream[0];
+    let bare = "[[upstream]]\nname = \"x\"\nservers = []\n";
+    let bare: Config = toml::from_str(bare).unwrap();
+    let times = |u: &super::Upstream| {
+        (
+            u.connect_timeout_ms,
+            u.read_timeout_secs,
+            u.idle_timeout_secs,
+        )
+    };
+    assert_eq!(times(upstream), times(&bare.upstream[0]));
+}
