@@ -4,6 +4,8 @@
 //! a model that was shown one knows the other. The threshold that a family is judged by is found
 //! without that family too: by leaving out, one after the other, the families that remain.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::{
@@ -167,23 +169,24 @@ pub fn has_families_enough(table: &Table) -> bool {
             .iter()
             .filter(|row| row.is_scraper() == scraper)
             .cloned();
-        let class = Table {
-            rows: rows.collect(),
-        };
-        class.families().len() >= FEWEST_FAMILIES
+        let families: BTreeSet<String> = rows.map(|row| row.family).collect();
+        families.len() >= FEWEST_FAMILIES
     })
 }
 
+/// Columns of [`path_and_time`].
+pub const PATH_AND_TIME: usize = 6;
+
 /// What a judge sees who must not be able to judge: the path and the time. A model that does well
 /// on these has learned the lab's schedule, and so may ours have.
-pub fn path_and_time(request: &Recorded) -> Vec<f32> {
+pub fn path_and_time(request: &Recorded) -> [f32; PATH_AND_TIME] {
     let path = request.uri().path();
     let segments = path
         .split('/')
         .filter(|segment| !segment.is_empty())
         .count();
     let last = path.rsplit('/').next().unwrap_or(path);
-    vec![
+    [
         request.seconds as f32,
         path.len() as f32,
         segments as f32,
@@ -204,16 +207,17 @@ fn bucket(text: &str) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{recording::Label, table::tests::row};
+    use crate::{
+        recording::Label,
+        table::tests::{row, table},
+    };
 
     fn scored(rows: &[(Label, f32)]) -> (Table, Vec<f32>) {
-        let table = Table {
-            rows: rows
-                .iter()
-                .map(|(label, _)| row("f", "c", *label, &[0.0]))
-                .collect(),
-        };
-        (table, rows.iter().map(|(_, score)| *score).collect())
+        let same = rows.iter().map(|(label, _)| row("f", "c", *label, &[0.0]));
+        (
+            table(same.collect()),
+            rows.iter().map(|(_, score)| *score).collect(),
+        )
     }
 
     #[test]
@@ -242,7 +246,7 @@ mod tests {
             row("b", "b", Label::Person, &[0.6]),
         ];
         rows[0].requests = 3;
-        let evaluation = Evaluation::of_score("test", &Table { rows }, 0.5);
+        let evaluation = Evaluation::of_score("test", &table(rows), 0.5);
         let total = &evaluation.total;
         assert_eq!((total.scraper, total.caught), (4, 3));
         assert_eq!((total.welcome, total.false_positives), (1, 1));
@@ -268,7 +272,7 @@ mod tests {
                 rows.push(row(&name, &name, label, &[value, value]));
             }
         }
-        Table { rows }
+        table(rows)
     }
 
     #[test]

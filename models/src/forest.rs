@@ -1,10 +1,15 @@
 //! Gradient-boosted trees: fitted by `forust-ml`, held in our own small form, from which they are
 //! evaluated and exported.
 
-use forust_ml::{GradientBooster, Matrix, errors::ForustError, tree::Tree as Fitted};
+use forust_ml::{
+    GradientBooster, Matrix,
+    constraints::{Constraint, ConstraintMap},
+    errors::ForustError,
+    tree::Tree as Fitted,
+};
 use thiserror::Error;
 
-use crate::table::Table;
+use crate::{prior::Direction, table::Table};
 
 /// Trees in a forest. With the depth, what bounds the cost of a score.
 const TREES: usize = 80;
@@ -82,6 +87,9 @@ impl Forest {
             .set_learning_rate(LEARNING_RATE)
             .set_colsample_bytree(COLUMN_SHARE)
             .set_min_leaf_weight(LEAST_LEAF_WEIGHT)
+            // Its least leaf weight holds only then; no value of ours is missing.
+            .set_allow_missing_splits(false)
+            .set_monotone_constraints(Some(constraints(&table.directions)))
             .set_seed(seed)
             .set_parallel(false);
         let matrix = Matrix::new(&by_column, table.rows.len(), columns);
@@ -149,6 +157,17 @@ impl Tree {
     }
 }
 
+/// The directions in the fitter's words. It keeps a split within the bounds that splits above have
+/// set only where its own column has a direction, so a table has them for all columns or none.
+fn constraints(directions: &[Direction]) -> ConstraintMap {
+    let word = |direction: &Direction| match direction {
+        Direction::Falls => Constraint::Negative,
+        Direction::Free => Constraint::Unconstrained,
+        Direction::Rises => Constraint::Positive,
+    };
+    directions.iter().map(word).enumerate().collect()
+}
+
 /// The least `f32` that is not below `value`: the same `f32`s are below both.
 fn at_or_above(value: f64) -> f32 {
     let near = value as f32;
@@ -181,7 +200,10 @@ pub enum ForestError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{recording::Label, table::tests::row};
+    use crate::{
+        recording::Label,
+        table::tests::{row, table},
+    };
 
     /// Scrapers have more of column 0; column 1 is noise.
     pub(crate) fn separable() -> Table {
@@ -196,9 +218,7 @@ mod tests {
             let client = format!("c{}", at % 8);
             row(&client, &client, label, &[telling, f32::from(at % 7)])
         });
-        Table {
-            rows: rows.collect(),
-        }
+        table(rows.collect())
     }
 
     #[test]
@@ -220,9 +240,42 @@ mod tests {
     }
 
     #[test]
+    fn no_column_moves_a_score_against_its_direction() {
+        let mut table = separable();
+        for (at, row) in table.rows.iter_mut().enumerate() {
+            // Columns that would be used the wrong way round if they could be.
+            row.values.push(f32::from(u8::from(!row.is_scraper())));
+            row.values.push((at * 7 % 13) as f32);
+        }
+        table.directions = vec![
+            Direction::Rises,
+            Direction::Falls,
+            Direction::Rises,
+            Direction::Falls,
+        ];
+        let forest = Forest::fit(&table, 1).expect("a fit");
+        for row in &table.rows {
+            for (column, direction) in table.directions.iter().enumerate() {
+                let mut higher = row.values.clone();
+                higher[column] += 3.0;
+                let (before, after) = (forest.score(&row.values), forest.score(&higher));
+                let rises = *direction == Direction::Rises;
+                assert!(
+                    if rises {
+                        after >= before
+                    } else {
+                        after <= before
+                    },
+                    "{row:?} {column}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn one_class_is_refused() {
         let rows = vec![row("a", "a", Label::Person, &[1.0])];
-        for table in [Table { rows }, Table::default()] {
+        for table in [table(rows), Table::default()] {
             assert!(matches!(Forest::fit(&table, 1), Err(ForestError::OneClass)));
         }
     }

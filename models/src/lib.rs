@@ -10,6 +10,7 @@ pub mod date;
 pub mod evaluation;
 pub mod forest;
 pub mod onnx;
+pub mod prior;
 pub mod recording;
 pub mod table;
 pub mod training;

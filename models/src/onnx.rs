@@ -317,7 +317,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::{recording::Label, table::Table, table::tests::row};
+    use crate::{
+        recording::Label,
+        table::{Table, tests, tests::row},
+    };
 
     /// A folder that goes away with the test.
     struct Folder(PathBuf);
@@ -361,9 +364,7 @@ mod tests {
             };
             row("f", &format!("c{}", at % 5), label, &values)
         });
-        Table {
-            rows: rows.collect(),
-        }
+        tests::table(rows.collect())
     }
 
     #[test]

@@ -2,13 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::recording::{Label, Recorded};
+use crate::{
+    prior::Direction,
+    recording::{Label, Recorded},
+};
 
 /// What a model learns from or is tried on.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
     /// The rows.
     pub rows: Vec<Row>,
+    /// How each column may move a score.
+    pub directions: Vec<Direction>,
 }
 
 /// Requests of one client that look the same.
@@ -20,7 +25,8 @@ pub struct Row {
     pub label: Label,
     /// Name of the client.
     pub client: String,
-    /// The client's family.
+    /// What is left out as one in evaluation: the client's family. Feed readers share a purpose and
+    /// not an engine (one is built on libcurl, the next on Python), so each is a family of its own.
     pub family: String,
     /// How many requests look like this.
     pub requests: usize,
@@ -35,7 +41,11 @@ impl Row {
 
 impl Table {
     /// One row for each client and each different vector that `see` makes of its requests.
-    pub fn of(requests: &[Recorded], see: impl Fn(&Recorded) -> Vec<f32>) -> Self {
+    pub fn of(
+        requests: &[Recorded],
+        directions: Vec<Direction>,
+        see: impl Fn(&Recorded) -> Vec<f32>,
+    ) -> Self {
         let mut rows: Vec<Row> = Vec::new();
         let mut known: HashMap<(&str, Label, Vec<u32>), usize> = HashMap::new();
         for request in requests {
@@ -48,13 +58,16 @@ impl Table {
                     values,
                     label: request.label,
                     client: request.client.clone(),
-                    family: request.family.clone(),
+                    family: match request.label {
+                        Label::Feed => request.client.clone(),
+                        Label::Person | Label::Scraper => request.family.clone(),
+                    },
                     requests: 0,
                 });
             }
             rows[at].requests += 1;
         }
-        Self { rows }
+        Self { rows, directions }
     }
 
     /// The families, sorted.
@@ -67,6 +80,7 @@ impl Table {
         let others = self.rows.iter().filter(|row| row.family != family);
         Self {
             rows: others.cloned().collect(),
+            directions: self.directions.clone(),
         }
     }
 
@@ -116,6 +130,15 @@ pub(crate) mod tests {
         }
     }
 
+    /// A table whose columns may move a score either way.
+    pub(crate) fn table(rows: Vec<Row>) -> Table {
+        let columns = rows.first().map_or(0, |row| row.values.len());
+        Table {
+            rows,
+            directions: vec![Direction::Free; columns],
+        }
+    }
+
     #[test]
     fn weights_balance_classes_families_and_clients() {
         let rows = vec![
@@ -126,7 +149,7 @@ pub(crate) mod tests {
             row("firefox", "firefox", Label::Person, &[0.0]),
             row("feed", "reader", Label::Feed, &[0.0]),
         ];
-        let weights = Table { rows }.weights();
+        let weights = table(rows).weights();
         let expected = [0.375, 0.375, 0.75, 1.5, 1.5, 1.5];
         assert_eq!(weights, expected);
         assert!((weights.iter().sum::<f64>() - 6.0).abs() < 1e-9);

@@ -8,17 +8,21 @@ use std::{
 use thiserror::Error;
 use thornwall_detectors::{
     features::{COUNT, FEATURES, Feature, Group, extract},
+    heuristics,
     model::{Card, Model, ModelError, init_runtime},
+    request::RequestView,
+    signal::Trail,
 };
 
 use crate::{
     card::{DataFacts, FullCard},
     evaluation::{
-        Evaluation, FEWEST_FAMILIES, THRESHOLD_RULE, has_families_enough, left_out_scores,
-        path_and_time, threshold,
+        Evaluation, FEWEST_FAMILIES, PATH_AND_TIME, THRESHOLD_RULE, has_families_enough,
+        left_out_scores, path_and_time, threshold,
     },
     forest::{Forest, ForestError},
     onnx,
+    prior::{Direction, direction, directions},
     recording::{Recorded, Recording, RecordingError},
     table::Table,
 };
@@ -26,18 +30,9 @@ use crate::{
 /// Largest difference between our own score and ONNX Runtime's that is only rounding.
 const ROUNDING: f32 = 1e-5;
 
-/// Features that models are not shown: HTTP/2 and proxies in front change them, and the lab records
-/// HTTP/1.1 without either. Shown them, a model takes a browser behind a content delivery network
-/// for a disguised library.
-const BLIND: &[&str] = &[
-    "connection_close",
-    "connection_keep_alive",
-    "headers_count",
-    "http_multiplexed",
-    "http_old",
-    "priority",
-    "te",
-];
+/// Score from which the heuristics count as having called a request anomalous: where the shipped
+/// ladder starts to act.
+const HEURISTICS_THRESHOLD: f32 = 0.5;
 
 /// What is trained, from what, and where it goes.
 #[derive(Debug)]
@@ -65,7 +60,9 @@ pub fn run(order: &Order, progress: impl Fn(&str)) -> Result<FullCard, TrainingE
     progress("reading the recording");
     let recording = Recording::read(&order.recording)
         .map_err(|source| TrainingError::Recording(order.recording.clone(), source))?;
-    let table = Table::of(&recording.requests, |request| seen(request, |_| true));
+    let table = Table::of(&recording.requests, directions(), |request| {
+        seen(request, |_| true)
+    });
     if !has_families_enough(&table) {
         return Err(TrainingError::FewFamilies);
     }
@@ -98,10 +95,11 @@ fn evaluate(
     progress: impl Fn(&str),
 ) -> Result<Vec<Evaluation>, TrainingError> {
     let named = |feature: &Feature| feature.group == Group::UserAgent;
-    let nameless = Table::of(&recording.requests, |request| {
-        seen(request, |one| !named(one))
+    let nameless = Table::of(&recording.requests, directions(), |request| {
+        seen(request, |feature| !named(feature))
     });
-    let control = Table::of(&recording.requests, path_and_time);
+    let free = vec![Direction::Free; PATH_AND_TIME];
+    let control = Table::of(&recording.requests, free, |one| path_and_time(one).to_vec());
     let mut evaluation = Vec::new();
     for (judge, table) in [
         ("model", table),
@@ -111,6 +109,14 @@ fn evaluate(
         progress(&format!("evaluating, every family left out once: {judge}"));
         evaluation.push(Evaluation::of_forest(judge, table, seed)?);
     }
+    let rules = Table::of(&recording.requests, vec![Direction::Rises], |request| {
+        vec![heuristic_score(&request.view())]
+    });
+    evaluation.push(Evaluation::of_score(
+        "heuristics alone",
+        &rules,
+        HEURISTICS_THRESHOLD,
+    ));
     Ok(evaluation)
 }
 
@@ -119,10 +125,17 @@ fn evaluate(
 fn seen(request: &Recorded, shown: impl Fn(&Feature) -> bool) -> Vec<f32> {
     let features = extract(&request.view());
     let show = |(feature, value): (&Feature, f32)| {
-        let hidden = BLIND.contains(&feature.name) || !shown(feature);
-        if hidden { 0.0 } else { value }
+        let seen = direction(feature).is_some() && shown(feature);
+        if seen { value } else { 0.0 }
     };
     FEATURES.iter().zip(features).map(show).collect()
+}
+
+/// What the rules that need no model make of a request.
+fn heuristic_score(request: &RequestView<'_>) -> f32 {
+    let mut trail = Trail::default();
+    heuristics::judge(request, &mut |signal| trail.push(signal));
+    trail.score()
 }
 
 /// Sees that ONNX Runtime gives the scores that the forest gives.
@@ -204,19 +217,4 @@ pub enum TrainingError {
     /// The model cannot be written.
     #[error("cannot write {0}: {1}")]
     Unwritable(PathBuf, io::Error),
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blind_features_exist() {
-        for blind in BLIND {
-            assert!(
-                FEATURES.iter().any(|feature| feature.name == *blind),
-                "{blind}"
-            );
-        }
-    }
 }
