@@ -7,6 +7,10 @@
 //! so that the processor cannot overlap them: what is printed is latency, not throughput, and
 //! includes the fence, whose own cost is printed first. Reported is the median of many runs.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "measuring is what this program is for"
+)]
 
 use std::{
     hint::black_box,

@@ -6,6 +6,10 @@
 //! One thread, no lock is contended. A memory fence stands between two takes, so that the
 //! processor cannot overlap their memory accesses. Reported is the median of many runs.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "measuring is what this program is for"
+)]
 
 use std::{
     hint::black_box,

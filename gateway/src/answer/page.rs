@@ -25,13 +25,11 @@ pub(super) fn body(status: u16) -> Bytes {
     match status {
         400 => page!("Bad request", "The request could not be understood."),
         403 => page!("Forbidden", "This request is not allowed."),
-        404 => page!("Not found", "There is nothing here."),
         408 => page!("Request timeout", "The request took too long."),
         421 => page!("Misdirected request", "This host is not served here."),
         429 => page!("Too many requests", "Please try again in a moment."),
         502 => page!("Bad gateway", "The site cannot be reached at the moment."),
         504 => page!("Gateway timeout", "The site did not answer in time."),
-        400..=499 => page!("Request refused", "The request cannot be served."),
-        _ => page!("Error", "Something went wrong."),
+        _ => page!("Error", "The request could not be served."),
     }
 }

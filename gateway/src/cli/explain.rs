@@ -111,7 +111,7 @@ fn describe(record: &Record) -> String {
         record
             .user_agent
             .as_deref()
-            .map_or("none".to_owned(), printable),
+            .map_or_else(|| "none".to_owned(), printable),
     );
     line(
         "site",

@@ -81,7 +81,9 @@ pub fn normalise_host(host: &str) -> Option<String> {
             inside.parse::<std::net::Ipv6Addr>().ok()?;
             (
                 &host[..inside.len() + 2],
-                after.strip_prefix(':').or(after.is_empty().then_some("")),
+                after
+                    .strip_prefix(':')
+                    .or_else(|| after.is_empty().then_some("")),
             )
         }
         None => match host.split_once(':') {

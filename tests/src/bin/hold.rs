@@ -8,6 +8,10 @@
 //! after the given seconds or at SIGTERM, whichever is first. The connections come from several
 //! loopback addresses (127.0.1.x), because one address has ports for 28,000 of them at most and a
 //! gateway may cap what one client holds.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "measuring is what this program is for"
+)]
 
 use std::{
     env,

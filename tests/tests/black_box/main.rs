@@ -1,8 +1,11 @@
 //! Black-box tests: the built commands, over real sockets.
-#![allow(missing_docs, reason = "tests say what they check by their names")]
 #![allow(
+    missing_docs,
     clippy::disallowed_methods,
-    reason = "tests wait for processes and measure them"
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "tests say what they check by their names, measure processes, tell what they found, and \
+              stop where they cannot go on"
 )]
 
 mod harness;
