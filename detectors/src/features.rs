@@ -70,10 +70,13 @@ impl Group {
 /// The features of a request, in the order of [`FEATURES`].
 pub fn extract(view: &RequestView<'_>) -> [f32; COUNT] {
     let fields = Fields::of(view.headers);
+    let agent = UserAgent::parse_bytes(fields.user_agent.unwrap_or_default());
+    let compare = |browser| client_hints::compare(browser, &fields);
     let facts = Facts {
         view,
-        agent: UserAgent::parse_bytes(fields.user_agent.unwrap_or_default()),
+        hints: agent.claim.browser().map_or(Agreement::Absent, compare),
         path_kind: path::kind(&view.path),
+        agent,
         fields,
     };
     std::array::from_fn(|at| (FEATURES[at].value)(&facts))
@@ -103,6 +106,7 @@ struct Facts<'a> {
     fields: Fields<'a>,
     agent: UserAgent<'a>,
     path_kind: path::Kind,
+    hints: Agreement,
 }
 
 impl Facts<'_> {
@@ -112,13 +116,6 @@ impl Facts<'_> {
 
     fn claims(&self, claim: Claim) -> f32 {
         yes(self.agent.claim == claim)
-    }
-
-    fn hints(&self) -> Agreement {
-        let browser = self.agent.claim.browser();
-        browser.map_or(Agreement::Absent, |browser| {
-            client_hints::compare(browser, &self.fields)
-        })
     }
 }
 
@@ -209,9 +206,9 @@ features! {
         let sent = [f.fields.sec_ch_ua, f.fields.sec_ch_ua_mobile, f.fields.sec_ch_ua_platform];
         share(sent.iter().flatten().count(), 3)
     };
-    client_hints_agree: Consistency, "client hints agree with the user agent", |f| yes(f.hints() == Agreement::Agree);
+    client_hints_agree: Consistency, "client hints agree with the user agent", |f| yes(f.hints == Agreement::Agree);
     client_hints_contradict: Consistency, "client hints contradict the user agent", |f| {
-        yes(matches!(f.hints(), Agreement::Contradict(_)))
+        yes(matches!(f.hints, Agreement::Contradict(_)))
     };
     fetch_metadata_lacking: Consistency, "browser that sends fetch metadata over TLS sends none over TLS", |f| {
         let lacking = f.view.secure && !fetch_metadata::is_present(&f.fields);

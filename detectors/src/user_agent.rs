@@ -211,3 +211,6 @@ fn is_quoted(text: &[u8]) -> bool {
             .get(..OWN_NAME.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(OWN_NAME))
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,7 +56,7 @@ pub const FETCH_METADATA_MISSING: f32 = 0.28;
 pub const REFERER_MISSING: f32 = 0.02;
 
 /// A placeholder that was never filled in, or control characters.
-pub const BROKEN_NAME: f32 = 0.45;
+pub const BROKEN_NAME: f32 = 0.40;
 /// `Mozilla/5.0` and nothing more; some proxies and extensions cut it down to that.
 pub const BARE_NAME: f32 = 0.40;
 /// Parentheses that do not match; old telephones cut their names off.

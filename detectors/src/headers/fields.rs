@@ -119,8 +119,11 @@ fn is_added_on_the_way(name: &str) -> bool {
 
 /// Whether a field's text contains another, without regard to case; `needle` is lower case.
 pub(crate) fn contains(text: &[u8], needle: &[u8]) -> bool {
+    // The first octet alone rules nearly every place out.
+    let may_start =
+        |part: &[u8]| part.first().map(u8::to_ascii_lowercase) == needle.first().copied();
     text.windows(needle.len())
-        .any(|part| part.eq_ignore_ascii_case(needle))
+        .any(|part| may_start(part) && part.eq_ignore_ascii_case(needle))
 }
 
 #[cfg(test)]

@@ -103,3 +103,83 @@ fn robots_are_held_to_robots_txt_and_nobody_else() {
     );
     check("/private/a", "curl/8.5.0", false);
 }
+
+/// Pieces that the parsers look for, put together at random: nothing panics, every number is a
+/// share. The generator is the 64-bit one of Knuth's MMIX.
+#[test]
+fn nothing_that_is_sent_breaks_the_judge() {
+    const PIECES: &[&str] = &[
+        "Mozilla/5.0",
+        " (",
+        ")",
+        "compatible;",
+        "Android",
+        "Chrome/",
+        "99999999",
+        "+http",
+        "bot",
+        "CUBOT",
+        "%2e",
+        "%",
+        "%25",
+        "..",
+        "/",
+        "//",
+        "\\",
+        ";",
+        "?",
+        "*/*",
+        "*",
+        "\u{e4}",
+        "\t",
+        " ",
+        "GPTBot",
+        "\"Chromium\";v=\"",
+        "Version/",
+        "OS 17_",
+        ".env",
+        "java/",
+        "-",
+        "{{",
+        "%s",
+        "\u{ff}",
+        "$",
+        "#",
+        ":",
+    ];
+    let robots = "User-agent: *\nDisallow: /*%2e*$\nDisallow: *a*b*c\nAllow: \u{e4}";
+    let mut state = 1_u64;
+    let mut text = || {
+        let mut text = String::new();
+        for _ in 0..8 {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            text.push_str(PIECES[(state >> 33) as usize % PIECES.len()]);
+        }
+        text
+    };
+    for _ in 0..3000 {
+        let target: String = text()
+            .chars()
+            .filter(|c| c.is_ascii_graphic() && !"\\{}\"".contains(*c))
+            .collect();
+        let headers: Vec<String> = [
+            "User-Agent",
+            "Accept",
+            "Accept-Language",
+            "Sec-CH-UA",
+            "Sec-Fetch-Mode",
+        ]
+        .map(|name| format!("{name}: {}", text()))
+        .into();
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        let request = Request::new(&format!("GET /{target}"), &headers)
+            .with_robots(robots)
+            .secure();
+        let score = trail(&request).score();
+        let features = crate::features::extract(&request.view());
+        assert!((0.0..=1.0).contains(&score));
+        assert!(features.iter().all(|value| (0.0..=1.0).contains(value)));
+    }
+}

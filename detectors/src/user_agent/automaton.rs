@@ -68,8 +68,9 @@ pub(super) fn scan(text: &[u8]) -> Found {
             Mark::Name { claim, rank } => {
                 let rank = (rank, entry.text.len());
                 let better = found.name.is_none_or(|name| rank > name.rank);
-                let aside = claim == Claim::HttpLibrary && is_aside(text, at.start());
-                if better && !aside && entry.fits(text, at.range()) {
+                let is_other = is_device(text, at.start(), &found.tokens)
+                    || claim == Claim::HttpLibrary && is_ingredient(text, at.start());
+                if better && !is_other && entry.fits(text, at.range()) {
                     found.name = Some(Name {
                         claim,
                         entry: entry.text,
@@ -84,19 +85,30 @@ pub(super) fn scan(text: &[u8]) -> Found {
     found
 }
 
-/// Whether a place lies in a comment of a client that leads with its own name, as in
-/// `DAVx5/4.4 (okhttp)`: what it is built with is not what it is. Behind `Mozilla/` names are
-/// always in comments.
-fn is_aside(text: &[u8], at: usize) -> bool {
-    let before = text[..at]
-        .iter()
-        .rev()
-        .find(|byte| matches!(byte, b'(' | b')'));
-    before == Some(&b'(') && !text.starts_with(b"Mozilla/")
+/// Whether a place lies where Android names the device: telephones are called `Spider 8` and
+/// `M bot 60`. A crawler that passes for one names itself in a comment of its own.
+fn is_device(text: &[u8], at: usize, tokens: &Tokens) -> bool {
+    let android = usize::from(tokens.ends[Token::Android as usize]);
+    android != 0 && !text[android.min(at)..at].contains(&b')')
 }
 
-/// The whole product name around a match: letters, digits, `-`, `_` (RFC 9309 section 2.2.1) and `.`.
+/// Whether a library is only what a client with a name of its own is built with, as in
+/// `DAVx5/4.4 (okhttp)`. Behind `Mozilla/` no name comes first.
+fn is_ingredient(text: &[u8], at: usize) -> bool {
+    let leads = !text[..at]
+        .iter()
+        .any(|byte| matches!(byte, b' ' | b'(' | b';'));
+    !leads && !text.starts_with(b"Mozilla/")
+}
+
+/// The whole product name around a match: letters, digits, `-`, `_` (RFC 9309 section 2.2.1) and
+/// `.`. Where a contact address decided, it is the product that gives the address.
 pub(super) fn product(text: &[u8], matched: Range<usize>) -> &str {
+    let matched = if text[matched.start] == b'+' {
+        lead(text)
+    } else {
+        matched
+    };
     let part = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
     let before = text[..matched.start].iter().rev().take_while(part).count();
     let after = text[matched.end..].iter().take_while(part).count();
@@ -105,6 +117,19 @@ pub(super) fn product(text: &[u8], matched: Range<usize>) -> &str {
     std::str::from_utf8(name)
         .unwrap_or_default()
         .trim_end_matches('/')
+}
+
+/// Where the leading product starts, as an empty range: behind `compatible;` if that is there.
+fn lead(text: &[u8]) -> Range<usize> {
+    const COMPATIBLE: &[u8] = b"compatible;";
+    let mut places = text.windows(COMPATIBLE.len());
+    let compatible = places.position(|part| part.eq_ignore_ascii_case(COMPATIBLE));
+    let start = compatible.map_or(0, |at| at + COMPATIBLE.len());
+    let spaces = text[start..]
+        .iter()
+        .take_while(|byte| **byte == b' ')
+        .count();
+    start + spaces..start + spaces
 }
 
 struct Catalogue {

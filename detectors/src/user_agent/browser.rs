@@ -100,6 +100,7 @@ fn engine(text: &[u8], tokens: &Tokens) -> Option<(Engine, u16)> {
     let version = |token| tokens.version(text, token);
     let retired = [
         Token::InternetExplorer,
+        Token::Trident,
         Token::EdgeLegacy,
         Token::Presto,
         Token::OldMobile,
@@ -108,7 +109,7 @@ fn engine(text: &[u8], tokens: &Tokens) -> Option<(Engine, u16)> {
         return Some((Engine::Retired, 0));
     }
     if tokens.has(Token::Ios) && (tokens.has(Token::WebKit) || tokens.has(Token::Safari)) {
-        return Some((Engine::WebKit, version(Token::Ios)));
+        return Some((Engine::WebKit, version(Token::IosVersion)));
     }
     if tokens.has(Token::Chrome) {
         return Some((Engine::Blink, version(Token::Chrome)));
@@ -138,6 +139,7 @@ fn family(
         (Token::ChromeIos, Family::Chrome),
         (Token::FirefoxIos, Family::Firefox),
         (Token::InternetExplorer, Family::InternetExplorer),
+        (Token::Trident, Family::InternetExplorer),
         (Token::Firefox, Family::Firefox),
         (Token::Chrome, Family::Chrome),
     ];
@@ -152,7 +154,11 @@ fn family(
                 }
                 _ => (Family::Other, engine_version),
             },
-            |&(token, family)| (family, tokens.version(text, token)),
+            |&(token, family)| {
+                // Trident's number runs four behind the browser's.
+                let ahead = if token == Token::Trident { 4 } else { 0 };
+                (family, tokens.version(text, token) + ahead)
+            },
         )
 }
 
