@@ -176,6 +176,8 @@ impl Shape {
         let mut broken = false;
         for &byte in text {
             match byte {
+                // Nearly every octet, and of no interest but in `%s`.
+                _ if byte.is_ascii_alphanumeric() && before != b'%' => {}
                 b'/' if before.is_ascii_alphanumeric() => {
                     shape.products = shape.products.saturating_add(1);
                 }

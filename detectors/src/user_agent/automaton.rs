@@ -68,9 +68,11 @@ pub(super) fn scan(text: &[u8]) -> Found {
             Mark::Name { claim, rank } => {
                 let rank = (rank, entry.text.len());
                 let better = found.name.is_none_or(|name| rank > name.rank);
-                let is_other = is_device(text, at.start(), &found.tokens)
-                    || claim == Claim::HttpLibrary && is_ingredient(text, at.start());
-                if better && !is_other && entry.fits(text, at.range()) {
+                if better
+                    && entry.fits(text, at.range())
+                    && !is_device(text, at.start(), &found.tokens)
+                    && !(claim == Claim::HttpLibrary && is_ingredient(text, at.start()))
+                {
                     found.name = Some(Name {
                         claim,
                         entry: entry.text,

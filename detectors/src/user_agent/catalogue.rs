@@ -95,7 +95,7 @@ pub(super) const HTTP_LIBRARIES: &[&str] = &[
     "colly", "commons-httpclient", "cpp-httplib", "crawler4j", "curl", "customasynchttpclient",
     "cyotekwebcopy", "^dart/", "deno/", "download ninja", "excon", "faraday", "^fasthttp",
     "^fetch ", "fetch/", "fiddler", "go-http-client", "go-resty", "gocolly", "goparserbot",
-    "goquery", "^got (", "grequests", "guzzle", "guzzlehttp", "haskell http", "http-client",
+    "goquery", "^got (", "^got/", "google-http-java-client", "resty-requests", "grequests", "guzzle", "guzzlehttp", "haskell http", "http-client",
     "http-tiny", "http.rb", "http_get", "http_request2", "httpclient", "httpie", "httpunit",
     "httpurlconnection", "httpx", "httrack", "hyper/", "insomnia", "isahc",
     "jakarta commons-httpclient", "java-http-client", "^java/", "jersey/", "jetty", "jodd http",

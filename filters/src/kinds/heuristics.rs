@@ -10,6 +10,15 @@
 //! | --- | --- | --- |
 //! | `weights` | Weight by reason code, 0 to 1, in place of the built-in one; 0 turns the finding off. | `{}` |
 //!
+//! Codes: `headers.accept_encoding_missing`, `headers.accept_language_missing`,
+//! `headers.accept_missing`, `headers.accept_wildcard`, `headers.client_hint_mismatch`,
+//! `headers.fetch_metadata_mismatch`, `headers.fetch_metadata_missing`, `headers.referer_missing`,
+//! `method.unusual`, `path.probe`, `path.traversal`, `robots.disallowed`, `user_agent.ai_crawler`,
+//! `user_agent.automation`, `user_agent.declared_bot`, `user_agent.http_library`,
+//! `user_agent.malformed`, `user_agent.missing`, `user_agent.outdated_browser`,
+//! `user_agent.scanner`, `user_agent.unrecognised`, `user_agent.unverified_crawler`. A code whose
+//! built-in weight depends on the circumstances has the operator's weight in all of them.
+//!
 //! A site whose interface is called with libraries by design can say so:
 //!
 //! ```toml
@@ -200,6 +209,18 @@ mod tests {
             "/.env",
             1.0..1.1,
         );
+    }
+
+    #[test]
+    fn manual_entry_names_every_code() {
+        let source = include_str!("heuristics.rs");
+        let manual: String = source
+            .lines()
+            .take_while(|line| line.starts_with("//!"))
+            .collect();
+        for reason in super::heuristics::FINDINGS {
+            assert!(manual.contains(&format!("`{reason}`")), "{reason}");
+        }
     }
 
     #[test]
