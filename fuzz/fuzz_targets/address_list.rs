@@ -4,11 +4,11 @@
 use std::net::IpAddr;
 
 use libfuzzer_sys::fuzz_target;
-use thornwall_filters::prefix_set::{PrefixSet, parse_list};
+use thornwall_filters::prefix_set::{PrefixSet, list::parse_list};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(prefixes) = parse_list(bytes) {
-        let firsts: Vec<IpAddr> = prefixes.iter().map(|prefix| prefix.address()).collect();
+        let firsts: Vec<IpAddr> = prefixes.iter().map(|prefix| prefix.first()).collect();
         let set: PrefixSet = prefixes.into_iter().collect();
         assert!(firsts.into_iter().all(|address| set.lookup(address).is_some()));
     }
