@@ -65,7 +65,7 @@ file = "{settings.access_log or 'off'}"
 [tarpit]
 max_connections = 12000
 max_per_client = 12000
-chunk_interval_ms = 5000
+interval_ms = 5000
 
 [[listener]]
 address = "127.0.0.1:{settings.listen}"
