@@ -21,11 +21,11 @@ pub struct FullCard {
     pub created: String,
     /// How the threshold was found.
     pub threshold_rule: &'static str,
-    /// What the training can be repeated with.
-    pub seed: u64,
+    /// Families that were judged and not learned from.
+    pub not_taught: &'static [&'static str],
     /// What it was trained on.
     pub data: DataFacts,
-    /// How well judges do on families that they have not seen.
+    /// How well judges do on engines that they have not seen.
     pub evaluation: Vec<Evaluation>,
 }
 
@@ -93,9 +93,10 @@ impl FullCard {
     pub fn to_markdown(&self) -> String {
         let mut text = format!(
             "# Model `{}`\n\nTrained {} on {} requests ({} rows) of {} clients from `{}`.\n\
-             A request is anomalous from a score of {:.4} on: {}.\n\n## Evaluation\n\n\
-             Each family was left out of training and threshold, then judged.\n\
-             Cells: share of its welcome requests called anomalous / share of its scrapers' \
+             A request is anomalous from a score of {:.4} on: {}.\n\
+             Judged and not learned from: {}.\n\n## Evaluation\n\n\
+             All clients of an engine were left out of training and threshold, then judged.\n\
+             Cells: share of welcome requests called anomalous / share of scrapers' \
              requests caught.\n\n",
             self.card.name,
             self.created,
@@ -105,6 +106,7 @@ impl FullCard {
             self.data.file,
             self.card.threshold,
             self.threshold_rule,
+            self.not_taught.join(", "),
         );
         self.write_evaluation(&mut text);
         text.push_str("\n## Clients\n\n| family | client | label | requests | rows |\n");
@@ -130,20 +132,20 @@ impl FullCard {
         let judges: Vec<&str> = self.evaluation.iter().map(|one| one.judge).collect();
         let _ = writeln!(
             text,
-            "| family | welcome | scraper | {} |",
+            "| engine | welcome | scraper | {} |",
             judges.join(" | ")
         );
         let _ = writeln!(text, "|---|---:|---:|{}", "---:|".repeat(judges.len()));
         let Some(first) = self.evaluation.first() else {
             return;
         };
-        for (at, family) in first.families.iter().enumerate() {
+        for (at, engine) in first.engines.iter().enumerate() {
             let cells = self
                 .evaluation
                 .iter()
-                .filter_map(|one| one.families.get(at))
+                .filter_map(|one| one.engines.get(at))
                 .map(rates);
-            write_row(text, family, cells);
+            write_row(text, engine, cells);
         }
         write_row(
             text,
@@ -162,14 +164,14 @@ impl FullCard {
 fn write_row(text: &mut String, tally: &Tally, cells: impl Iterator<Item = String>) {
     let cells: Vec<String> = cells.collect();
     let Tally {
-        family,
+        engine,
         welcome,
         scraper,
         ..
     } = tally;
     let _ = writeln!(
         text,
-        "| {family} | {welcome} | {scraper} | {} |",
+        "| {engine} | {welcome} | {scraper} | {} |",
         cells.join(" | ")
     );
 }

@@ -1,8 +1,8 @@
 //! How well a judge does on clients of a kind that it has never seen.
 //!
-//! Each family of clients is left out as a whole, since two clients of one library look alike and
-//! a model that was shown one knows the other. The threshold that a family is judged by is found
-//! without that family too: by leaving out, one after the other, the families that remain.
+//! All clients of one engine are left out together, since two clients of one library look alike and
+//! a model that was shown one knows the other. The threshold that an engine is judged by is found
+//! without it too: by leaving out, one after the other, the engines that remain.
 
 use std::collections::BTreeSet;
 
@@ -19,27 +19,27 @@ const THRESHOLDS: (f32, f32) = (0.5, 0.95);
 
 /// The rule of [`threshold`], as cards tell it.
 pub const THRESHOLD_RULE: &str = "above every score of a welcome client, half-way to the next \
-    score of a scraper, all scored by models that had not seen their family; within 0.5..0.95";
+    score of a scraper, all scored by models that had not seen their engine; within 0.5..0.95";
 
-/// Fewest families of each class: one left out, one left out to find the threshold, one to learn.
-pub const FEWEST_FAMILIES: usize = 3;
+/// Fewest engines of each class: one left out, one left out to find the threshold, one to learn.
+pub const FEWEST_ENGINES: usize = 3;
 
-/// What one judge made of every family.
+/// What one judge made of every engine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Evaluation {
     /// Who judged.
     pub judge: &'static str,
-    /// All families together.
+    /// All engines together.
     pub total: Tally,
     /// One by one.
-    pub families: Vec<Tally>,
+    pub engines: Vec<Tally>,
 }
 
-/// Requests of one family and what was made of them.
+/// Requests of one engine and what was made of them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Tally {
-    /// The family, or `all`.
-    pub family: String,
+    /// What was left out, or `all`.
+    pub engine: String,
     /// Requests of people and feed readers.
     pub welcome: usize,
     /// Those of them that were called anomalous.
@@ -57,36 +57,36 @@ pub struct Tally {
 }
 
 impl Evaluation {
-    /// Trains and tries a forest with each family left out.
-    pub fn of_forest(judge: &'static str, table: &Table, seed: u64) -> Result<Self, ForestError> {
-        let mut families = Vec::new();
-        for family in table.families() {
-            let others = table.without(family);
-            let threshold = threshold(&others, &left_out_scores(&others, seed)?);
-            let forest = Forest::fit(&others, seed)?;
-            let rows = table.rows.iter().filter(|row| row.family == family);
-            families.push(Tally::of(family, rows, |row| {
+    /// Trains and tries a forest with each engine left out.
+    pub fn of_forest(judge: &'static str, table: &Table) -> Result<Self, ForestError> {
+        let mut engines = Vec::new();
+        for engine in table.engines() {
+            let others = table.without(engine);
+            let threshold = threshold(&others, &left_out_scores(&others)?);
+            let forest = Forest::fit(&others)?;
+            let rows = table.rows.iter().filter(|row| row.engine == engine);
+            engines.push(Tally::of(engine, rows, |row| {
                 forest.score(&row.values) >= threshold
             }));
         }
-        Ok(Self::sum_up(judge, families))
+        Ok(Self::sum_up(judge, engines))
     }
 
     /// Tries a judge that needs no training: the first column of `table` is its score.
     pub fn of_score(judge: &'static str, table: &Table, threshold: f32) -> Self {
-        let tally = |family| {
-            let rows = table.rows.iter().filter(|row| row.family == family);
-            Tally::of(family, rows, |row| row.values[0] >= threshold)
+        let tally = |engine| {
+            let rows = table.rows.iter().filter(|row| row.engine == engine);
+            Tally::of(engine, rows, |row| row.values[0] >= threshold)
         };
-        Self::sum_up(judge, table.families().into_iter().map(tally).collect())
+        Self::sum_up(judge, table.engines().into_iter().map(tally).collect())
     }
 
-    fn sum_up(judge: &'static str, families: Vec<Tally>) -> Self {
+    fn sum_up(judge: &'static str, engines: Vec<Tally>) -> Self {
         let mut total = Tally {
-            family: "all".to_owned(),
+            engine: "all".to_owned(),
             ..Tally::default()
         };
-        for tally in &families {
+        for tally in &engines {
             total.welcome += tally.welcome;
             total.false_positives += tally.false_positives;
             total.scraper += tally.scraper;
@@ -95,19 +95,19 @@ impl Evaluation {
         Self {
             judge,
             total: total.with_rates(),
-            families,
+            engines,
         }
     }
 }
 
 impl Tally {
     fn of<'a>(
-        family: &str,
+        engine: &str,
         rows: impl Iterator<Item = &'a Row>,
         anomalous: impl Fn(&Row) -> bool,
     ) -> Self {
         let mut tally = Self {
-            family: family.to_owned(),
+            engine: engine.to_owned(),
             ..Self::default()
         };
         for row in rows {
@@ -132,13 +132,13 @@ impl Tally {
     }
 }
 
-/// A score for each row, from a forest that has not seen the row's family.
-pub fn left_out_scores(table: &Table, seed: u64) -> Result<Vec<f32>, ForestError> {
+/// A score for each row, from a forest that has not seen the row's engine.
+pub fn left_out_scores(table: &Table) -> Result<Vec<f32>, ForestError> {
     let mut scores = vec![0.0; table.rows.len()];
-    for family in table.families() {
-        let forest = Forest::fit(&table.without(family), seed)?;
+    for engine in table.engines() {
+        let forest = Forest::fit(&table.without(engine))?;
         for (row, score) in table.rows.iter().zip(&mut scores) {
-            if row.family == family {
+            if row.engine == engine {
                 *score = forest.score(&row.values);
             }
         }
@@ -161,16 +161,16 @@ pub fn threshold(table: &Table, scores: &[f32]) -> f32 {
     f32::midpoint(welcome, next).clamp(THRESHOLDS.0, THRESHOLDS.1)
 }
 
-/// Whether there are families enough to leave some out.
-pub fn has_families_enough(table: &Table) -> bool {
+/// Whether there are engines enough to leave some out.
+pub fn has_engines_enough(table: &Table) -> bool {
     [true, false].into_iter().all(|scraper| {
         let rows = table
             .rows
             .iter()
             .filter(|row| row.is_scraper() == scraper)
             .cloned();
-        let families: BTreeSet<String> = rows.map(|row| row.family).collect();
-        families.len() >= FEWEST_FAMILIES
+        let engines: BTreeSet<String> = rows.map(|row| row.engine).collect();
+        engines.len() >= FEWEST_ENGINES
     })
 }
 
@@ -251,12 +251,12 @@ mod tests {
         assert_eq!((total.scraper, total.caught), (4, 3));
         assert_eq!((total.welcome, total.false_positives), (1, 1));
         assert_eq!((total.precision, total.recall), (Some(0.75), Some(0.75)));
-        assert_eq!(evaluation.families[0].false_positive_rate, None);
-        assert_eq!(evaluation.families[1].recall, None);
+        assert_eq!(evaluation.engines[0].false_positive_rate, None);
+        assert_eq!(evaluation.engines[1].recall, None);
     }
 
-    /// Families whose rows tell their class, or only name their family.
-    fn families(telling: bool) -> Table {
+    /// Engines whose rows tell their class, or only name their engine.
+    fn engines(telling: bool) -> Table {
         let mut rows = Vec::new();
         for family in 0..8_u8 {
             let label = if family % 2 == 0 {
@@ -276,27 +276,25 @@ mod tests {
     }
 
     #[test]
-    fn family_that_was_left_out_is_judged_by_what_others_taught() {
+    fn engine_that_was_left_out_is_judged_by_what_others_taught() {
         let try_on = |telling: bool| {
-            let table = families(telling);
-            assert!(has_families_enough(&table));
-            Evaluation::of_forest("test", &table, 1)
-                .expect("fits")
-                .total
+            let table = engines(telling);
+            assert!(has_engines_enough(&table));
+            Evaluation::of_forest("test", &table).expect("fits").total
         };
         let told = try_on(true);
         assert_eq!(
             (told.recall, told.false_positive_rate),
             (Some(1.0), Some(0.0))
         );
-        // What only names a family is of no use for another one: a leak between the families
+        // What only names an engine is of no use for another one: a leak between the engines
         // would show here as a perfect result.
         assert!(try_on(false).recall.is_some_and(|recall| recall < 0.6));
     }
 
     #[test]
-    fn few_families_are_noticed() {
+    fn few_engines_are_noticed() {
         let (few, _) = scored(&[(Label::Person, 0.1), (Label::Scraper, 0.2)]);
-        assert!(!has_families_enough(&few));
+        assert!(!has_engines_enough(&few));
     }
 }

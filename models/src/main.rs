@@ -18,7 +18,7 @@ use thornwall_models::{
     version,
     after_help = "Examples:
   thornwall-train --recording tests/lab/recording.jsonl.gz --out models --name bot_score
-  SOURCE_DATE_EPOCH=1767225600 thornwall-train --seed 2 --out /tmp/try
+  SOURCE_DATE_EPOCH=1767225600 thornwall-train --out /tmp/try
 
 Writes NAME.onnx, its card NAME.json and the card for people NAME.md, and prints the latter.
 
@@ -43,10 +43,6 @@ struct Arguments {
     /// Name of the model: letters, digits, `_` and `-`.
     #[arg(long, default_value = "bot_score", value_parser = bare_name)]
     name: String,
-
-    /// The same seed and recording give the same model.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
 
     /// Day that the card tells, YYYY-MM-DD [default: SOURCE_DATE_EPOCH, else today].
     #[arg(long, value_parser = day)]
@@ -78,7 +74,6 @@ fn train(arguments: Arguments) -> Result<(), String> {
         out: arguments.out,
         name: arguments.name,
         created,
-        seed: arguments.seed,
         onnxruntime: arguments.onnxruntime,
     };
     let card = training::run(&order, show).map_err(|error| error.to_string())?;

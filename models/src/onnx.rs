@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn onnx_runtime_scores_like_the_forest() {
         let table = table();
-        let forest = Forest::fit(&table, 3).expect("a fit");
+        let forest = Forest::fit(&table).expect("a fit");
         let folder = Folder::new("onnx-scores");
         let model = folder
             .load(&encode(&forest, "test", COUNT))
@@ -391,7 +391,7 @@ mod tests {
 
     #[test]
     fn what_is_no_model_of_ours_is_refused() {
-        let forest = Forest::fit(&table(), 3).expect("a fit");
+        let forest = Forest::fit(&table()).expect("a fit");
         let good = encode(&forest, "test", COUNT);
         let folder = Folder::new("onnx-refused");
         assert!(folder.load(&good).is_ok());
@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn model_without_its_card_or_with_another_file_is_refused() {
-        let forest = Forest::fit(&table(), 3).expect("a fit");
+        let forest = Forest::fit(&table()).expect("a fit");
         let folder = Folder::new("onnx-card");
         folder
             .load(&encode(&forest, "test", COUNT))

@@ -39,6 +39,12 @@ pub fn directions() -> Vec<Direction> {
     FEATURES.iter().map(direction).collect()
 }
 
+/// Families that models are judged by and never learn from: programs that drive a real browser, or
+/// send exactly its fields, so that their requests, each looked at alone, are a person's own.
+/// Whoever learns from them learns that browsers are scrapers; what gives them away is order, pace
+/// and handshake, which a model of single requests does not see.
+pub const NOT_TAUGHT: &[&str] = &["chromium-automation", "curl-impersonate"];
+
 /// What may count against a client: what it admits to, what contradicts itself, and what makes
 /// more signs of a browser due.
 const AGAINST: &[&str] = &[

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    prior::Direction,
+    prior::{Direction, NOT_TAUGHT},
     recording::{Label, Recorded},
 };
 
@@ -25,9 +25,10 @@ pub struct Row {
     pub label: Label,
     /// Name of the client.
     pub client: String,
-    /// What is left out as one in evaluation: the client's family. Feed readers share a purpose and
-    /// not an engine (one is built on libcurl, the next on Python), so each is a family of its own.
+    /// The client's family, as recorded.
     pub family: String,
+    /// What is left out as one in evaluation: [`engine`].
+    pub engine: String,
     /// How many requests look like this.
     pub requests: usize,
 }
@@ -58,10 +59,8 @@ impl Table {
                     values,
                     label: request.label,
                     client: request.client.clone(),
-                    family: match request.label {
-                        Label::Feed => request.client.clone(),
-                        Label::Person | Label::Scraper => request.family.clone(),
-                    },
+                    family: request.family.clone(),
+                    engine: engine(&request.family, &request.client).to_owned(),
                     requests: 0,
                 });
             }
@@ -70,16 +69,24 @@ impl Table {
         Self { rows, directions }
     }
 
-    /// The families, sorted.
-    pub fn families(&self) -> BTreeSet<&str> {
-        self.rows.iter().map(|row| row.family.as_str()).collect()
+    /// The engines, sorted.
+    pub fn engines(&self) -> BTreeSet<&str> {
+        self.rows.iter().map(|row| row.engine.as_str()).collect()
     }
 
-    /// The rows of all other families.
-    pub fn without(&self, family: &str) -> Self {
-        let others = self.rows.iter().filter(|row| row.family != family);
+    /// The rows of all other engines.
+    pub fn without(&self, engine: &str) -> Self {
+        self.only(|row| row.engine != engine)
+    }
+
+    /// The rows that models may learn from: [`NOT_TAUGHT`] says of which not.
+    pub fn taught(&self) -> Self {
+        self.only(|row| !NOT_TAUGHT.contains(&row.family.as_str()))
+    }
+
+    fn only(&self, kept: impl Fn(&Row) -> bool) -> Self {
         Self {
-            rows: others.cloned().collect(),
+            rows: self.rows.iter().filter(|row| kept(row)).cloned().collect(),
             directions: self.directions.clone(),
         }
     }
@@ -115,6 +122,16 @@ impl Table {
     }
 }
 
+/// What a client is built on, so that clients of one engine look alike. That is its family, but for
+/// families named for a purpose: each feed reader and each text browser is built on something of
+/// its own, and its configurations are told apart by what follows its name.
+fn engine<'a>(family: &'a str, client: &'a str) -> &'a str {
+    match family {
+        "feed-reader" | "text-browser" => client.split('-').next().unwrap_or(client),
+        _ => family,
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -126,6 +143,7 @@ pub(crate) mod tests {
             label,
             client: client.to_owned(),
             family: family.to_owned(),
+            engine: family.to_owned(),
             requests: 1,
         }
     }
@@ -153,5 +171,14 @@ pub(crate) mod tests {
         let expected = [0.375, 0.375, 0.75, 1.5, 1.5, 1.5];
         assert_eq!(weights, expected);
         assert!((weights.iter().sum::<f64>() - 6.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn engines_are_families_but_for_those_of_a_purpose() {
+        let check = |family, client, expected| assert_eq!(engine(family, client), expected);
+        check("python-requests", "requests-agent", "python-requests");
+        check("text-browser", "lynx", "lynx");
+        check("text-browser", "lynx-configured", "lynx");
+        check("feed-reader", "newsboat", "newsboat");
     }
 }

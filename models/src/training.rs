@@ -17,12 +17,12 @@ use thornwall_detectors::{
 use crate::{
     card::{DataFacts, FullCard},
     evaluation::{
-        Evaluation, FEWEST_FAMILIES, PATH_AND_TIME, THRESHOLD_RULE, has_families_enough,
+        Evaluation, FEWEST_ENGINES, PATH_AND_TIME, THRESHOLD_RULE, has_engines_enough,
         left_out_scores, path_and_time, threshold,
     },
     forest::{Forest, ForestError},
     onnx,
-    prior::{Direction, direction, directions},
+    prior::{Direction, NOT_TAUGHT, direction, directions},
     recording::{Recorded, Recording, RecordingError},
     table::Table,
 };
@@ -45,8 +45,6 @@ pub struct Order {
     pub name: String,
     /// Day that the card tells.
     pub created: String,
-    /// Makes the training repeatable.
-    pub seed: u64,
     /// ONNX Runtime's library, where it is not in its usual place.
     pub onnxruntime: Option<PathBuf>,
 }
@@ -63,13 +61,13 @@ pub fn run(order: &Order, progress: impl Fn(&str)) -> Result<FullCard, TrainingE
     let table = Table::of(&recording.requests, directions(), |request| {
         seen(request, |_| true)
     });
-    if !has_families_enough(&table) {
-        return Err(TrainingError::FewFamilies);
+    if !has_engines_enough(&table.taught()) {
+        return Err(TrainingError::FewEngines);
     }
-    let evaluation = evaluate(&recording, &table, order.seed, &progress)?;
+    let evaluation = evaluate(&recording, &table, &progress)?;
     progress("fitting the model");
-    let threshold = threshold(&table, &left_out_scores(&table, order.seed)?);
-    let forest = Forest::fit(&table, order.seed)?;
+    let threshold = threshold(&table, &left_out_scores(&table)?);
+    let forest = Forest::fit(&table)?;
     let onnx = onnx::encode(&forest, &order.name, COUNT);
     let file = order
         .recording
@@ -79,7 +77,7 @@ pub fn run(order: &Order, progress: impl Fn(&str)) -> Result<FullCard, TrainingE
         card: Card::ours(&order.name, threshold, &onnx),
         created: order.created.clone(),
         threshold_rule: THRESHOLD_RULE,
-        seed: order.seed,
+        not_taught: NOT_TAUGHT,
         data: DataFacts::of(&file.to_string_lossy(), &recording, &table),
         evaluation,
     };
@@ -91,7 +89,6 @@ pub fn run(order: &Order, progress: impl Fn(&str)) -> Result<FullCard, TrainingE
 fn evaluate(
     recording: &Recording,
     table: &Table,
-    seed: u64,
     progress: impl Fn(&str),
 ) -> Result<Vec<Evaluation>, TrainingError> {
     let named = |feature: &Feature| feature.group == Group::UserAgent;
@@ -106,8 +103,8 @@ fn evaluate(
         ("model without user agent", &nameless),
         ("control: path and time only", &control),
     ] {
-        progress(&format!("evaluating, every family left out once: {judge}"));
-        evaluation.push(Evaluation::of_forest(judge, table, seed)?);
+        progress(&format!("evaluating, every engine left out once: {judge}"));
+        evaluation.push(Evaluation::of_forest(judge, table)?);
     }
     let rules = Table::of(&recording.requests, vec![Direction::Rises], |request| {
         vec![heuristic_score(&request.view())]
@@ -200,11 +197,11 @@ pub enum TrainingError {
         /// The exported model's.
         theirs: f32,
     },
-    /// Nothing can be said about unseen families.
+    /// Nothing can be said about unseen engines.
     #[error(
-        "the recording has fewer than {FEWEST_FAMILIES} families of scrapers or of welcome clients"
+        "the recording has fewer than {FEWEST_ENGINES} engines of scrapers or of welcome clients"
     )]
-    FewFamilies,
+    FewEngines,
     /// No forest.
     #[error(transparent)]
     Forest(#[from] ForestError),
