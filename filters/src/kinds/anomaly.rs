@@ -11,12 +11,12 @@
 //! microseconds, looking up a small part of one. The table's gauge tells how it does: what it
 //! holds and what it has evicted together are the shapes that the model was asked about.
 //!
-//! | Key | Value | Default |
-//! | --- | --- | --- |
-//! | `model` | Name of the model: `models_dir/NAME.onnx` and its card `NAME.json`. | required |
-//! | `threshold` | Score from which a request is anomalous. | the card's |
-//! | `weight` | Weight of a score of 1, 0.5 to 0.9. | `0.9` |
-//! | `cached_shapes` | Scores that are kept, 16 bytes each; 0 scores every request anew. | `65536` |
+//! | key | default | what it is |
+//! |---|---|---|
+//! | `model` | | name of the model: `models_dir/NAME.onnx` and its card `NAME.json` |
+//! | `threshold` | the card's | score from which a request is anomalous, between 0 and 1 |
+//! | `weight` | `0.9` | weight of a score of 1; 0.5 to 0.9 |
+//! | `cached_shapes` | `65536` | scores that are kept, 16 bytes each; 0 scores every request anew |
 //!
 //! ```toml
 //! [[pipeline.filter]]

@@ -29,6 +29,12 @@ fn built(text: &str, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
     build(&written.anomaly, context)
 }
 
+/// The same, where it must go well.
+fn sound(text: &str, context: &mut BuildContext) -> Box<dyn Filter> {
+    let filter = built(text, context);
+    filter.unwrap_or_else(|| panic!("{}", context.problems[0]))
+}
+
 fn problems(text: &str) -> String {
     let mut context = BuildContext::default();
     assert!(built(text, &mut context).is_none(), "{text}");
@@ -200,8 +206,7 @@ fn scores_are_those_of_onnx_runtime_in_python() {
     for cached_shapes in [0, 1024] {
         let text = format!("anomaly = {{ model = 'bot_score', cached_shapes = {cached_shapes} }}");
         let mut context = BuildContext::default();
-        let filter = built(&text, &mut context);
-        let filter = filter.unwrap_or_else(|| panic!("{:?}", context.problems));
+        let filter = sound(&text, &mut context);
         for _ in 0..2 {
             for case in &golden.cases {
                 let (weight, score) = case.with_view(|view| judged(filter.as_ref(), view));
@@ -239,7 +244,7 @@ fn reload_keeps_scores_of_the_same_model() {
     let text =
         |shapes: usize| format!("anomaly = {{ model = 'bot_score', cached_shapes = {shapes} }}");
     let mut first = BuildContext::default();
-    let filter = built(&text(64), &mut first).expect("the model is shipped");
+    let filter = sound(&text(64), &mut first);
     let case = &Golden::read().cases[0];
     case.with_view(|view| judged(filter.as_ref(), view));
     let entries = |context: &BuildContext| {
@@ -253,7 +258,7 @@ fn reload_keeps_scores_of_the_same_model() {
             previous: first.carried.clone(),
             ..BuildContext::default()
         };
-        built(&text(shapes), &mut next).expect("the model is shipped");
+        sound(&text(shapes), &mut next);
         assert_eq!(entries(&next), kept, "{shapes}");
     }
 }
@@ -263,7 +268,7 @@ fn threshold_of_the_configuration_comes_first() {
     let case = &Golden::read().cases[0];
     let weigh = |threshold: &str| {
         let text = format!("anomaly = {{ model = 'bot_score', threshold = {threshold} }}");
-        let filter = built(&text, &mut BuildContext::default()).expect("the model is shipped");
+        let filter = sound(&text, &mut BuildContext::default());
         case.with_view(|view| judged(filter.as_ref(), view)).0
     };
     assert!(weigh("1e-9") >= LEAST_WEIGHT);
@@ -272,15 +277,13 @@ fn threshold_of_the_configuration_comes_first() {
 
 #[test]
 fn full_trail_is_no_error() {
-    let filter = built(
-        "anomaly = { model = 'bot_score' }",
-        &mut BuildContext::default(),
-    );
+    let text = "anomaly = { model = 'bot_score' }";
+    let filter = sound(text, &mut BuildContext::default());
     let mut trail = Trail::default();
     for _ in 0..TRAIL_CAPACITY {
         trail.push(Signal::new(Reason::MethodUnusual, 0.1));
     }
     let case = &Golden::read().cases[0];
-    let verdict = case.with_view(|view| filter.expect("it is shipped").judge(view, &mut trail));
+    let verdict = case.with_view(|view| filter.judge(view, &mut trail));
     assert!(verdict.is_ok());
 }
