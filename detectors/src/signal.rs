@@ -170,7 +170,7 @@ impl Signal {
 /// The signals of one request: append-only and bounded.
 #[derive(Debug, Clone, Default)]
 pub struct Trail {
-    signals: SmallVec<[Signal; 4]>,
+    signals: SmallVec<[Signal; 2]>,
     observing: bool,
 }
 

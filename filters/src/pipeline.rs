@@ -77,8 +77,8 @@ pub struct Judgement {
     pub timings: Timings,
 }
 
-/// Place of a filter in its pipeline and the time that it took.
-pub type Timings = SmallVec<[(u8, Duration); 6]>;
+/// Place of a filter in its pipeline, and the nanoseconds that it took.
+pub type Timings = SmallVec<[(u8, u32); 6]>;
 
 impl Pipeline {
     /// Builds the pipeline; what is wrong with it goes into `context`.
@@ -149,12 +149,17 @@ impl Pipeline {
         trail: &mut Trail,
         timings: &mut Timings,
     ) -> Option<Verdict> {
+        let mut before = now();
         for (place, stage) in (0_u8..).zip(&self.stages) {
             if !stage.applies(request) {
                 continue;
             }
-            let (verdict, took) = stage.ask(request, trail);
-            timings.push((place, took));
+            let verdict = stage.ask(request, trail);
+            let after = now();
+            let took = after.saturating_duration_since(before);
+            before = after;
+            stage.count(&verdict, took);
+            timings.push((place, u32::try_from(took.as_nanos()).unwrap_or(u32::MAX)));
             if verdict != Verdict::Pass && stage.mode == Mode::Enforce {
                 return Some(verdict);
             }
@@ -218,23 +223,20 @@ impl Stage {
             .is_none_or(|condition| condition.holds(request))
     }
 
-    /// Asks the filter, times it, and settles a failure as configured.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the runner is the one place that times filters"
-    )]
-    fn ask(&self, request: &RequestView<'_>, trail: &mut Trail) -> (Verdict, Duration) {
+    /// Asks the filter, and settles a failure as configured.
+    fn ask(&self, request: &RequestView<'_>, trail: &mut Trail) -> Verdict {
         trail.observe(self.mode == Mode::Observe);
-        let started = Instant::now();
         let verdict = self
             .filter
             .judge(request, trail)
             .unwrap_or_else(|error| self.settle(&error, trail));
-        let took = started.elapsed();
         trail.observe(false);
+        verdict
+    }
+
+    fn count(&self, verdict: &Verdict, took: Duration) {
         self.metrics.duration.observe(took.as_secs_f64());
         self.metrics.count(verdict.name());
-        (verdict, took)
     }
 
     fn settle(&self, error: &crate::filter::FilterError, trail: &mut Trail) -> Verdict {
@@ -246,6 +248,15 @@ impl Stage {
             OnError::Pass => Verdict::Pass,
         }
     }
+}
+
+/// The clock of the timings; filters themselves get `RequestView.now`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the runner is the one place that times filters"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// Most filters of one pipeline: their places are counted in a byte, and each costs time.

@@ -91,7 +91,7 @@ impl Default for Server {
             shutdown_grace_secs: 20,
             models_dir: None,
             onnxruntime: None,
-            recent_decisions: Spanned::new(0..0, 16_384),
+            recent_decisions: Spanned::new(0..0, 4096),
         }
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, header::HOST};
 use pingora::{
-    Error, ErrorType, Result, http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer,
+    Error, ErrorType, OrErr, Result, http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer,
 };
 
-use crate::exchange::Exchange;
+use crate::{exchange::Exchange, request::peer_address};
 
 /// Seconds that an idle connection is kept.
 const KEEPALIVE_SECS: u64 = 30;
@@ -24,7 +24,6 @@ const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// Header in which the origin and the client read the request's id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -56,43 +55,46 @@ pub fn peer(exchange: &Exchange) -> Result<Box<HttpPeer>> {
     Ok(peer)
 }
 
+/// Fields with which a client could pass for another at the origin.
+const CLAIMS: [HeaderName; 2] = [FORWARDED, HeaderName::from_static("x-real-ip")];
+
 /// Tells the origin who asks, in the words that it trusts us to use: whatever the client itself
 /// sent in them is replaced, unless the client is a proxy that we trust.
 pub fn prepare(session: &Session, request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
-    request.remove_header(&FORWARDED);
-    let chain = forwarded_for(session, request, exchange);
-    request.insert_header(FORWARDED_FOR, chain)?;
-    if let Some(client) = exchange.client {
-        request.insert_header(REAL_IP, client.to_string())?;
+    for claim in &CLAIMS {
+        if request.headers.contains_key(claim) {
+            request.remove_header(claim);
+        }
     }
-    let keep = exchange.peer_trusted && request.headers.contains_key(&FORWARDED_PROTO);
-    if !keep {
+    let chain = forwarded_for(session, request, exchange)?;
+    request.insert_header(FORWARDED_FOR, chain)?;
+    let reported = |name| exchange.peer_trusted && request.headers.contains_key(name);
+    let (keep_proto, keep_host) = (reported(&FORWARDED_PROTO), reported(&FORWARDED_HOST));
+    if !keep_proto {
         request.insert_header(FORWARDED_PROTO, HeaderValue::from_static("http"))?;
     }
-    let keep = exchange.peer_trusted && request.headers.contains_key(&FORWARDED_HOST);
-    if let (false, Some(host)) = (keep, request.headers.get(HOST).cloned()) {
+    if !keep_host && let Some(host) = request.headers.get(HOST).cloned() {
         request.insert_header(FORWARDED_HOST, host)?;
     }
-    request.insert_header(REQUEST_ID, exchange.id.header_value())?;
-    Ok(())
+    request.insert_header(REQUEST_ID, exchange.id.header_value())
 }
 
 /// The chain of addresses: the peer's own, after what a trusted proxy reported.
-fn forwarded_for(session: &Session, request: &RequestHeader, exchange: &Exchange) -> String {
-    let peer = session
-        .client_addr()
-        .and_then(|address| address.as_inet())
-        .map_or_else(
-            || "unknown".to_owned(),
-            |inet| inet.ip().to_canonical().to_string(),
-        );
-    if !exchange.peer_trusted {
-        return peer;
-    }
-    let reported = request.headers.get_all(&FORWARDED_FOR).iter();
-    let mut chain: Vec<&str> = reported.filter_map(|value| value.to_str().ok()).collect();
-    chain.push(&peer);
-    chain.join(", ")
+fn forwarded_for(
+    session: &Session,
+    request: &RequestHeader,
+    exchange: &Exchange,
+) -> Result<HeaderValue> {
+    let peer = peer_address(session).to_string();
+    let chain = if exchange.peer_trusted {
+        let reported = request.headers.get_all(&FORWARDED_FOR).iter();
+        let mut chain: Vec<&str> = reported.filter_map(|value| value.to_str().ok()).collect();
+        chain.push(&peer);
+        chain.join(", ")
+    } else {
+        peer
+    };
+    HeaderValue::try_from(chain).or_err(ErrorType::InvalidHTTPHeader, "forwarding chain")
 }
 
 /// A connection that was never made has carried nothing: any request may try once more.

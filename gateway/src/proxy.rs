@@ -62,11 +62,13 @@ impl Proxy {
 
 #[async_trait]
 impl ProxyHttp for Proxy {
-    type CTX = Exchange;
+    /// Boxed, since Pingora moves it from future to future.
+    type CTX = Box<Exchange>;
 
-    fn new_ctx(&self) -> Exchange {
+    fn new_ctx(&self) -> Box<Exchange> {
         let generation = self.state.generation.load_full();
-        Exchange::new(generation, self.state.now(), self.state.in_flight.enter())
+        let in_flight = self.state.in_flight.enter();
+        Box::new(Exchange::new(generation, self.state.now(), in_flight))
     }
 
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {
@@ -76,20 +78,24 @@ impl ProxyHttp for Proxy {
     async fn early_request_filter(
         &self,
         session: &mut Session,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         forward::bound(session, exchange, self.state.is_stopping());
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+    async fn request_filter(
+        &self,
+        session: &mut Session,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<bool> {
         self.admit(session, exchange).await
     }
 
     async fn upstream_peer(
         &self,
         _: &mut Session,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> Result<Box<HttpPeer>> {
         forward::peer(exchange)
     }
@@ -98,7 +104,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         forward::prepare(session, request, exchange)
     }
@@ -107,7 +113,7 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         response: &mut ResponseHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         exchange.origin_took = Some(self.state.now().saturating_sub(exchange.started));
         answer::name(response, exchange)
@@ -117,7 +123,7 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         _: &HttpPeer,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
         error: Box<Error>,
     ) -> Box<Error> {
         forward::retry_connect(exchange, error)
@@ -127,7 +133,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         error: &Error,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> FailToProxy {
         let error_code = answer::explain_failure(session, exchange, error).await;
         FailToProxy {
@@ -136,12 +142,17 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Box<Exchange>, _: &Error) -> bool {
         // The access line carries the reason; Pingora's own line would print the raw path.
         true
     }
 
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, exchange: &mut Exchange) {
+    async fn logging(
+        &self,
+        session: &mut Session,
+        _: Option<&Error>,
+        exchange: &mut Box<Exchange>,
+    ) {
         let took: Duration = self.state.now().saturating_sub(exchange.started);
         self.state.conclude(Decision::new(session, exchange, took));
     }

@@ -100,7 +100,7 @@ pub struct Decision {
     method: Method,
     host: String,
     path: Box<str>,
-    user_agent: Option<Box<str>>,
+    user_agent: Option<Box<[u8]>>,
     status: u16,
     bytes: u64,
     judgement: Option<Judgement>,
@@ -159,7 +159,7 @@ impl Decision {
         let name = |place: u8| names.get(usize::from(place)).cloned().unwrap_or_default();
         let timings = judgement.timings.iter();
         timings
-            .map(|(place, took)| (name(*place), took.as_secs_f32() * 1e6))
+            .map(|(place, nanos)| (name(*place), *nanos as f32 / 1e3))
             .collect()
     }
 }
@@ -177,7 +177,10 @@ impl From<&Decision> for Record {
             method: decision.method.as_str().to_owned(),
             host: decision.host.clone(),
             path: decision.path.to_string(),
-            user_agent: decision.user_agent.as_deref().map(str::to_owned),
+            user_agent: decision
+                .user_agent
+                .as_deref()
+                .map(|text| String::from_utf8_lossy(text).into_owned()),
             status: decision.status,
             bytes: decision.bytes,
             ruling: decision.ruling().to_owned(),
@@ -200,9 +203,10 @@ fn written_status(session: &Session) -> u16 {
         .map_or(0, |answer| answer.status.as_u16())
 }
 
-fn text(session: &Session, name: &HeaderName) -> Option<Box<str>> {
-    let value = session.req_header().headers.get(name)?;
-    Some(clip(&String::from_utf8_lossy(value.as_bytes())))
+/// The bytes of a field: whether they are text is asked by who reads them.
+fn text(session: &Session, name: &HeaderName) -> Option<Box<[u8]>> {
+    let value = session.req_header().headers.get(name)?.as_bytes();
+    Some(value[..value.len().min(LONGEST_TEXT)].into())
 }
 
 fn clip(text: &str) -> Box<str> {

@@ -82,7 +82,7 @@ fn judge_marked_link(site: &Site, request: &RequestView<'_>) -> Option<Judgement
 }
 
 /// The socket's other end; an address that cannot be had counts as unspecified.
-fn peer_address(session: &Session) -> IpAddr {
+pub fn peer_address(session: &Session) -> IpAddr {
     session
         .client_addr()
         .and_then(|address| address.as_inet())
