@@ -68,6 +68,24 @@ pub fn normalise_path(path: &str) -> Cow<'_, str> {
     Cow::Owned(remove_dot_segments(&decode_unreserved(path)))
 }
 
+/// Whether origins may read a path, as normalised, in different ways: an encoded slash or backslash
+/// that some decode, a path parameter after dots that some drop, a NUL that some stop at.
+///
+/// No rule may let such a path off because of what it begins with.
+pub fn is_ambiguous(path: &str) -> bool {
+    let encoded = |code: &str| {
+        let mut at = path.match_indices('%');
+        at.any(|(at, _)| {
+            path[at + 1..]
+                .get(..2)
+                .is_some_and(|hex| hex.eq_ignore_ascii_case(code))
+        })
+    };
+    path.contains('\\')
+        || path.contains("..;")
+        || (path.contains('%') && ["2f", "5c", "00"].into_iter().any(encoded))
+}
+
 fn decode_unreserved(path: &str) -> String {
     let bytes = path.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
@@ -122,7 +140,22 @@ fn remove_dot_segments(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::normalise_path;
+    use super::{is_ambiguous, normalise_path};
+
+    #[test]
+    fn what_origins_read_differently_is_ambiguous() {
+        let check = |path: &str, expected: bool| assert_eq!(is_ambiguous(path), expected, "{path}");
+        check("/a/b.html", false);
+        check("/a%20b", false);
+        check("/a;b=c", false);
+        check("/100%", false);
+        check("/api/..%2Fx", true);
+        check("/api/..%2fx", true);
+        check("/api/..%5cx", true);
+        check("/api/..\\x", true);
+        check("/api/..;/x", true);
+        check("/x%00.html", true);
+    }
 
     #[test]
     fn paths_take_one_form() {

@@ -17,7 +17,7 @@ pub const DECLARED_BOT: f32 = 0.55;
 /// A library under its default name.
 pub const HTTP_LIBRARY: f32 = 0.82;
 /// Says that it looks for holes.
-pub const SCANNER: f32 = 0.97;
+pub const SCANNER: f32 = 0.995;
 /// Claims to be a search engine or archive. Proving it takes more than a header.
 pub const UNVERIFIED_CRAWLER: f32 = 0.15;
 /// Claims to be a link preview, monitor or webhook.

@@ -69,6 +69,8 @@ struct Stage {
 pub struct Judgement {
     /// What happens now.
     pub ruling: Ruling,
+    /// Whether the client is held to the slower rate.
+    pub throttled: bool,
     /// Everything that was noticed.
     pub trail: Trail,
     /// The trail as one number, 0..1.
@@ -119,6 +121,7 @@ impl Pipeline {
             .unwrap_or_else(|| self.ladder.verdict(&trail));
         Judgement {
             ruling: self.rule(verdict, request),
+            throttled: matches!(verdict, Verdict::Throttle(_)),
             score: trail.score(),
             trail,
             timings,

@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde::Deserialize;
-use thornwall_detectors::request::RequestView;
+use thornwall_detectors::request::{RequestView, is_ambiguous};
 use toml::Spanned;
 
 use crate::build::BuildContext;
@@ -53,6 +53,8 @@ impl Condition {
     /// Whether the filter looks at this request.
     pub fn holds(&self, request: &RequestView<'_>) -> bool {
         let any = |patterns: &[Pattern], text: &str| patterns.iter().any(|p| p.matches(text));
+        // What origins may read in several ways is looked at whatever it begins with.
+        let ambiguous = is_ambiguous(&request.path);
         self.hosts
             .as_deref()
             .is_none_or(|hosts| any(hosts, request.host))
@@ -60,11 +62,11 @@ impl Condition {
                 .methods
                 .as_deref()
                 .is_none_or(|list| list.contains(request.method))
-            && !any(&self.not_paths, &request.path)
+            && (ambiguous || !any(&self.not_paths, &request.path))
             && self
                 .paths
                 .as_deref()
-                .is_none_or(|paths| any(paths, &request.path))
+                .is_none_or(|paths| ambiguous || any(paths, &request.path))
     }
 }
 
@@ -72,6 +74,8 @@ fn patterns(texts: &[Spanned<String>], starts: &str, context: &mut BuildContext)
     let mut compiled = Vec::with_capacity(texts.len());
     for text in texts {
         match Pattern::parse(text.get_ref(), starts) {
+            // Hosts are looked at in lower case; paths keep theirs.
+            Ok(pattern) if starts.is_empty() => compiled.push(pattern.lower_case()),
             Ok(pattern) => compiled.push(pattern),
             Err(what) => context.problem(text.span(), what),
         }
@@ -127,6 +131,13 @@ impl Pattern {
             start: start.to_owned(),
             end: end.map(str::to_owned),
         })
+    }
+
+    fn lower_case(self) -> Self {
+        Self {
+            start: self.start.to_ascii_lowercase(),
+            end: self.end.map(|end| end.to_ascii_lowercase()),
+        }
     }
 
     fn matches(&self, text: &str) -> bool {

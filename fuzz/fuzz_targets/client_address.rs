@@ -4,7 +4,9 @@
 use libfuzzer_sys::fuzz_target;
 use thornwall_detectors::address::reported_client;
 
-fuzz_target!(|lines: Vec<&str>| {
-    let _ = reported_client(lines.iter().copied(), |address| address.is_loopback());
-    let _ = reported_client(lines.iter().copied(), |_| true);
+fuzz_target!(|lines: Vec<&[u8]>| {
+    let lines: Vec<_> = lines.into_iter().map(String::from_utf8_lossy).collect();
+    let texts = || lines.iter().map(AsRef::as_ref);
+    let _ = reported_client(texts(), |address| address.is_loopback());
+    let _ = reported_client(texts(), |_| true);
 });

@@ -10,6 +10,7 @@ use std::{
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
+    time::Duration,
 };
 
 use prometheus::IntCounter;
@@ -25,8 +26,11 @@ pub struct AccessLog {
     dropped: IntCounter,
 }
 
-/// The writer thread: joined at the end, so that the last lines are not lost.
-pub struct Writer(Option<thread::JoinHandle<()>>);
+/// The writer thread, which is waited for at the end, so that the last lines are not lost.
+pub struct Writer(Option<Receiver<()>>);
+
+/// Longest wait for the last lines: whoever should read them may have stopped reading.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 impl AccessLog {
     /// Opens the log: `off`, `stdout`, or a file that is appended to.
@@ -48,14 +52,19 @@ impl AccessLog {
             ),
         };
         let (lines, waiting) = sync_channel(MOST_WAITING);
-        let writer = thread::Builder::new()
+        let (done, ended) = sync_channel(1);
+        thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write_all(&waiting, BufWriter::with_capacity(64 << 10, sink)))?;
+            .spawn(move || {
+                write_all(&waiting, BufWriter::with_capacity(64 << 10, sink));
+                // Nobody may be waiting any more.
+                let _ = done.send(());
+            })?;
         let log = Self {
             lines: Some(lines),
             dropped,
         };
-        Ok((log, Writer(Some(writer))))
+        Ok((log, Writer(Some(ended))))
     }
 
     /// Hands a line to the writer; never waits.
@@ -70,11 +79,11 @@ impl AccessLog {
 
 impl Writer {
     /// Waits for the last line. The log must have been dropped before.
-    pub fn join(self) {
-        if let Some(thread) = self.0
-            && thread.join().is_err()
+    pub fn finish(self) {
+        if let Some(ended) = self.0
+            && ended.recv_timeout(LAST_LINES).is_err()
         {
-            log::error!("the access log's writer had panicked");
+            log::error!("the last access lines could not be written");
         }
     }
 }

@@ -72,6 +72,8 @@ fn start_log() {
     env_logger::Builder::new()
         .filter_level(log::LevelFilter::Info)
         .filter_module("pingora_core", log::LevelFilter::Off)
+        // Connections that cannot be accepted are the operator's business.
+        .filter_module("pingora_core::services::listening", log::LevelFilter::Error)
         .filter_module("pingora_proxy", log::LevelFilter::Off)
         .filter_module("ort", log::LevelFilter::Error)
         .parse_env("THORNWALL_LOG")

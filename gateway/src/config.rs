@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
@@ -193,26 +194,26 @@ pub struct Upstream {
     pub servers: Spanned<Vec<UpstreamServer>>,
     /// Longest wait for a TCP connection.
     #[serde(default = "default_connect_timeout")]
-    pub connect_timeout_ms: u64,
+    pub connect_timeout_ms: NonZeroU32,
     /// Longest silence of the origin while a request or response is under way.
     #[serde(default = "default_read_timeout")]
-    pub read_timeout_secs: u64,
+    pub read_timeout_secs: NonZeroU32,
     /// How long an unused connection is kept. Below the origin's own keepalive time, or requests
     /// meet connections that are just being closed.
     #[serde(default = "default_idle_timeout")]
-    pub idle_timeout_secs: u64,
+    pub idle_timeout_secs: NonZeroU32,
 }
 
-const fn default_connect_timeout() -> u64 {
-    2000
+const fn default_connect_timeout() -> NonZeroU32 {
+    NonZeroU32::new(2000).expect("the default is not zero")
 }
 
-const fn default_read_timeout() -> u64 {
-    60
+const fn default_read_timeout() -> NonZeroU32 {
+    NonZeroU32::new(60).expect("the default is not zero")
 }
 
-const fn default_idle_timeout() -> u64 {
-    30
+const fn default_idle_timeout() -> NonZeroU32 {
+    NonZeroU32::new(30).expect("the default is not zero")
 }
 
 /// One server of an origin.

@@ -1,10 +1,17 @@
 //! What goes on to the origin, and within which bounds.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use http::{HeaderName, HeaderValue, header::HOST};
+use http::{
+    HeaderName, HeaderValue, Method, Version,
+    header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE},
+    uri::PathAndQuery,
+};
 use pingora::{
-    Error, ErrorType, OrErr, Result, http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer,
+    Error, ErrorType, OrErr, Result,
+    http::{RequestHeader, ResponseHeader},
+    proxy::Session,
+    upstreams::peer::HttpPeer,
 };
 
 use crate::{exchange::Exchange, request::peer_address};
@@ -29,10 +36,17 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Puts a bound on everything that Pingora waits for without one.
 pub fn bound(session: &mut Session, exchange: &mut Exchange, stopping: bool) {
-    let upgraded = session.is_upgrade_req();
+    let header = session.req_header();
+    // HTTP/1.0 closes unless asked not to (RFC 9112 section 9.3).
+    let modern = header.version >= Version::HTTP_11;
+    let asks_to_stay = names(header, &CONNECTION, "keep-alive");
+    let upgraded = session.is_upgrade_req()
+        && header.method == Method::GET
+        && names(header, &UPGRADE, "websocket");
     exchange.upgrade = upgraded;
     let client = session.as_downstream_mut();
-    client.set_keepalive((!stopping).then_some(KEEPALIVE_SECS));
+    let lasting = !stopping && (modern || asks_to_stay);
+    client.set_keepalive(lasting.then_some(KEEPALIVE_SECS));
     client.set_read_timeout(Some(if upgraded {
         UPGRADED_TIMEOUT
     } else {
@@ -40,6 +54,15 @@ pub fn bound(session: &mut Session, exchange: &mut Exchange, stopping: bool) {
     }));
     client.set_write_timeout(Some(WRITE_TIMEOUT));
     client.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+}
+
+/// Whether a field's list has this word.
+fn names(header: &RequestHeader, field: &HeaderName, word: &str) -> bool {
+    let values = header.headers.get_all(field).iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|found| found.trim().eq_ignore_ascii_case(word))
 }
 
 /// The origin of the site that is asked for.
@@ -61,6 +84,17 @@ const CLAIMS: [HeaderName; 2] = [FORWARDED, HeaderName::from_static("x-real-ip")
 /// Tells the origin who asks, in the words that it trusts us to use: whatever the client itself
 /// sent in them is replaced, unless the client is a proxy that we trust.
 pub fn prepare(session: &Session, request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
+    if request.uri.scheme().is_some() {
+        // An origin is asked in origin form (RFC 9112 section 3.2.1).
+        let path = request.uri.path_and_query().cloned();
+        let path = path.as_ref().map_or("/", PathAndQuery::as_str);
+        request.set_raw_path(path.as_bytes())?;
+    }
+    remove_ambiguous(request);
+    let named = &exchange.generation.client_address.header;
+    if !exchange.peer_trusted && *named != FORWARDED_FOR {
+        request.remove_header(named);
+    }
     for claim in &CLAIMS {
         if request.headers.contains_key(claim) {
             request.remove_header(claim);
@@ -79,6 +113,21 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, exchange: &Exchan
     request.insert_header(REQUEST_ID, exchange.id.header_value())
 }
 
+/// Takes out fields with an underscore: CGI and its heirs read `X_Forwarded_For` and
+/// `X-Forwarded-For` as one (RFC 3875 section 4.1.18).
+fn remove_ambiguous(request: &mut RequestHeader) {
+    let ambiguous = |name: &HeaderName| name.as_str().contains('_');
+    let found: Vec<HeaderName> = request
+        .headers
+        .keys()
+        .filter(|n| ambiguous(n))
+        .cloned()
+        .collect();
+    for name in found {
+        request.remove_header(&name);
+    }
+}
+
 /// The chain of addresses: the peer's own, after what a trusted proxy reported.
 fn forwarded_for(
     session: &Session,
@@ -88,13 +137,24 @@ fn forwarded_for(
     let peer = peer_address(session).to_string();
     let chain = if exchange.peer_trusted {
         let reported = request.headers.get_all(&FORWARDED_FOR).iter();
-        let mut chain: Vec<&str> = reported.filter_map(|value| value.to_str().ok()).collect();
-        chain.push(&peer);
+        let mut chain: Vec<Cow<'_, str>> = reported
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect();
+        chain.push(Cow::Borrowed(&peer));
         chain.join(", ")
     } else {
         peer
     };
     HeaderValue::try_from(chain).or_err(ErrorType::InvalidHTTPHeader, "forwarding chain")
+}
+
+/// A client of HTTP/1.0 knows no chunks: it reads to the end of the connection (RFC 9112
+/// section 6.3).
+pub fn suit(session: &mut Session, response: &mut ResponseHeader) {
+    let old = session.req_header().version < Version::HTTP_11;
+    if old && response.remove_header(&TRANSFER_ENCODING).is_some() {
+        session.as_downstream_mut().set_keepalive(None);
+    }
 }
 
 /// A connection that was never made has carried nothing: any request may try once more.

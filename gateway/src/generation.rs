@@ -106,6 +106,8 @@ pub struct Cold {
     pub access_log: String,
     /// Size of the ring of recent decisions.
     pub recent_decisions: usize,
+    /// ONNX Runtime's library, which a process loads once.
+    pub onnxruntime: Option<PathBuf>,
 }
 
 /// What a generation is built from besides its configuration.
@@ -188,19 +190,18 @@ impl Generation {
     }
 }
 
-/// Where the running gateway's operator is let in: the admin address and the token's file.
-pub fn admin_access(file: &ConfigFile) -> Result<(String, PathBuf), String> {
-    let loaded = file.parse();
-    let config = loaded
-        .value
-        .ok_or_else(|| file.describe(&loaded.problems))?;
-    let mut context = BuildContext {
-        folder: file.folder(),
-        ..BuildContext::default()
-    };
-    match parts::cold(&config, file, &mut context) {
-        Some(cold) => Ok((cold.admin, cold.token_file)),
-        None => Err(file.describe(&context.problems)),
+impl Cold {
+    /// Only the settings that a reload cannot change, of a file whose rest may be wrong.
+    pub fn read(file: &ConfigFile) -> Result<Self, String> {
+        let loaded = file.parse();
+        let config = loaded
+            .value
+            .ok_or_else(|| file.describe(&loaded.problems))?;
+        let mut context = BuildContext {
+            folder: file.folder(),
+            ..BuildContext::default()
+        };
+        parts::cold(&config, file, &mut context).ok_or_else(|| file.describe(&context.problems))
     }
 }
 

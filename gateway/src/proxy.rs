@@ -111,11 +111,12 @@ impl ProxyHttp for Proxy {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         exchange.origin_took = Some(self.state.now().saturating_sub(exchange.started));
+        forward::suit(session, response);
         answer::name(response, exchange)
     }
 

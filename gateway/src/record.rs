@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderName, Method, header};
+use http::{HeaderName, header};
 use jiff::Timestamp;
 use pingora::proxy::Session;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,9 @@ use crate::{
 
 /// Longest piece of a client's text that is kept.
 const LONGEST_TEXT: usize = 512;
+
+/// Longest method name that is kept: longer than any registered one.
+const LONGEST_METHOD: usize = 32;
 
 /// One request, what was decided about it and why.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,6 +51,12 @@ pub struct Record {
     pub ruling: String,
     /// Why the answer is ours, where it is.
     pub reason: Option<String>,
+    /// Served within the slower rate of suspects.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub throttled: bool,
+    /// Connections to the origin that failed.
+    #[serde(default)]
+    pub failed_connects: u8,
     /// All counted signals as one number, 0..1.
     pub score: f32,
     /// What was noticed.
@@ -97,7 +106,7 @@ pub struct Decision {
     client: Option<IpAddr>,
     site: Option<Arc<str>>,
     filters: Option<Arc<[String]>>,
-    method: Method,
+    method: Box<str>,
     host: String,
     path: Box<str>,
     user_agent: Option<Box<[u8]>>,
@@ -105,6 +114,7 @@ pub struct Decision {
     bytes: u64,
     judgement: Option<Judgement>,
     reason: Option<Reason>,
+    failed_connects: u8,
     origin_took: Option<Duration>,
     took: Duration,
     generation: u64,
@@ -121,8 +131,8 @@ impl Decision {
             client: exchange.client,
             site: site.map(|site| Arc::clone(&site.name)),
             filters: site.map(|site| site.pipeline.filter_names()),
-            method: request.method.clone(),
-            path: clip(request.uri.path()),
+            method: clip(request.method.as_str(), LONGEST_METHOD),
+            path: clip(request.uri.path(), LONGEST_TEXT),
             user_agent: text(session, &header::USER_AGENT),
             status: exchange
                 .detached_status
@@ -131,6 +141,7 @@ impl Decision {
             host: std::mem::take(&mut exchange.host),
             judgement: exchange.judgement.take(),
             reason: exchange.reason,
+            failed_connects: exchange.failed_connects,
             origin_took: exchange.origin_took,
             took,
             generation: exchange.generation.number,
@@ -174,7 +185,7 @@ impl From<&Decision> for Record {
             id: decision.id.to_string(),
             client: decision.client,
             site: decision.site.as_deref().map(str::to_owned),
-            method: decision.method.as_str().to_owned(),
+            method: decision.method.to_string(),
             host: decision.host.clone(),
             path: decision.path.to_string(),
             user_agent: decision
@@ -185,6 +196,8 @@ impl From<&Decision> for Record {
             bytes: decision.bytes,
             ruling: decision.ruling().to_owned(),
             reason: decision.reason.map(|reason| reason.code().to_owned()),
+            throttled: judgement.is_some_and(|judgement| judgement.throttled),
+            failed_connects: decision.failed_connects,
             score: judgement.map_or(0.0, |judgement| judgement.score),
             signals: judgement
                 .map(|judgement| judgement.trail.signals().iter().map(Into::into).collect())
@@ -209,6 +222,6 @@ fn text(session: &Session, name: &HeaderName) -> Option<Box<[u8]>> {
     Some(value[..value.len().min(LONGEST_TEXT)].into())
 }
 
-fn clip(text: &str) -> Box<str> {
-    text[..text.floor_char_boundary(LONGEST_TEXT)].into()
+fn clip(text: &str, longest: usize) -> Box<str> {
+    text[..text.floor_char_boundary(longest)].into()
 }

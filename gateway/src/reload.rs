@@ -89,6 +89,7 @@ impl Cold {
             ("admin.address", self.admin != next.admin),
             ("admin.token_file", self.token_file != next.token_file),
             ("server.threads", self.threads != next.threads),
+            ("server.onnxruntime", self.onnxruntime != next.onnxruntime),
             ("server.data_dir", self.data_dir != next.data_dir),
             (
                 "server.recent_decisions",

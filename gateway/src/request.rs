@@ -1,6 +1,9 @@
 //! From Pingora's session to the facts that filters see.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use http::{HeaderName, Version, header::HOST};
 use pingora::{http::RequestHeader, proxy::Session};
@@ -75,6 +78,7 @@ fn judge_marked_link(site: &Site, request: &RequestView<'_>) -> Option<Judgement
     }
     Some(Judgement {
         ruling,
+        throttled: false,
         score: trail.score(),
         trail,
         timings: Timings::new(),
@@ -104,13 +108,16 @@ fn identify_client(header: &RequestHeader, peer: IpAddr, exchange: &mut Exchange
 }
 
 fn claimed_client(header: &RequestHeader, generation: &Generation) -> Option<IpAddr> {
-    let lines: Vec<&str> = header
+    // A byte that is no text must not hide what a trusted proxy wrote beside it.
+    let lines: Vec<Cow<'_, str>> = header
         .headers
         .get_all(&generation.client_address.header)
         .iter()
-        .map(|value| value.to_str().unwrap_or_default())
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
         .collect();
-    reported_client(lines.into_iter(), |hop| State::trusts(generation, hop))
+    reported_client(lines.iter().map(AsRef::as_ref), |hop| {
+        State::trusts(generation, hop)
+    })
 }
 
 /// The host that is asked for, in the form that sites are looked up by.

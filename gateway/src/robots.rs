@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::Method;
 use thornwall_detectors::robots::{Robots, with_disallow};
-use tokio::{sync::watch, task::spawn_blocking, time::interval};
+use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 
 use crate::{generation::Site, state::State};
 
@@ -29,6 +29,9 @@ const MOST_BYTES: u64 = 500 << 10;
 /// Well below the 24 hours that crawlers may keep a copy (RFC 9309 section 2.4).
 const REFRESH_EVERY: Duration = Duration::from_secs(300);
 
+/// While a site's robots.txt has never been read: its origin may just be starting.
+const RETRY_EVERY: Duration = Duration::from_secs(5);
+
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The path that crawlers ask for.
@@ -44,18 +47,30 @@ pub fn answer(site: &Site, method: &Method, path: &str) -> Option<Bytes> {
 /// Keeps every site's robots.txt fresh until the process ends. Task `robots`.
 pub async fn refresh(state: Arc<State>, mut reloaded: watch::Receiver<u64>) {
     let mut shutdown = state.shutdown.clone();
-    let mut due = interval(REFRESH_EVERY);
+    let mut pause = Duration::ZERO;
     loop {
         tokio::select! {
-            _ = due.tick() => {}
+            () = sleep(pause) => {}
             changed = reloaded.changed() => if changed.is_err() { return },
             _ = shutdown.changed() => return,
         }
         let generation = state.generation.load_full();
-        let fetched = spawn_blocking(move || generation.sites.iter().for_each(refresh_site));
-        if let Err(error) = fetched.await {
+        let fetched = spawn_blocking(move || {
+            generation.sites.iter().for_each(refresh_site);
+            generation
+                .sites
+                .iter()
+                .all(|site| site.robots.load().is_some())
+        });
+        let all_known = fetched.await.unwrap_or_else(|error| {
             log::warn!("robots.txt could not be refreshed; error={error}");
-        }
+            false
+        });
+        pause = if all_known {
+            REFRESH_EVERY
+        } else {
+            RETRY_EVERY
+        };
     }
 }
 
@@ -100,7 +115,7 @@ fn fetch(site: &Site) -> Result<String, Box<ureq::Error>> {
             reader.read_to_end(&mut body).map_err(ureq::Error::from)?;
             Ok(String::from_utf8_lossy(&body).into_owned())
         }
-        300..=499 => Ok(String::new()),
+        400..=499 => Ok(String::new()),
         status => Err(Box::new(ureq::Error::StatusCode(status))),
     }
 }

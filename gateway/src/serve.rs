@@ -12,7 +12,9 @@ use std::{
 
 use parking_lot::Mutex;
 use pingora::{
-    listeners::{L4BufferSettings, ListenerConfig, Listeners},
+    apps::HttpServerOptions,
+    listeners::{L4BufferSettings, ListenerConfig, Listeners, TcpSocketOptions},
+    protocols::TcpKeepalive,
     proxy::http_proxy,
     server::{Fds, ListenFds, configuration::ServerConf},
     services::listening::Service,
@@ -67,10 +69,16 @@ impl ServeError {
 
 /// Serves what `path` configures until a signal ends it.
 pub fn run(path: &Path) -> Result<(), ServeError> {
+    // Each held client is an open file. Where the limit cannot be raised, the tarpit's share of it
+    // still leaves room for people.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     let metrics = Metrics::new()?;
     let file = read_config(path)?;
-    let unsigned = build(&file, &metrics, &[0; 32])?;
-    let secret = make_data_dir(&unsigned.cold)?;
+    // Where the file is wrong, building says so, and all of it.
+    let secret = match Cold::read(&file) {
+        Ok(cold) => make_data_dir(&cold)?,
+        Err(_) => [0; 32],
+    };
     let generation = build(&file, &metrics, &secret)?;
     for warning in &generation.warnings {
         log::warn!("{warning}");
@@ -88,12 +96,12 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
     let served = runtime.block_on(serve(Arc::clone(&state), sockets, token, reloader, stop));
     runtime.shutdown_timeout(STOP_TIMEOUT);
     drop(state);
-    log_writer.join();
+    log_writer.finish();
     served
 }
 
 /// Longest wait for tasks that are still there when everything is over.
-const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+const STOP_TIMEOUT: Duration = Duration::from_millis(300);
 
 fn read_config(path: &Path) -> Result<ConfigFile, ServeError> {
     ConfigFile::read(path).map_err(|problem| ServeError::Config(problem.to_string()))
@@ -225,18 +233,40 @@ async fn proxy(state: Arc<State>, sockets: Vec<(String, std::net::TcpListener)>)
     let mut table = Fds::new();
     for (address, socket) in sockets {
         let buffers = L4BufferSettings::default().read(READ_BUFFER);
-        listeners.add_listener(ListenerConfig::tcp(address.as_str()).l4_buffer(buffers));
+        let listener = ListenerConfig::tcp(address.as_str())
+            .tcp_socket_options(socket_options())
+            .l4_buffer(buffers);
+        listeners.add_listener(listener);
         table.add(address, socket.into_raw_fd());
     }
     let fds: ListenFds = Arc::new(Mutex::new(table));
     let shutdown = state.shutdown.clone();
-    let app = http_proxy(&Arc::new(server_conf(&state)), Proxy::new(state));
+    let mut app = http_proxy(&Arc::new(server_conf(&state)), Proxy::new(state));
+    let mut options = HttpServerOptions::default();
+    options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
+    app.server_options = Some(options);
     let mut service = Service::with_listeners("proxy".to_owned(), listeners, app);
     pingora::services::Service::start_service(&mut service, Some(fds), shutdown, 1).await;
 }
 
 /// Enough for most request headers; ten thousand held connections keep one each.
 const READ_BUFFER: usize = 4096;
+
+/// A connection is closed now and then, which frees what it has gathered.
+const REQUESTS_PER_CONNECTION: u32 = 1000;
+
+/// A client that vanished without a word is noticed after some 90 s.
+fn socket_options() -> TcpSocketOptions {
+    let mut options = TcpSocketOptions::default();
+    options.tcp_keepalive = Some(TcpKeepalive {
+        idle: Duration::from_secs(60),
+        interval: Duration::from_secs(10),
+        count: 3,
+        #[cfg(target_os = "linux")]
+        user_timeout: Duration::ZERO,
+    });
+    options
+}
 
 fn server_conf(state: &State) -> ServerConf {
     ServerConf {

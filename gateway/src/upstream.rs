@@ -63,14 +63,14 @@ impl Upstream {
 
 /// Pingora leaves every one of these without a limit.
 fn options(spec: &config::Upstream) -> PeerOptions {
-    let connect = Duration::from_millis(spec.connect_timeout_ms);
-    let read = Duration::from_secs(spec.read_timeout_secs);
+    let connect = Duration::from_millis(u64::from(spec.connect_timeout_ms.get()));
+    let read = Duration::from_secs(u64::from(spec.read_timeout_secs.get()));
     let mut options = PeerOptions::new();
     options.connection_timeout = Some(connect);
     options.total_connection_timeout = Some(connect.saturating_mul(2));
     options.read_timeout = Some(read);
     options.write_timeout = Some(read);
-    options.idle_timeout = Some(Duration::from_secs(spec.idle_timeout_secs));
+    options.idle_timeout = Some(Duration::from_secs(u64::from(spec.idle_timeout_secs.get())));
     options.tcp_keepalive = Some(TcpKeepalive {
         idle: Duration::from_secs(60),
         interval: Duration::from_secs(10),

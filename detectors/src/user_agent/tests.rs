@@ -1,3 +1,5 @@
+//! Claims and shapes of user agents, real and made up.
+
 use super::{Browser, Claim, Engine, Family, Flaw, LONGEST, Platform, UserAgent};
 
 fn check_browser(

@@ -29,7 +29,7 @@ use std::{num::NonZeroU32, ops::RangeInclusive, sync::Arc, time::Duration};
 use serde::Deserialize;
 use thornwall_detectors::{
     request::RequestView,
-    signal::{Reason, Trail},
+    signal::{Reason, Signal, Trail},
 };
 use toml::Spanned;
 
@@ -115,7 +115,7 @@ struct RateLimit {
 }
 
 impl Filter for RateLimit {
-    fn judge(&self, request: &RequestView<'_>, _: &mut Trail) -> Result<Verdict, FilterError> {
+    fn judge(&self, request: &RequestView<'_>, trail: &mut Trail) -> Result<Verdict, FilterError> {
         let site = request.site.id;
         let (key, reason) = match self.key {
             CountedBy::Client => (Key::client(site, request.client), Reason::RateLimitClient),
@@ -127,12 +127,15 @@ impl Filter for RateLimit {
         };
         // A client that found no bucket of its own was judged by that of its network.
         let network = excess.shared && self.key == CountedBy::Client;
+        let reason = if network {
+            Reason::RateLimitPrefix
+        } else {
+            reason
+        };
+        // Weighs nothing: it shows what a filter that only observes would have denied.
+        trail.push(Signal::new(reason, 0.0));
         Ok(Verdict::Deny(Denial {
-            reason: if network {
-                Reason::RateLimitPrefix
-            } else {
-                reason
-            },
+            reason,
             limit: Some(excess.limit),
         }))
     }

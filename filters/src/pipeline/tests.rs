@@ -205,7 +205,7 @@ fn a_filter_looks_only_at_what_it_is_for() {
     check("not_paths = [\"/a*\"]", false);
     check("methods = [\"POST\"]", false);
     check("methods = [\"GET\", \"POST\"]", true);
-    check("hosts = [\"*.example\"]", true);
+    check("hosts = [\"*.Example\"]", true);
     check("hosts = [\"other.example\"]", false);
     check("hosts = [\"t.example\"]\npaths = [\"/b\"]", false);
 }

@@ -8,7 +8,7 @@ use super::{bold, fail, print};
 use crate::{
     admin::Token,
     config::ConfigFile,
-    generation::admin_access,
+    generation::Cold,
     record::{Record, SignalRecord},
 };
 
@@ -48,7 +48,11 @@ pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
 fn ask(args: &ExplainArgs) -> Result<Record, (String, u8)> {
     let unusable = |message: String| (message, 2);
     let file = ConfigFile::read(&args.config).map_err(|problem| unusable(problem.to_string()))?;
-    let (address, token_file) = admin_access(&file).map_err(unusable)?;
+    let Cold {
+        admin: address,
+        token_file,
+        ..
+    } = Cold::read(&file).map_err(unusable)?;
     let token = Token::read(&token_file).map_err(|error| unusable(error.to_string()))?;
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(TIMEOUT))

@@ -84,8 +84,12 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
         }
     }
     let admin = config.admin.address.get_ref();
-    if admin.parse::<std::net::SocketAddr>().is_err() {
-        context.problem(config.admin.address.span(), no_socket(admin));
+    match admin.parse::<std::net::SocketAddr>() {
+        Ok(address) if address.ip().is_unspecified() => context.warnings.push(format!(
+            "admin.address = \"{admin}\" listens on every network; it belongs on a private one"
+        )),
+        Ok(_) => {}
+        Err(_) => context.problem(config.admin.address.span(), no_socket(admin)),
     }
     if *config.server.threads.get_ref() > MOST_THREADS {
         let what = format!("too many threads; expected at most {MOST_THREADS}");
@@ -112,6 +116,7 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
         data_dir,
         access_log: access_log(&config.access_log.file, context),
         recent_decisions: recent,
+        onnxruntime: context.onnxruntime.clone(),
     })
 }
 
@@ -138,6 +143,10 @@ pub(super) fn client_address(
             Err(error) => context.problem(text.span(), error.to_string()),
         }
     }
+    if spec.header.get_ref().eq_ignore_ascii_case("forwarded") {
+        let what = "`forwarded` is not understood; expected a header that is a list of addresses";
+        context.problem(spec.header.span(), what);
+    }
     let header = HeaderName::from_bytes(spec.header.get_ref().as_bytes());
     if header.is_err() {
         let what = format!("`{}` is no header name", spec.header.get_ref());
@@ -163,12 +172,26 @@ pub(super) fn tarpit(spec: &config::Tarpit, context: &mut BuildContext) -> Optio
     if !(1..=86_400).contains(&total) {
         context.problem(spec.max_secs.span(), "out of bounds; expected 1 to 86400");
     }
+    let most = most_held();
+    if spec.max_connections > most {
+        context.warnings.push(format!(
+            "tarpit.max_connections = {} is lowered to {most}, half of the limit on open files: \
+             the other half is for people",
+            spec.max_connections
+        ));
+    }
     (context.problems.len() == before).then(|| TarpitLimits {
-        max_connections: spec.max_connections,
+        max_connections: spec.max_connections.min(most),
         max_per_client: spec.max_per_client,
         interval: Duration::from_millis(interval),
         total: Duration::from_secs(total),
     })
+}
+
+/// Half of the files that this process may open.
+fn most_held() -> usize {
+    let (_, hard) = rlimit::Resource::NOFILE.get().unwrap_or((1024, 1024));
+    usize::try_from(hard / 2).unwrap_or(usize::MAX)
 }
 
 pub(super) type Named<T> = HashMap<String, Option<Arc<T>>>;
@@ -189,9 +212,11 @@ pub(super) fn pipelines(
 ) -> Named<Pipeline> {
     let mut named = Named::new();
     for (at, spec) in config.pipeline.iter().enumerate() {
-        let before = context.problems.len();
+        let (before, warnings) = (context.problems.len(), context.warnings.len());
         let built = Pipeline::build(spec, metrics, context).map(Arc::new);
         if config.standard_added && at + 1 == config.pipeline.len() {
+            // Nobody wrote what they would be about.
+            context.warnings.truncate(warnings);
             // Its spans point into the built-in text and not into the file.
             for problem in &mut context.problems[before..] {
                 problem.span = None;

@@ -127,7 +127,15 @@ fn heuristics_tell_scrapers_from_people() {
     check("/a/b.html", CHROME, "forward", "");
     check("/", CURL, "tarpit", "user_agent.http_library");
     check("/api/v1", CURL, "forward", "");
-    check("/api/../page", CURL, "tarpit", "user_agent.http_library");
+    // An exemption ends where origins may read the path differently.
+    for path in [
+        "/api/../page",
+        "/api/..%2fpage",
+        "/api/..%5Cpage",
+        "/api/..;/page",
+    ] {
+        check(path, CURL, "tarpit", "user_agent.http_library");
+    }
     check("/robots.txt", "User-Agent: GPTBot/1.2\r\n", "forward", "");
     check(
         "/",
@@ -248,4 +256,37 @@ fn a_broken_list_ends_the_start_with_its_lines() {
     ] {
         assert!(told.contains(expected), "{expected} is not in {told}");
     }
+}
+
+#[test]
+fn the_shipped_pipeline_does_what_the_demo_shows() {
+    let gateway = Gateway::start(
+        Origin::start().port,
+        "[tarpit]\ninterval_ms = 20\nmax_secs = 1\n\
+         [[site]]\nname = \"t\"\nhosts = [\"*\"]\nupstream = \"o\"\n",
+    );
+    let person = gateway.get("/", CHROME);
+    assert_eq!((person.status, person.body.as_str()), (200, "origin"));
+    let scraper = gateway.get("/python/", CURL);
+    let decided = gateway.explain(scraper.id());
+    assert_eq!(decided["ruling"], "tarpit", "{decided:#}");
+}
+
+#[test]
+fn what_an_observing_limit_would_have_denied_is_shown() {
+    let gateway = Gateway::start(
+        Origin::start().port,
+        &site(
+            "[[pipeline.filter]]\nname = \"per_client\"\nmode = \"observe\"\n\
+             rate_limit = { requests = 1, per_secs = 60, burst = 1 }\n",
+        ),
+    );
+    assert_eq!(gateway.get("/", CHROME).status, 200);
+    let second = gateway.get("/", CHROME);
+    assert_eq!(second.status, 200);
+    let signal = &gateway.explain(second.id())["signals"][0];
+    assert_eq!(
+        (&signal["reason"], &signal["observed"]),
+        (&"rate_limit.client".into(), &true.into())
+    );
 }

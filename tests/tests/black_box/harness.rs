@@ -301,6 +301,18 @@ pub(crate) fn try_send(port: u16, raw: &str) -> Option<Reply> {
     Reply::parse(&answer)
 }
 
+/// Sends bytes and reads no further than the head of the answer: of a held client's, say.
+pub(crate) fn ask(port: u16, raw: &str) -> Reply {
+    let mut stream = connect(port).unwrap();
+    stream.write_all(raw.as_bytes()).unwrap();
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
+        head.push(byte[0]);
+    }
+    Reply::parse(&head).unwrap_or_else(|| panic!("no answer to {raw:?}"))
+}
+
 pub(crate) fn connect(port: u16) -> Option<TcpStream> {
     let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;

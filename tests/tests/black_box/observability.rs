@@ -111,7 +111,7 @@ fn explain_speaks_to_people_and_machines() {
 }
 
 #[test]
-fn every_family_of_metrics_has_help_and_a_unit() {
+fn every_family_of_metrics_has_help_and_counters_end_in_total() {
     let gateway = Gateway::start(Origin::start().port, OPEN_SITE);
     gateway.get("/", CHROME);
     let text = send(

@@ -108,6 +108,7 @@ fn error_pages_reflect_nothing_and_a_dead_origin_is_tried_twice() {
     );
     let decided = gateway.explain(reply.id());
     assert_eq!(decided["reason"], "upstream.connect_failed");
+    assert_eq!(decided["failed_connects"], 2);
     assert_eq!(
         gateway.metric("thornwall_answers_total{reason=\"upstream.connect_failed\"}"),
         1.0
@@ -253,4 +254,67 @@ fn upgrade_requests_meet_the_same_filters() {
         );
         assert_eq!(reply.status, 403, "{upgrade}");
     }
+}
+
+#[test]
+fn what_origins_may_mistake_for_our_word_is_taken_out() {
+    let origin = Origin::start();
+    let named = format!("[client_address]\nheader = \"cf-connecting-ip\"\n{OPEN_SITE}");
+    let gateway = Gateway::start(origin.port, &named);
+    let reply = gateway.send(
+        "GET http://t.example/a?b HTTP/1.1\r\nHost: t.example\r\nX_Forwarded_For: 6.6.6.6\r\n\
+         X_Real_IP: 6.6.6.6\r\nCF-Connecting-IP: 6.6.6.6\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!(reply.status, 200);
+    let seen = origin.requests().remove(0);
+    assert!(seen.starts_with("GET /a?b HTTP/1.1\r\n"), "{seen}");
+    assert!(!seen.contains("6.6.6.6"), "{seen}");
+}
+
+#[test]
+fn a_byte_that_is_no_text_hides_nobody() {
+    let origin = Origin::start();
+    let trusted = format!("[client_address]\ntrusted_proxies = [\"127.0.0.0/8\"]\n{OPEN_SITE}");
+    let gateway = Gateway::start(origin.port, &trusted);
+    let mut stream = connect(gateway.port).unwrap();
+    let request = b"GET / HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: \xff, 203.0.113.77\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let reply = crate::harness::Reply::parse(&answer).unwrap();
+    assert_eq!(gateway.explain(reply.id())["client"], "203.0.113.77");
+    assert!(
+        origin.requests()[0].contains("203.0.113.77, 127.0.0.1"),
+        "{:?}",
+        origin.requests()
+    );
+}
+
+#[test]
+fn an_old_client_reads_to_the_end_of_the_connection() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ntext\r\n0\r\n\r\n";
+    let gateway = Gateway::start(Origin::answering(chunked, Duration::ZERO).port, OPEN_SITE);
+    let reply = gateway.send("GET / HTTP/1.0\r\nHost: t\r\n\r\n");
+    assert_eq!((reply.status, reply.body.as_str()), (200, "text"));
+    assert_eq!(reply.header("transfer-encoding"), None);
+    let gateway = Gateway::start(Origin::start().port, OPEN_SITE);
+    let reply = gateway.send("GET / HTTP/1.0\r\nHost: t\r\n\r\n");
+    assert_eq!(
+        (reply.body.as_str(), reply.header("connection")),
+        ("origin", Some("close"))
+    );
+}
+
+#[test]
+fn an_endless_method_is_not_kept() {
+    let gateway = Gateway::start(Origin::start().port, OPEN_SITE);
+    let method = "A".repeat(100_000);
+    let reply = gateway.send(&format!(
+        "{method} / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"
+    ));
+    let kept = gateway.explain(reply.id())["method"]
+        .as_str()
+        .unwrap()
+        .len();
+    assert_eq!(kept, 32);
 }

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader},
     sync::Mutex,
     thread,
 };
@@ -12,7 +12,7 @@ use std::{
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 
-use crate::harness::{Gateway, Origin, connect, root};
+use crate::harness::{Gateway, Origin, ask, root};
 
 /// One line of `tests/lab/recording.jsonl.gz`.
 #[derive(Deserialize)]
@@ -67,19 +67,12 @@ fn raw(request: &Recorded, client: &str) -> String {
 
 /// What became of a request, by the head of its answer: only the tarpit has no length.
 fn outcome(port: u16, raw: &str) -> &'static str {
-    let mut stream = connect(port).unwrap();
-    stream.write_all(raw.as_bytes()).unwrap();
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
-    match head.split(' ').nth(1) {
-        Some("200") if head.contains("content-length") => "served",
-        Some("200") => "tarpitted",
-        Some("429") => "throttled",
-        Some("403") => "denied",
+    let reply = ask(port, raw);
+    match reply.status {
+        200 if reply.header("content-length").is_some() => "served",
+        200 => "tarpitted",
+        429 => "throttled",
+        403 => "denied",
         other => panic!("{other:?} to {raw}"),
     }
 }
@@ -137,4 +130,47 @@ fn nobody_who_reads_is_harmed_and_declared_scrapers_are_caught() {
     }
     assert!(harmed.is_empty(), "{harmed:#?}");
     assert!(missed.is_empty(), "{missed:#?}");
+}
+
+/// One request of `tests/golden/anomaly.json`, and its score by Python's ONNX Runtime.
+#[derive(Deserialize)]
+struct Golden {
+    name: String,
+    method: String,
+    path: String,
+    secure: bool,
+    headers: Vec<(String, String)>,
+    score: f64,
+}
+
+#[test]
+fn live_requests_score_as_they_do_outside_of_rust() {
+    let text = std::fs::read_to_string(root().join("tests/golden/anomaly.json")).unwrap();
+    let mut golden: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let cases: Vec<Golden> = serde_json::from_value(golden["cases"].take()).unwrap();
+    assert!(cases.len() > 4);
+    let extra = "[client_address]\ntrusted_proxies = [\"127.0.0.1\"]\n\
+        [[site]]\nname = \"t\"\nhosts = [\"*\"]\nupstream = \"o\"\npipeline = \"p\"\n\
+        [[pipeline]]\nname = \"p\"\n[[pipeline.filter]]\nname = \"model\"\n\
+        anomaly = { model = \"bot_score\" }\n";
+    let gateway = Gateway::start(Origin::start().port, extra);
+    for case in cases {
+        let mut raw = format!("{} {} HTTP/1.1\r\n", case.method, case.path);
+        if case.secure {
+            raw.push_str("X-Forwarded-Proto: https\r\n");
+        }
+        for (name, value) in &case.headers {
+            raw.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let decided = gateway.explain(ask(gateway.port, &(raw + "\r\n")).id());
+        let signal = &decided["signals"][0];
+        assert_eq!(signal["reason"], "model.anomalous", "{}", case.name);
+        let score: f64 = signal["evidence"].as_str().unwrap().parse().unwrap();
+        assert!(
+            (score - case.score).abs() < 1e-4,
+            "{}: {score} and {}",
+            case.name,
+            case.score
+        );
+    }
 }

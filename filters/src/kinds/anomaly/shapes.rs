@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn shape_is_judged_once() {
-        let shapes = Shapes::new("sha".into(), 1024);
+        let shapes = Shapes::new("sha".into(), 65_536);
         assert!((0..100).all(|number| ask(&shapes, number)));
         assert!((0..100).all(|number| !ask(&shapes, number)));
         assert_eq!(shapes.stats.entries.load(Ordering::Relaxed), 100);
