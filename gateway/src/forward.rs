@@ -84,8 +84,8 @@ const CLAIMS: [HeaderName; 2] = [FORWARDED, HeaderName::from_static("x-real-ip")
 /// Tells the origin who asks, in the words that it trusts us to use: whatever the client itself
 /// sent in them is replaced, unless the client is a proxy that we trust.
 pub fn prepare(session: &Session, request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
-    if request.uri.scheme().is_some() {
-        // An origin is asked in origin form (RFC 9112 section 3.2.1).
+    if !request.raw_path().starts_with(b"/") && request.uri.path().starts_with('/') {
+        // A target in absolute form; an origin is asked in origin form (RFC 9112 section 3.2.1).
         let path = request.uri.path_and_query().cloned();
         let path = path.as_ref().map_or("/", PathAndQuery::as_str);
         request.set_raw_path(path.as_bytes())?;
