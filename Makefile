@@ -32,8 +32,9 @@ lab:
 	cargo build --release --workspace --bins
 	tests/lab/run
 	target/release/thornwall-train --recording tests/lab/recording.jsonl.gz --out models --name bot_score
-	python3 tests/golden/make.py
-	tests/lab/run --gateway
+	target/lab/venv/bin/pip install -q -r tests/golden/requirements.txt
+	target/lab/venv/bin/python tests/golden/make.py
+	THORNWALL=$(CURDIR)/target/release/thornwall tests/lab/run --gateway
 
 # Each fuzz target for ten seconds; needs a nightly toolchain and cargo-fuzz.
 fuzz:

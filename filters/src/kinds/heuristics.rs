@@ -34,6 +34,7 @@ use thornwall_detectors::{
     heuristics,
     request::RequestView,
     signal::{Reason, Signal, Trail},
+    user_agent::UserAgent,
 };
 use toml::Spanned;
 
@@ -54,6 +55,8 @@ pub struct Config {
 
 /// Builds the filter, or notes what is wrong.
 pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+    // The catalogue's automaton is built on first use, which must not be somebody's request.
+    let _ = UserAgent::parse("-");
     let mut weights = Weights::default();
     let before = context.problems.len();
     for (code, weight) in &spec.get_ref().weights {
