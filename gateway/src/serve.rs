@@ -14,7 +14,6 @@ use parking_lot::Mutex;
 use pingora::{
     apps::HttpServerOptions,
     listeners::{L4BufferSettings, ListenerConfig, Listeners, TcpSocketOptions},
-    protocols::TcpKeepalive,
     proxy::http_proxy,
     server::{Fds, ListenFds, configuration::ServerConf},
     services::listening::Service,
@@ -39,6 +38,7 @@ use crate::{
     reload::Reloader,
     robots,
     state::State,
+    upstream::tcp_keepalive,
 };
 
 /// Why the gateway does not serve.
@@ -255,16 +255,9 @@ const READ_BUFFER: usize = 4096;
 /// A connection is closed now and then, which frees what it has gathered.
 const REQUESTS_PER_CONNECTION: u32 = 1000;
 
-/// A client that vanished without a word is noticed after some 90 s.
 fn socket_options() -> TcpSocketOptions {
     let mut options = TcpSocketOptions::default();
-    options.tcp_keepalive = Some(TcpKeepalive {
-        idle: Duration::from_secs(60),
-        interval: Duration::from_secs(10),
-        count: 3,
-        #[cfg(target_os = "linux")]
-        user_timeout: Duration::ZERO,
-    });
+    options.tcp_keepalive = Some(tcp_keepalive());
     options
 }
 

@@ -71,12 +71,17 @@ fn options(spec: &config::Upstream) -> PeerOptions {
     options.read_timeout = Some(read);
     options.write_timeout = Some(read);
     options.idle_timeout = Some(Duration::from_secs(u64::from(spec.idle_timeout_secs.get())));
-    options.tcp_keepalive = Some(TcpKeepalive {
+    options.tcp_keepalive = Some(tcp_keepalive());
+    options
+}
+
+/// A peer that vanished without a word is noticed after some 90 s.
+pub const fn tcp_keepalive() -> TcpKeepalive {
+    TcpKeepalive {
         idle: Duration::from_secs(60),
         interval: Duration::from_secs(10),
         count: 3,
         #[cfg(target_os = "linux")]
         user_timeout: Duration::ZERO,
-    });
-    options
+    }
 }
