@@ -249,8 +249,9 @@ async fn proxy(state: Arc<State>, sockets: Vec<(String, std::net::TcpListener)>)
     pingora::services::Service::start_service(&mut service, Some(fds), shutdown, 1).await;
 }
 
-/// Enough for most request headers; ten thousand held connections keep one each.
-const READ_BUFFER: usize = 4096;
+/// Enough for most request headers, and larger reads pass it by; ten thousand held connections keep
+/// one each.
+const READ_BUFFER: usize = 2048;
 
 /// A connection is closed now and then, which frees what it has gathered.
 const REQUESTS_PER_CONNECTION: u32 = 1000;
