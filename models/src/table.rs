@@ -27,7 +27,7 @@ pub struct Row {
     pub client: String,
     /// The client's family, as recorded.
     pub family: String,
-    /// What is left out as one in evaluation: [`engine`].
+    /// What is left out as one in evaluation: what the function `engine` says.
     pub engine: String,
     /// How many requests look like this.
     pub requests: usize,
