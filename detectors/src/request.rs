@@ -48,11 +48,6 @@ impl RequestView<'_> {
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
-
-    /// The `User-Agent` text, lossless where it is ASCII; `None` where the field is absent.
-    pub fn user_agent(&self) -> Option<&str> {
-        self.header(&http::header::USER_AGENT)
-    }
 }
 
 /// Brings a path into the one form that rules are matched against.

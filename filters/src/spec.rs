@@ -3,8 +3,6 @@
 //! One struct with an `Option` per kind, because serde then reports the exact line and column of
 //! every mistake. **Adding a filter** means: a file in `kinds/`, a `mod` line there, a field here.
 
-use std::ops::Range;
-
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -116,6 +114,3 @@ enum Kind<'a> {
     Heuristics(&'a Spanned<heuristics::Config>),
     RateLimit(&'a Spanned<rate_limit::Config>),
 }
-
-/// The place of a table in its file.
-pub type Span = Range<usize>;

@@ -183,11 +183,6 @@ impl Generation {
             shutdown_grace: Duration::from_secs(config.server.shutdown_grace_secs),
         })
     }
-
-    /// The site that serves `host`.
-    pub fn site(&self, host: &str) -> Option<&Site> {
-        self.hosts.find(host).and_then(|at| self.sites.get(at))
-    }
 }
 
 impl Cold {

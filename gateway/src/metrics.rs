@@ -128,7 +128,7 @@ impl Metrics {
     pub fn render(&self, state: &State) -> Result<Vec<u8>, prometheus::Error> {
         let generation = state.generation.load();
         self.tables.show(&generation);
-        self.recent.set(gauge_value(state.recent.len()));
+        self.recent.set(gauge_value(state.recent.held()));
         self.in_flight.set(gauge_value(state.in_flight.count()));
         self.generation
             .set(i64::try_from(generation.number).unwrap_or(i64::MAX));

@@ -38,18 +38,8 @@ impl Recent {
         })
     }
 
-    /// Most decisions that it holds.
-    pub fn capacity(&self) -> usize {
-        self.slots.len()
-    }
-
     /// Decisions that it holds now.
-    pub fn len(&self) -> usize {
+    pub fn held(&self) -> usize {
         self.next.load(Ordering::Relaxed).min(self.slots.len())
-    }
-
-    /// Whether nothing has been decided yet.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }

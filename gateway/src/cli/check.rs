@@ -54,7 +54,7 @@ fn describe_site(text: &mut String, site: &Site) {
     }
 }
 
-/// What a filter costs each request, in the order of magnitude that `make bench` measures.
+/// What a filter costs each request, in the order of magnitude that its histogram shows.
 fn cost(kind: &str) -> &'static str {
     match kind {
         "anomaly" => "about 1 us, 6 us where the shape is new",
