@@ -4,7 +4,6 @@
 
 use std::{
     fs,
-    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
@@ -15,19 +14,23 @@ use thornwall_filters::{
 };
 use toml::Spanned;
 
+mod limits;
+mod tls;
+mod upstream;
+
+pub use limits::Limits;
+pub use tls::{Certificate, ClientCertificate, ClientCertificateMode, Hsts};
+pub use upstream::{Upstream, UpstreamServer};
+
 /// Largest configuration file that is read.
 const MOST_BYTES: u64 = 4 << 20;
 
 /// Keys of the agreed design that no part of this version serves yet.
 const STILL_TO_COME: StillToCome = &[
-    ("balance", "balancing over several servers"),
-    ("certificate", "TLS"),
     ("challenge", "challenges"),
     ("escalate", "the escalation sidecar"),
     ("escalation", "the escalation sidecar"),
-    ("proxy_protocol", "the PROXY protocol"),
     ("store", "shared state"),
-    ("tls", "TLS"),
 ];
 
 /// A whole file.
@@ -46,12 +49,21 @@ pub struct Config {
     /// `[client_address]`.
     #[serde(default)]
     pub client_address: ClientAddress,
+    /// `[blocklist]`.
+    #[serde(default)]
+    pub blocklist: Blocklist,
+    /// `[limits]`.
+    #[serde(default)]
+    pub limits: Limits,
     /// `[tarpit]`.
     #[serde(default)]
     pub tarpit: Tarpit,
     /// `[[listener]]`.
     #[serde(default)]
     pub listener: Vec<Listener>,
+    /// `[[certificate]]`.
+    #[serde(default)]
+    pub certificate: Vec<Certificate>,
     /// `[[upstream]]`.
     #[serde(default)]
     pub upstream: Vec<Upstream>,
@@ -182,46 +194,20 @@ impl Default for Tarpit {
 pub struct Listener {
     /// Address and port.
     pub address: Spanned<String>,
+    /// Whether clients speak TLS here, with HTTP/2 for those that can.
+    #[serde(default)]
+    pub tls: bool,
+    /// Whether every connection starts with a PROXY header of a trusted proxy.
+    #[serde(default)]
+    pub proxy_protocol: bool,
 }
 
-/// An origin.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Upstream {
-    /// What sites call it by.
-    pub name: Spanned<String>,
-    /// Its servers; one for now.
-    pub servers: Spanned<Vec<UpstreamServer>>,
-    /// Longest wait for a TCP connection.
-    #[serde(default = "default_connect_timeout")]
-    pub connect_timeout_ms: NonZeroU32,
-    /// Longest silence of the origin while a request or response is under way.
-    #[serde(default = "default_read_timeout")]
-    pub read_timeout_secs: NonZeroU32,
-    /// How long an unused connection is kept. Below the origin's own keepalive time, or requests
-    /// meet connections that are just being closed.
-    #[serde(default = "default_idle_timeout")]
-    pub idle_timeout_secs: NonZeroU32,
-}
-
-const fn default_connect_timeout() -> NonZeroU32 {
-    NonZeroU32::new(2000).expect("the default is not zero")
-}
-
-const fn default_read_timeout() -> NonZeroU32 {
-    NonZeroU32::new(60).expect("the default is not zero")
-}
-
-const fn default_idle_timeout() -> NonZeroU32 {
-    NonZeroU32::new(30).expect("the default is not zero")
-}
-
-/// One server of an origin.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UpstreamServer {
-    /// Address or name, and port.
-    pub address: Spanned<String>,
+/// Addresses that get no connection at all, in the whole deployment.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Blocklist {
+    /// Files with an address or network per line.
+    pub files: Vec<Spanned<String>>,
 }
 
 /// Hosts that belong together.
@@ -237,6 +223,21 @@ pub struct Site {
     /// Name of the pipeline.
     #[serde(default = "default_pipeline")]
     pub pipeline: Spanned<String>,
+    /// Largest request body; 0 for any.
+    #[serde(default = "default_max_body")]
+    pub max_body_bytes: u64,
+    /// Whether plain HTTP is answered with a redirect to HTTPS.
+    #[serde(default)]
+    pub redirect_to_https: bool,
+    /// Tells browsers to come back over HTTPS only.
+    pub hsts: Option<Hsts>,
+    /// Certificates that clients show.
+    pub client_certificate: Option<ClientCertificate>,
+}
+
+/// Room for most uploads; a request without a body limit is a disk of the origin's.
+const fn default_max_body() -> u64 {
+    128 << 20
 }
 
 /// The pipeline of sites that name none.
@@ -306,6 +307,10 @@ impl Config {
                 hosts: Spanned::new(name.span(), vec!["*".to_owned()]),
                 upstream: name.clone(),
                 pipeline: default_pipeline(),
+                max_body_bytes: default_max_body(),
+                redirect_to_https: false,
+                hsts: None,
+                client_certificate: None,
                 name,
             });
         }

@@ -1,0 +1,60 @@
+//! `[limits]`: what a client may cost before and beside its requests.
+
+use std::num::NonZeroU32;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// Bounds on connections and on the heads of requests, for all listeners.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Client connections at once; at most half of the files that the process may open.
+    pub max_connections: NonZeroU32,
+    /// Client connections at once of one address (IPv4) or /64 (IPv6).
+    pub max_connections_per_client: NonZeroU32,
+    /// From the start of a connection, or of a request on it, to the end of the request's head;
+    /// TLS handshake and PROXY header included.
+    pub header_timeout_secs: NonZeroU32,
+    /// Bytes of a request's head: its line and all fields.
+    pub max_header_bytes: Spanned<u32>,
+    /// Fields of a request.
+    pub max_headers: Spanned<u32>,
+    /// How long a connection without a request is kept.
+    pub idle_timeout_secs: NonZeroU32,
+    /// Longest silence inside a request's body, and longest time that a client takes in nothing.
+    pub body_timeout_secs: NonZeroU32,
+    /// Slowest pace of a body on its way in, from `body_timeout_secs` after its start on; 0 for none.
+    pub min_receive_bytes_per_sec: u32,
+    /// Slowest pace at which a client may take in an answer that waits for it; 0 for none.
+    pub min_send_bytes_per_sec: u32,
+    /// A connection this old ends after the request that is under way.
+    pub max_connection_secs: NonZeroU32,
+    /// Requests of one connection; then it ends.
+    pub max_requests_per_connection: NonZeroU32,
+    /// Requests at once on one HTTP/2 connection.
+    pub h2_max_streams: NonZeroU32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: of(20_000),
+            max_connections_per_client: of(512),
+            header_timeout_secs: of(10),
+            max_header_bytes: Spanned::new(0..0, 32 << 10),
+            max_headers: Spanned::new(0..0, 128),
+            idle_timeout_secs: of(30),
+            body_timeout_secs: of(30),
+            min_receive_bytes_per_sec: 256,
+            min_send_bytes_per_sec: 256,
+            max_connection_secs: of(3600),
+            max_requests_per_connection: of(1000),
+            h2_max_streams: of(100),
+        }
+    }
+}
+
+const fn of(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).expect("the defaults are not zero")
+}
