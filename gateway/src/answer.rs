@@ -12,6 +12,7 @@ use crate::{exchange::Exchange, forward::REQUEST_ID, state::State};
 
 mod detach;
 mod page;
+pub mod raw;
 pub mod tarpit;
 
 /// Carries out what the pipeline ruled.

@@ -7,6 +7,7 @@ use thornwall_filters::pipeline::Judgement;
 use uuid::Uuid;
 
 use crate::{
+    edge::Connection,
     generation::{Generation, Site},
     state::InFlightGuard,
 };
@@ -19,6 +20,8 @@ pub struct Exchange {
     pub id: RequestId,
     /// When its header had been read, on the gateway's clock.
     pub started: Duration,
+    /// What the request came over.
+    pub connection: Option<Arc<Connection>>,
     /// Who asked, as far as that is known.
     pub client: Option<IpAddr>,
     /// The host that was asked for, once it is known to be one.
@@ -48,8 +51,9 @@ impl Exchange {
     pub fn new(generation: Arc<Generation>, started: Duration, in_flight: InFlightGuard) -> Self {
         Self {
             generation,
-            id: RequestId(Uuid::now_v7()),
+            id: RequestId::new(),
             started,
+            connection: None,
             client: None,
             host: String::new(),
             secure: false,
@@ -83,6 +87,12 @@ impl Exchange {
 pub struct RequestId(Uuid);
 
 impl RequestId {
+    /// A fresh id.
+    #[expect(clippy::new_without_default, reason = "no two are alike")]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+
     /// Reads an id as logs and answers write it, with or without hyphens.
     pub fn parse(text: &str) -> Option<Self> {
         Uuid::try_parse(text).ok().map(Self)

@@ -3,8 +3,8 @@
 use std::{borrow::Cow, time::Duration};
 
 use http::{
-    HeaderName, HeaderValue, Method, Version,
-    header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE},
+    HeaderName, HeaderValue, Method, StatusCode, Version,
+    header::{HOST, TRANSFER_ENCODING, UPGRADE},
     uri::PathAndQuery,
 };
 use pingora::{
@@ -14,12 +14,8 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 
-use crate::{exchange::Exchange, request::peer_address};
+use crate::{edge::Connection, exchange::Exchange, request::peer_address};
 
-/// Seconds that an idle connection is kept.
-const KEEPALIVE_SECS: u64 = 30;
-/// Longest silence of a client that is sending a body.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time that a client may take to take in what is sent to it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time to read away the rest of a body that nobody wants.
@@ -37,22 +33,19 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Puts a bound on everything that Pingora waits for without one.
 pub fn bound(session: &mut Session, exchange: &mut Exchange, stopping: bool) {
     let header = session.req_header();
-    // HTTP/1.0 closes unless asked not to (RFC 9112 section 9.3).
-    let modern = header.version >= Version::HTTP_11;
-    let asks_to_stay = names(header, &CONNECTION, "keep-alive");
     let upgraded = session.is_upgrade_req()
         && header.method == Method::GET
         && names(header, &UPGRADE, "websocket");
     exchange.upgrade = upgraded;
+    exchange.connection = Connection::of(session).cloned();
     let client = session.as_downstream_mut();
-    let lasting = !stopping && (modern || asks_to_stay);
-    client.set_keepalive(lasting.then_some(KEEPALIVE_SECS));
-    client.set_read_timeout(Some(if upgraded {
-        UPGRADED_TIMEOUT
-    } else {
-        READ_TIMEOUT
-    }));
-    client.set_write_timeout(Some(WRITE_TIMEOUT));
+    if stopping {
+        client.set_keepalive(None);
+    }
+    if client.is_http2() {
+        // The connection's watch cannot see which stream a client leaves unread.
+        client.set_write_timeout(Some(WRITE_TIMEOUT));
+    }
     client.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
 }
 
@@ -105,7 +98,8 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, exchange: &Exchan
     let reported = |name| exchange.peer_trusted && request.headers.contains_key(name);
     let (keep_proto, keep_host) = (reported(&FORWARDED_PROTO), reported(&FORWARDED_HOST));
     if !keep_proto {
-        request.insert_header(FORWARDED_PROTO, HeaderValue::from_static("http"))?;
+        let proto = if exchange.secure { "https" } else { "http" };
+        request.insert_header(FORWARDED_PROTO, HeaderValue::from_static(proto))?;
     }
     if !keep_host && let Some(host) = request.headers.get(HOST).cloned() {
         request.insert_header(FORWARDED_HOST, host)?;
@@ -150,7 +144,12 @@ fn forwarded_for(
 
 /// A client of HTTP/1.0 knows no chunks: it reads to the end of the connection (RFC 9112
 /// section 6.3).
-pub fn suit(session: &mut Session, response: &mut ResponseHeader) {
+pub fn suit(session: &mut Session, response: &mut ResponseHeader, exchange: &Exchange) {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(connection) = &exchange.connection
+    {
+        connection.upgrade();
+    }
     let old = session.req_header().version < Version::HTTP_11;
     if old && response.remove_header(&TRANSFER_ENCODING).is_some() {
         session.as_downstream_mut().set_keepalive(None);

@@ -8,6 +8,7 @@ use http::HeaderName;
 use thornwall_filters::{
     build::{BuildContext, Carried, TableStats},
     deception::links::Links,
+    kinds::blocklist::read_files,
     load::Problem,
     metrics::FilterMetrics,
     pipeline::Pipeline,
@@ -17,10 +18,13 @@ use toml::Spanned;
 
 use crate::{
     config::{self, Config, ConfigFile},
+    edge::{Limits, ListenerFacts},
     robots::RobotsCell,
+    tls::Tls,
     upstream::Upstream,
 };
 
+mod edge;
 mod hosts;
 mod parts;
 
@@ -38,6 +42,12 @@ pub struct Generation {
     pub client_address: ClientAddress,
     /// How slow and how many the tarpit holds.
     pub tarpit: TarpitLimits,
+    /// What clients may cost before and beside their requests.
+    pub limits: Arc<Limits>,
+    /// Who gets no connection.
+    pub blocklist: PrefixSet,
+    /// Certificates, and what each name asks of TLS.
+    pub tls: Tls,
     /// What only a restart can change.
     pub cold: Cold,
     /// Bounded tables, for their gauges.
@@ -92,8 +102,8 @@ pub struct TarpitLimits {
 /// Settings that a reload cannot change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cold {
-    /// Public sockets.
-    pub listeners: Vec<String>,
+    /// Public sockets: address and what is spoken there.
+    pub listeners: Vec<(String, ListenerFacts)>,
     /// The operator's socket.
     pub admin: String,
     /// Worker threads.
@@ -153,6 +163,9 @@ impl Generation {
         let cold = parts::cold(config, file, context);
         let client_address = parts::client_address(&config.client_address, context);
         let tarpit = parts::tarpit(&config.tarpit, context);
+        let limits = edge::limits(&config.limits, context);
+        let blocklist = read_files(&config.blocklist.files, context);
+        let tls = Tls::build(config, context);
         let upstreams = parts::upstreams(&config.upstream, context);
         let pipelines = parts::pipelines(config, inputs.metrics, context);
         let hosts = Hosts::build(&config.site, context);
@@ -176,6 +189,9 @@ impl Generation {
             hosts,
             client_address: client_address?,
             tarpit: tarpit?,
+            limits: Arc::new(limits?),
+            blocklist: blocklist?,
+            tls: tls?,
             cold: cold?,
             tables: Vec::new(),
             carried: Carried::new(),

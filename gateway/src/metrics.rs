@@ -7,7 +7,7 @@ use prometheus::{
 use thornwall_detectors::signal::Reason;
 use thornwall_filters::metrics::FilterMetrics;
 
-use crate::{generation::Generation, state::State};
+use crate::{edge::EdgeMetrics, generation::Generation, state::State};
 
 /// All families of the gateway.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Metrics {
     pub filters: FilterMetrics,
     /// What the tarpit counts.
     pub tarpit: TarpitMetrics,
+    /// What the edge counts.
+    pub edge: EdgeMetrics,
     requests: IntCounterVec,
     duration: HistogramVec,
     own_answers: IntCounterVec,
@@ -68,6 +70,7 @@ impl Metrics {
         Ok(Self {
             filters: FilterMetrics::register(&registry)?,
             tarpit: TarpitMetrics::register(&make)?,
+            edge: EdgeMetrics::register(&make)?,
             requests: make.counters(
                 "thornwall_requests_total",
                 "Requests, by what was ruled and the class of the answer's status.",
@@ -205,16 +208,16 @@ impl TableGauges {
 }
 
 /// Makes families that are registered from birth.
-struct Families<'a>(&'a Registry);
+pub(crate) struct Families<'a>(&'a Registry);
 
 impl Families<'_> {
-    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    pub(crate) fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
         let counter = IntCounter::new(name, help)?;
         self.0.register(Box::new(counter.clone()))?;
         Ok(counter)
     }
 
-    fn counters(
+    pub(crate) fn counters(
         &self,
         name: &str,
         help: &str,
@@ -225,26 +228,36 @@ impl Families<'_> {
         Ok(counters)
     }
 
-    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    pub(crate) fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
         let gauge = IntGauge::new(name, help)?;
         self.0.register(Box::new(gauge.clone()))?;
         Ok(gauge)
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    pub(crate) fn gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntGaugeVec> {
         let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
         self.0.register(Box::new(gauges.clone()))?;
         Ok(gauges)
     }
 
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+    pub(crate) fn histogram(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: &[f64],
+    ) -> prometheus::Result<Histogram> {
         let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
         let histogram = Histogram::with_opts(opts)?;
         self.0.register(Box::new(histogram.clone()))?;
         Ok(histogram)
     }
 
-    fn histograms(
+    pub(crate) fn histograms(
         &self,
         name: &str,
         help: &str,

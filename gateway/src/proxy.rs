@@ -116,7 +116,7 @@ impl ProxyHttp for Proxy {
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         exchange.origin_took = Some(self.state.now().saturating_sub(exchange.started));
-        forward::suit(session, response);
+        forward::suit(session, response, exchange);
         answer::name(response, exchange)
     }
 

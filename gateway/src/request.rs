@@ -8,7 +8,7 @@ use std::{
 use http::{HeaderName, Version, header::HOST};
 use pingora::{http::RequestHeader, proxy::Session};
 use thornwall_detectors::{
-    address::{canonical, reported_client},
+    address::reported_client,
     request::{RequestView, SiteFacts, normalise_path},
     signal::{Reason, Signal, Trail},
 };
@@ -19,6 +19,7 @@ use thornwall_filters::{
 };
 
 use crate::{
+    edge::Connection,
     exchange::Exchange,
     generation::{Generation, Site, normalise_host},
     state::State,
@@ -85,22 +86,21 @@ fn judge_marked_link(site: &Site, request: &RequestView<'_>) -> Option<Judgement
     })
 }
 
-/// The socket's other end; an address that cannot be had counts as unspecified.
+/// The connection's other end; an address that cannot be had counts as unspecified.
 pub fn peer_address(session: &Session) -> IpAddr {
-    session
-        .client_addr()
-        .and_then(|address| address.as_inet())
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |inet| {
-            canonical(inet.ip())
-        })
+    Connection::of(session).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |c| c.client())
 }
 
 fn identify_client(header: &RequestHeader, peer: IpAddr, exchange: &mut Exchange) {
     exchange.peer_trusted = State::trusts(&exchange.generation, peer);
     exchange.client = Some(peer);
+    exchange.secure = exchange
+        .connection
+        .as_ref()
+        .is_some_and(|c| c.tls().is_some());
     if exchange.peer_trusted {
         exchange.client = Some(claimed_client(header, &exchange.generation).unwrap_or(peer));
-        exchange.secure = header
+        exchange.secure |= header
             .headers
             .get(FORWARDED_PROTO)
             .is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));

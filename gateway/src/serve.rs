@@ -4,20 +4,13 @@ use std::{
     fs,
     io::{self, Read},
     net::SocketAddr,
-    os::{fd::IntoRawFd, unix::fs::OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::Arc,
     time::Duration,
 };
 
-use parking_lot::Mutex;
-use pingora::{
-    apps::HttpServerOptions,
-    listeners::{L4BufferSettings, ListenerConfig, Listeners, TcpSocketOptions},
-    proxy::http_proxy,
-    server::{Fds, ListenFds, configuration::ServerConf},
-    services::listening::Service,
-};
+use pingora::{proxy::http_proxy, server::configuration::ServerConf};
 use thiserror::Error;
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -32,13 +25,13 @@ use crate::{
     access_log::AccessLog,
     admin::{self, Token, TokenError},
     config::ConfigFile,
+    edge::{self, Edge, ListenerFacts},
     generation::{Cold, Generation, Inputs},
     metrics::Metrics,
     proxy::Proxy,
     reload::Reloader,
     robots,
     state::State,
-    upstream::tcp_keepalive,
 };
 
 /// Why the gateway does not serve.
@@ -72,6 +65,7 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
     // Each held client is an open file. Where the limit cannot be raised, the tarpit's share of it
     // still leaves room for people.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
+    use_aws_lc();
     let metrics = Metrics::new()?;
     let file = read_config(path)?;
     // Where the file is wrong, building says so, and all of it.
@@ -98,6 +92,12 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
     drop(state);
     log_writer.finish();
     served
+}
+
+/// Pingora's connectors bring a second provider of cryptography; both sides use this one.
+fn use_aws_lc() {
+    // Only the first one in a process counts, and this is it.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
 /// Longest wait for tasks that are still there when everything is over.
@@ -168,7 +168,7 @@ const BACKLOG: u32 = 65_535;
 
 /// Everything that is listened on, bound before anything is served.
 struct Sockets {
-    public: Vec<(String, std::net::TcpListener)>,
+    public: Vec<(TcpListener, ListenerFacts)>,
     admin: TcpListener,
 }
 
@@ -182,10 +182,8 @@ impl Sockets {
             bound.map_err(|error| ServeError::Bind(address.clone(), error))
         };
         let mut public = Vec::with_capacity(cold.listeners.len());
-        for address in &cold.listeners {
-            let socket = listen(address)?.into_std();
-            let socket = socket.map_err(ServeError::io(address.clone()))?;
-            public.push((address.clone(), socket));
+        for (address, facts) in &cold.listeners {
+            public.push((listen(address)?, *facts));
         }
         Ok(Self {
             public,
@@ -200,6 +198,9 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
     socket.set_reuseaddr(true)?;
+    // Accepted connections inherit what is set on the listening socket (socket(7), tcp(7)).
+    socket.set_keepalive(true)?;
+    socket.set_nodelay(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -214,7 +215,12 @@ async fn serve(
     let mut signals = Signals::catch()?;
     let robots = tokio::spawn(robots::refresh(Arc::clone(&state), reloader.watch()));
     let admin = tokio::spawn(admin::serve(sockets.admin, Arc::clone(&state), token));
-    let proxy = tokio::spawn(proxy(Arc::clone(&state), sockets.public));
+    let edge = Arc::new(edge(Arc::clone(&state)));
+    let sweep = tokio::spawn(edge::sweep(Arc::clone(&edge)));
+    let mut tasks = vec![robots, admin, sweep];
+    for (socket, facts) in sockets.public {
+        tasks.push(tokio::spawn(edge::listen(Arc::clone(&edge), socket, facts)));
+    }
     log::info!(
         "serving; listeners={:?}",
         state.generation.load().cold.listeners
@@ -222,44 +228,17 @@ async fn serve(
     signals.obey(&reloader).await;
     log::info!("stopping; in_flight={}", state.in_flight.count());
     let _ = stop.send(true);
-    drain(&state, [robots, admin, proxy]).await;
+    drain(&state, tasks).await;
     Ok(())
 }
 
-/// Pingora's service on sockets that are ours: its `Server` would sleep through the whole grace
-/// period, and leave a process behind whose listeners could not be bound.
-async fn proxy(state: Arc<State>, sockets: Vec<(String, std::net::TcpListener)>) {
-    let mut listeners = Listeners::new();
-    let mut table = Fds::new();
-    for (address, socket) in sockets {
-        let buffers = L4BufferSettings::default().read(READ_BUFFER);
-        let listener = ListenerConfig::tcp(address.as_str())
-            .tcp_socket_options(socket_options())
-            .l4_buffer(buffers);
-        listeners.add_listener(listener);
-        table.add(address, socket.into_raw_fd());
-    }
-    let fds: ListenFds = Arc::new(Mutex::new(table));
-    let shutdown = state.shutdown.clone();
-    let mut app = http_proxy(&Arc::new(server_conf(&state)), Proxy::new(state));
-    let mut options = HttpServerOptions::default();
-    options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
-    app.server_options = Some(options);
-    let mut service = Service::with_listeners("proxy".to_owned(), listeners, app);
-    pingora::services::Service::start_service(&mut service, Some(fds), shutdown, 1).await;
-}
-
-/// Enough for most request headers, and larger reads pass it by; ten thousand held connections keep
-/// one each.
-const READ_BUFFER: usize = 2048;
-
-/// A connection is closed now and then, which frees what it has gathered.
-const REQUESTS_PER_CONNECTION: u32 = 1000;
-
-fn socket_options() -> TcpSocketOptions {
-    let mut options = TcpSocketOptions::default();
-    options.tcp_keepalive = Some(tcp_keepalive());
-    options
+/// The public side: Pingora's proxy behind an edge of our own.
+fn edge(state: Arc<State>) -> Edge {
+    let proxy = http_proxy(
+        &Arc::new(server_conf(&state)),
+        Proxy::new(Arc::clone(&state)),
+    );
+    Edge::new(proxy, state)
 }
 
 fn server_conf(state: &State) -> ServerConf {
@@ -273,7 +252,7 @@ fn server_conf(state: &State) -> ServerConf {
 
 /// Waits until the last request has ended, at most for the grace period; what is idle or held in
 /// the tarpit has ended by itself by then.
-async fn drain(state: &State, tasks: [JoinHandle<()>; 3]) {
+async fn drain(state: &State, tasks: Vec<JoinHandle<()>>) {
     let grace = state.generation.load().shutdown_grace;
     let last_request = async {
         while state.in_flight.count() > 0 {

@@ -55,6 +55,12 @@ pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<d
             context.scope
         ));
     }
+    let listed = read_files(files, context)?;
+    Some(Box::new(Blocklist { listed }))
+}
+
+/// The addresses of all files, or notes what is wrong with them.
+pub fn read_files(files: &[Spanned<String>], context: &mut BuildContext) -> Option<PrefixSet> {
     let mut listed = Vec::new();
     let mut complete = true;
     for file in files {
@@ -69,11 +75,7 @@ pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<d
             }
         }
     }
-    complete.then(|| -> Box<dyn Filter> {
-        Box::new(Blocklist {
-            listed: listed.into_iter().collect(),
-        })
-    })
+    complete.then(|| listed.into_iter().collect())
 }
 
 struct Blocklist {

@@ -132,6 +132,9 @@ pub(super) async fn hold(
         shutdown: state.shutdown.clone(),
         place,
     };
+    if let Some(connection) = &exchange.connection {
+        connection.hold();
+    }
     exchange.detached_status = Some(200);
     tokio::spawn(held.run(head));
     Ok(true)

@@ -5,7 +5,10 @@ use std::{fmt::Write, path::Path};
 use thornwall_filters::spec::Mode;
 
 use super::{bold, build, print};
-use crate::generation::{Generation, Site};
+use crate::{
+    edge::ListenerFacts,
+    generation::{Cold, Generation, Site},
+};
 
 pub(super) fn check(path: &Path) -> Result<(), String> {
     let generation = build(path)?;
@@ -16,7 +19,7 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
 fn describe(path: &Path, generation: &Generation) -> String {
     let mut text = format!("{}: ok\n", path.display());
     let cold = &generation.cold;
-    let _ = writeln!(text, "listeners  {}", cold.listeners.join(", "));
+    let _ = writeln!(text, "listeners  {}", listeners(cold));
     let _ = writeln!(text, "admin      {}", cold.admin);
     let _ = writeln!(text, "threads    {}", cold.threads);
     for site in &generation.sites {
@@ -61,4 +64,18 @@ fn cost(kind: &str) -> &'static str {
         "heuristics" => "about 1 us",
         _ => "below 1 us",
     }
+}
+
+/// Each public socket, and what is spoken there.
+fn listeners(cold: &Cold) -> String {
+    let describe = |(address, facts): &(String, ListenerFacts)| {
+        let tls = if facts.tls { " (TLS)" } else { "" };
+        let proxy = if facts.proxy_protocol { " (PROXY)" } else { "" };
+        format!("{address}{tls}{proxy}")
+    };
+    cold.listeners
+        .iter()
+        .map(describe)
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -18,7 +18,9 @@ use thornwall_filters::{
 };
 use toml::Spanned;
 
-use super::{ClientAddress, Cold, Generation, Inputs, Site, TarpitLimits, socket_address, unknown};
+use super::{
+    ClientAddress, Cold, Generation, Inputs, Site, TarpitLimits, edge, socket_address, unknown,
+};
 use crate::{
     config::{self, Config, ConfigFile},
     robots::RobotsCell,
@@ -102,11 +104,7 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
     }
     let data_dir = context.resolve(&config.server.data_dir);
     (context.problems.len() == before).then(|| Cold {
-        listeners: config
-            .listener
-            .iter()
-            .map(|l| l.address.get_ref().clone())
-            .collect(),
+        listeners: config.listener.iter().map(edge::listener).collect(),
         admin: admin.clone(),
         threads: threads(config),
         token_file: match &config.admin.token_file {

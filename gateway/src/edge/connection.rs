@@ -1,0 +1,169 @@
+//! One client's connection: who is at its other end, and what was seen of it before HTTP.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use pingora::proxy::Session;
+use thornwall_detectors::address::canonical;
+use tokio::sync::watch;
+
+use super::{
+    clock::Clock,
+    ending::Ending,
+    h1_stream::H1Stream,
+    open::TlsFacts,
+    watch::{Phase, Watch},
+};
+
+/// Bytes of an HTTP/2 client that are kept: SETTINGS, WINDOW_UPDATE, PRIORITY and the first HEADERS
+/// of browsers are some 300 to 700 bytes.
+pub const PREFACE_KEPT: usize = 1024;
+
+/// Shared by the connection's task, the sweep and the requests on it.
+#[derive(Debug)]
+pub struct Connection {
+    /// The socket's other end.
+    peer: SocketAddr,
+    /// Whom a trusted proxy named in its PROXY header.
+    named: OnceLock<IpAddr>,
+    /// What the TLS handshake said.
+    tls: OnceLock<TlsFacts>,
+    /// The raw ClientHello: all records that carried it.
+    client_hello: OnceLock<Bytes>,
+    /// The first bytes of an HTTP/2 client: preface, SETTINGS, first frames.
+    http2_preface: Mutex<Vec<u8>>,
+    /// Whether another protocol has taken over.
+    upgraded: AtomicBool,
+    /// Turns true when an HTTP/2 connection is to take no more requests.
+    retire: OnceLock<watch::Sender<bool>>,
+    pub(super) watch: Watch,
+    clock: Arc<Clock>,
+}
+
+impl Connection {
+    pub(super) fn new(peer: SocketAddr, clock: Arc<Clock>) -> Self {
+        Self {
+            peer,
+            named: OnceLock::new(),
+            tls: OnceLock::new(),
+            client_hello: OnceLock::new(),
+            http2_preface: Mutex::new(Vec::new()),
+            upgraded: AtomicBool::new(false),
+            retire: OnceLock::new(),
+            watch: Watch::new(clock.now()),
+            clock,
+        }
+    }
+
+    /// What the request of a session came over; `None` once it was taken out of the session.
+    pub fn of(session: &Session) -> Option<&Arc<Self>> {
+        let client = session.as_downstream();
+        if let Some(stream) = client.stream() {
+            let stream = (**stream).as_any().downcast_ref::<H1Stream>();
+            return stream.map(H1Stream::connection);
+        }
+        let carried = client.digest()?.proxy_digest.as_ref()?;
+        carried.user_data.as_ref()?.downcast_ref::<Arc<Self>>()
+    }
+
+    /// The socket's other end; a mapped IPv4 address as IPv4.
+    pub fn peer(&self) -> IpAddr {
+        canonical(self.peer.ip())
+    }
+
+    /// Who the connection is from: whom a PROXY header named, or the peer.
+    pub fn client(&self) -> IpAddr {
+        self.named.get().copied().unwrap_or_else(|| self.peer())
+    }
+
+    /// What the TLS handshake said; `None` over plain TCP.
+    pub fn tls(&self) -> Option<&TlsFacts> {
+        self.tls.get()
+    }
+
+    /// The raw ClientHello, record headers included.
+    pub fn client_hello(&self) -> Option<&Bytes> {
+        self.client_hello.get()
+    }
+
+    /// The first bytes that an HTTP/2 client sent, up to [`PREFACE_KEPT`]; empty for others.
+    pub fn http2_preface(&self) -> Vec<u8> {
+        self.http2_preface.lock().clone()
+    }
+
+    /// From here on, the bytes of this HTTP/1 connection are those of another protocol.
+    pub fn upgrade(&self) {
+        self.upgraded.store(true, Relaxed);
+        self.enter(Phase::Upgraded);
+    }
+
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Relaxed)
+    }
+
+    /// No more bytes of the current request's body are due.
+    pub fn body_is_complete(&self) {
+        self.watch.set_body_due(false);
+    }
+
+    /// The connection is held in the tarpit from here on, which has limits of its own.
+    pub fn hold(&self) {
+        self.upgraded.store(true, Relaxed);
+        self.enter(Phase::Held);
+    }
+
+    pub(super) fn name_client(&self, client: IpAddr) {
+        // A connection has one PROXY header.
+        let _ = self.named.set(canonical(client));
+    }
+
+    pub(super) fn set_tls(&self, facts: TlsFacts) {
+        let _ = self.tls.set(facts);
+    }
+
+    pub(super) fn set_client_hello(&self, hello: Bytes) {
+        let _ = self.client_hello.set(hello);
+    }
+
+    /// Keeps the first bytes of an HTTP/2 client; whether there is room for more.
+    pub(super) fn keep_preface(&self, bytes: &[u8]) -> bool {
+        let mut kept = self.http2_preface.lock();
+        let room = PREFACE_KEPT - kept.len();
+        kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        kept.len() < PREFACE_KEPT
+    }
+
+    /// A receiver that turns true when the connection is to take no more requests.
+    pub(super) fn retirement(&self) -> watch::Receiver<bool> {
+        self.retire
+            .get_or_init(|| watch::channel(false).0)
+            .subscribe()
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.watch.enter(phase, self.clock.now());
+    }
+
+    /// Whether it was not to be ended before.
+    pub(super) fn end(&self, ending: Ending) -> bool {
+        self.watch.end(ending)
+    }
+
+    /// Asks an HTTP/2 connection to finish what it has and to end.
+    pub(super) fn retire(&self) {
+        if let Some(retire) = self.retire.get() {
+            retire.send_if_modified(|retired| !std::mem::replace(retired, true));
+        }
+    }
+
+    pub(super) const fn clock(&self) -> &Arc<Clock> {
+        &self.clock
+    }
+}

@@ -1,0 +1,262 @@
+//! An HTTP/1 connection as Pingora sees it: one request at a time, and of its body no byte more than
+//! its head announced.
+//!
+//! Pingora gets the head from us, judged. What comes behind the body stays here: it is the next
+//! request's head, which is judged too.
+
+use std::{
+    io::{self, IoSlice},
+    mem::take,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{
+    chunks::Chunks, connection::Connection, head::Framing, pingora_io::pingora_stream,
+    transport::Transport,
+};
+
+/// Small pieces of an answer wait for the next one up to this size: a head and a short body go out
+/// together.
+const GATHER: usize = 4096;
+
+/// A client's HTTP/1 connection.
+#[derive(Debug)]
+pub struct H1Stream {
+    transport: Transport,
+    /// Read, and given to nobody yet.
+    pub(super) ahead: BytesMut,
+    body: Body,
+    /// Written by Pingora, and not sent yet.
+    out: BytesMut,
+}
+
+/// What is still to come of the current request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Body {
+    /// Nothing.
+    Done,
+    /// So many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked(Chunks),
+}
+
+impl H1Stream {
+    pub(super) fn new(transport: Transport) -> Self {
+        Self {
+            transport,
+            ahead: BytesMut::new(),
+            body: Body::Done,
+            out: BytesMut::new(),
+        }
+    }
+
+    /// Whose connection it is.
+    pub fn connection(&self) -> &Arc<Connection> {
+        self.transport.connection()
+    }
+
+    /// A request begins, with this body.
+    pub(super) fn begin(&mut self, framing: Framing) {
+        self.body = match framing {
+            Framing::None | Framing::Length(0) => Body::Done,
+            Framing::Length(length) => Body::Length(length),
+            Framing::Chunked => Body::Chunked(Chunks::new()),
+        };
+        self.connection()
+            .watch
+            .set_body_due(self.body != Body::Done);
+    }
+
+    /// Whether the request's body has been taken in whole, and another request may follow.
+    pub(super) fn is_between_requests(&self) -> bool {
+        self.body == Body::Done && !self.connection().is_upgraded()
+    }
+
+    /// Ready when the client says more, or left.
+    pub(super) fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        self.transport.poll_readable(context)
+    }
+
+    /// Reads into what is ahead; how many bytes, 0 at the end.
+    pub(super) fn poll_read_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut pinned = Pin::new(&mut self.transport);
+        let mut read = std::pin::pin!(tokio::io::AsyncReadExt::read_buf(
+            &mut pinned,
+            &mut self.ahead
+        ));
+        read.as_mut().poll(context)
+    }
+
+    /// Lets go of what an idle connection does not need.
+    pub(super) fn slim(&mut self) {
+        self.out = BytesMut::new();
+        if self.ahead.is_empty() {
+            self.ahead = BytesMut::new();
+        }
+    }
+
+    /// Where no body is due, a byte is the next request's, and an end is an end.
+    fn poll_idle(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.transport).poll_read(context, buffer))?;
+        if buffer.filled().len() == before {
+            return Poll::Ready(Ok(()));
+        }
+        self.ahead.extend_from_slice(&buffer.filled()[before..]);
+        buffer.set_filled(before);
+        Poll::Pending
+    }
+
+    /// What is ahead first, then what the client sends.
+    fn poll_bytes(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.transport).poll_read(context, buffer);
+        }
+        let taken = self.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&self.ahead[..taken]);
+        self.ahead.advance(taken);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_length(
+        &mut self,
+        left: u64,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let most = usize::try_from(left).unwrap_or(usize::MAX);
+        let before = buffer.filled().len();
+        if most >= buffer.remaining() {
+            ready!(self.poll_bytes(context, buffer))?;
+        } else {
+            let mut limited = ReadBuf::new(buffer.initialize_unfilled_to(most));
+            ready!(self.poll_bytes(context, &mut limited))?;
+            let read = limited.filled().len();
+            buffer.advance(read);
+        }
+        let read = buffer.filled().len() - before;
+        self.body = match left - read as u64 {
+            0 => Body::Done,
+            left => Body::Length(left),
+        };
+        if self.body == Body::Done {
+            self.connection().body_is_complete();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_chunked(
+        &mut self,
+        mut chunks: Chunks,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(self.poll_bytes(context, buffer))?;
+        let fresh = &buffer.filled()[before..];
+        let malformed = |_| io::Error::new(io::ErrorKind::InvalidData, "malformed chunks");
+        let ours = chunks.follow(fresh).map_err(malformed)?;
+        if ours < fresh.len() {
+            let mut rest = BytesMut::from(&fresh[ours..]);
+            rest.unsplit(take(&mut self.ahead));
+            self.ahead = rest;
+            buffer.set_filled(before + ours);
+        }
+        if chunks.is_done() {
+            self.body = Body::Done;
+            self.connection().body_is_complete();
+        } else {
+            self.body = Body::Chunked(chunks);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what waits, and `more` behind it; how much of `more`.
+    fn poll_send(&mut self, context: &mut Context<'_>, more: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut transport = Pin::new(&mut self.transport);
+            if self.out.is_empty() {
+                return match more {
+                    [] => Poll::Ready(Ok(0)),
+                    more => transport.poll_write(context, more),
+                };
+            }
+            let slices = [IoSlice::new(&self.out), IoSlice::new(more)];
+            let sent = ready!(transport.as_mut().poll_write_vectored(context, &slices))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let waited = self.out.len();
+            if sent >= waited {
+                self.out.clear();
+                if sent > waited {
+                    return Poll::Ready(Ok(sent - waited));
+                }
+            } else {
+                self.out.advance(sent);
+            }
+        }
+    }
+}
+
+impl AsyncRead for H1Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.body {
+            // All of it belongs to whoever reads.
+            Body::Done if self.connection().is_upgraded() => self.poll_bytes(context, buffer),
+            Body::Done => self.poll_idle(context, buffer),
+            Body::Length(left) => self.poll_length(left, context, buffer),
+            Body::Chunked(chunks) => self.poll_chunked(chunks, context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for H1Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.out.len() + bytes.len() <= GATHER {
+            self.out.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        self.poll_send(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(context, &[]))?;
+        Pin::new(&mut self.transport).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(context))?;
+        Pin::new(&mut self.transport).poll_shutdown(context)
+    }
+}
+
+pingora_stream!(H1Stream, alpn: None);

@@ -1,0 +1,135 @@
+//! HTTP/2: many requests at once on one connection.
+
+use std::sync::Arc;
+
+use pingora::{
+    apps::HttpServerApp,
+    http::ResponseHeader,
+    protocols::{
+        Digest,
+        http::{
+            ServerSession,
+            v2::server::{H2Accept, H2Options, HttpSession, default_h2_options, handshake},
+        },
+        raw_connect::ProxyDigest,
+    },
+};
+use tokio::select;
+
+use super::{
+    Edge, connection::Connection, h2_frames, h2_stream::H2Stream, limits::Limits, stall,
+    transport::Transport, watch::Phase,
+};
+
+/// Bytes of request bodies that may be under way unread: per stream, and in all.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+
+/// Streams that were reset before they were looked at; more is a reset flood (CVE-2023-44487).
+const PENDING_RESETS: usize = 20;
+
+/// Requests that were answered with an error before any hook; more end the connection.
+const MOST_REJECTED: u32 = 32;
+
+/// Serves a connection to its end.
+pub(super) async fn serve(edge: &Arc<Edge>, transport: Transport) {
+    let connection = Arc::clone(transport.connection());
+    let limits = edge.limits();
+    connection.enter(Phase::Preface);
+    let stream = H2Stream::new(
+        transport,
+        h2_frames::Limits::default(),
+        edge.metrics.clone(),
+    );
+    let accepting = handshake(Box::new(stream), Some(options(&limits)));
+    let (Ok(mut requests), Some(digest)) = (accepting.await, digest(&connection)) else {
+        return;
+    };
+    let mut retire = connection.retirement();
+    let mut shutdown = edge.state.shutdown.clone();
+    let (mut served, mut rejected, mut leaving) = (0, 0, false);
+    loop {
+        let accepted = select! {
+            biased;
+            _ = retire.wait_for(|retired| *retired), if !leaving => {
+                requests.graceful_shutdown();
+                leaving = true;
+                continue;
+            }
+            _ = shutdown.wait_for(|stop| *stop), if !leaving => {
+                requests.graceful_shutdown();
+                leaving = true;
+                continue;
+            }
+            accepted = HttpSession::from_h2_conn(&mut requests, Arc::clone(&digest)) => accepted,
+        };
+        match accepted {
+            Ok(Some(H2Accept::Session(session))) => {
+                served += 1;
+                if served >= limits.max_requests {
+                    connection.retire();
+                }
+                spawn(edge, &connection, session);
+            }
+            Ok(Some(H2Accept::Rejected)) if rejected < MOST_REJECTED => rejected += 1,
+            Ok(Some(H2Accept::Rejected) | None) | Err(_) => return,
+        }
+    }
+}
+
+/// Task `request`: one request of an HTTP/2 connection. It ends with the request, or when its body
+/// stalls.
+fn spawn(edge: &Arc<Edge>, connection: &Arc<Connection>, session: HttpSession) {
+    let under_way = UnderWay::enter(connection);
+    let edge = Arc::clone(edge);
+    let has_body = !session.is_body_done();
+    tokio::spawn(async move {
+        let _under_way = under_way;
+        let session = ServerSession::new_http2(session);
+        let exchange = edge.proxy.process_new_http(session, &edge.state.shutdown);
+        if has_body {
+            stall::guard(&edge, exchange).await;
+        } else {
+            exchange.await;
+        }
+    });
+}
+
+/// A request that is counted as long as it lasts.
+struct UnderWay(Arc<Connection>);
+
+impl UnderWay {
+    fn enter(connection: &Arc<Connection>) -> Self {
+        connection.watch.stream_begins();
+        Self(Arc::clone(connection))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.watch.stream_ends(self.0.clock().now());
+    }
+}
+
+/// What Pingora hands to every request of a connection: here, the connection itself.
+fn digest(connection: &Arc<Connection>) -> Option<Arc<Digest>> {
+    // A digest carries a proxy's answer; there was none.
+    let nothing = ResponseHeader::build_no_case(200, Some(0)).ok()?;
+    let carried = ProxyDigest::new(Box::new(nothing), Some(Box::new(Arc::clone(connection))));
+    Some(Arc::new(Digest {
+        proxy_digest: Some(Arc::new(carried)),
+        ..Digest::default()
+    }))
+}
+
+fn options(limits: &Limits) -> H2Options {
+    let mut options = default_h2_options();
+    let header_bytes = u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX);
+    options
+        .max_header_list_size(header_bytes)
+        .max_concurrent_streams(limits.max_streams)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    options
+}

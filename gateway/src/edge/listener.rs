@@ -1,0 +1,113 @@
+//! Taking connections from a public socket.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    select,
+    time::sleep,
+};
+
+use super::{
+    Edge,
+    connection::Connection,
+    ending::Ending,
+    h1,
+    h1_stream::H1Stream,
+    h2,
+    open::{Opened, open},
+    socket::Socket,
+};
+use crate::state::State;
+
+/// What is spoken on a public socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenerFacts {
+    /// TLS.
+    pub tls: bool,
+    /// A PROXY header comes first.
+    pub proxy_protocol: bool,
+}
+
+/// Pause after the system could not hand over a connection: open files are given back meanwhile.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Task `listener`: accepts until the process stops.
+pub async fn listen(edge: Arc<Edge>, socket: TcpListener, facts: ListenerFacts) {
+    let mut shutdown = edge.state.shutdown.clone();
+    let mut failing = false;
+    loop {
+        let accepted = select! {
+            biased;
+            _ = shutdown.wait_for(|stop| *stop) => return,
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((tcp, peer)) => {
+                failing = false;
+                admit(&edge, tcp, peer, facts);
+            }
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => {
+                edge.metrics.accept_failed();
+                if !failing {
+                    log::error!("no connection can be accepted; error={error}");
+                }
+                failing = true;
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// A client that left before it was accepted is no failure of ours.
+fn is_the_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
+}
+
+/// Gives a connection its task, unless it may not come in.
+fn admit(edge: &Arc<Edge>, tcp: TcpStream, peer: SocketAddr, facts: ListenerFacts) {
+    edge.metrics.accepted();
+    let generation = edge.state.generation.load();
+    let connection = Arc::new(Connection::new(peer, Arc::clone(&edge.clock)));
+    let from = connection.peer();
+    let listed = generation.blocklist.lookup(from).is_some();
+    if listed && !State::trusts(&generation, from) {
+        return edge.metrics.closed(Ending::Blocklist);
+    }
+    let seat = match edge.admission.enter(&generation.limits) {
+        Ok(seat) => seat,
+        Err(ending) => return edge.metrics.closed(ending),
+    };
+    let edge = Arc::clone(edge);
+    tokio::spawn(async move {
+        let _seat = seat;
+        let _registered = edge.registry.enter(&connection);
+        serve(&edge, Socket::new(tcp, connection), facts).await;
+    });
+}
+
+/// Task `connection`: from the first byte to the last.
+async fn serve(edge: &Arc<Edge>, socket: Socket, facts: ListenerFacts) {
+    // Boxed: what comes before HTTP is over before most of a connection's life.
+    match Box::pin(open(edge, facts, socket)).await {
+        Err(Some(ending)) => edge.metrics.closed(ending),
+        Err(None) => {}
+        Ok(Opened {
+            transport,
+            http2,
+            seat,
+        }) => {
+            let _seat = seat;
+            if http2 {
+                Box::pin(h2::serve(edge, transport)).await;
+            } else {
+                h1::serve(edge, H1Stream::new(transport)).await;
+            }
+        }
+    }
+}

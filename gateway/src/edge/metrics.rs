@@ -1,0 +1,71 @@
+//! What the edge counts.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
+
+use super::ending::Ending;
+use crate::metrics::Families;
+
+/// Counters of connections.
+#[derive(Debug, Clone)]
+pub struct EdgeMetrics {
+    open: IntGauge,
+    accepted: IntCounter,
+    closed: IntCounterVec,
+    streams_reset: IntCounterVec,
+    abuse: IntCounterVec,
+    accept_errors: IntCounter,
+}
+
+impl EdgeMetrics {
+    pub(crate) fn register(make: &Families<'_>) -> prometheus::Result<Self> {
+        Ok(Self {
+            open: make.gauge("thornwall_connections", "Connections of clients.")?,
+            accepted: make.counter("thornwall_connections_total", "Connections accepted.")?,
+            closed: make.counters(
+                "thornwall_connections_closed_total",
+                "Connections that we ended, by why.",
+                &["reason"],
+            )?,
+            streams_reset: make.counters(
+                "thornwall_streams_reset_total",
+                "HTTP/2 requests that we reset, by why.",
+                &["reason"],
+            )?,
+            abuse: make.counters(
+                "thornwall_http2_abuse_total",
+                "HTTP/2 connections ended for what their frames were, by kind.",
+                &["kind"],
+            )?,
+            accept_errors: make.counter(
+                "thornwall_accept_errors_total",
+                "Connections that the system could not hand over.",
+            )?,
+        })
+    }
+
+    /// So many connections are there now.
+    pub(super) fn show_open(&self, count: usize) {
+        self.open.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn accepted(&self) {
+        self.accepted.inc();
+    }
+
+    pub(super) fn accept_failed(&self) {
+        self.accept_errors.inc();
+    }
+
+    /// A connection was ended by us.
+    pub(super) fn closed(&self, ending: Ending) {
+        self.closed.with_label_values(&[ending.code()]).inc();
+    }
+
+    pub(super) fn stream_reset(&self, ending: Ending) {
+        self.streams_reset.with_label_values(&[ending.code()]).inc();
+    }
+
+    pub(super) fn abuse(&self, kind: &str) {
+        self.abuse.with_label_values(&[kind]).inc();
+    }
+}

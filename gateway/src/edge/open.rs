@@ -1,0 +1,194 @@
+//! From an accepted socket to a connection that speaks HTTP: PROXY header, ClientHello, handshake.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use rustls::{ProtocolVersion, pki_types::CertificateDer, server::Acceptor};
+use tokio::io::AsyncWriteExt;
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+
+use super::{
+    Edge,
+    admission::ClientSeat,
+    client_hello::{self, Hello},
+    ending::Ending,
+    listener::ListenerFacts,
+    proxy_protocol::{self, Read},
+    socket::Socket,
+    transport::Transport,
+    watch::Phase,
+};
+use crate::{answer::raw, exchange::RequestId, state::State, tls};
+
+/// What the TLS handshake said.
+#[derive(Debug)]
+pub struct TlsFacts {
+    /// The name that the client asked for, lower case.
+    pub server_name: Option<Box<str>>,
+    /// What the connection's configuration holds its requests to.
+    pub policy: tls::Policy,
+    /// The agreed version.
+    pub version: Option<ProtocolVersion>,
+    /// The client's certificate, verified.
+    pub client_certificate: Option<CertificateDer<'static>>,
+}
+
+/// A connection that is ready for HTTP.
+pub(super) struct Opened {
+    pub(super) transport: Transport,
+    pub(super) http2: bool,
+    /// Its place among its client's connections.
+    pub(super) seat: Option<ClientSeat>,
+}
+
+/// Does what comes before HTTP. `Err` is why the connection ends here.
+pub(super) async fn open(
+    edge: &Edge,
+    listener: ListenerFacts,
+    mut socket: Socket,
+) -> Result<Opened, Option<Ending>> {
+    let connection = Arc::clone(socket.connection());
+    if listener.proxy_protocol {
+        read_proxy_header(edge, &mut socket).await?;
+    }
+    let generation = edge.state.generation.load_full();
+    let seat = edge
+        .admission
+        .identify(connection.client(), &generation.limits, &generation)
+        .map_err(Some)?;
+    if !listener.tls {
+        return Ok(Opened {
+            transport: Transport::Plain(socket),
+            http2: false,
+            seat,
+        });
+    }
+    connection.enter(Phase::Handshake);
+    let stream = shake_hands(edge, socket).await?;
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    Ok(Opened {
+        transport: Transport::Tls(Box::new(stream)),
+        http2,
+        seat,
+    })
+}
+
+/// Room for a PROXY header and what comes right behind it.
+const OPENING_BUFFER: usize = 2048;
+
+async fn read_proxy_header(edge: &Edge, socket: &mut Socket) -> Result<(), Option<Ending>> {
+    let connection = Arc::clone(socket.connection());
+    let trusted = State::trusts(&edge.state.generation.load(), connection.peer());
+    if !trusted {
+        return Err(Some(Ending::ProxyStranger));
+    }
+    let mut buffer = BytesMut::with_capacity(OPENING_BUFFER);
+    loop {
+        more(socket, &mut buffer).await?;
+        match proxy_protocol::read(&buffer) {
+            Ok(Read::Partial) => {}
+            Ok(Read::Complete { length, source }) => {
+                if let Some(source) = source {
+                    connection.name_client(source.ip());
+                }
+                let rest = buffer.split_off(length).freeze();
+                socket.unread(rest);
+                return Ok(());
+            }
+            Err(invalid) => {
+                log::debug!(
+                    "PROXY header refused; peer={} error={invalid}",
+                    connection.peer()
+                );
+                return Err(Some(Ending::ProxyInvalid));
+            }
+        }
+    }
+}
+
+/// Waits for more bytes. A client that leaves, or is ended by the watch, needs no further word.
+async fn more(socket: &mut Socket, buffer: &mut BytesMut) -> Result<(), Option<Ending>> {
+    buffer.reserve(OPENING_BUFFER);
+    match socket.read_more(buffer).await {
+        Ok(0) | Err(_) => Err(None),
+        Ok(_) => Ok(()),
+    }
+}
+
+async fn shake_hands(edge: &Edge, mut socket: Socket) -> Result<TlsStream<Socket>, Option<Ending>> {
+    let connection = Arc::clone(socket.connection());
+    let hello = read_client_hello(&mut socket).await?;
+    connection.set_client_hello(hello);
+    let failed = |error: std::io::Error| {
+        log::debug!(
+            "TLS handshake failed; client={} error={error}",
+            connection.client()
+        );
+        // What the watch ended is counted by the watch.
+        (connection.watch.ending().is_none()).then_some(Ending::TlsHandshake)
+    };
+    let start = LazyConfigAcceptor::new(Acceptor::default(), socket)
+        .await
+        .map_err(failed)?;
+    let server_name = start
+        .client_hello()
+        .server_name()
+        .map(str::to_ascii_lowercase);
+    let generation = edge.state.generation.load_full();
+    let chosen = generation.tls.server_config(server_name.as_deref());
+    let Some(chosen) = chosen else {
+        let mut socket = start.io;
+        // The client is told, or it has left.
+        let _ = socket.write_all(&UNRECOGNIZED_NAME).await;
+        return Err(Some(Ending::TlsHandshake));
+    };
+    let stream = start.into_stream(chosen.config).await.map_err(failed)?;
+    let session = stream.get_ref().1;
+    let certificates = session.peer_certificates();
+    connection.set_tls(TlsFacts {
+        server_name: server_name.map(Into::into),
+        policy: chosen.policy,
+        version: session.protocol_version(),
+        client_certificate: certificates
+            .and_then(|chain| chain.first())
+            .map(|leaf| leaf.clone().into_owned()),
+    });
+    Ok(stream)
+}
+
+/// A fatal alert: no certificate for the name that was asked for (RFC 8446 section 6.2).
+const UNRECOGNIZED_NAME: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70];
+
+/// The ClientHello as it came; it is read again by the handshake.
+async fn read_client_hello(socket: &mut Socket) -> Result<bytes::Bytes, Option<Ending>> {
+    let mut buffer = BytesMut::with_capacity(OPENING_BUFFER);
+    loop {
+        more(socket, &mut buffer).await?;
+        match client_hello::read(&buffer) {
+            Ok(Hello::Partial) => {}
+            Ok(Hello::Complete { length }) => {
+                let all = buffer.freeze();
+                // A copy, so that it holds no more memory than it needs.
+                let hello = bytes::Bytes::copy_from_slice(&all[..length]);
+                socket.unread(all);
+                return Ok(hello);
+            }
+            Err(not_tls) => {
+                log::debug!("no ClientHello; error={not_tls}");
+                explain_tls(socket, &buffer).await;
+                return Err(Some(Ending::TlsInvalid));
+            }
+        }
+    }
+}
+
+/// Tells somebody who speaks HTTP to a TLS port what is wrong.
+async fn explain_tls(socket: &mut Socket, buffer: &[u8]) {
+    const METHODS: [&[u8]; 4] = [b"GET ", b"HEAD ", b"POST ", b"OPTIONS "];
+    if METHODS.iter().any(|method| buffer.starts_with(method)) {
+        // The client reads it, or it has left.
+        let _ = socket
+            .write_all(&raw::refusal(400, &RequestId::new()))
+            .await;
+    }
+}

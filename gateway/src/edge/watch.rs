@@ -1,0 +1,288 @@
+//! What a connection is doing and since when: written by its task, judged by the sweep.
+//!
+//! One sweep over all connections four times a second replaces a timer per connection, per request
+//! and per read. A connection that has to end is marked and woken; its next read or write fails.
+
+use std::{
+    io,
+    sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
+    task::Context,
+};
+
+use atomic_waker::AtomicWaker;
+
+use super::{ending::Ending, limits::Limits};
+
+/// Milliseconds since the start of the process, as of the last sweep.
+pub(super) type Tick = u32;
+
+/// What a connection is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// PROXY header, or the first bytes of TLS.
+    Opening,
+    /// TLS handshake.
+    Handshake,
+    /// HTTP/2 preface.
+    Preface,
+    /// Between two HTTP/1 requests.
+    Idle,
+    /// In the head of an HTTP/1 request.
+    Head,
+    /// In an HTTP/1 request, whose body may still be on its way in.
+    Request,
+    /// Another protocol has taken over.
+    Upgraded,
+    /// HTTP/2, with or without requests.
+    Streams,
+    /// Held in the tarpit, which has limits of its own.
+    Held,
+}
+
+/// A read found nothing; the client is awaited.
+const AWAITS_READ: u8 = 1;
+/// A write found no room; the client is awaited.
+const AWAITS_WRITE: u8 = 2;
+/// Bytes of a request's body are still due.
+const BODY_DUE: u8 = 4;
+
+/// Longest silence of an upgraded connection: people leave chats open.
+const UPGRADED_TIMEOUT: Tick = 3_600_000;
+
+/// The watched state of one connection.
+#[derive(Debug)]
+pub(super) struct Watch {
+    phase: AtomicU8,
+    since: AtomicU32,
+    opened: Tick,
+    awaits: AtomicU8,
+    received: AtomicU64,
+    sent: AtomicU64,
+    streams: AtomicU32,
+    /// Start of an open HTTP/2 header block, plus one; 0 for none.
+    block_since: AtomicU32,
+    window: Window,
+    ending: AtomicU8,
+    reader: AtomicWaker,
+    writer: AtomicWaker,
+}
+
+/// Where the sweep measures pace from; a start of 0 is none yet.
+#[derive(Debug, Default)]
+struct Window {
+    start: AtomicU32,
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Watch {
+    pub(super) fn new(now: Tick) -> Self {
+        Self {
+            phase: AtomicU8::new(Phase::Opening as u8),
+            since: AtomicU32::new(now),
+            opened: now,
+            awaits: AtomicU8::new(0),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            streams: AtomicU32::new(0),
+            block_since: AtomicU32::new(0),
+            window: Window::default(),
+            ending: AtomicU8::new(0),
+            reader: AtomicWaker::new(),
+            writer: AtomicWaker::new(),
+        }
+    }
+
+    /// The connection goes on to something else.
+    pub(super) fn enter(&self, phase: Phase, now: Tick) {
+        self.since.store(now, Relaxed);
+        self.window.start.store(0, Relaxed);
+        self.phase.store(phase as u8, Relaxed);
+    }
+
+    /// Whether bytes of a request's body are due.
+    pub(super) fn set_body_due(&self, due: bool) {
+        if due {
+            self.awaits.fetch_or(BODY_DUE, Relaxed);
+        } else {
+            self.awaits.fetch_and(!BODY_DUE, Relaxed);
+        }
+    }
+
+    /// A header block of HTTP/2 has begun, or is over.
+    pub(super) fn set_block_open(&self, open: bool, now: Tick) {
+        let since = self.block_since.load(Relaxed);
+        if open && since == 0 {
+            self.block_since.store(now.saturating_add(1), Relaxed);
+        } else if !open && since != 0 {
+            self.block_since.store(0, Relaxed);
+        }
+    }
+
+    /// One more HTTP/2 request is under way.
+    pub(super) fn stream_begins(&self) {
+        self.streams.fetch_add(1, Relaxed);
+    }
+
+    /// One less is.
+    pub(super) fn stream_ends(&self, now: Tick) {
+        self.since.store(now, Relaxed);
+        self.streams.fetch_sub(1, Relaxed);
+    }
+
+    /// Bytes came in.
+    pub(super) fn received(&self, bytes: usize) {
+        // Only the connection's own task writes here, so that no locked instruction is needed.
+        let total = self.received.load(Relaxed) + bytes as u64;
+        self.received.store(total, Relaxed);
+        self.clear(AWAITS_READ);
+    }
+
+    /// Bytes went out.
+    pub(super) fn sent(&self, bytes: usize) {
+        let total = self.sent.load(Relaxed) + bytes as u64;
+        self.sent.store(total, Relaxed);
+        self.clear(AWAITS_WRITE);
+    }
+
+    fn clear(&self, bit: u8) {
+        if self.awaits.load(Relaxed) & bit != 0 {
+            self.awaits.fetch_and(!bit, Relaxed);
+        }
+    }
+
+    /// A read is about to wait.
+    pub(super) fn await_read(&self, context: &Context<'_>) {
+        self.reader.register(context.waker());
+        self.awaits.fetch_or(AWAITS_READ, Relaxed);
+    }
+
+    /// A write is about to wait.
+    pub(super) fn await_write(&self, context: &Context<'_>) {
+        self.writer.register(context.waker());
+        self.awaits.fetch_or(AWAITS_WRITE, Relaxed);
+    }
+
+    /// Marks the connection as to be ended; whoever waits for it finds out. Whether it was not
+    /// marked before.
+    pub(super) fn end(&self, ending: Ending) -> bool {
+        let first = (self.ending)
+            .compare_exchange(0, ending as u8, Relaxed, Relaxed)
+            .is_ok();
+        if first {
+            self.reader.wake();
+            self.writer.wake();
+        }
+        first
+    }
+
+    /// Lets a connection that was to be ended live on for a last word.
+    pub(super) fn pardon(&self) {
+        self.ending.store(0, Relaxed);
+    }
+
+    /// Why the connection is to be ended, where it is.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        Ending::from_number(self.ending.load(Relaxed))
+    }
+
+    /// An error where the connection is to be ended.
+    pub(super) fn check(&self) -> io::Result<()> {
+        match self.ending() {
+            None => Ok(()),
+            Some(ending) => Err(io::Error::new(io::ErrorKind::TimedOut, ending.code())),
+        }
+    }
+
+    /// Whether the connection has reached its greatest age.
+    pub(super) fn is_old(&self, now: Tick, limits: &Limits) -> bool {
+        now.wrapping_sub(self.opened) >= limits.max_age
+    }
+
+    /// What the sweep finds overdue.
+    pub(super) fn overdue(&self, now: Tick, limits: &Limits) -> Option<Ending> {
+        let waited = now.wrapping_sub(self.since.load(Relaxed));
+        let phase = self.phase.load(Relaxed);
+        let late = |limit, ending| (waited >= limit).then_some(ending);
+        if phase == Phase::Opening as u8 || phase == Phase::Head as u8 {
+            late(limits.header_timeout, Ending::HeaderTimeout)
+        } else if phase == Phase::Handshake as u8 {
+            late(limits.header_timeout, Ending::TlsHandshake)
+        } else if phase == Phase::Preface as u8 {
+            late(limits.header_timeout, Ending::H2Preface)
+        } else if phase == Phase::Idle as u8 {
+            late(limits.idle_timeout, Ending::IdleTimeout)
+        } else if phase == Phase::Request as u8 {
+            self.pace(now, limits)
+        } else if phase == Phase::Upgraded as u8 {
+            self.silence(now)
+        } else if phase == Phase::Streams as u8 {
+            self.overdue_streams(now, waited, limits)
+        } else {
+            None
+        }
+    }
+
+    fn overdue_streams(&self, now: Tick, waited: Tick, limits: &Limits) -> Option<Ending> {
+        let block = self.block_since.load(Relaxed);
+        if block != 0 && now.wrapping_sub(block) >= limits.header_timeout {
+            return Some(Ending::HeaderTimeout);
+        }
+        if self.streams.load(Relaxed) == 0 && waited >= limits.idle_timeout {
+            return Some(Ending::IdleTimeout);
+        }
+        self.pace(now, limits)
+    }
+
+    /// An upgraded connection moves in either direction, or it is gone.
+    fn silence(&self, now: Tick) -> Option<Ending> {
+        let (received, sent) = (self.received.load(Relaxed), self.sent.load(Relaxed));
+        let start = self.window.start.load(Relaxed);
+        let moved = start == 0
+            || received != self.window.received.load(Relaxed)
+            || sent != self.window.sent.load(Relaxed);
+        if moved {
+            self.open_window(now, received, sent);
+            return None;
+        }
+        let silent = now.wrapping_sub(start);
+        (silent >= UPGRADED_TIMEOUT).then_some(Ending::IdleTimeout)
+    }
+
+    /// A client that is awaited must move; time in which nobody waits for it does not count.
+    fn pace(&self, now: Tick, limits: &Limits) -> Option<Ending> {
+        let awaits = self.awaits.load(Relaxed);
+        let (received, sent) = (self.received.load(Relaxed), self.sent.load(Relaxed));
+        let sending = awaits & AWAITS_WRITE != 0;
+        let receiving = awaits & (AWAITS_READ | BODY_DUE) == AWAITS_READ | BODY_DUE;
+        let start = self.window.start.load(Relaxed);
+        if !(sending || receiving) || start == 0 {
+            self.open_window(now, received, sent);
+            return None;
+        }
+        let waited = now.wrapping_sub(start);
+        if waited < limits.body_timeout {
+            return None;
+        }
+        let (moved, least, stalled) = if sending {
+            let moved = sent - self.window.sent.load(Relaxed);
+            (moved, limits.min_send_rate, Ending::SendStalled)
+        } else {
+            let moved = received - self.window.received.load(Relaxed);
+            (moved, limits.min_receive_rate, Ending::BodyTimeout)
+        };
+        self.open_window(now, received, sent);
+        if moved == 0 {
+            return Some(stalled);
+        }
+        let due = u64::from(least) * u64::from(waited) / 1000;
+        (moved < due).then_some(Ending::TooSlow)
+    }
+
+    fn open_window(&self, now: Tick, received: u64, sent: u64) {
+        self.window.start.store(now.max(1), Relaxed);
+        self.window.received.store(received, Relaxed);
+        self.window.sent.store(sent, Relaxed);
+    }
+}

@@ -1,0 +1,68 @@
+//! Listeners and limits, from what is written to what the edge goes by.
+
+use thornwall_filters::build::BuildContext;
+use toml::Spanned;
+
+use crate::{
+    config,
+    edge::{Limits, ListenerFacts},
+};
+
+pub(super) fn listener(spec: &config::Listener) -> (String, ListenerFacts) {
+    let facts = ListenerFacts {
+        tls: spec.tls,
+        proxy_protocol: spec.proxy_protocol,
+    };
+    (spec.address.get_ref().clone(), facts)
+}
+
+/// Less than a browser's own head, or more than Pingora's parser takes (1 MiB, 256 fields), would
+/// be refused elsewhere, and without a word.
+const HEADER_BYTES: std::ops::RangeInclusive<u32> = 1024..=1 << 20;
+const HEADERS: std::ops::RangeInclusive<u32> = 8..=256;
+
+/// A day: ticks are 32 bits of milliseconds.
+const LONGEST_SECS: u32 = 86_400;
+
+pub(super) fn limits(spec: &config::Limits, context: &mut BuildContext) -> Option<Limits> {
+    let before = context.problems.len();
+    check(&spec.max_header_bytes, HEADER_BYTES, context);
+    check(&spec.max_headers, HEADERS, context);
+    let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let millis = |secs: std::num::NonZeroU32| secs.get().min(LONGEST_SECS) * 1000;
+    let wanted = size(spec.max_connections.get());
+    let most = half_of_the_files();
+    if wanted > most {
+        context.warnings.push(format!(
+            "limits.max_connections = {wanted} is lowered to {most}, half of the limit on open \
+             files: each may need another one towards the origin"
+        ));
+    }
+    (context.problems.len() == before).then(|| Limits {
+        max_connections: wanted.min(most),
+        max_per_client: spec.max_connections_per_client.get(),
+        header_timeout: millis(spec.header_timeout_secs),
+        max_header_bytes: size(*spec.max_header_bytes.get_ref()),
+        max_headers: size(*spec.max_headers.get_ref()),
+        idle_timeout: millis(spec.idle_timeout_secs),
+        body_timeout: millis(spec.body_timeout_secs),
+        min_receive_rate: spec.min_receive_bytes_per_sec,
+        min_send_rate: spec.min_send_bytes_per_sec,
+        max_age: millis(spec.max_connection_secs),
+        max_requests: spec.max_requests_per_connection.get(),
+        max_streams: spec.h2_max_streams.get(),
+    })
+}
+
+fn check(number: &Spanned<u32>, bounds: std::ops::RangeInclusive<u32>, context: &mut BuildContext) {
+    if !bounds.contains(number.get_ref()) {
+        let (least, most) = (bounds.start(), bounds.end());
+        let what = format!("out of bounds; expected {least} to {most}");
+        context.problem(number.span(), what);
+    }
+}
+
+fn half_of_the_files() -> usize {
+    let (_, hard) = rlimit::Resource::NOFILE.get().unwrap_or((1024, 1024));
+    usize::try_from(hard / 2).unwrap_or(usize::MAX)
+}
