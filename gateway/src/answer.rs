@@ -10,6 +10,7 @@ use thornwall_filters::verdict::{Answer, Denial, Limit};
 
 use crate::{exchange::Exchange, forward::REQUEST_ID, state::State};
 
+mod channel;
 mod detach;
 mod page;
 pub mod raw;

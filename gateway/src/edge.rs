@@ -34,7 +34,7 @@ mod stall;
 mod transport;
 mod watch;
 
-pub use connection::Connection;
+pub use connection::{Connection, OpenStream};
 pub use ending::Ending;
 pub use h1_stream::H1Stream;
 pub use limits::Limits;

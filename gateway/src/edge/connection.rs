@@ -119,6 +119,11 @@ impl Connection {
         self.enter(Phase::Held);
     }
 
+    /// One of its HTTP/2 streams is held in the tarpit: the connection is not idle meanwhile.
+    pub fn hold_stream(self: &Arc<Self>) -> OpenStream {
+        OpenStream::enter(self)
+    }
+
     pub(super) fn name_client(&self, client: IpAddr) {
         // A connection has one PROXY header.
         let _ = self.named.set(canonical(client));
@@ -165,5 +170,22 @@ impl Connection {
 
     pub(super) const fn clock(&self) -> &Arc<Clock> {
         &self.clock
+    }
+}
+
+/// A request of an HTTP/2 connection, counted as under way as long as it lasts.
+#[derive(Debug)]
+pub struct OpenStream(Arc<Connection>);
+
+impl OpenStream {
+    pub(super) fn enter(connection: &Arc<Connection>) -> Self {
+        connection.watch.stream_begins();
+        Self(Arc::clone(connection))
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.watch.stream_ends(self.0.clock.now());
     }
 }

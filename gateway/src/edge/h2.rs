@@ -17,8 +17,14 @@ use pingora::{
 use tokio::select;
 
 use super::{
-    Edge, connection::Connection, h2_frames, h2_stream::H2Stream, limits::Limits, stall,
-    transport::Transport, watch::Phase,
+    Edge,
+    connection::{Connection, OpenStream},
+    h2_frames,
+    h2_stream::H2Stream,
+    limits::Limits,
+    stall,
+    transport::Transport,
+    watch::Phase,
 };
 
 /// Bytes of request bodies that may be under way unread: per stream, and in all.
@@ -80,7 +86,7 @@ pub(super) async fn serve(edge: &Arc<Edge>, transport: Transport) {
 /// Task `request`: one request of an HTTP/2 connection. It ends with the request, or when its body
 /// stalls.
 fn spawn(edge: &Arc<Edge>, connection: &Arc<Connection>, session: HttpSession) {
-    let under_way = UnderWay::enter(connection);
+    let under_way = OpenStream::enter(connection);
     let edge = Arc::clone(edge);
     let has_body = !session.is_body_done();
     tokio::spawn(async move {
@@ -93,22 +99,6 @@ fn spawn(edge: &Arc<Edge>, connection: &Arc<Connection>, session: HttpSession) {
             exchange.await;
         }
     });
-}
-
-/// A request that is counted as long as it lasts.
-struct UnderWay(Arc<Connection>);
-
-impl UnderWay {
-    fn enter(connection: &Arc<Connection>) -> Self {
-        connection.watch.stream_begins();
-        Self(Arc::clone(connection))
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.watch.stream_ends(self.0.clock().now());
-    }
 }
 
 /// What Pingora hands to every request of a connection: here, the connection itself.
