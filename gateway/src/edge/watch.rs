@@ -286,3 +286,109 @@ impl Watch {
         self.window.sent.store(sent, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use super::{Phase, Watch};
+    use crate::edge::{ending::Ending, limits::Limits};
+
+    const LIMITS: Limits = Limits {
+        max_connections: 1,
+        max_per_client: 1,
+        header_timeout: 10_000,
+        max_header_bytes: 1024,
+        max_headers: 8,
+        idle_timeout: 30_000,
+        body_timeout: 20_000,
+        min_receive_rate: 100,
+        min_send_rate: 100,
+        max_age: 60_000,
+        max_requests: 1,
+        max_streams: 1,
+    };
+
+    #[test]
+    fn each_phase_has_its_deadline() {
+        let phases = [
+            (Phase::Opening, 10_000, Ending::HeaderTimeout),
+            (Phase::Handshake, 10_000, Ending::TlsHandshake),
+            (Phase::Preface, 10_000, Ending::H2Preface),
+            (Phase::Head, 10_000, Ending::HeaderTimeout),
+            (Phase::Idle, 30_000, Ending::IdleTimeout),
+            (Phase::Streams, 30_000, Ending::IdleTimeout),
+        ];
+        for (phase, after, ending) in phases {
+            // Close to where the clock starts over.
+            let began = u32::MAX - 5000;
+            let watch = Watch::new(began);
+            watch.enter(phase, began);
+            let just_before = began.wrapping_add(after - 1);
+            assert_eq!(watch.overdue(just_before, &LIMITS), None, "{phase:?}");
+            let due = began.wrapping_add(after);
+            assert_eq!(watch.overdue(due, &LIMITS), Some(ending), "{phase:?}");
+        }
+    }
+
+    /// What a body comes to that gets `bytes` a second, `waiting` in between.
+    fn body(bytes: usize, waiting: bool) -> Option<Ending> {
+        let watch = Watch::new(0);
+        let context = Context::from_waker(Waker::noop());
+        watch.enter(Phase::Request, 0);
+        watch.set_body_due(true);
+        (1..=60).find_map(|second| {
+            if bytes > 0 {
+                watch.received(bytes);
+            }
+            if waiting {
+                watch.await_read(&context);
+            }
+            watch.overdue(second * 1000, &LIMITS)
+        })
+    }
+
+    #[test]
+    fn a_body_must_move_while_it_is_awaited() {
+        assert_eq!(body(0, true), Some(Ending::BodyTimeout));
+        assert_eq!(body(50, true), Some(Ending::TooSlow));
+        assert_eq!(body(200, true), None);
+        // The origin is slow, and the client cannot help it.
+        assert_eq!(body(0, false), None);
+    }
+
+    #[test]
+    fn an_answer_must_be_taken_in() {
+        let watch = Watch::new(0);
+        let context = Context::from_waker(Waker::noop());
+        watch.enter(Phase::Request, 0);
+        let ending = (1..=60).find_map(|second| {
+            watch.await_write(&context);
+            watch.overdue(second * 1000, &LIMITS)
+        });
+        assert_eq!(ending, Some(Ending::SendStalled));
+    }
+
+    #[test]
+    fn an_open_header_block_is_not_left_open() {
+        let watch = Watch::new(0);
+        watch.enter(Phase::Streams, 0);
+        watch.stream_begins();
+        watch.set_block_open(true, 1000);
+        watch.set_block_open(true, 9000);
+        assert_eq!(watch.overdue(10_000, &LIMITS), None);
+        assert_eq!(watch.overdue(11_001, &LIMITS), Some(Ending::HeaderTimeout));
+        watch.set_block_open(false, 11_001);
+        assert_eq!(watch.overdue(11_001, &LIMITS), None);
+    }
+
+    #[test]
+    fn only_the_first_reason_counts() {
+        let watch = Watch::new(0);
+        assert!(watch.check().is_ok());
+        assert!(watch.end(Ending::Age));
+        assert!(!watch.end(Ending::TooSlow));
+        assert_eq!(watch.ending(), Some(Ending::Age));
+        assert!(watch.check().is_err());
+    }
+}
