@@ -12,7 +12,7 @@ use crate::{proxy::Proxy, state::State};
 
 mod admission;
 mod chunks;
-mod client_hello;
+pub mod client_hello;
 mod clock;
 mod connection;
 mod ending;
