@@ -19,7 +19,7 @@ mod ending;
 mod h1;
 mod h1_stream;
 mod h2;
-mod h2_frames;
+pub mod h2_frames;
 mod h2_stream;
 mod head;
 mod limits;
