@@ -274,14 +274,17 @@ fn bodies_and_downloads_cost_nothing() {
 
 #[test]
 fn a_second_pays_back_what_the_documentation_says() {
-    assert_eq!((RESETS_FORGIVEN, CONTROL_FORGIVEN), (500, 20_000));
+    assert_eq!((RESETS_FORGIVEN, CONTROL_FORGIVEN), (2000, 20_000));
     let limits = Limits::default();
     let mut watch = FrameWatch::default();
     watch.feed(&start(), &limits).unwrap();
-    // As gRPC does within one machine, for ten seconds.
-    for _ in 0..10 {
-        let busy = repeated(9_999, |n| [ping(n), window_update(0, 20)].concat());
-        watch.feed(&busy, &limits).unwrap();
+    // As gRPC does within one machine, and for calls that miss their deadlines.
+    let control = repeated(9_999, |n| [ping(n), window_update(0, 20)].concat());
+    let missed = |n| [request(n), reset(n)].concat();
+    for second in 0..5 {
+        watch.feed(&control, &limits).unwrap();
+        let missed = repeated(1_999, |n| missed(second * 1_999 + n));
+        watch.feed(&missed, &limits).unwrap();
         watch.tick();
     }
 }
