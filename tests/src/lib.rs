@@ -1,1 +1,3 @@
-//! Programs that measure Thornwall; the tests are in `tests/black_box`.
+//! Programs that measure Thornwall, and what they share; the tests are in `tests/black_box`.
+
+pub mod tls_client;
