@@ -77,6 +77,12 @@ reasons! {
     TarpitFull = "tarpit.full",
     /// A throttled client is above its slower rate.
     ThrottleExceeded = "throttle.exceeded",
+    /// A connection whose handshake was not made under the site's rules for client certificates.
+    TlsMisdirected = "tls.misdirected",
+    /// Asked for in clear text, and sent on to HTTPS.
+    TlsRedirect = "tls.redirect",
+    /// Asked for in clear text, while the site asks for a client certificate.
+    TlsRequired = "tls.required",
     /// The origin did not accept a connection.
     UpstreamConnectFailed = "upstream.connect_failed",
     /// The origin broke the connection or answered with something that is not HTTP.

@@ -3,7 +3,7 @@
 //! An answer reflects nothing that the client sent, and does not say why it was refused.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, Method, Uri, header, uri::PathAndQuery};
 use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader, proxy::Session};
 use thornwall_detectors::signal::Reason;
 use thornwall_filters::verdict::{Answer, Denial, Limit};
@@ -62,8 +62,37 @@ pub async fn text(session: &mut Session, exchange: &Exchange, text: Bytes) -> Re
     write(session, response, text).await
 }
 
-/// Writes the request's id into a response.
+/// Sends the client on to the same address under HTTPS.
+pub async fn redirect_to_https(session: &mut Session, exchange: &Exchange) -> Result<()> {
+    let Some(place) = https_address(&session.req_header().uri, exchange) else {
+        return refuse(session, exchange, 400).await;
+    };
+    let body = page::body(308);
+    let mut response = page_header(308, body.len(), exchange)?;
+    response.insert_header(header::LOCATION, place)?;
+    write(session, response, body).await
+}
+
+/// The host is one that a site serves, and the target is as it came, without what would end the
+/// field.
+fn https_address(target: &Uri, exchange: &Exchange) -> Option<HeaderValue> {
+    let host = &exchange.host;
+    let port = match exchange.generation.tls.https_port() {
+        None | Some(443) => String::new(),
+        Some(port) => format!(":{port}"),
+    };
+    let path = target.path_and_query().map_or("/", PathAndQuery::as_str);
+    let path = if path.starts_with('/') { path } else { "/" };
+    HeaderValue::try_from(format!("https://{host}{port}{path}")).ok()
+}
+
+/// Writes the request's id into a response, and what the site asks of all its clients.
 pub fn name(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
+    let hsts = exchange.site().and_then(|site| site.tls.hsts.as_ref());
+    // In clear text anybody could have written it (RFC 6797 section 7.2).
+    if let Some(hsts) = hsts.filter(|_| exchange.secure) {
+        response.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;
+    }
     response.insert_header(REQUEST_ID, exchange.id.header_value())
 }
 

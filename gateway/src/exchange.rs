@@ -10,6 +10,7 @@ use crate::{
     edge::Connection,
     generation::{Generation, Site},
     state::InFlightGuard,
+    tls::TlsFacts,
 };
 
 /// What the hooks of one request hand on to each other.
@@ -26,8 +27,10 @@ pub struct Exchange {
     pub client: Option<IpAddr>,
     /// The host that was asked for, once it is known to be one.
     pub host: String,
-    /// Whether the client spoke TLS to somebody whom we trust to say so.
+    /// Whether the client spoke TLS, to us or to a proxy that we trust to say so.
     pub secure: bool,
+    /// What the handshake of the request's connection said.
+    pub tls: Option<Arc<TlsFacts>>,
     /// Whether the peer is a trusted proxy.
     pub peer_trusted: bool,
     /// Whether the connection is to carry another protocol from here on.
@@ -57,6 +60,7 @@ impl Exchange {
             client: None,
             host: String::new(),
             secure: false,
+            tls: None,
             peer_trusted: false,
             upgrade: false,
             judgement: None,

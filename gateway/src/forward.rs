@@ -23,6 +23,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest silence of an upgraded connection: people leave chats open.
 const UPGRADED_TIMEOUT: Duration = Duration::from_secs(3600);
 
+/// The certificate that the client has shown, RFC 9440 section 2.2.
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -72,7 +74,12 @@ pub fn peer(exchange: &Exchange) -> Result<Box<HttpPeer>> {
 }
 
 /// Fields with which a client could pass for another at the origin.
-const CLAIMS: [HeaderName; 2] = [FORWARDED, HeaderName::from_static("x-real-ip")];
+const CLAIMS: [HeaderName; 4] = [
+    CLIENT_CERT,
+    HeaderName::from_static("client-cert-chain"),
+    FORWARDED,
+    HeaderName::from_static("x-real-ip"),
+];
 
 /// Tells the origin who asks, in the words that it trusts us to use: whatever the client itself
 /// sent in them is replaced, unless the client is a proxy that we trust.
@@ -93,18 +100,35 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, exchange: &Exchan
             request.remove_header(claim);
         }
     }
+    if let Some(certificate) = client_certificate(exchange) {
+        request.insert_header(CLIENT_CERT, certificate)?;
+    }
     let chain = forwarded_for(session, request, exchange)?;
     request.insert_header(FORWARDED_FOR, chain)?;
     let reported = |name| exchange.peer_trusted && request.headers.contains_key(name);
     let (keep_proto, keep_host) = (reported(&FORWARDED_PROTO), reported(&FORWARDED_HOST));
     if !keep_proto {
-        let proto = if exchange.secure { "https" } else { "http" };
-        request.insert_header(FORWARDED_PROTO, HeaderValue::from_static(proto))?;
+        request.insert_header(FORWARDED_PROTO, own_proto(exchange))?;
     }
     if !keep_host && let Some(host) = request.headers.get(HOST).cloned() {
         request.insert_header(FORWARDED_HOST, host)?;
     }
     request.insert_header(REQUEST_ID, exchange.id.header_value())
+}
+
+/// What the client spoke to us, where no proxy that we trust says more.
+const fn own_proto(exchange: &Exchange) -> HeaderValue {
+    HeaderValue::from_static(if exchange.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    })
+}
+
+/// What the client has shown, for the origins of sites that ask for it.
+fn client_certificate(exchange: &Exchange) -> Option<HeaderValue> {
+    exchange.site()?.tls.policy.as_ref()?;
+    exchange.tls.as_ref()?.client_certificate.clone()
 }
 
 /// Takes out fields with an underscore: CGI and its heirs read `X_Forwarded_For` and

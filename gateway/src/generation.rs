@@ -20,7 +20,7 @@ use crate::{
     config::{self, Config, ConfigFile},
     edge::{Limits, ListenerFacts},
     robots::RobotsCell,
-    tls::Tls,
+    tls::{SiteTls, Tls},
     upstream::Upstream,
 };
 
@@ -37,7 +37,7 @@ pub struct Generation {
     /// Sites, in the order of the file.
     pub sites: Vec<Site>,
     /// Which site serves which host.
-    pub hosts: Hosts,
+    pub hosts: Arc<Hosts>,
     /// Whose word about the client's address counts.
     pub client_address: ClientAddress,
     /// How slow and how many the tarpit holds.
@@ -52,6 +52,8 @@ pub struct Generation {
     pub cold: Cold,
     /// Bounded tables, for their gauges.
     pub tables: Vec<(String, Arc<TableStats>)>,
+    /// Certificates, and who is asked for one.
+    pub tls: Tls,
     /// State that the next generation may take over.
     pub carried: Carried,
     /// What works but deserves a second look.
@@ -76,6 +78,8 @@ pub struct Site {
     pub links: Arc<Links>,
     /// Its robots.txt, as far as it is known.
     pub robots: Arc<RobotsCell>,
+    /// What it asks of the way to it.
+    pub tls: SiteTls,
 }
 
 /// Who is believed about the client's address.
@@ -168,12 +172,19 @@ impl Generation {
         let tls = Tls::build(config, context);
         let upstreams = parts::upstreams(&config.upstream, context);
         let pipelines = parts::pipelines(config, inputs.metrics, context);
-        let hosts = Hosts::build(&config.site, context);
+        let hosts = Arc::new(Hosts::build(&config.site, context));
+        let before = inputs.previous.map(|previous| &previous.tls);
+        let tls = Tls::build(config, &hosts, context, before);
         parts::check_site_names(&config.site, context);
         let sites: Vec<Option<Site>> = config
             .site
             .iter()
-            .map(|site| parts::site(site, &upstreams, &pipelines, inputs, context))
+            .enumerate()
+            .map(|(at, site)| {
+                let policy = tls.as_ref().and_then(|tls| tls.client_policy(at));
+                let asks = SiteTls::build(site, policy.cloned(), context);
+                parts::site(site, asks, &upstreams, &pipelines, inputs, context)
+            })
             .collect();
         if sites.is_empty() {
             context.problems.push(Problem::in_file(
@@ -194,6 +205,7 @@ impl Generation {
             tls: tls?,
             cold: cold?,
             tables: Vec::new(),
+            tls: tls?,
             carried: Carried::new(),
             warnings: Vec::new(),
             shutdown_grace: Duration::from_secs(config.server.shutdown_grace_secs),

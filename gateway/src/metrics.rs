@@ -27,6 +27,7 @@ pub struct Metrics {
     recent: IntGauge,
     in_flight: IntGauge,
     generation: IntGauge,
+    certificates: IntGaugeVec,
     /// Lines that the access log had no room for.
     pub log_dropped: IntCounter,
 }
@@ -99,6 +100,11 @@ impl Metrics {
             )?,
             in_flight: make.gauge("thornwall_requests_in_flight", "Requests under way.")?,
             generation: make.gauge("thornwall_generation", "Number of the serving generation.")?,
+            certificates: make.gauges(
+                "thornwall_certificate_expiry_timestamp_seconds",
+                "When a certificate, or the first of its chain, ends; by its first name.",
+                &["host", "key"],
+            )?,
             log_dropped: make.counter(
                 "thornwall_access_log_dropped_total",
                 "Access lines that found no room.",
@@ -127,10 +133,22 @@ impl Metrics {
         self.reloads.with_label_values(&[result]).inc();
     }
 
+    fn show_certificates(&self, generation: &Generation) {
+        // Names that a reload took away are no names any more.
+        self.certificates.reset();
+        for expiry in generation.tls.expiries() {
+            let labels = [expiry.host, expiry.key];
+            self.certificates
+                .with_label_values(&labels)
+                .set(expiry.expires);
+        }
+    }
+
     /// Everything in the text format of Prometheus.
     pub fn render(&self, state: &State) -> Result<Vec<u8>, prometheus::Error> {
         let generation = state.generation.load();
         self.tables.show(&generation);
+        self.show_certificates(&generation);
         self.recent.set(gauge_value(state.recent.held()));
         self.in_flight.set(gauge_value(state.in_flight.count()));
         self.generation

@@ -10,6 +10,7 @@ use pingora::{
     proxy::{FailToProxy, ProxyHttp, Session},
     upstreams::peer::HttpPeer,
 };
+use thornwall_detectors::signal::Reason;
 use thornwall_filters::verdict::Ruling;
 
 use crate::{answer, exchange::Exchange, forward, record::Decision, request, robots, state::State};
@@ -31,7 +32,11 @@ impl Proxy {
             Ok(judgement) => judgement,
             Err((status, reason)) => {
                 exchange.reason = Some(reason);
-                answer::refuse(session, exchange, status).await?;
+                if reason == Reason::TlsRedirect {
+                    answer::redirect_to_https(session, exchange).await?;
+                } else {
+                    answer::refuse(session, exchange, status).await?;
+                }
                 return Ok(true);
             }
         };

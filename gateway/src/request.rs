@@ -23,6 +23,7 @@ use crate::{
     exchange::Exchange,
     generation::{Generation, Site, normalise_host},
     state::State,
+    tls::Arrival,
 };
 
 /// Header in which a trusted proxy says how the client reached it.
@@ -46,11 +47,20 @@ pub fn judge(
     let (Some(site), Some(client)) = (site, client) else {
         return Err((421, Reason::HostUnknown));
     };
+    let path = normalise_path(header.uri.path());
+    let arrival = Arrival {
+        tls: exchange.tls.as_deref(),
+        secure: exchange.secure,
+        path: &path,
+    };
+    site.tls
+        .admits(&arrival)
+        .map_err(|refusal| (refusal.status(), refusal.reason()))?;
     let robots = site.robots.load();
     let request = RequestView {
         method: &header.method,
         uri: &header.uri,
-        path: normalise_path(header.uri.path()),
+        path,
         version: header.version,
         headers: &header.headers,
         client,
@@ -94,16 +104,12 @@ pub fn peer_address(session: &Session) -> IpAddr {
 fn identify_client(header: &RequestHeader, peer: IpAddr, exchange: &mut Exchange) {
     exchange.peer_trusted = State::trusts(&exchange.generation, peer);
     exchange.client = Some(peer);
-    exchange.secure = exchange
-        .connection
-        .as_ref()
-        .is_some_and(|c| c.tls().is_some());
+    exchange.secure = exchange.tls.is_some();
     if exchange.peer_trusted {
         exchange.client = Some(claimed_client(header, &exchange.generation).unwrap_or(peer));
-        exchange.secure |= header
-            .headers
-            .get(FORWARDED_PROTO)
-            .is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+        if let Some(proto) = header.headers.get(FORWARDED_PROTO) {
+            exchange.secure = proto.as_bytes().eq_ignore_ascii_case(b"https");
+        }
     }
 }
 

@@ -1,36 +1,253 @@
-//! stub
-use std::sync::Arc;
-use thornwall_filters::build::BuildContext;
-#[derive(Debug, Clone)]
-pub struct Policy;
+//! TLS: certificates by name, client certificates by site, sessions that outlive a reload.
+//!
+//! The edge reads a ClientHello, asks [`Tls::server_config`] for its server name, and leaves the
+//! handshake to rustls. What the handshake said goes with the connection as [`TlsFacts`], and
+//! [`admits`] holds each request's host against it.
+
+use std::{borrow::Cow, sync::Arc};
+
+use http::HeaderValue;
+use rustls::{ServerConfig, ServerConnection, pki_types::UnixTime};
+use thornwall_filters::{build::BuildContext, load::Problem};
+
+use crate::{
+    config::{self, Config},
+    generation::Hosts,
+};
+
+mod certificate;
+mod client;
+mod names;
+mod ocsp;
+mod pem;
+mod server;
+mod site;
+
+pub use certificate::Expiry;
+pub use client::{ClientPolicy, Refusal, admits};
+pub use site::{Arrival, SiteTls};
+
+use certificate::Certificate;
+use names::Certificates;
+
+/// The alert record that refuses a server name which no certificate is for: fatal,
+/// unrecognized_name (RFC 8446 sections 5.1 and 6.2).
+pub const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// Everything that TLS handshakes need until the next reload.
 #[derive(Debug)]
-pub struct Tls(Option<Arc<rustls::ServerConfig>>);
-pub struct Chosen {
-    pub config: Arc<rustls::ServerConfig>,
-    pub policy: Policy,
+pub struct Tls {
+    certificates: Arc<Certificates>,
+    hosts: Arc<Hosts>,
+    /// For each site, in the order of the file, its place in `doors`.
+    door_of_site: Vec<usize>,
+    /// The first one asks for no client certificate.
+    doors: Vec<Door>,
+    https_port: Option<u16>,
 }
+
+/// One way in: all names whose sites ask the same of their clients.
+#[derive(Debug)]
+struct Door {
+    policy: Option<Arc<ClientPolicy>>,
+    config: Arc<ServerConfig>,
+}
+
+/// What a client with a certain server name gets.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    /// For rustls.
+    pub config: Arc<ServerConfig>,
+    /// Which clients this lets in.
+    policy: Option<Arc<ClientPolicy>>,
+}
+
+/// What the handshake of a connection said.
+#[derive(Debug)]
+pub struct TlsFacts {
+    /// Which clients the handshake let in.
+    policy: Option<Arc<ClientPolicy>>,
+    /// The client's certificate as the field `Client-Cert` (RFC 9440 section 2.2), where it showed
+    /// one.
+    pub client_certificate: Option<HeaderValue>,
+}
+
 impl Tls {
-    pub fn build(c: &crate::config::Config, x: &mut BuildContext) -> Option<Self> {
-        use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-        let Some(f) = c.certificate.first() else {
-            return Some(Self(None));
+    /// Reads all certificates and authorities, and notes everything that is wrong with them. What
+    /// `previous` gave out as session tickets stays good.
+    pub fn build(
+        config: &Config,
+        hosts: &Arc<Hosts>,
+        context: &mut BuildContext,
+        previous: Option<&Self>,
+    ) -> Option<Self> {
+        let before = context.problems.len();
+        let now = UnixTime::now();
+        let loaded: Vec<Certificate> = config
+            .certificate
+            .iter()
+            .filter_map(|spec| Certificate::load(spec, now, context))
+            .collect();
+        let https_port = https_port(config);
+        let certificates = Certificates::index(config, loaded, context);
+        check_listeners(config, context);
+        if https_port.is_some() && context.problems.len() == before {
+            certificates.check_hosts(&config.site, context);
+        }
+        let policies: Vec<Option<Arc<ClientPolicy>>> = config
+            .site
+            .iter()
+            .map(|site| ClientPolicy::of_site(site, context))
+            .collect();
+        if context.problems.len() > before {
+            return None;
+        }
+        let mut tls = Self {
+            certificates: Arc::new(certificates),
+            hosts: Arc::clone(hosts),
+            door_of_site: Vec::with_capacity(policies.len()),
+            doors: Vec::new(),
+            https_port,
         };
-        let chain = CertificateDer::pem_file_iter(x.resolve(f.chain_file.get_ref()))
-            .ok()?
-            .collect::<Result<Vec<_>, _>>()
-            .ok()?;
-        let key = PrivateKeyDer::from_pem_file(x.resolve(f.key_file.get_ref())).ok()?;
-        let mut s = rustls::ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .ok()?;
-        s.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Some(Self(Some(Arc::new(s))))
+        let opened = tls.open_doors(policies, previous);
+        if let Err(error) = opened {
+            context
+                .problems
+                .push(Problem::in_file(&context.file, format!("TLS: {error}")));
+            return None;
+        }
+        Some(tls)
     }
-    pub fn server_config(&self, _: Option<&str>) -> Option<Chosen> {
-        self.0.clone().map(|config| Chosen {
-            config,
-            policy: Policy,
+
+    fn open_doors(
+        &mut self,
+        policies: Vec<Option<Arc<ClientPolicy>>>,
+        previous: Option<&Self>,
+    ) -> Result<(), rustls::Error> {
+        self.door(None, previous)?;
+        for policy in policies {
+            let door = self.door(policy, previous)?;
+            self.door_of_site.push(door);
+        }
+        Ok(())
+    }
+
+    /// The place of the door of a policy, which is made where it is missing.
+    fn door(
+        &mut self,
+        policy: Option<Arc<ClientPolicy>>,
+        previous: Option<&Self>,
+    ) -> Result<usize, rustls::Error> {
+        if let Some(at) = self.doors.iter().position(|door| door.policy == policy) {
+            return Ok(at);
+        }
+        let before = previous.and_then(|tls| tls.doors.iter().find(|door| door.policy == policy));
+        let tickets = match before {
+            Some(door) => Arc::clone(&door.config.ticketer),
+            None => server::fresh_tickets()?,
+        };
+        let config = server::config(Arc::clone(&self.certificates), policy.as_deref(), tickets)?;
+        self.doors.push(Door {
+            policy,
+            config: Arc::new(config),
+        });
+        Ok(self.doors.len() - 1)
+    }
+
+    /// What a client gets that sends this server name, or none. `None` where no certificate is for
+    /// it: then [`UNRECOGNIZED_NAME`] is the answer.
+    pub fn server_config(&self, server_name: Option<&str>) -> Option<Chosen> {
+        let name = server_name.map(lower_case);
+        self.certificates.find(name.as_deref())?;
+        // Without a name, only the site of all names can be meant.
+        let site = self.hosts.find(name.as_deref().unwrap_or_default());
+        let door = site.and_then(|at| self.door_of_site.get(at).copied());
+        let door = self.doors.get(door.unwrap_or(0))?;
+        Some(Chosen {
+            config: Arc::clone(&door.config),
+            policy: door.policy.clone(),
         })
     }
+
+    /// The policy of a site, by its place in the file.
+    pub fn client_policy(&self, site: usize) -> Option<&Arc<ClientPolicy>> {
+        let door = self.doors.get(*self.door_of_site.get(site)?)?;
+        door.policy.as_ref()
+    }
+
+    /// The port of the first listener that speaks TLS.
+    pub const fn https_port(&self) -> Option<u16> {
+        self.https_port
+    }
+
+    /// When each certificate ends, for the gauge.
+    pub fn expiries(&self) -> impl Iterator<Item = Expiry<'_>> {
+        self.certificates.all().map(Certificate::expiry)
+    }
 }
+
+impl Chosen {
+    /// What a finished handshake of this configuration said.
+    pub fn facts(&self, session: &ServerConnection) -> TlsFacts {
+        let shown = session.peer_certificates().and_then(<[_]>::first);
+        TlsFacts {
+            policy: self.policy.clone(),
+            client_certificate: shown.and_then(|shown| client::certificate_field(shown)),
+        }
+    }
+}
+
+fn lower_case(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Cow::Owned(name.to_ascii_lowercase());
+    }
+    Cow::Borrowed(name)
+}
+
+fn https_port(config: &Config) -> Option<u16> {
+    let first = config.listener.iter().find(|listener| listener.tls)?;
+    let address = first.address.get_ref().parse::<std::net::SocketAddr>();
+    address.ok().map(|address| address.port())
+}
+
+/// Listeners, certificates and sites must fit together.
+fn check_listeners(config: &Config, context: &mut BuildContext) {
+    let secure = config.listener.iter().find(|listener| listener.tls);
+    match (secure, config.certificate.as_slice()) {
+        (Some(listener), []) => context.problem(
+            listener.address.span(),
+            "tls = true without a certificate; expected a `[[certificate]]`",
+        ),
+        (None, [_, ..]) => context
+            .warnings
+            .push("no listener has tls = true, so the certificates are shown to nobody".to_owned()),
+        _ => {}
+    }
+    if secure.is_none() {
+        for site in &config.site {
+            check_plain_site(config, site, context);
+        }
+    }
+}
+
+/// What a site cannot ask for where nobody speaks TLS.
+fn check_plain_site(config: &Config, site: &config::Site, context: &mut BuildContext) {
+    let behind_proxy = !config.client_address.trusted_proxies.is_empty();
+    if site.redirect_to_https && !behind_proxy {
+        let what = "redirect_to_https without HTTPS; expected a listener with tls = true";
+        context.problem(site.name.span(), what);
+    }
+    if site.hsts.is_some() && !behind_proxy {
+        context.warnings.push(format!(
+            "site `{}`: hsts is sent to nobody, since no listener has tls = true",
+            site.name.get_ref()
+        ));
+    }
+    if let Some(asked) = &site.client_certificate {
+        let what = "client certificates without TLS; expected a listener with tls = true";
+        context.problem(asked.ca_file.span(), what);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,7 @@ macro_rules! page {
 /// The page of a status.
 pub(super) fn body(status: u16) -> Bytes {
     match status {
+        308 => page!("Moved", "This site is reached over HTTPS."),
         400 => page!("Bad request", "The request could not be understood."),
         403 => page!("Forbidden", "This request is not allowed."),
         408 => page!("Request timeout", "The request took too long."),

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     config::{self, Config, ConfigFile},
     robots::RobotsCell,
+    tls::SiteTls,
     upstream::Upstream,
 };
 
@@ -244,6 +245,7 @@ fn insert_once<T>(
 
 pub(super) fn site(
     spec: &config::Site,
+    tls: SiteTls,
     upstreams: &Named<Upstream>,
     pipelines: &Named<Pipeline>,
     inputs: &Inputs<'_>,
@@ -268,6 +270,7 @@ pub(super) fn site(
         pipeline: pipeline?,
         links: Arc::new(Links::new(inputs.secret, &name)),
         robots,
+        tls,
         name: name.into(),
     })
 }
