@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rustls::{
@@ -15,28 +15,46 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-/// Takes any chain whose key made the handshake.
+/// Takes any chain whose key made the handshake, and keeps what it was shown.
 #[derive(Debug)]
-pub struct AnyChain {
+pub struct Watching {
     schemes: Vec<SignatureScheme>,
+    seen: Arc<Mutex<Seen>>,
 }
 
-impl AnyChain {
+/// What a server has shown in its last full handshake.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Its certificate.
+    pub certificate: Option<CertificateDer<'static>>,
+    /// The OCSP response that was stapled to it, empty where none was.
+    pub ocsp: Vec<u8>,
+}
+
+impl Watching {
     /// Takes these kinds of signatures alone.
-    pub const fn new(schemes: Vec<SignatureScheme>) -> Self {
-        Self { schemes }
+    pub fn new(schemes: Vec<SignatureScheme>) -> (Self, Arc<Mutex<Seen>>) {
+        let seen = Arc::<Mutex<Seen>>::default();
+        let watching = Self {
+            schemes,
+            seen: Arc::clone(&seen),
+        };
+        (watching, seen)
     }
 }
 
-impl ServerCertVerifier for AnyChain {
+impl ServerCertVerifier for Watching {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
+        certificate: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
-        _: &[u8],
+        ocsp: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.certificate = Some(certificate.clone().into_owned());
+        seen.ocsp = ocsp.to_vec();
         Ok(ServerCertVerified::assertion())
     }
 

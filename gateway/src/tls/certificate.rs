@@ -61,7 +61,8 @@ impl Certificate {
         let certified = match pair(chain, key) {
             Ok(certified) => certified,
             Err(Problem::Key(what)) => {
-                context.problem(spec.key_file.span(), what);
+                let path = context.resolve(spec.key_file.get_ref());
+                context.problem(spec.key_file.span(), told(&path, what));
                 return None;
             }
             Err(Problem::Chain(what)) => {

@@ -135,3 +135,132 @@ impl Response {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use der::{
+        Encode,
+        asn1::{BitString, GeneralizedTime, Null, ObjectIdentifier, OctetString},
+    };
+    use x509_ocsp::{
+        BasicOcspResponse, CertId, CertStatus, OcspGeneralizedTime, OcspResponse,
+        OcspResponseStatus, ResponderId, ResponseBytes, ResponseData, SingleResponse, Version,
+    };
+
+    use super::{BASIC, OcspError, read};
+
+    /// A response without a signature worth the name, about a certificate of the tests' authority.
+    pub(in crate::tls) fn response(
+        serial: u32,
+        status: CertStatus,
+        from: u64,
+        until: Option<u64>,
+    ) -> Vec<u8> {
+        let time = |seconds: u64| {
+            let since_1970 = Duration::from_secs(seconds);
+            OcspGeneralizedTime(GeneralizedTime::from_unix_duration(since_1970).unwrap())
+        };
+        let hash = OctetString::new([7; 20]).unwrap();
+        let algorithm = || spki(ObjectIdentifier::new_unwrap("1.3.14.3.2.26"));
+        let single = SingleResponse {
+            cert_id: CertId {
+                hash_algorithm: algorithm(),
+                issuer_name_hash: hash.clone(),
+                issuer_key_hash: hash.clone(),
+                serial_number: serial.into(),
+            },
+            cert_status: status,
+            this_update: time(from),
+            next_update: until.map(time),
+            single_extensions: None,
+        };
+        let basic = BasicOcspResponse {
+            tbs_response_data: ResponseData {
+                version: Version::V1,
+                responder_id: ResponderId::ByKey(hash),
+                produced_at: time(from),
+                responses: vec![single],
+                response_extensions: None,
+            },
+            signature_algorithm: algorithm(),
+            signature: BitString::from_bytes(&[0]).unwrap(),
+            certs: None,
+        };
+        let whole = OcspResponse {
+            response_status: OcspResponseStatus::Successful,
+            response_bytes: Some(ResponseBytes {
+                response_type: BASIC,
+                response: OctetString::new(basic.to_der().unwrap()).unwrap(),
+            }),
+        };
+        whole.to_der().unwrap()
+    }
+
+    fn spki<T: der::Decode<'static>>(oid: ObjectIdentifier) -> T {
+        // A SEQUENCE of the identifier and NULL, which is what an AlgorithmIdentifier is.
+        let mut inside = oid.to_der().unwrap();
+        inside.extend(Null.to_der().unwrap());
+        let mut whole = vec![0x30, u8::try_from(inside.len()).unwrap()];
+        whole.extend(inside);
+        T::from_der(Box::leak(whole.into_boxed_slice())).unwrap()
+    }
+
+    #[test]
+    fn responses_hold_for_their_time_alone() {
+        let check = |status, now: i64, current: bool, oddity: &str| {
+            let der = response(0x42_00_01, status, 1000, Some(1_000_000));
+            let read = read(&der, &[0x42, 0, 1]).unwrap();
+            assert_eq!(read.is_current(now), current, "{read:?} at {now}");
+            let told = read.oddity(now).unwrap_or_default();
+            assert!(
+                told.contains(oddity) && told.is_empty() == oddity.is_empty(),
+                "{told}"
+            );
+        };
+        check(CertStatus::good(), 5000, true, "");
+        check(
+            CertStatus::good(),
+            999,
+            false,
+            "not valid before 1970-01-01T00:16:40Z",
+        );
+        check(
+            CertStatus::good(),
+            990_000,
+            true,
+            "expires on 1970-01-12T13:46:40Z",
+        );
+        check(
+            CertStatus::good(),
+            1_000_000,
+            false,
+            "expired on 1970-01-12T13:46:40Z",
+        );
+        check(CertStatus::unknown(), 5000, false, "does not know");
+        let revoked = x509_ocsp::RevokedInfo {
+            revocation_time: OcspGeneralizedTime(
+                GeneralizedTime::from_unix_duration(Duration::ZERO).unwrap(),
+            ),
+            revocation_reason: None,
+        };
+        check(CertStatus::revoked(revoked), 5000, false, "revoked");
+    }
+
+    #[test]
+    fn what_is_no_response_about_the_certificate_is_told() {
+        let der = response(0x42_00_01, CertStatus::good(), 1000, None);
+        assert_eq!(read(&der, &[0x42, 0, 1]).unwrap().until, i64::MAX);
+        assert_eq!(
+            read(&der, &[0x42, 0, 2]),
+            Err(OcspError::Other("420002".to_owned()))
+        );
+        for end in 0..der.len() {
+            assert!(read(&der[..end], &[0x42, 0, 1]).is_err(), "{end} bytes");
+        }
+        let refusal = OcspResponse::try_later().to_der().unwrap();
+        let told = read(&refusal, &[1]).unwrap_err().to_string();
+        assert!(told.contains("TryLater"), "{told}");
+    }
+}

@@ -38,7 +38,7 @@ use rustls::{
     },
     pki_types::ServerName,
 };
-use thornwall_tests::tls_client::{AnyChain, OneSession};
+use thornwall_tests::tls_client::{OneSession, Watching};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -161,7 +161,7 @@ fn client_config(arguments: &Arguments) -> Result<ClientConfig, rustls::Error> {
         Version::Tls12 => &rustls::version::TLS12,
         Version::Tls13 => &rustls::version::TLS13,
     };
-    let chain = AnyChain::new(schemes(&provider, arguments.signature));
+    let (chain, _) = Watching::new(schemes(&provider, arguments.signature));
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[version])?
         .dangerous()
