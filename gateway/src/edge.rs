@@ -40,7 +40,6 @@ pub use h1_stream::H1Stream;
 pub use limits::Limits;
 pub use listener::{ListenerFacts, listen};
 pub use metrics::EdgeMetrics;
-pub use open::TlsFacts;
 pub use registry::sweep;
 pub use stall::{note_body, release};
 

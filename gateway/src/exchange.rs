@@ -29,8 +29,6 @@ pub struct Exchange {
     pub host: String,
     /// Whether the client spoke TLS, to us or to a proxy that we trust to say so.
     pub secure: bool,
-    /// What the handshake of the request's connection said.
-    pub tls: Option<Arc<TlsFacts>>,
     /// Whether the peer is a trusted proxy.
     pub peer_trusted: bool,
     /// Whether the connection is to carry another protocol from here on.
@@ -60,7 +58,6 @@ impl Exchange {
             client: None,
             host: String::new(),
             secure: false,
-            tls: None,
             peer_trusted: false,
             upgrade: false,
             judgement: None,
@@ -71,6 +68,11 @@ impl Exchange {
             site: None,
             _in_flight: in_flight,
         }
+    }
+
+    /// What the handshake of the request's connection said; `None` over plain TCP.
+    pub fn tls(&self) -> Option<&TlsFacts> {
+        self.connection.as_ref()?.tls()
     }
 
     /// Notes which host is asked for; whether a site serves it.

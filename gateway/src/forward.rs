@@ -117,8 +117,8 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, exchange: &Exchan
 }
 
 /// What the client spoke to us, where no proxy that we trust says more.
-const fn own_proto(exchange: &Exchange) -> HeaderValue {
-    HeaderValue::from_static(if exchange.tls.is_some() {
+fn own_proto(exchange: &Exchange) -> HeaderValue {
+    HeaderValue::from_static(if exchange.tls().is_some() {
         "https"
     } else {
         "http"
@@ -128,7 +128,7 @@ const fn own_proto(exchange: &Exchange) -> HeaderValue {
 /// What the client has shown, for the origins of sites that ask for it.
 fn client_certificate(exchange: &Exchange) -> Option<HeaderValue> {
     exchange.site()?.tls.policy.as_ref()?;
-    exchange.tls.as_ref()?.client_certificate.clone()
+    exchange.tls()?.client_certificate.clone()
 }
 
 /// Takes out fields with an underscore: CGI and its heirs read `X_Forwarded_For` and

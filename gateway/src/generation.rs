@@ -52,8 +52,6 @@ pub struct Generation {
     pub cold: Cold,
     /// Bounded tables, for their gauges.
     pub tables: Vec<(String, Arc<TableStats>)>,
-    /// Certificates, and who is asked for one.
-    pub tls: Tls,
     /// State that the next generation may take over.
     pub carried: Carried,
     /// What works but deserves a second look.
@@ -169,7 +167,6 @@ impl Generation {
         let tarpit = parts::tarpit(&config.tarpit, context);
         let limits = edge::limits(&config.limits, context);
         let blocklist = read_files(&config.blocklist.files, context);
-        let tls = Tls::build(config, context);
         let upstreams = parts::upstreams(&config.upstream, context);
         let pipelines = parts::pipelines(config, inputs.metrics, context);
         let hosts = Arc::new(Hosts::build(&config.site, context));
@@ -205,7 +202,6 @@ impl Generation {
             tls: tls?,
             cold: cold?,
             tables: Vec::new(),
-            tls: tls?,
             carried: Carried::new(),
             warnings: Vec::new(),
             shutdown_grace: Duration::from_secs(config.server.shutdown_grace_secs),

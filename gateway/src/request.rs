@@ -49,7 +49,7 @@ pub fn judge(
     };
     let path = normalise_path(header.uri.path());
     let arrival = Arrival {
-        tls: exchange.tls.as_deref(),
+        tls: exchange.tls(),
         secure: exchange.secure,
         path: &path,
     };
@@ -104,7 +104,7 @@ pub fn peer_address(session: &Session) -> IpAddr {
 fn identify_client(header: &RequestHeader, peer: IpAddr, exchange: &mut Exchange) {
     exchange.peer_trusted = State::trusts(&exchange.generation, peer);
     exchange.client = Some(peer);
-    exchange.secure = exchange.tls.is_some();
+    exchange.secure = exchange.tls().is_some();
     if exchange.peer_trusted {
         exchange.client = Some(claimed_client(header, &exchange.generation).unwrap_or(peer));
         if let Some(proto) = header.headers.get(FORWARDED_PROTO) {

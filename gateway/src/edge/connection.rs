@@ -18,9 +18,9 @@ use super::{
     clock::Clock,
     ending::Ending,
     h1_stream::H1Stream,
-    open::TlsFacts,
     watch::{Phase, Watch},
 };
+use crate::tls::TlsFacts;
 
 /// Bytes of an HTTP/2 client that are kept: SETTINGS, WINDOW_UPDATE, PRIORITY and the first HEADERS
 /// of browsers are some 300 to 700 bytes.

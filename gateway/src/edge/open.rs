@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use rustls::{ProtocolVersion, pki_types::CertificateDer, server::Acceptor};
+use rustls::server::Acceptor;
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
@@ -18,20 +18,7 @@ use super::{
     transport::Transport,
     watch::Phase,
 };
-use crate::{answer::raw, exchange::RequestId, state::State, tls};
-
-/// What the TLS handshake said.
-#[derive(Debug)]
-pub struct TlsFacts {
-    /// The name that the client asked for, lower case.
-    pub server_name: Option<Box<str>>,
-    /// What the connection's configuration holds its requests to.
-    pub policy: tls::Policy,
-    /// The agreed version.
-    pub version: Option<ProtocolVersion>,
-    /// The client's certificate, verified.
-    pub client_certificate: Option<CertificateDer<'static>>,
-}
+use crate::{answer::raw, exchange::RequestId, state::State, tls::UNRECOGNIZED_NAME};
 
 /// A connection that is ready for HTTP.
 pub(super) struct Opened {
@@ -130,34 +117,23 @@ async fn shake_hands(edge: &Edge, mut socket: Socket) -> Result<TlsStream<Socket
     let start = LazyConfigAcceptor::new(Acceptor::default(), socket)
         .await
         .map_err(failed)?;
-    let server_name = start
-        .client_hello()
-        .server_name()
-        .map(str::to_ascii_lowercase);
     let generation = edge.state.generation.load_full();
-    let chosen = generation.tls.server_config(server_name.as_deref());
+    let chosen = generation
+        .tls
+        .server_config(start.client_hello().server_name());
     let Some(chosen) = chosen else {
         let mut socket = start.io;
         // The client is told, or it has left.
         let _ = socket.write_all(&UNRECOGNIZED_NAME).await;
         return Err(Some(Ending::TlsHandshake));
     };
-    let stream = start.into_stream(chosen.config).await.map_err(failed)?;
-    let session = stream.get_ref().1;
-    let certificates = session.peer_certificates();
-    connection.set_tls(TlsFacts {
-        server_name: server_name.map(Into::into),
-        policy: chosen.policy,
-        version: session.protocol_version(),
-        client_certificate: certificates
-            .and_then(|chain| chain.first())
-            .map(|leaf| leaf.clone().into_owned()),
-    });
+    let stream = start
+        .into_stream(Arc::clone(&chosen.config))
+        .await
+        .map_err(failed)?;
+    connection.set_tls(chosen.facts(stream.get_ref().1));
     Ok(stream)
 }
-
-/// A fatal alert: no certificate for the name that was asked for (RFC 8446 section 6.2).
-const UNRECOGNIZED_NAME: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70];
 
 /// The ClientHello as it came; it is read again by the handshake.
 async fn read_client_hello(socket: &mut Socket) -> Result<bytes::Bytes, Option<Ending>> {
