@@ -8,7 +8,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
 use crate::{
-    request::{RequestView, SiteFacts, normalise_path},
+    request::{RequestView, SiteFacts, plain_path},
     robots::Robots,
 };
 
@@ -63,7 +63,7 @@ impl Request {
         RequestView {
             method: &self.method,
             uri: &self.uri,
-            path: normalise_path(self.uri.path()),
+            path: plain_path(self.uri.path()),
             version: Version::HTTP_11,
             headers: &self.headers,
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use http::{HeaderMap, HeaderName, Method, Uri, Version};
+use thiserror::Error;
 
 use crate::robots::Robots;
 
@@ -15,7 +16,7 @@ pub struct RequestView<'a> {
     pub method: &'a Method,
     /// Request target as sent.
     pub uri: &'a Uri,
-    /// Path of `uri`, normalised by [`normalise_path`]: the form that every rule looks at.
+    /// Path of `uri` in the form of [`plain_path`], which every rule looks at.
     pub path: Cow<'a, str>,
     /// Protocol version of the request line.
     pub version: Version,
@@ -50,17 +51,73 @@ impl RequestView<'_> {
     }
 }
 
-/// Brings a path into the one form that rules are matched against.
+/// Why a path is none that an origin is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum PathError {
+    /// A backslash, which some servers take for a slash; a URL parser has replaced it
+    /// (WHATWG URL, path state).
+    #[error("a backslash in the path")]
+    Backslash,
+    /// A byte that no path is made of.
+    #[error("a byte in the path that must be percent-encoded")]
+    Byte,
+    /// A dot segment with a parameter, which servers that drop parameters climb with.
+    #[error("a dot segment with a parameter")]
+    DotParameter,
+    /// `%` without two hexadecimal digits (RFC 3986 section 2.1), or an encoded NUL, at which some
+    /// servers end the path.
+    #[error("a broken percent-encoding in the path")]
+    Encoding,
+}
+
+/// Brings a path into the one form that is judged and that the origin is asked for, or refuses it.
 ///
-/// Percent-encoded unreserved characters are decoded (RFC 3986 section 6.2.2.2), dot segments are
-/// removed (section 5.2.4) and runs of slashes become one, which is how common origins read them.
-/// Borrows where the path is in that form already, which is nearly always.
-pub fn normalise_path(path: &str) -> Cow<'_, str> {
-    let odd = path.contains('%') || path.contains("//") || path.contains("/.");
-    if !odd && path.starts_with('/') {
-        return Cow::Borrowed(path);
+/// The steps are those of RFC 3986 section 6.2.2 that change no resource's name:
+/// - percent-encoded unreserved characters are decoded (section 6.2.2.2);
+/// - dot segments are removed (section 5.2.4), encoded ones included;
+/// - slashes at the start become one: a reference that starts with two names a host (section 4.2),
+///   and origins have sent people there.
+///
+/// Everything else stays, since some origin gives it a meaning: empty segments inside (keys of S3,
+/// URLs in paths), `%2F` (names in WebDAV and GitLab), path parameters, upper and lower case. The
+/// asterisk of `OPTIONS *` is a path of its own. Borrows where nothing changes, which is nearly
+/// always.
+pub fn normalise_path(path: &str) -> Result<Cow<'_, str>, PathError> {
+    let mut before = 0;
+    let mut odd = false;
+    for byte in path.bytes() {
+        if !byte.is_ascii_graphic() {
+            return Err(PathError::Byte);
+        }
+        odd |= matches!((before, byte), (b'/', b'/' | b'.') | (_, b'%' | b'\\'));
+        before = byte;
     }
-    Cow::Owned(remove_dot_segments(&decode_unreserved(path)))
+    if path == "*" || (!odd && path.starts_with('/')) {
+        return Ok(Cow::Borrowed(path));
+    }
+    let normalised = remove_dot_segments(&decode_unreserved(path)?)?;
+    if normalised == path {
+        return Ok(Cow::Borrowed(path));
+    }
+    Ok(Cow::Owned(normalised))
+}
+
+/// The path that rules look at: as [`normalise_path`] has it, but without empty segments, which
+/// many origins skip. A path that is refused stays as it is.
+pub fn plain_path(path: &str) -> Cow<'_, str> {
+    let Ok(normalised) = normalise_path(path) else {
+        return Cow::Borrowed(path);
+    };
+    if !normalised.contains("//") {
+        return normalised;
+    }
+    let mut plain = String::with_capacity(normalised.len());
+    for char in normalised.chars() {
+        if char != '/' || !plain.ends_with('/') {
+            plain.push(char);
+        }
+    }
+    Cow::Owned(plain)
 }
 
 /// Whether origins may read a path, as normalised, in different ways: an encoded slash or backslash
@@ -81,61 +138,77 @@ pub fn is_ambiguous(path: &str) -> bool {
         || (path.contains('%') && ["2f", "5c", "00"].into_iter().any(encoded))
 }
 
-fn decode_unreserved(path: &str) -> String {
-    let bytes = path.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        match encoded_unreserved(&bytes[at..]) {
-            Some(byte) => {
-                decoded.push(byte);
-                at += 3;
+fn decode_unreserved(path: &str) -> Result<String, PathError> {
+    let mut decoded = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((plain, encoded)) = rest.split_once('%') {
+        decoded.push_str(plain);
+        let digits = encoded.get(..2).ok_or(PathError::Encoding)?;
+        match octet(digits.as_bytes()) {
+            None | Some(0) => return Err(PathError::Encoding),
+            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                decoded.push(char::from(byte));
             }
-            None => {
-                decoded.push(bytes[at]);
-                at += 1;
+            Some(_) => {
+                decoded.push('%');
+                decoded.push_str(digits);
             }
         }
+        rest = &encoded[2..];
     }
-    String::from_utf8_lossy(&decoded).into_owned()
+    decoded.push_str(rest);
+    Ok(decoded)
 }
 
-/// The unreserved character that `rest` starts with in percent-encoded form, if it does.
-fn encoded_unreserved(rest: &[u8]) -> Option<u8> {
-    let [b'%', high, low, ..] = rest else {
+fn octet(digits: &[u8]) -> Option<u8> {
+    let [high, low] = digits else {
         return None;
     };
     let digit = |byte: &u8| char::from(*byte).to_digit(16);
-    let byte = u8::try_from(digit(high)? * 16 + digit(low)?).ok()?;
-    (byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)).then_some(byte)
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }
 
-fn remove_dot_segments(path: &str) -> String {
+/// RFC 3986 section 5.2.4; a `..` takes the segment before it away, also an empty one.
+fn remove_dot_segments(path: &str) -> Result<String, PathError> {
+    if path.contains('\\') {
+        return Err(PathError::Backslash);
+    }
     let mut segments: Vec<&str> = Vec::new();
-    for segment in path.split('/') {
+    let mut in_folder = false;
+    for segment in path.strip_prefix('/').unwrap_or(path).split('/') {
+        in_folder = false;
         match segment {
-            "" | "." => {}
+            "." => in_folder = true,
             ".." => {
                 segments.pop();
+                in_folder = true;
             }
+            _ if is_dot_with_parameter(segment) => return Err(PathError::DotParameter),
+            // Nothing but slashes so far.
+            "" if segments.is_empty() => in_folder = true,
             _ => segments.push(segment),
         }
     }
-    let ends_in_folder = path.ends_with('/') || path.ends_with("/.") || path.ends_with("/..");
-    let mut normalised = String::with_capacity(path.len());
-    for segment in &segments {
+    let mut normalised = String::with_capacity(path.len() + 1);
+    // A `..` may have left empty segments at the start.
+    for segment in segments.iter().skip_while(|segment| segment.is_empty()) {
         normalised.push('/');
         normalised.push_str(segment);
     }
-    if ends_in_folder || normalised.is_empty() {
+    if in_folder || normalised.is_empty() {
         normalised.push('/');
     }
-    normalised
+    Ok(normalised)
+}
+
+fn is_dot_with_parameter(segment: &str) -> bool {
+    let name = segment.split_once(';').map(|(name, _)| name);
+    matches!(name, Some("." | ".."))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{is_ambiguous, normalise_path};
+    use super::{PathError, is_ambiguous, normalise_path, plain_path};
 
     #[test]
     fn what_origins_read_differently_is_ambiguous() {
@@ -154,17 +227,64 @@ mod tests {
 
     #[test]
     fn paths_take_one_form() {
-        let check = |sent: &str, judged: &str| assert_eq!(normalise_path(sent), judged, "{sent}");
+        let check = |sent: &str, expected: &str| {
+            let normalised = normalise_path(sent).unwrap();
+            assert_eq!(normalised, expected, "{sent}");
+            assert_eq!(normalise_path(&normalised).unwrap(), expected, "again");
+        };
         check("/", "/");
         check("/a/b.html", "/a/b.html");
-        check("//a///b/", "/a/b/");
+        check("//a///b/", "/a///b/");
+        check("////", "/");
         check("/api/../private", "/private");
         check("/a/./b/..", "/a/");
+        check("/a/.", "/a/");
         check("/../../x", "/x");
+        check("/a//../b", "/a/b");
+        check("/a/..//b", "/b");
+        check("/..//..//", "/");
+        check("/a/b//..", "/a/b/");
         check("/%61dmin/%2e%2e/x", "/x");
+        check("/%7euser/%2D", "/~user/-");
         check("/a%2Fb", "/a%2Fb");
+        check("/a%2f..%2Fb", "/a%2f..%2Fb");
+        check("/caf%C3%A9/a%20b", "/caf%C3%A9/a%20b");
+        check("/a;v=1/b;", "/a;v=1/b;");
         check("/.well-known/x", "/.well-known/x");
-        check("/bad%zz%", "/bad%zz%");
-        check("*", "/*");
+        check("/.../..a/a..", "/.../..a/a..");
+        check("/%2525", "/%2525");
+        check("/web/http://a.example//x", "/web/http://a.example//x");
+        check("*", "*");
+    }
+
+    #[test]
+    fn paths_that_servers_read_differently_are_refused() {
+        let check = |sent: &str, expected: PathError| {
+            assert_eq!(normalise_path(sent), Err(expected), "{sent}");
+        };
+        for broken in ["/%", "/%2", "/%zz", "/%+1", "/a%00", "/%\u{e9}"] {
+            let expected = if broken.is_ascii() {
+                PathError::Encoding
+            } else {
+                PathError::Byte
+            };
+            check(broken, expected);
+        }
+        check("/a\\..\\b", PathError::Backslash);
+        check("/a/..;/b", PathError::DotParameter);
+        check("/a/%2e%2E;x=y/b", PathError::DotParameter);
+        check("/.;", PathError::DotParameter);
+        check("/a b", PathError::Byte);
+        check("/caf\u{e9}", PathError::Byte);
+        check("/a\u{7f}", PathError::Byte);
+    }
+
+    #[test]
+    fn rules_look_past_empty_segments() {
+        let check = |sent: &str, expected: &str| assert_eq!(plain_path(sent), expected, "{sent}");
+        check("/a/b", "/a/b");
+        check("//api//v1///x//", "/api/v1/x/");
+        check("/a//../b", "/a/b");
+        check("/bad%zz//", "/bad%zz//");
     }
 }

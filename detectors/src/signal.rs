@@ -71,6 +71,26 @@ reasons! {
     RateLimitPrefix = "rate_limit.prefix",
     /// The site's bucket is empty.
     RateLimitSite = "rate_limit.site",
+    /// The body is larger than the site takes.
+    RequestBodyTooLarge = "request.body_too_large",
+    /// An `Expect` other than `100-continue`.
+    RequestExpectation = "request.expectation",
+    /// A header field that is none, or that may not be sent like that.
+    RequestFieldInvalid = "request.field_invalid",
+    /// Where the body ends can be read in more than one way.
+    RequestFramingInvalid = "request.framing_invalid",
+    /// More header bytes or fields than are taken, or an endless request line.
+    RequestHeadTooLarge = "request.head_too_large",
+    /// The first line is no request line.
+    RequestLineInvalid = "request.line_invalid",
+    /// A method that no site is asked with.
+    RequestMethodRefused = "request.method_refused",
+    /// Something else than HTTP/1: a TLS handshake, an HTTP/2 preface, noise.
+    RequestNotHttp = "request.not_http",
+    /// The request target has a form or characters that servers read differently.
+    RequestTargetInvalid = "request.target_invalid",
+    /// A version other than HTTP/1.0 and HTTP/1.1.
+    RequestVersionUnsupported = "request.version_unsupported",
     /// A client that calls itself a bot asks for what robots.txt forbids it.
     RobotsDisallowed = "robots.disallowed",
     /// The tarpit is full, so the client was denied instead.

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use libfuzzer_sys::fuzz_target;
 use thornwall_detectors::{
     features, heuristics,
-    request::{RequestView, SiteFacts, normalise_path},
+    request::{RequestView, SiteFacts, plain_path},
     user_agent::UserAgent,
 };
 
@@ -32,7 +32,7 @@ fuzz_target!(|request: (&str, &str, bool, Vec<(&str, &[u8])>)| {
     let view = RequestView {
         method: &method,
         uri: &uri,
-        path: normalise_path(uri.path()),
+        path: plain_path(uri.path()),
         version: Version::HTTP_11,
         headers: &headers,
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -123,6 +123,7 @@ fn classify(error: &Error) -> Option<(u16, Option<Reason>)> {
         WriteError,
     };
     match (error.esource(), error.etype()) {
+        (_, HTTPStatus(413)) => Some((413, Some(Reason::RequestBodyTooLarge))),
         (_, HTTPStatus(status)) => Some((*status, None)),
         (ErrorSource::Upstream, ConnectTimedout | ReadTimedout) => {
             Some((504, Some(Reason::UpstreamTimeout)))

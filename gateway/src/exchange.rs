@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use http::{Uri, uri::PathAndQuery};
 use thornwall_detectors::signal::Reason;
 use thornwall_filters::pipeline::Judgement;
 use uuid::Uuid;
@@ -27,7 +28,9 @@ pub struct Exchange {
     pub client: Option<IpAddr>,
     /// The host that was asked for, once it is known to be one.
     pub host: String,
-    /// Whether the client spoke TLS, to us or to a proxy that we trust to say so.
+    /// The target that the origin is asked with, where it is not the one that was sent.
+    pub target: Option<PathAndQuery>,
+    /// Whether the client spoke TLS, to us or to somebody whom we trust to say so.
     pub secure: bool,
     /// Whether the peer is a trusted proxy.
     pub peer_trusted: bool,
@@ -52,11 +55,12 @@ impl Exchange {
     pub fn new(generation: Arc<Generation>, started: Duration, in_flight: InFlightGuard) -> Self {
         Self {
             generation,
-            id: RequestId::new(),
+            id: RequestId::fresh(),
             started,
             connection: None,
             client: None,
             host: String::new(),
+            target: None,
             secure: false,
             peer_trusted: false,
             upgrade: false,
@@ -82,6 +86,13 @@ impl Exchange {
         self.site.is_some()
     }
 
+    /// The path that is judged and asked for, of a request whose target was sent as `sent`.
+    pub fn path<'a>(&'a self, sent: &'a Uri) -> &'a str {
+        self.target
+            .as_ref()
+            .map_or_else(|| sent.path(), PathAndQuery::path)
+    }
+
     /// The site that is asked for, where one serves the host.
     pub fn site(&self) -> Option<&Site> {
         self.generation.sites.get(self.site?)
@@ -93,9 +104,8 @@ impl Exchange {
 pub struct RequestId(Uuid);
 
 impl RequestId {
-    /// A fresh id.
-    #[expect(clippy::new_without_default, reason = "no two are alike")]
-    pub fn new() -> Self {
+    /// An id that nothing else has.
+    pub fn fresh() -> Self {
         Self(Uuid::now_v7())
     }
 

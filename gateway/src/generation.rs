@@ -70,6 +70,8 @@ pub struct Site {
     pub own_host: Option<String>,
     /// Where requests go on to.
     pub upstream: Arc<Upstream>,
+    /// Largest request body; `None` for any.
+    pub max_body_bytes: Option<u64>,
     /// Who judges them.
     pub pipeline: Arc<Pipeline>,
     /// Signed links of its tarpit pages.

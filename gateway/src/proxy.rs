@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::{
     Error, Result,
     http::{RequestHeader, ResponseHeader},
@@ -56,7 +57,7 @@ impl Proxy {
         let header = session.req_header();
         let known = exchange
             .site()
-            .and_then(|site| robots::answer(site, &header.method, header.uri.path()));
+            .and_then(|site| robots::answer(site, &header.method, exchange.path(&header.uri)));
         let Some(text) = known else {
             return Ok(false);
         };
@@ -112,6 +113,16 @@ impl ProxyHttp for Proxy {
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         forward::prepare(session, request, exchange)
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        _: &mut Option<Bytes>,
+        _: bool,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<()> {
+        forward::measure_body(session, exchange)
     }
 
     async fn response_filter(

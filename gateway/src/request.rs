@@ -5,11 +5,15 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use http::{HeaderName, Version, header::HOST};
+use http::{
+    HeaderMap, HeaderName, Method, Uri, Version,
+    header::{CONTENT_LENGTH, EXPECT, HOST},
+    uri::PathAndQuery,
+};
 use pingora::{http::RequestHeader, proxy::Session};
 use thornwall_detectors::{
-    address::reported_client,
-    request::{RequestView, SiteFacts, normalise_path},
+    address::{canonical, reported_client},
+    request::{RequestView, SiteFacts, normalise_path, plain_path},
     signal::{Reason, Signal, Trail},
 };
 use thornwall_filters::{
@@ -37,9 +41,11 @@ pub fn judge(
     state: &State,
 ) -> Result<Judgement, (u16, Reason)> {
     let header = session.req_header();
-    let peer = peer_address(session);
-    identify_client(header, peer, exchange);
-    let host = authority(header).map_err(|reason| (400, reason))?;
+    identify_client(session, header, exchange);
+    admit_method(header)?;
+    exchange.target = target(&header.uri)?;
+    let host =
+        authority(&header.uri, &header.headers, header.version).map_err(|reason| (400, reason))?;
     if !exchange.find_site(host) {
         return Err((421, Reason::HostUnknown));
     }
@@ -47,20 +53,12 @@ pub fn judge(
     let (Some(site), Some(client)) = (site, client) else {
         return Err((421, Reason::HostUnknown));
     };
-    let path = normalise_path(header.uri.path());
-    let arrival = Arrival {
-        tls: exchange.tls(),
-        secure: exchange.secure,
-        path: &path,
-    };
-    site.tls
-        .admits(&arrival)
-        .map_err(|refusal| (refusal.status(), refusal.reason()))?;
+    admit_body(&header.headers, site)?;
     let robots = site.robots.load();
     let request = RequestView {
         method: &header.method,
         uri: &header.uri,
-        path,
+        path: plain_path(header.uri.path()),
         version: header.version,
         headers: &header.headers,
         client,
@@ -101,16 +99,80 @@ pub fn peer_address(session: &Session) -> IpAddr {
     Connection::of(session).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |c| c.client())
 }
 
-fn identify_client(header: &RequestHeader, peer: IpAddr, exchange: &mut Exchange) {
+fn identify_client(session: &Session, header: &RequestHeader, exchange: &mut Exchange) {
+    let peer = peer_address(session);
     exchange.peer_trusted = State::trusts(&exchange.generation, peer);
     exchange.client = Some(peer);
-    exchange.secure = exchange.tls().is_some();
+    exchange.secure = over_tls(session);
     if exchange.peer_trusted {
         exchange.client = Some(claimed_client(header, &exchange.generation).unwrap_or(peer));
         if let Some(proto) = header.headers.get(FORWARDED_PROTO) {
             exchange.secure = proto.as_bytes().eq_ignore_ascii_case(b"https");
         }
     }
+}
+
+/// Whether the connection itself is TLS.
+fn over_tls(session: &Session) -> bool {
+    session
+        .digest()
+        .is_some_and(|digest| digest.ssl_digest.is_some())
+}
+
+/// What [`head::judge`] refuses of HTTP/1 goes for HTTP/2 too, whose fields come as such.
+///
+/// [`head::judge`]: crate::edge::head::judge
+fn admit_method(header: &RequestHeader) -> Result<(), (u16, Reason)> {
+    if is_refused_method(&header.method) {
+        return Err((405, Reason::RequestMethodRefused));
+    }
+    let expects = header.headers.get(EXPECT);
+    if expects.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err((417, Reason::RequestExpectation));
+    }
+    Ok(())
+}
+
+/// TRACE sends back what a browser hides from scripts (RFC 9110 section 9.3.8), TRACK is its name
+/// elsewhere, and CONNECT is for proxies that anybody may use.
+fn is_refused_method(method: &Method) -> bool {
+    ["CONNECT", "TRACE", "TRACK"]
+        .iter()
+        .any(|refused| method.as_str().eq_ignore_ascii_case(refused))
+}
+
+/// The request target that the origin is asked with, where it is not the one that was sent. The
+/// query stays byte for byte.
+fn target(uri: &Uri) -> Result<Option<PathAndQuery>, (u16, Reason)> {
+    let refused = (400, Reason::RequestTargetInvalid);
+    let Ok(path) = normalise_path(uri.path()) else {
+        return Err(refused);
+    };
+    let Cow::Owned(mut target) = path else {
+        return Ok(None);
+    };
+    if let Some(query) = uri.query() {
+        target.push('?');
+        target.push_str(query);
+    }
+    PathAndQuery::try_from(target)
+        .map(Some)
+        .map_err(|_| refused)
+}
+
+/// A body that says that it is too large is refused before the origin hears of it; others are
+/// measured on their way, in [`forward::measure_body`].
+///
+/// [`forward::measure_body`]: crate::forward::measure_body
+fn admit_body(headers: &HeaderMap, site: &Site) -> Result<(), (u16, Reason)> {
+    let (Some(most), Some(length)) = (site.max_body_bytes, headers.get(CONTENT_LENGTH)) else {
+        return Ok(());
+    };
+    let announced = length.to_str().ok().and_then(|text| text.parse().ok());
+    if announced.is_none_or(|announced: u64| announced > most) {
+        return Err((413, Reason::RequestBodyTooLarge));
+    }
+    Ok(())
 }
 
 fn claimed_client(header: &RequestHeader, generation: &Generation) -> Option<IpAddr> {
@@ -126,15 +188,15 @@ fn claimed_client(header: &RequestHeader, generation: &Generation) -> Option<IpA
     })
 }
 
-/// The host that is asked for, in the form that sites are looked up by.
+/// The host that is asked for, in the form that sites are looked up by: HTTP/2 names it in
+/// `:authority` or else in `Host` (RFC 9113 section 8.3.1).
 ///
 /// HTTP/1.1 requires a `Host` even beside an absolute target (RFC 9112 section 3.2); HTTP/1.0 may
 /// go without, which no site can serve.
-fn authority(header: &RequestHeader) -> Result<String, Reason> {
-    let target = header.uri.authority().map(http::uri::Authority::as_str);
-    let sent = header.headers.get(HOST);
-    let host = match (target, sent) {
-        (Some(target), _) if header.version >= Version::HTTP_2 => target,
+pub fn authority(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<String, Reason> {
+    let target = uri.authority().map(http::uri::Authority::as_str);
+    let host = match (target, headers.get(HOST)) {
+        (Some(target), _) if version >= Version::HTTP_2 => target,
         (_, Some(sent)) => sent.to_str().map_err(|_| Reason::HostInvalid)?,
         (_, None) => return Err(Reason::HostMissing),
     };

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use thornwall_detectors::{
     model::sha256_hex,
-    request::{RequestView, SiteFacts, normalise_path},
+    request::{RequestView, SiteFacts, plain_path},
 };
 
 /// The host that every recorded request is made to ask for, so that no port or name of one run
@@ -105,7 +105,7 @@ impl Recorded {
         RequestView {
             method: &self.method,
             uri: &self.uri,
-            path: normalise_path(self.uri.path()),
+            path: plain_path(self.uri.path()),
             version: self.version,
             headers: &self.headers,
             client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),

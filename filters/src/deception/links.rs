@@ -61,7 +61,7 @@ impl Links {
         format!("{}{}/{slug}{end}", self.prefix, encode(&element))
     }
 
-    /// Tells whether a path in the form of `normalise_path` is one of ours; `None` where it does
+    /// Tells whether a path in the form of `plain_path` is one of ours; `None` where it does
     /// not lie below the folder, which costs one comparison of a few bytes.
     ///
     /// Only the marked element counts: what follows it may be cut off or changed.
@@ -171,7 +171,7 @@ fn decode(text: &str) -> Option<[u8; ELEMENT_BYTES]> {
 mod tests {
     use std::collections::HashSet;
 
-    use thornwall_detectors::request::normalise_path;
+    use thornwall_detectors::request::plain_path;
 
     use super::*;
 
@@ -185,7 +185,7 @@ mod tests {
         for n in 0..500 {
             let link = links.link(99, n);
             assert_eq!(links.read(&link), Some(Marked::Signed), "{link}");
-            assert_eq!(normalise_path(&link), link, "stands in normal form");
+            assert_eq!(plain_path(&link), link, "stands in normal form");
             let element = &link[..links.prefix().len() + ELEMENT_CHARS];
             assert_eq!(links.read(element), Some(Marked::Signed));
             assert_eq!(

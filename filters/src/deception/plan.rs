@@ -26,7 +26,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan for a path in the form of `normalise_path`, of whatever characters.
+    /// The plan for a path in the form of `plain_path`, of whatever characters.
     pub fn new(links: &Arc<Links>, path: &str) -> Self {
         let kind = kind_of(path);
         let page = Page {

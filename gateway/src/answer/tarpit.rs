@@ -9,8 +9,8 @@ use std::{
 
 use http::{Method, Version};
 use parking_lot::Mutex;
-use pingora::{Result, http::ResponseHeader, proxy::Session};
-use thornwall_detectors::{address::subscriber, request::normalise_path};
+use pingora::{Result, http::ResponseHeader, protocols::Stream, proxy::Session};
+use thornwall_detectors::{address::subscriber, request::plain_path};
 use thornwall_filters::deception::{drip::Drip, pace::Pace, plan::Plan};
 use tokio::{select, sync::watch, time::sleep};
 
@@ -100,7 +100,7 @@ pub(super) async fn hold(
         return Ok(false);
     };
     let request = session.req_header();
-    let plan = Plan::new(&site.links, &normalise_path(request.uri.path()));
+    let plan = Plan::new(&site.links, &plain_path(request.uri.path()));
     if request.method == Method::HEAD {
         let mut response = ResponseHeader::build_no_case(200, Some(4))?;
         for (field, value) in plan.headers() {

@@ -267,6 +267,7 @@ pub(super) fn site(
         id: 0,
         own_host: spec.hosts.get_ref().iter().find(definite).cloned(),
         upstream: upstream?,
+        max_body_bytes: (spec.max_body_bytes != 0).then_some(spec.max_body_bytes),
         pipeline: pipeline?,
         links: Arc::new(Links::new(inputs.secret, &name)),
         robots,

@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use thornwall_detectors::{
     features::{FEATURES, extract},
-    request::{SiteFacts, normalise_path},
+    request::{SiteFacts, plain_path},
     signal::TRAIL_CAPACITY,
 };
 
@@ -144,7 +144,7 @@ impl Case {
         look(&RequestView {
             method: &Method::from_bytes(self.method.as_bytes()).expect("a method"),
             uri: &uri,
-            path: normalise_path(uri.path()),
+            path: plain_path(uri.path()),
             version: Version::HTTP_11,
             headers: &headers,
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -1,0 +1,174 @@
+//! The header of a request as the origin gets it.
+
+use std::borrow::Cow;
+
+use http::{
+    HeaderName, HeaderValue, Method, Version,
+    header::{CONNECTION, COOKIE, EXPECT, HOST},
+    uri::{PathAndQuery, Uri},
+};
+use pingora::{ErrorType, OrErr, Result, http::RequestHeader, proxy::Session};
+
+use crate::{exchange::Exchange, request::peer_address};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// Header in which the origin and the client read the request's id.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Tells the origin who asks, in the words that it trusts us to use: whatever the client itself
+/// sent in them is replaced, unless the client is a proxy that we trust.
+pub fn prepare(
+    session: &mut Session,
+    request: &mut RequestHeader,
+    exchange: &Exchange,
+) -> Result<()> {
+    retarget(request, exchange)?;
+    remove_claims(request, exchange);
+    join_cookies(request)?;
+    guard_body(session, request)?;
+    let chain = forwarded_for(session, request, exchange)?;
+    request.insert_header(FORWARDED_FOR, chain)?;
+    let reported = |name| exchange.peer_trusted && request.headers.contains_key(name);
+    let (keep_proto, keep_host) = (reported(&FORWARDED_PROTO), reported(&FORWARDED_HOST));
+    if !keep_proto {
+        let proto = if exchange.secure { "https" } else { "http" };
+        request.insert_header(FORWARDED_PROTO, HeaderValue::from_static(proto))?;
+    }
+    if !keep_host && let Some(host) = request.headers.get(HOST).cloned() {
+        request.insert_header(FORWARDED_HOST, host)?;
+    }
+    request.insert_header(REQUEST_ID, exchange.id.header_value())
+}
+
+/// Asks for what was judged, and in origin form where the client's target was absolute (RFC 9112
+/// section 3.2.1).
+fn retarget(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
+    let absolute = !request.raw_path().starts_with(b"/") && request.uri.path().starts_with('/');
+    let target = match &exchange.target {
+        Some(target) => target.clone(),
+        None if absolute => {
+            let sent = request.uri.path_and_query().cloned();
+            sent.unwrap_or_else(|| PathAndQuery::from_static("/"))
+        }
+        None => return Ok(()),
+    };
+    let mut parts = request.uri.clone().into_parts();
+    parts.path_and_query = Some(target);
+    let uri = Uri::from_parts(parts).or_err(ErrorType::InvalidHTTPHeader, "request target")?;
+    request.set_uri(uri);
+    Ok(())
+}
+
+/// Takes out what only we or a proxy that we trust may tell an origin.
+fn remove_claims(request: &mut RequestHeader, exchange: &Exchange) {
+    let named = &exchange.generation.client_address.header;
+    let unwanted = |name: &&HeaderName| {
+        is_claim(name.as_str())
+            || (!exchange.peer_trusted
+                && (is_proxys_word(name.as_str()) || (*name == named && **name != FORWARDED_FOR)))
+    };
+    // Nearly always none, which allocates nothing.
+    let found: Vec<HeaderName> = request.headers.keys().filter(unwanted).cloned().collect();
+    for name in found {
+        request.remove_header(&name);
+    }
+}
+
+/// Whether a field has no honest use from anybody.
+///
+/// CGI and its heirs read `X_Forwarded_For` and `X-Forwarded-For` as one, and `Proxy` as the
+/// variable that names the proxy of their own requests (RFC 3875 section 4.1.18, CVE-2016-5385).
+/// Who the client is, is said in `X-Forwarded-For` alone. The last two make Symfony and IIS
+/// serve another path than the one that was judged.
+fn is_claim(name: &str) -> bool {
+    name.contains('_')
+        || matches!(
+            name,
+            "forwarded" | "proxy" | "x-real-ip" | "x-original-url" | "x-rewrite-url"
+        )
+}
+
+/// Whether a field is how proxies and CDNs speak of their client.
+fn is_proxys_word(name: &str) -> bool {
+    matches!(
+        name,
+        "cf-connecting-ip"
+            | "cf-connecting-ipv6"
+            | "client-ip"
+            | "fastly-client-ip"
+            | "front-end-https"
+            | "true-client-ip"
+            | "x-client-ip"
+            | "x-cluster-client-ip"
+            | "x-forwarded"
+            | "x-forwarded-by"
+            | "x-forwarded-path"
+            | "x-forwarded-port"
+            | "x-forwarded-prefix"
+            | "x-forwarded-scheme"
+            | "x-forwarded-server"
+            | "x-forwarded-ssl"
+            | "x-forwarded-uri"
+            | "x-original-forwarded-for"
+            | "x-original-host"
+            | "x-url-scheme"
+    )
+}
+
+/// HTTP/2 clients send cookies one by one; origins expect one line (RFC 9113 section 8.2.3).
+fn join_cookies(request: &mut RequestHeader) -> Result<()> {
+    let mut crumbs = request.headers.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else {
+        return Ok(());
+    };
+    let mut joined = first.as_bytes().to_vec();
+    for crumb in [second].into_iter().chain(crumbs) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(crumb.as_bytes());
+    }
+    let joined =
+        HeaderValue::from_bytes(&joined).or_err(ErrorType::InvalidHTTPHeader, "cookies")?;
+    request.insert_header(COOKIE, joined)
+}
+
+/// Keeps a request's body from being read as a request of its own.
+///
+/// Who expects a `100 Continue` without a body, or over HTTP/1.0, must not get one (RFC 9110
+/// section 10.1.1), and origins have mixed up what follows. Bodies that mean nothing (sections
+/// 9.3.1, 9.3.2 and 9.3.5) are left unread by many origins, so that they would be the start of the
+/// next client's request on the same connection.
+fn guard_body(session: &mut Session, request: &mut RequestHeader) -> Result<()> {
+    let downstream = session.as_downstream_mut();
+    let bodiless = downstream.is_body_empty();
+    let old = downstream.req_header().version < Version::HTTP_11;
+    if (bodiless || old) && request.headers.contains_key(EXPECT) {
+        request.remove_header(&EXPECT);
+    }
+    let meaningless = [Method::GET, Method::HEAD, Method::DELETE].contains(&request.method);
+    if !bodiless && meaningless && request.version == Version::HTTP_11 {
+        request.insert_header(CONNECTION, HeaderValue::from_static("close"))?;
+    }
+    Ok(())
+}
+
+/// The chain of addresses: the peer's own, after what a trusted proxy reported.
+fn forwarded_for(
+    session: &Session,
+    request: &RequestHeader,
+    exchange: &Exchange,
+) -> Result<HeaderValue> {
+    let peer = peer_address(session).to_string();
+    let chain = if exchange.peer_trusted {
+        let reported = request.headers.get_all(&FORWARDED_FOR).iter();
+        let mut chain: Vec<Cow<'_, str>> = reported
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect();
+        chain.push(Cow::Borrowed(&peer));
+        chain.join(", ")
+    } else {
+        peer
+    };
+    HeaderValue::try_from(chain).or_err(ErrorType::InvalidHTTPHeader, "forwarding chain")
+}
