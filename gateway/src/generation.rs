@@ -28,7 +28,7 @@ mod edge;
 mod hosts;
 mod parts;
 
-pub use hosts::{Hosts, normalise_host};
+pub use hosts::{Hosts, host_name, normalise_host};
 
 /// Everything that serves requests until the next reload.
 pub struct Generation {

@@ -1,59 +1,213 @@
-//! stub
+//! The head judge: whether bytes are one request of HTTP/1, and where its body ends.
+//!
+//! Pingora takes heads that other servers read differently, and drops `Content-Length` beside
+//! `Transfer-Encoding` before any hook could see it. So each head is judged as raw bytes, and
+//! Pingora gets only what has one meaning. Where RFC 9110 and RFC 9112 leave servers a choice,
+//! this is the stricter one, as long as no browser, crawler or library is known to need the other.
+//! A refusal always ends the connection: nothing that follows it is read.
+//!
+//! Pure and without allocation: it stands before every request.
+
+use memchr::{memchr, memchr3};
 use thornwall_detectors::signal::Reason;
+
+mod fields;
+mod line;
+
+use fields::Fields;
+use line::RequestLine;
+
+/// Bounds of a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadLimits {
+    /// Bytes, from the first of the request line to the last of the blank line.
     pub max_bytes: usize,
+    /// Header fields.
     pub max_fields: usize,
 }
+
+/// How much of a head is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scan {
+    /// Its end is still to come.
     Partial,
+    /// All of it: so many bytes, blank line included.
     Complete(usize),
 }
+
+/// Where the body ends (RFC 9112 section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
+    /// There is none.
     None,
+    /// After so many bytes.
     Length(u64),
+    /// With its last chunk.
     Chunked,
 }
+
+/// Why a head is not passed on, and the status to say so with. The connection must be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
+    /// Status of the answer.
     pub status: u16,
+    /// Reason code of metrics and logs.
     pub reason: Reason,
 }
+
 impl Refusal {
-    pub fn timeout() -> Self {
-        Self {
-            status: 408,
-            reason: Reason::HostMissing,
+    const fn new(status: u16, reason: Reason) -> Self {
+        Self { status, reason }
+    }
+
+    const fn line() -> Self {
+        Self::new(400, Reason::RequestLineInvalid)
+    }
+
+    const fn field() -> Self {
+        Self::new(400, Reason::RequestFieldInvalid)
+    }
+
+    const fn framing() -> Self {
+        Self::new(400, Reason::RequestFramingInvalid)
+    }
+}
+
+/// One blank line may stand before a request (RFC 9112 section 2.2).
+const CRLF: &[u8] = b"\r\n";
+
+/// How a client of HTTP/2 begins (RFC 9113 section 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
+
+/// Looks for the end of the head at the start of `buffer`, and refuses what can no longer become
+/// one. `scanned` starts at 0 for each head and says what was looked at already, so that a head
+/// that arrives byte by byte costs no more than one that arrives whole.
+///
+/// # Errors
+/// 400 for a bare CR, bare LF or NUL (RFC 9112 section 2.2, RFC 9110 section 5.5) and for what is
+/// no HTTP/1 from its first bytes on; 414 for a request line and 431 for a head that is too large.
+pub fn scan(buffer: &[u8], scanned: &mut usize, limits: &HeadLimits) -> Result<Scan, Refusal> {
+    judge_beginning(buffer)?;
+    let mut at = (*scanned).min(buffer.len());
+    while let Some(found) = memchr3(b'\r', b'\n', 0, &buffer[at..]) {
+        at += found;
+        match (buffer[at], buffer.get(at + 1)) {
+            (b'\r', Some(b'\n')) => {}
+            // Its LF may be under way.
+            (b'\r', None) => return partial(buffer, at, scanned, limits),
+            _ => return Err(Refusal::line()),
+        }
+        let blank = at >= 2 && buffer[at - 2..at] == *CRLF;
+        at += 2;
+        if blank && at == 4 {
+            // Two blank lines and no request.
+            return Err(Refusal::line());
+        }
+        if blank && at > limits.max_bytes {
+            return Err(too_large(buffer, limits));
+        }
+        if blank {
+            return Ok(Scan::Complete(at));
         }
     }
+    partial(buffer, buffer.len(), scanned, limits)
 }
-pub fn scan(b: &[u8], scanned: &mut usize, l: &HeadLimits) -> Result<Scan, Refusal> {
-    let from = scanned.saturating_sub(3);
-    if let Some(at) = memchr::memmem::find(&b[from..], b"\r\n\r\n") {
-        return Ok(Scan::Complete(from + at + 4));
+
+fn partial(
+    buffer: &[u8],
+    at: usize,
+    scanned: &mut usize,
+    limits: &HeadLimits,
+) -> Result<Scan, Refusal> {
+    if buffer.len() >= limits.max_bytes {
+        return Err(too_large(buffer, limits));
     }
-    *scanned = b.len();
-    if b.len() > l.max_bytes {
-        return Err(Refusal {
-            status: 431,
-            reason: Reason::HostInvalid,
-        });
-    }
+    *scanned = at;
     Ok(Scan::Partial)
 }
-pub fn judge(head: &[u8], _: &HeadLimits) -> Result<Framing, Refusal> {
-    let text = String::from_utf8_lossy(head).to_ascii_lowercase();
-    if text.contains("transfer-encoding: chunked") {
-        return Ok(Framing::Chunked);
+
+/// Judges a complete head: its request line, each field, and how the body is framed.
+///
+/// # Errors
+/// What is refused, with which status and for which reason, stands beside each rule of
+/// `head/line.rs` and `head/fields.rs`, and row by row in `tests/tests/black_box/requests.toml`.
+pub fn judge(head: &[u8], limits: &HeadLimits) -> Result<Framing, Refusal> {
+    if head.len() > limits.max_bytes {
+        return Err(too_large(head, limits));
     }
-    if let Some(at) = text.find("content-length: ") {
-        return Ok(Framing::Length(
-            text[at + 16..]
-                .split("\r\n")
-                .next()
-                .unwrap()
-                .parse()
-                .unwrap(),
-        ));
+    judge_beginning(head)?;
+    let mut lines = Lines(head.strip_prefix(CRLF).unwrap_or(head));
+    let line = RequestLine::parse(lines.next().ok_or(Refusal::line())?)?;
+    let fields = Fields::read(&mut lines, limits.max_fields)?;
+    if !lines.0.is_empty() {
+        return Err(Refusal::field());
     }
-    Ok(Framing::None)
+    fields.framing(&line)
 }
+
+/// A TLS handshake or noise is told from a request by its first byte, which is a token's; the
+/// preface of HTTP/2 is made to look like a request.
+fn judge_beginning(buffer: &[u8]) -> Result<(), Refusal> {
+    let line = buffer.strip_prefix(CRLF).unwrap_or(buffer);
+    let noise = line
+        .first()
+        .is_some_and(|byte| !is_token(*byte) && !CRLF.contains(byte));
+    if noise || line.starts_with(HTTP2_PREFACE) {
+        return Err(Refusal::new(400, Reason::RequestNotHttp));
+    }
+    Ok(())
+}
+
+/// 414 where not even the request line fits (RFC 9110 section 15.5.15), else 431 (RFC 6585
+/// section 5).
+fn too_large(buffer: &[u8], limits: &HeadLimits) -> Refusal {
+    let fits = &buffer[..buffer.len().min(limits.max_bytes)];
+    let line = fits.strip_prefix(CRLF).unwrap_or(fits);
+    let status = if memchr(b'\n', line).is_some() {
+        431
+    } else {
+        414
+    };
+    Refusal::new(status, Reason::RequestHeadTooLarge)
+}
+
+/// Lines that end with CRLF, without it.
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    /// The next line; `None` where no line ends, or one ends in half a CRLF.
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let end = memchr(b'\r', self.0)?;
+        let (line, rest) = self.0.split_at(end);
+        self.0 = rest.strip_prefix(CRLF)?;
+        Some(line)
+    }
+}
+
+/// Bytes of a token (RFC 9110 section 5.6.2).
+const TOKEN: [bool; 256] = bytes_but(b"\"(),/:;<=>?@[\\]{}");
+
+const fn is_token(byte: u8) -> bool {
+    TOKEN[byte as usize]
+}
+
+/// The visible bytes of ASCII but for these.
+const fn bytes_but(excluded: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0x21;
+    while byte < 0x7f {
+        table[byte] = true;
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < excluded.len() {
+        table[excluded[at] as usize] = false;
+        at += 1;
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Which site serves which host.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::Ipv6Addr};
 
 use thornwall_filters::build::BuildContext;
 
@@ -72,36 +72,52 @@ impl Hosts {
 /// Longest host name, RFC 1035 section 2.3.4.
 const LONGEST_HOST: usize = 253;
 
-/// A `Host` value without its port and trailing dot, in lower case; `None` where it is not a valid
-/// one (RFC 9110 section 7.2, restricted to what names and addresses really contain).
+/// A `Host` value or HTTP/2 authority in the one form that sites are looked up by: without its
+/// port and trailing dot, in lower case. `None` where it is not a valid one.
+///
+/// Names of other scripts arrive as A-labels (RFC 5890 section 2.3.2.1) and are taken as they are.
 pub fn normalise_host(host: &str) -> Option<String> {
-    let (name, port) = match host.strip_prefix('[') {
-        Some(rest) => {
-            let (inside, after) = rest.split_once(']')?;
-            inside.parse::<std::net::Ipv6Addr>().ok()?;
-            (
-                &host[..inside.len() + 2],
-                after
-                    .strip_prefix(':')
-                    .or_else(|| after.is_empty().then_some("")),
-            )
-        }
-        None => match host.split_once(':') {
-            Some((name, port)) => (name, Some(port)),
-            None => (host, Some("")),
-        },
+    let name = host_name(host)?;
+    match name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+    {
+        // One address has many spellings (RFC 5952 section 2).
+        Some(inside) => Some(format!("[{}]", inside.parse::<Ipv6Addr>().ok()?)),
+        None => Some(name.to_ascii_lowercase()),
+    }
+}
+
+/// The name or address in a `Host` value, without its port and trailing dot; `None` where it is
+/// not a valid one (RFC 9110 section 7.2, restricted to what names and addresses really contain).
+pub fn host_name(host: &str) -> Option<&str> {
+    let name_end = match host.strip_prefix('[') {
+        Some(rest) => rest.find(']')? + 2,
+        None => host.find(':').unwrap_or(host.len()),
     };
-    if !port?.bytes().all(|byte| byte.is_ascii_digit()) || port?.len() > 5 {
+    let (name, port) = host.split_at(name_end);
+    let port_is_sound = match port.strip_prefix(':') {
+        // An empty port is the scheme's own (RFC 3986 section 3.2.3).
+        Some("") => true,
+        Some(port) => port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok(),
+        None => port.is_empty(),
+    };
+    if !port_is_sound {
         return None;
+    }
+    if let Some(inside) = name.strip_prefix('[') {
+        let address = inside.strip_suffix(']')?.parse::<Ipv6Addr>();
+        return address.is_ok().then_some(name);
     }
     let name = name.strip_suffix('.').unwrap_or(name);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     let sound = !name.is_empty()
         && name.len() <= LONGEST_HOST
-        && (name.starts_with('[') || name.bytes().all(plain))
+        && name.bytes().all(plain)
         && !name.starts_with('.')
+        && !name.ends_with('.')
         && !name.contains("..");
-    sound.then(|| name.to_ascii_lowercase())
+    sound.then_some(name)
 }
 
 #[cfg(test)]
@@ -118,6 +134,8 @@ mod tests {
         check("192.0.2.1:80", Some("192.0.2.1"));
         check("[2001:DB8::1]:80", Some("[2001:db8::1]"));
         check("[2001:db8::1]", Some("[2001:db8::1]"));
+        check("[2001:db8:0::0:1]", Some("[2001:db8::1]"));
+        check("xn--mnchen-3ya.example:", Some("xn--mnchen-3ya.example"));
         check("my_host", Some("my_host"));
         check("", None);
         check(":80", None);
@@ -126,6 +144,11 @@ mod tests {
         check("a b", None);
         check("shop.example:80:90", None);
         check("shop.example:http", None);
+        check("shop.example:65536", None);
+        check("shop.example:+80", None);
+        check("shop.example..", None);
+        check("[fe80::1%25eth0]", None);
+        check("[]", None);
         check("user@shop.example", None);
         check("[::1", None);
         check("[::1]x", None);
