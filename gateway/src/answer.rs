@@ -16,6 +16,9 @@ mod page;
 pub mod raw;
 pub mod tarpit;
 
+/// What a 405 must name (RFC 9110 section 15.5.6): origins may take more, or less.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /// Carries out what the pipeline ruled.
 pub async fn send(
     session: &mut Session,
@@ -164,6 +167,9 @@ fn page_header(status: u16, length: usize, exchange: &Exchange) -> Result<Respon
     response.insert_header(header::CONTENT_TYPE, html)?;
     response.insert_header(header::CONTENT_LENGTH, length)?;
     response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+    if status == 405 {
+        response.insert_header(header::ALLOW, HeaderValue::from_static(METHODS))?;
+    }
     name(&mut response, exchange)?;
     Ok(response)
 }

@@ -33,11 +33,9 @@ impl Proxy {
             Ok(judgement) => judgement,
             Err((status, reason)) => {
                 exchange.reason = Some(reason);
-                if reason == Reason::TlsRedirect {
-                    answer::redirect_to_https(session, exchange).await?;
-                } else {
-                    answer::refuse(session, exchange, status).await?;
-                }
+                // What follows may be part of what was refused.
+                session.set_keepalive(None);
+                answer::refuse(session, exchange, status).await?;
                 return Ok(true);
             }
         };

@@ -18,6 +18,10 @@ use crate::{
     metrics::Metrics,
 };
 
+mod refused;
+
+pub use refused::RefusedHead;
+
 /// Longest piece of a client's text that is kept.
 const LONGEST_TEXT: usize = 512;
 

@@ -26,11 +26,28 @@ pub(super) fn body(status: u16) -> Bytes {
         308 => page!("Moved", "This site is reached over HTTPS."),
         400 => page!("Bad request", "The request could not be understood."),
         403 => page!("Forbidden", "This request is not allowed."),
+        405 => page!("Method not allowed", "This method is not allowed here."),
         408 => page!("Request timeout", "The request took too long."),
+        413 => page!("Content too large", "The request's body is too large."),
+        414 => page!("URI too long", "The address is too long."),
+        417 => page!("Expectation failed", "The expectation cannot be met."),
         421 => page!("Misdirected request", "This host is not served here."),
         429 => page!("Too many requests", "Please try again in a moment."),
+        431 => page!(
+            "Request header fields too large",
+            "The request's header is too large."
+        ),
+        501 => page!(
+            "Not implemented",
+            "The request uses what is not supported here."
+        ),
         502 => page!("Bad gateway", "The site cannot be reached at the moment."),
+        503 => page!("Service unavailable", "Please try again in a moment."),
         504 => page!("Gateway timeout", "The site did not answer in time."),
+        505 => page!(
+            "HTTP version not supported",
+            "This version of HTTP is not supported."
+        ),
         _ => page!("Error", "The request could not be served."),
     }
 }
