@@ -79,6 +79,8 @@ reasons! {
     RequestFieldInvalid = "request.field_invalid",
     /// Where the body ends can be read in more than one way.
     RequestFramingInvalid = "request.framing_invalid",
+    /// A head took longer than it may.
+    RequestHeadTimeout = "request.head_timeout",
     /// More header bytes or fields than are taken, or an endless request line.
     RequestHeadTooLarge = "request.head_too_large",
     /// The first line is no request line.

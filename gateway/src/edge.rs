@@ -1,3 +1,78 @@
-//! What happens to a connection before HTTP.
+//! What happens before and around HTTP: sockets, PROXY headers, TLS, deadlines, caps.
+//!
+//! A connection is accepted by a [`listener`], opened by [`open`], and served by [`h1`] or [`h2`],
+//! which hand one request at a time to Pingora. Every byte passes a [`socket`], whose [`watch`] the
+//! sweep of the [`registry`] judges four times a second.
 
+use std::sync::Arc;
+
+use pingora::proxy::HttpProxy;
+
+use crate::{proxy::Proxy, state::State};
+
+mod admission;
+mod chunks;
+pub mod client_hello;
+mod clock;
+mod connection;
+mod ending;
+mod h1;
+mod h1_stream;
+mod h2;
+pub mod h2_frames;
+mod h2_stream;
 pub mod head;
+mod limits;
+mod listener;
+mod metrics;
+mod open;
+mod pingora_io;
+pub mod proxy_protocol;
+mod registry;
+mod socket;
+mod stall;
+mod transport;
+mod watch;
+
+pub use connection::{Connection, OpenStream};
+pub use ending::Ending;
+pub use h1_stream::H1Stream;
+pub use limits::Limits;
+pub use listener::{ListenerFacts, listen};
+pub use metrics::EdgeMetrics;
+pub use registry::sweep;
+pub use stall::{note_body, release};
+
+use admission::Admission;
+use clock::Clock;
+use registry::Registry;
+
+/// What all connections share.
+pub struct Edge {
+    proxy: Arc<HttpProxy<Proxy>>,
+    state: Arc<State>,
+    clock: Arc<Clock>,
+    admission: Arc<Admission>,
+    registry: Registry,
+    metrics: EdgeMetrics,
+}
+
+impl Edge {
+    /// An edge in front of `proxy`, without connections.
+    pub fn new(proxy: HttpProxy<Proxy>, state: Arc<State>) -> Self {
+        let clock = Arc::new(Clock::default());
+        clock.set(state.now());
+        Self {
+            proxy: Arc::new(proxy),
+            metrics: state.metrics.edge.clone(),
+            state,
+            clock,
+            admission: Arc::default(),
+            registry: Registry::default(),
+        }
+    }
+
+    fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.state.generation.load().limits)
+    }
+}

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use http::{
-    HeaderName, Method, Version,
-    header::{CONNECTION, TRANSFER_ENCODING, UPGRADE},
+    HeaderName, Method, StatusCode, Version,
+    header::{TRANSFER_ENCODING, UPGRADE},
 };
 use pingora::{
     Error, ErrorType, Result,
@@ -13,7 +13,7 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 
-use crate::exchange::Exchange;
+use crate::{edge::Connection, exchange::Exchange};
 
 mod headers;
 

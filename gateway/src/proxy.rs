@@ -35,7 +35,11 @@ impl Proxy {
                 exchange.reason = Some(reason);
                 // What follows may be part of what was refused.
                 session.set_keepalive(None);
-                answer::refuse(session, exchange, status).await?;
+                if reason == Reason::TlsRedirect {
+                    answer::redirect_to_https(session, exchange).await?;
+                } else {
+                    answer::refuse(session, exchange, status).await?;
+                }
                 return Ok(true);
             }
         };

@@ -152,29 +152,6 @@ impl Decision {
         }
     }
 
-    /// Sums up a request whose head was refused before anybody could be asked about it.
-    pub fn refused(id: RequestId, client: IpAddr, status: u16, reason: Reason) -> Self {
-        Self {
-            id,
-            time: SystemTime::now(),
-            client: Some(client),
-            site: None,
-            filters: None,
-            method: "".into(),
-            path: "".into(),
-            user_agent: None,
-            status,
-            bytes: 0,
-            host: String::new(),
-            judgement: None,
-            reason: Some(reason),
-            failed_connects: 0,
-            origin_took: None,
-            took: Duration::ZERO,
-            generation: 0,
-        }
-    }
-
     /// Adds the request to the counters.
     pub fn count(&self, metrics: &Metrics) {
         let site = self.site.as_deref().unwrap_or("none");

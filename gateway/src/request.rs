@@ -12,7 +12,7 @@ use http::{
 };
 use pingora::{http::RequestHeader, proxy::Session};
 use thornwall_detectors::{
-    address::{canonical, reported_client},
+    address::reported_client,
     request::{RequestView, SiteFacts, normalise_path, plain_path},
     signal::{Reason, Signal, Trail},
 };
@@ -53,12 +53,21 @@ pub fn judge(
     let (Some(site), Some(client)) = (site, client) else {
         return Err((421, Reason::HostUnknown));
     };
+    let path = plain_path(header.uri.path());
+    let arrival = Arrival {
+        tls: exchange.tls(),
+        secure: exchange.secure,
+        path: &path,
+    };
+    site.tls
+        .admits(&arrival)
+        .map_err(|refusal| (refusal.status(), refusal.reason()))?;
     admit_body(&header.headers, site)?;
     let robots = site.robots.load();
     let request = RequestView {
         method: &header.method,
         uri: &header.uri,
-        path: plain_path(header.uri.path()),
+        path,
         version: header.version,
         headers: &header.headers,
         client,
@@ -103,20 +112,13 @@ fn identify_client(session: &Session, header: &RequestHeader, exchange: &mut Exc
     let peer = peer_address(session);
     exchange.peer_trusted = State::trusts(&exchange.generation, peer);
     exchange.client = Some(peer);
-    exchange.secure = over_tls(session);
+    exchange.secure = exchange.tls().is_some();
     if exchange.peer_trusted {
         exchange.client = Some(claimed_client(header, &exchange.generation).unwrap_or(peer));
         if let Some(proto) = header.headers.get(FORWARDED_PROTO) {
             exchange.secure = proto.as_bytes().eq_ignore_ascii_case(b"https");
         }
     }
-}
-
-/// Whether the connection itself is TLS.
-fn over_tls(session: &Session) -> bool {
-    session
-        .digest()
-        .is_some_and(|digest| digest.ssl_digest.is_some())
 }
 
 /// What [`head::judge`] refuses of HTTP/1 goes for HTTP/2 too, whose fields come as such.

@@ -9,7 +9,7 @@ use std::{
 
 use http::{Method, Version};
 use parking_lot::Mutex;
-use pingora::{Result, http::ResponseHeader, protocols::Stream, proxy::Session};
+use pingora::{Result, http::ResponseHeader, proxy::Session};
 use thornwall_detectors::{address::subscriber, request::plain_path};
 use thornwall_filters::deception::{drip::Drip, pace::Pace, plan::Plan};
 use tokio::{select, sync::watch, time::sleep};

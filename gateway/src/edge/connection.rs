@@ -6,6 +6,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -154,6 +155,11 @@ impl Connection {
 
     pub(super) fn enter(&self, phase: Phase) {
         self.watch.enter(phase, self.clock.now());
+    }
+
+    /// How long it has been at what it is at.
+    pub(super) fn in_phase(&self) -> Duration {
+        Duration::from_millis(self.watch.in_phase(self.clock.now()).into())
     }
 
     /// Whether it was not to be ended before.

@@ -6,10 +6,12 @@
 use std::{future::poll_fn, io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
+use jiff::Timestamp;
 use pingora::{
     apps::HttpServerApp,
     protocols::{Stream, http::ServerSession},
 };
+use thornwall_detectors::signal::Reason;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     select,
@@ -24,7 +26,11 @@ use super::{
     head::{HeadLimits, Refusal, Scan, judge, scan},
     watch::Phase,
 };
-use crate::{answer::raw, exchange::RequestId, record::Decision};
+use crate::{
+    answer::raw,
+    exchange::RequestId,
+    record::{Decision, RefusedHead},
+};
 
 /// Room for the head of a browser's request with a few cookies; longer ones grow it.
 const HEAD_BUFFER: usize = 2048;
@@ -48,12 +54,12 @@ pub(super) async fn serve(edge: &Arc<Edge>, stream: H1Stream) {
         let length = match next_head(edge, &mut stream, &connection, &allowed, served > 0).await {
             Ok(Some(length)) => length,
             Ok(None) => return,
-            Err(refusal) => return refuse(edge, *stream, refusal).await,
+            Err(refusal) => return refuse(edge, *stream, &[], refusal).await,
         };
         let head = stream.ahead.split_to(length);
         match judge(&head, &allowed) {
             Ok(framing) => stream.begin(framing),
-            Err(refusal) => return refuse(edge, *stream, refusal).await,
+            Err(refusal) => return refuse(edge, *stream, &head, refusal).await,
         }
         connection.enter(Phase::Request);
         served += 1;
@@ -137,21 +143,31 @@ async fn read_ahead(stream: &mut H1Stream) -> io::Result<usize> {
 /// A slow head is told so (RFC 9110 section 15.5.9); everybody else has left, or gets no answer.
 fn ended(connection: &Connection) -> Result<Option<usize>, Refusal> {
     match connection.watch.ending() {
-        Some(Ending::HeaderTimeout) => Err(Refusal::timeout()),
+        Some(Ending::HeaderTimeout) => Err(Refusal {
+            status: 408,
+            reason: Reason::RequestHeadTimeout,
+        }),
         _ => Ok(None),
     }
 }
 
 /// Tells a client why its request was not understood, and ends the connection: what follows on it
 /// cannot be told apart from more of the same request.
-async fn refuse(edge: &Edge, mut stream: H1Stream, refusal: Refusal) {
+async fn refuse(edge: &Edge, mut stream: H1Stream, head: &[u8], refusal: Refusal) {
     let connection = Arc::clone(stream.connection());
-    let id = RequestId::new();
-    let decision = Decision::refused(id, connection.client(), refusal.status, refusal.reason);
-    edge.state.conclude(decision);
+    let id = RequestId::fresh();
+    edge.state.conclude(Decision::refused(&RefusedHead {
+        id,
+        client: Some(connection.client()),
+        line: if head.is_empty() { &stream.ahead } else { head },
+        status: refusal.status,
+        reason: refusal.reason,
+        took: connection.in_phase(),
+        generation: edge.state.generation.load().number,
+    }));
     connection.watch.pardon();
     connection.hold();
-    let bytes = raw::refusal(refusal.status, &id);
+    let bytes = raw::refusal(refusal.status, &id, Timestamp::now());
     let farewell = async {
         stream.write_all(&bytes).await?;
         stream.shutdown().await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use jiff::Timestamp;
 use rustls::server::Acceptor;
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
@@ -162,9 +163,8 @@ async fn read_client_hello(socket: &mut Socket) -> Result<bytes::Bytes, Option<E
 async fn explain_tls(socket: &mut Socket, buffer: &[u8]) {
     const METHODS: [&[u8]; 4] = [b"GET ", b"HEAD ", b"POST ", b"OPTIONS "];
     if METHODS.iter().any(|method| buffer.starts_with(method)) {
+        let page = raw::refusal(400, &RequestId::fresh(), Timestamp::now());
         // The client reads it, or it has left.
-        let _ = socket
-            .write_all(&raw::refusal(400, &RequestId::new()))
-            .await;
+        let _ = socket.write_all(&page).await;
     }
 }

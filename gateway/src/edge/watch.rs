@@ -200,9 +200,14 @@ impl Watch {
         now.wrapping_sub(self.opened) >= limits.max_age
     }
 
+    /// Time since the connection went on to what it is at.
+    pub(super) fn in_phase(&self, now: Tick) -> Tick {
+        now.wrapping_sub(self.since.load(Relaxed))
+    }
+
     /// What the sweep finds overdue.
     pub(super) fn overdue(&self, now: Tick, limits: &Limits) -> Option<Ending> {
-        let waited = now.wrapping_sub(self.since.load(Relaxed));
+        let waited = self.in_phase(now);
         let phase = self.phase.load(Relaxed);
         let late = |limit, ending| (waited >= limit).then_some(ending);
         if phase == Phase::Opening as u8 || phase == Phase::Head as u8 {

@@ -11,6 +11,8 @@ use pingora::{ErrorType, OrErr, Result, http::RequestHeader, proxy::Session};
 
 use crate::{exchange::Exchange, request::peer_address};
 
+/// The certificate that the client has shown, RFC 9440 section 2.2.
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -28,18 +30,32 @@ pub fn prepare(
     remove_claims(request, exchange);
     join_cookies(request)?;
     guard_body(session, request)?;
+    if let Some(certificate) = client_certificate(exchange) {
+        request.insert_header(CLIENT_CERT, certificate)?;
+    }
     let chain = forwarded_for(session, request, exchange)?;
     request.insert_header(FORWARDED_FOR, chain)?;
     let reported = |name| exchange.peer_trusted && request.headers.contains_key(name);
     let (keep_proto, keep_host) = (reported(&FORWARDED_PROTO), reported(&FORWARDED_HOST));
     if !keep_proto {
-        let proto = if exchange.secure { "https" } else { "http" };
-        request.insert_header(FORWARDED_PROTO, HeaderValue::from_static(proto))?;
+        request.insert_header(FORWARDED_PROTO, own_proto(exchange))?;
     }
     if !keep_host && let Some(host) = request.headers.get(HOST).cloned() {
         request.insert_header(FORWARDED_HOST, host)?;
     }
     request.insert_header(REQUEST_ID, exchange.id.header_value())
+}
+
+/// What the client spoke to us, where no proxy that we trust says more.
+fn own_proto(exchange: &Exchange) -> HeaderValue {
+    let tls = exchange.tls().is_some();
+    HeaderValue::from_static(if tls { "https" } else { "http" })
+}
+
+/// What the client has shown, for the origins of sites that ask for it.
+fn client_certificate(exchange: &Exchange) -> Option<HeaderValue> {
+    exchange.site()?.tls.policy.as_ref()?;
+    exchange.tls()?.client_certificate.clone()
 }
 
 /// Asks for what was judged, and in origin form where the client's target was absolute (RFC 9112
@@ -86,7 +102,13 @@ fn is_claim(name: &str) -> bool {
     name.contains('_')
         || matches!(
             name,
-            "forwarded" | "proxy" | "x-real-ip" | "x-original-url" | "x-rewrite-url"
+            "client-cert"
+                | "client-cert-chain"
+                | "forwarded"
+                | "proxy"
+                | "x-real-ip"
+                | "x-original-url"
+                | "x-rewrite-url"
         )
 }
 
