@@ -10,7 +10,7 @@ pub mod admin;
 pub mod answer;
 pub mod cli;
 pub mod config;
-pub mod edge;
+pub mod data_dir;
 pub mod exchange;
 pub mod forward;
 pub mod generation;

@@ -1,31 +1,19 @@
 //! From a checked configuration to a process that serves, and back to nothing.
 
-use std::{
-    fs,
-    io::{self, Read},
-    net::SocketAddr,
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, os::fd::IntoRawFd, path::Path, sync::Arc, time::Duration};
 
 use pingora::{proxy::http_proxy, server::configuration::ServerConf};
 use thiserror::Error;
 use tokio::{
-    net::{TcpListener, TcpSocket},
     runtime::{Builder, Runtime},
-    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
-    task::JoinHandle,
-    time::{sleep, timeout},
 };
 
 use crate::{
     access_log::AccessLog,
     admin::{self, Token, TokenError},
     config::ConfigFile,
-    edge::{self, Edge, ListenerFacts},
+    data_dir::{DataDir, DataDirError, link_secret},
     generation::{Cold, Generation, Inputs},
     metrics::Metrics,
     proxy::Proxy,
@@ -33,6 +21,12 @@ use crate::{
     robots,
     state::State,
 };
+
+mod drain;
+mod signals;
+mod sockets;
+
+pub use sockets::Sockets;
 
 /// Why the gateway does not serve.
 #[derive(Debug, Error)]
@@ -43,6 +37,9 @@ pub enum ServeError {
     /// The configuration is wrong; each line is one mistake.
     #[error("{0}")]
     Config(String),
+    /// The data folder cannot be used, or not by this process.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
     /// Something of the system failed.
     #[error("{0}: {1}")]
     Io(String, io::Error),
@@ -69,9 +66,13 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
     let metrics = Metrics::new()?;
     let file = read_config(path)?;
     // Where the file is wrong, building says so, and all of it.
-    let secret = match Cold::read(&file) {
-        Ok(cold) => make_data_dir(&cold)?,
-        Err(_) => [0; 32],
+    let held = match Cold::read(&file) {
+        Ok(cold) => Some(DataDir::hold(&cold.data_dir)?),
+        Err(_) => None,
+    };
+    let secret = match &held {
+        Some(data_dir) => link_secret(data_dir.folder())?,
+        None => [0; 32],
     };
     let generation = build(&file, &metrics, &secret)?;
     for warning in &generation.warnings {
@@ -80,7 +81,7 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
     let cold = generation.cold.clone();
     let token = Token::read_or_make(&cold.token_file)?;
     let runtime = worker_runtime(cold.threads)?;
-    let sockets = runtime.block_on(Sockets::bind(&cold))?;
+    let sockets = runtime.block_on(async { Sockets::bind(&cold) })?;
     let dropped = metrics.log_dropped.clone();
     let (access_log, log_writer) = AccessLog::open(&cold.access_log, dropped)
         .map_err(ServeError::io(cold.access_log.clone()))?;
@@ -91,6 +92,7 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
     runtime.shutdown_timeout(STOP_TIMEOUT);
     drop(state);
     log_writer.finish();
+    drop(held);
     served
 }
 
@@ -121,39 +123,6 @@ fn build(
         .map_err(|problems| ServeError::Config(file.describe(&problems)))
 }
 
-/// Makes the data folder, and in it the secret that signs links.
-fn make_data_dir(cold: &Cold) -> Result<[u8; 32], ServeError> {
-    let folder = &cold.data_dir;
-    fs::create_dir_all(folder).map_err(ServeError::io(folder.display().to_string()))?;
-    let path = folder.join("links.key");
-    let failed = || ServeError::io(path.display().to_string());
-    let fresh = || -> io::Result<[u8; 32]> {
-        let mut secret = [0; 32];
-        fs::File::open("/dev/urandom")?.read_exact(&mut secret)?;
-        Ok(secret)
-    };
-    let made = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path);
-    match made {
-        Ok(mut file) => {
-            let secret = fresh().map_err(failed())?;
-            io::Write::write_all(&mut file, &secret).map_err(failed())?;
-            Ok(secret)
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let kept = fs::read(&path).map_err(failed())?;
-            kept.try_into().map_err(|_| {
-                let what = "is not 32 bytes long; remove it to get a new one";
-                failed()(io::Error::new(io::ErrorKind::InvalidData, what))
-            })
-        }
-        Err(error) => Err(failed()(error)),
-    }
-}
-
 fn worker_runtime(threads: usize) -> Result<Runtime, ServeError> {
     Builder::new_multi_thread()
         .worker_threads(threads)
@@ -163,48 +132,6 @@ fn worker_runtime(threads: usize) -> Result<Runtime, ServeError> {
         .map_err(ServeError::io("worker threads"))
 }
 
-/// Pending connections that the system keeps for a listener; it caps the number itself.
-const BACKLOG: u32 = 65_535;
-
-/// Everything that is listened on, bound before anything is served.
-struct Sockets {
-    public: Vec<(TcpListener, ListenerFacts)>,
-    admin: TcpListener,
-}
-
-impl Sockets {
-    async fn bind(cold: &Cold) -> Result<Self, ServeError> {
-        let listen = |address: &String| {
-            let bound = address
-                .parse::<SocketAddr>()
-                .map_err(io::Error::other)
-                .and_then(listen_on);
-            bound.map_err(|error| ServeError::Bind(address.clone(), error))
-        };
-        let mut public = Vec::with_capacity(cold.listeners.len());
-        for (address, facts) in &cold.listeners {
-            public.push((listen(address)?, *facts));
-        }
-        Ok(Self {
-            public,
-            admin: listen(&cold.admin)?,
-        })
-    }
-}
-
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4(),
-        SocketAddr::V6(_) => TcpSocket::new_v6(),
-    }?;
-    socket.set_reuseaddr(true)?;
-    // Accepted connections inherit what is set on the listening socket (socket(7), tcp(7)).
-    socket.set_keepalive(true)?;
-    socket.set_nodelay(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
 async fn serve(
     state: Arc<State>,
     sockets: Sockets,
@@ -212,7 +139,7 @@ async fn serve(
     reloader: Reloader,
     stop: watch::Sender<bool>,
 ) -> Result<(), ServeError> {
-    let mut signals = Signals::catch()?;
+    let mut signals = signals::Signals::catch()?;
     let robots = tokio::spawn(robots::refresh(Arc::clone(&state), reloader.watch()));
     let admin = tokio::spawn(admin::serve(sockets.admin, Arc::clone(&state), token));
     let edge = Arc::new(edge(Arc::clone(&state)));
@@ -228,7 +155,10 @@ async fn serve(
     signals.obey(&reloader).await;
     log::info!("stopping; in_flight={}", state.in_flight.count());
     let _ = stop.send(true);
-    drain(&state, tasks).await;
+    drain::drain(&state, signals.into_stop()).await;
+    for task in [robots, admin, proxy] {
+        task.abort();
+    }
     Ok(())
 }
 
@@ -247,51 +177,5 @@ fn server_conf(state: &State) -> ServerConf {
         max_retries: 2,
         upstream_keepalive_pool_size: 1024,
         ..ServerConf::default()
-    }
-}
-
-/// Waits until the last request has ended, at most for the grace period; what is idle or held in
-/// the tarpit has ended by itself by then.
-async fn drain(state: &State, tasks: Vec<JoinHandle<()>>) {
-    let grace = state.generation.load().shutdown_grace;
-    let last_request = async {
-        while state.in_flight.count() > 0 {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    if timeout(grace, last_request).await.is_err() {
-        log::warn!("grace period is over; cut off={}", state.in_flight.count());
-    }
-    for task in tasks {
-        task.abort();
-    }
-}
-
-/// The signals that the process obeys.
-struct Signals {
-    hangup: Signal,
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn catch() -> Result<Self, ServeError> {
-        let catch = |kind| signal(kind).map_err(ServeError::io("signals"));
-        Ok(Self {
-            hangup: catch(SignalKind::hangup())?,
-            interrupt: catch(SignalKind::interrupt())?,
-            terminate: catch(SignalKind::terminate())?,
-        })
-    }
-
-    /// Reloads on SIGHUP; returns on SIGTERM or SIGINT.
-    async fn obey(&mut self, reloader: &Reloader) {
-        loop {
-            tokio::select! {
-                _ = self.hangup.recv() => reloader.reload().await,
-                _ = self.interrupt.recv() => return,
-                _ = self.terminate.recv() => return,
-            }
-        }
     }
 }

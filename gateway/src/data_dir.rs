@@ -1,0 +1,148 @@
+//! The folder of what survives a restart, which one process holds at a time.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    process,
+};
+
+use thiserror::Error;
+
+/// The data folder, held by this process.
+#[derive(Debug)]
+pub struct DataDir {
+    folder: PathBuf,
+    /// Locked as long as any process has it open: a predecessor hands it on without a gap.
+    lock: File,
+}
+
+/// Why the data folder cannot be used.
+#[derive(Debug, Error)]
+pub enum DataDirError {
+    /// Another process holds it.
+    #[error(
+        "{folder} is in use by process {pid}; stop that one, replace it with `thornwall upgrade`, or \
+         choose another server.data_dir", folder = .0.display(), pid = .1
+    )]
+    InUse(PathBuf, String),
+    /// A file in it cannot be used.
+    #[error("{path}: {cause}", path = .0.display(), cause = .1)]
+    Io(PathBuf, io::Error),
+    /// What a predecessor handed over is the lock of another folder.
+    #[error(
+        "{}: not the folder of the running process; an upgrade cannot change server.data_dir, \
+         restart instead", .0.display()
+    )]
+    Other(PathBuf),
+}
+
+impl DataDirError {
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        |error| Self::Io(path.to_path_buf(), error)
+    }
+}
+
+impl DataDir {
+    /// Makes the folder where it is absent, readable by its owner alone, and holds it.
+    pub fn hold(folder: &Path) -> Result<Self, DataDirError> {
+        let mut builder = DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(folder);
+        made.map_err(DataDirError::io(folder))?;
+        let path = lock_path(folder);
+        let lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(DataDirError::io(&path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let holder = fs::read_to_string(&path).unwrap_or_default();
+                let pid = holder.trim().to_owned();
+                return Err(DataDirError::InUse(folder.to_path_buf(), pid));
+            }
+            Err(TryLockError::Error(error)) => return Err(DataDirError::Io(path, error)),
+        }
+        let held = Self {
+            folder: folder.to_path_buf(),
+            lock,
+        };
+        held.sign()?;
+        Ok(held)
+    }
+
+    /// Holds the folder by the lock that the running process handed over.
+    pub fn inherit(folder: &Path, lock: File) -> Result<Self, DataDirError> {
+        let path = lock_path(folder);
+        let identity = |file: &fs::Metadata| (file.dev(), file.ino());
+        let handed = lock.metadata().map_err(DataDirError::io(&path))?;
+        let expected = fs::metadata(&path).map_err(DataDirError::io(&path))?;
+        if identity(&handed) != identity(&expected) {
+            return Err(DataDirError::Other(folder.to_path_buf()));
+        }
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            lock,
+        })
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The lock, for a successor.
+    pub fn lock(&self) -> &File {
+        &self.lock
+    }
+
+    /// Writes down which process holds the folder.
+    pub fn sign(&self) -> Result<(), DataDirError> {
+        let signed = || -> io::Result<()> {
+            let mut file = &self.lock;
+            file.set_len(0)?;
+            file.rewind()?;
+            writeln!(file, "{}", process::id())
+        };
+        signed().map_err(DataDirError::io(&lock_path(&self.folder)))
+    }
+}
+
+/// The file that is locked, and names the process.
+fn lock_path(folder: &Path) -> PathBuf {
+    folder.join("lock")
+}
+
+/// The secret that signs links; made where there is none.
+pub fn link_secret(folder: &Path) -> Result<[u8; 32], DataDirError> {
+    let path = folder.join("links.key");
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path);
+    match made {
+        Ok(mut file) => {
+            let mut fresh = || -> io::Result<[u8; 32]> {
+                let mut secret = [0; 32];
+                File::open("/dev/urandom")?.read_exact(&mut secret)?;
+                file.write_all(&secret)?;
+                Ok(secret)
+            };
+            fresh().map_err(DataDirError::io(&path))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let kept = fs::read(&path).map_err(DataDirError::io(&path))?;
+            kept.try_into().map_err(|_| {
+                let what = "is not 32 bytes long; remove it to get a new one";
+                DataDirError::Io(path, io::Error::new(io::ErrorKind::InvalidData, what))
+            })
+        }
+        Err(error) => Err(DataDirError::Io(path, error)),
+    }
+}

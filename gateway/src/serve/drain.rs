@@ -1,0 +1,27 @@
+//! The end: requests under way get their time, and no more.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::signals::Stop;
+use crate::state::State;
+
+/// Waits until the last request has ended, at most for the grace period or until a second signal;
+/// what is idle or held in the tarpit has ended by itself by then.
+pub(super) async fn drain(state: &State, mut again: Stop) {
+    let grace = state.generation.load().shutdown_grace;
+    let last_request = async {
+        while state.in_flight.count() > 0 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let why = tokio::select! {
+        ended = timeout(grace, last_request) => match ended {
+            Ok(()) => return,
+            Err(_) => "grace period is over",
+        },
+        () = again.asked() => "asked to stop again",
+    };
+    log::warn!("{why}; cut off={}", state.in_flight.count());
+}
