@@ -11,6 +11,7 @@ pub mod answer;
 pub mod cli;
 pub mod config;
 pub mod data_dir;
+pub mod edge;
 pub mod exchange;
 pub mod forward;
 pub mod generation;

@@ -1,10 +1,11 @@
 //! From a checked configuration to a process that serves, and back to nothing.
 
-use std::{io, os::fd::IntoRawFd, path::Path, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use pingora::{proxy::http_proxy, server::configuration::ServerConf};
 use thiserror::Error;
 use tokio::{
+    net::TcpListener,
     runtime::{Builder, Runtime},
     sync::watch,
 };
@@ -14,6 +15,7 @@ use crate::{
     admin::{self, Token, TokenError},
     config::ConfigFile,
     data_dir::{DataDir, DataDirError, link_secret},
+    edge::{self, Edge},
     generation::{Cold, Generation, Inputs},
     metrics::Metrics,
     proxy::Proxy,
@@ -145,18 +147,18 @@ async fn serve(
     let edge = Arc::new(edge(Arc::clone(&state)));
     let sweep = tokio::spawn(edge::sweep(Arc::clone(&edge)));
     let mut tasks = vec![robots, admin, sweep];
-    for (socket, facts) in sockets.public {
+    let addresses: Vec<String> = sockets.public.iter().map(|(at, _)| at.clone()).collect();
+    let facts = state.generation.load().cold.listeners.clone();
+    for ((address, socket), (_, facts)) in sockets.public.into_iter().zip(facts) {
+        let socket = TcpListener::from_std(socket).map_err(ServeError::io(address))?;
         tasks.push(tokio::spawn(edge::listen(Arc::clone(&edge), socket, facts)));
     }
-    log::info!(
-        "serving; listeners={:?}",
-        state.generation.load().cold.listeners
-    );
+    log::info!("serving; listeners={addresses:?}");
     signals.obey(&reloader).await;
     log::info!("stopping; in_flight={}", state.in_flight.count());
     let _ = stop.send(true);
     drain::drain(&state, signals.into_stop()).await;
-    for task in [robots, admin, proxy] {
+    for task in tasks {
         task.abort();
     }
     Ok(())

@@ -25,7 +25,7 @@ use crate::tls::TlsFacts;
 
 /// Bytes of an HTTP/2 client that are kept: SETTINGS, WINDOW_UPDATE, PRIORITY and the first HEADERS
 /// of browsers are some 300 to 700 bytes.
-pub const PREFACE_KEPT: usize = 1024;
+const PREFACE_KEPT: usize = 1024;
 
 /// Shared by the connection's task, the sweep and the requests on it.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl Connection {
         self.client_hello.get()
     }
 
-    /// The first bytes that an HTTP/2 client sent, up to [`PREFACE_KEPT`]; empty for others.
+    /// The first bytes that an HTTP/2 client sent, up to 1 KiB; empty for others.
     pub fn http2_preface(&self) -> Vec<u8> {
         self.http2_preface.lock().clone()
     }

@@ -22,7 +22,7 @@ impl Sockets {
     /// Binds every address. A taken one is an error at once. Needs a runtime.
     pub fn bind(cold: &Cold) -> Result<Self, ServeError> {
         let mut public = Vec::with_capacity(cold.listeners.len());
-        for address in &cold.listeners {
+        for (address, _) in &cold.listeners {
             let socket = listen(address)?.into_std();
             let socket = socket.map_err(ServeError::io(address.clone()))?;
             public.push((address.clone(), socket));
@@ -48,6 +48,9 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
     socket.set_reuseaddr(true)?;
+    // Accepted connections inherit what is set on the listening socket (socket(7), tcp(7)).
+    socket.set_keepalive(true)?;
+    socket.set_nodelay(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
