@@ -45,7 +45,7 @@ pub use stall::{note_body, release};
 
 use admission::Admission;
 use clock::Clock;
-use registry::Registry;
+use registry::{Registry, sweep_once};
 
 /// What all connections share.
 pub struct Edge {
@@ -70,6 +70,11 @@ impl Edge {
             admission: Arc::default(),
             registry: Registry::default(),
         }
+    }
+
+    /// The process stops: idle connections end now, the others after what they are at.
+    pub fn retire(&self) {
+        sweep_once(self);
     }
 
     fn limits(&self) -> Arc<Limits> {

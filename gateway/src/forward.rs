@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{
     HeaderName, Method, StatusCode, Version,
-    header::{TRANSFER_ENCODING, UPGRADE},
+    header::{CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE},
 };
 use pingora::{
     Error, ErrorType, Result,
@@ -13,7 +14,10 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 
-use crate::{edge::Connection, exchange::Exchange};
+use crate::{
+    edge::{self, Connection},
+    exchange::Exchange,
+};
 
 mod headers;
 
@@ -43,6 +47,15 @@ pub fn bound(session: &mut Session, exchange: &mut Exchange, stopping: bool) {
         client.set_write_timeout(Some(WRITE_TIMEOUT));
     }
     client.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+    if is_conversation(session.req_header()) {
+        edge::release();
+    }
+}
+
+/// Whether the body is one half of a conversation, which may rest: gRPC streams both ways.
+fn is_conversation(header: &RequestHeader) -> bool {
+    let kind = header.headers.get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Whether a field's list has this word.
@@ -69,7 +82,16 @@ pub fn peer(exchange: &Exchange) -> Result<Box<HttpPeer>> {
 
 /// Ends a request whose body turns out larger than its site takes. Frames of a WebSocket are no
 /// body.
-pub fn measure_body(session: &Session, exchange: &Exchange) -> Result<()> {
+pub fn measure_body(
+    session: &Session,
+    piece: Option<&Bytes>,
+    end: bool,
+    exchange: &Exchange,
+) -> Result<()> {
+    edge::note_body(piece.map_or(0, Bytes::len));
+    if end {
+        edge::release();
+    }
     let most = exchange.site().and_then(|site| site.max_body_bytes);
     let downstream = session.as_downstream();
     let read = downstream.body_bytes_read() as u64;
@@ -90,6 +112,8 @@ pub fn suit(session: &mut Session, response: &mut ResponseHeader, exchange: &Exc
     {
         connection.upgrade();
     }
+    // Whoever is answered already may take its time with the rest.
+    edge::release();
     let old = session.req_header().version < Version::HTTP_11;
     if old && response.remove_header(&TRANSFER_ENCODING).is_some() {
         session.as_downstream_mut().set_keepalive(None);

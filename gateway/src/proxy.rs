@@ -120,11 +120,11 @@ impl ProxyHttp for Proxy {
     async fn request_body_filter(
         &self,
         session: &mut Session,
-        _: &mut Option<Bytes>,
-        _: bool,
+        body: &mut Option<Bytes>,
+        end: bool,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
-        forward::measure_body(session, exchange)
+        forward::measure_body(session, body.as_ref(), end, exchange)
     }
 
     async fn response_filter(

@@ -157,6 +157,7 @@ async fn serve(
     signals.obey(&reloader).await;
     log::info!("stopping; in_flight={}", state.in_flight.count());
     let _ = stop.send(true);
+    edge.retire();
     drain::drain(&state, signals.into_stop()).await;
     for task in tasks {
         task.abort();

@@ -28,6 +28,8 @@ pub enum Ending {
     ProxyStranger,
     /// The client took in nothing for longer than `body_timeout_secs`.
     SendStalled,
+    /// It was idle when the process stopped.
+    Stop,
     /// The TLS handshake failed, or took too long.
     TlsHandshake,
     /// What should have been a ClientHello was something else.
@@ -38,7 +40,7 @@ pub enum Ending {
 
 impl Ending {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Age,
         Self::Blocklist,
         Self::BodyTimeout,
@@ -51,6 +53,7 @@ impl Ending {
         Self::ProxyInvalid,
         Self::ProxyStranger,
         Self::SendStalled,
+        Self::Stop,
         Self::TlsHandshake,
         Self::TlsInvalid,
         Self::TooSlow,
@@ -71,6 +74,7 @@ impl Ending {
             Self::ProxyInvalid => "proxy_invalid",
             Self::ProxyStranger => "proxy_stranger",
             Self::SendStalled => "send_stalled",
+            Self::Stop => "stop",
             Self::TlsHandshake => "tls_handshake",
             Self::TlsInvalid => "tls_invalid",
             Self::TooSlow => "too_slow",

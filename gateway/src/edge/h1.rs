@@ -14,7 +14,6 @@ use pingora::{
 use thornwall_detectors::signal::Reason;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    select,
     time::timeout,
 };
 
@@ -51,7 +50,7 @@ pub(super) async fn serve(edge: &Arc<Edge>, stream: H1Stream) {
             max_bytes: limits.max_header_bytes,
             max_fields: limits.max_headers,
         };
-        let length = match next_head(edge, &mut stream, &connection, &allowed, served > 0).await {
+        let length = match next_head(&mut stream, &connection, &allowed, served > 0).await {
             Ok(Some(length)) => length,
             Ok(None) => return,
             Err(refusal) => return refuse(edge, *stream, &[], refusal).await,
@@ -98,7 +97,6 @@ async fn exchange(
 /// Waits for a request and reads its head. The head's length in what is ahead; `None` where the
 /// connection is over.
 async fn next_head(
-    edge: &Edge,
     stream: &mut H1Stream,
     connection: &Connection,
     limits: &HeadLimits,
@@ -106,13 +104,7 @@ async fn next_head(
 ) -> Result<Option<usize>, Refusal> {
     if stream.ahead.is_empty() {
         connection.enter(if reused { Phase::Idle } else { Phase::Head });
-        let mut shutdown = edge.state.shutdown.clone();
-        let readable = select! {
-            biased;
-            readable = poll_fn(|context| stream.poll_readable(context)) => readable,
-            // What was accepted just now may still send what it came for.
-            _ = shutdown.wait_for(|stop| *stop), if reused => return Ok(None),
-        };
+        let readable = poll_fn(|context| stream.poll_readable(context)).await;
         if readable.is_err() {
             return ended(connection);
         }

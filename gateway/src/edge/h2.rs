@@ -52,17 +52,11 @@ pub(super) async fn serve(edge: &Arc<Edge>, transport: Transport) {
         return;
     };
     let mut retire = connection.retirement();
-    let mut shutdown = edge.state.shutdown.clone();
     let (mut served, mut rejected, mut leaving) = (0, 0, false);
     loop {
         let accepted = select! {
             biased;
             _ = retire.wait_for(|retired| *retired), if !leaving => {
-                requests.graceful_shutdown();
-                leaving = true;
-                continue;
-            }
-            _ = shutdown.wait_for(|stop| *stop), if !leaving => {
                 requests.graceful_shutdown();
                 leaving = true;
                 continue;

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use slab::Slab;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Edge, clock::SWEEP, connection::Connection};
+use super::{Edge, clock::SWEEP, connection::Connection, ending::Ending};
 
 /// Every connection of the process.
 #[derive(Debug, Default)]
@@ -41,19 +41,27 @@ pub async fn sweep(edge: Arc<Edge>) {
     loop {
         ticks.tick().await;
         edge.clock.set(edge.state.now());
-        let limits = edge.limits();
-        let now = edge.clock.now();
-        let connections = edge.registry.0.lock();
-        edge.metrics.show_open(connections.len());
-        for (_, connection) in connections.iter() {
-            if connection.watch.is_old(now, &limits) {
-                connection.retire();
-            }
-            if let Some(ending) = connection.watch.overdue(now, &limits)
-                && connection.end(ending)
-            {
-                edge.metrics.closed(ending);
-            }
+        sweep_once(&edge);
+    }
+}
+
+/// Ends what is overdue, and where the process stops, what has no request.
+pub(super) fn sweep_once(edge: &Edge) {
+    let limits = edge.limits();
+    let now = edge.clock.now();
+    let stopping = edge.state.is_stopping();
+    let connections = edge.registry.0.lock();
+    edge.metrics.show_open(connections.len());
+    for (_, connection) in connections.iter() {
+        let watch = &connection.watch;
+        if stopping || watch.is_old(now, &limits) {
+            connection.retire();
+        }
+        let idle = (stopping && watch.is_idle()).then_some(Ending::Stop);
+        if let Some(ending) = idle.or_else(|| watch.overdue(now, &limits))
+            && connection.end(ending)
+        {
+            edge.metrics.closed(ending);
         }
     }
 }

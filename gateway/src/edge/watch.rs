@@ -200,6 +200,11 @@ impl Watch {
         now.wrapping_sub(self.opened) >= limits.max_age
     }
 
+    /// Whether it is between two requests of HTTP/1.
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase.load(Relaxed) == Phase::Idle as u8
+    }
+
     /// Time since the connection went on to what it is at.
     pub(super) fn in_phase(&self, now: Tick) -> Tick {
         now.wrapping_sub(self.since.load(Relaxed))
@@ -216,7 +221,7 @@ impl Watch {
             late(limits.header_timeout, Ending::TlsHandshake)
         } else if phase == Phase::Preface as u8 {
             late(limits.header_timeout, Ending::H2Preface)
-        } else if phase == Phase::Idle as u8 {
+        } else if self.is_idle() {
             late(limits.idle_timeout, Ending::IdleTimeout)
         } else if phase == Phase::Request as u8 {
             self.pace(now, limits)

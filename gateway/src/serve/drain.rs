@@ -7,14 +7,19 @@ use tokio::time::{sleep, timeout};
 use super::signals::Stop;
 use crate::state::State;
 
+/// Time between two looks at what is under way.
+const POLL: Duration = Duration::from_millis(20);
+
 /// Waits until the last request has ended, at most for the grace period or until a second signal;
 /// what is idle or held in the tarpit has ended by itself by then.
 pub(super) async fn drain(state: &State, mut again: Stop) {
     let grace = state.generation.load().shutdown_grace;
     let last_request = async {
         while state.in_flight.count() > 0 {
-            sleep(Duration::from_millis(20)).await;
+            sleep(POLL).await;
         }
+        // Farewells of HTTP/2 go out meanwhile.
+        sleep(POLL).await;
     };
     let why = tokio::select! {
         ended = timeout(grace, last_request) => match ended {
