@@ -105,12 +105,18 @@ reasons! {
     TlsRedirect = "tls.redirect",
     /// Asked for in clear text, while the site asks for a client certificate.
     TlsRequired = "tls.required",
+    /// Every server of the origin has as many requests as it may.
+    UpstreamBusy = "upstream.busy",
     /// The origin did not accept a connection.
     UpstreamConnectFailed = "upstream.connect_failed",
     /// The origin broke the connection or answered with something that is not HTTP.
     UpstreamFailed = "upstream.failed",
     /// The origin did not answer in time.
     UpstreamTimeout = "upstream.timeout",
+    /// The origin could not prove who it is, or does not speak TLS.
+    UpstreamTlsFailed = "upstream.tls_failed",
+    /// No server of the origin is known: its name has not been found so far.
+    UpstreamUnresolved = "upstream.unresolved",
     /// Declares itself a crawler that gathers data for AI.
     UserAgentAiCrawler = "user_agent.ai_crawler",
     /// Declares itself an automated browser.

@@ -104,7 +104,7 @@ pub async fn explain_failure(session: &mut Session, exchange: &mut Exchange, err
     let Some((status, reason)) = classify(error) else {
         return 0;
     };
-    exchange.reason = reason;
+    exchange.reason = reason.or(exchange.reason);
     log::debug!("request failed; id={} error={error}", exchange.id);
     if session.response_written().is_some() {
         return status;
@@ -122,8 +122,8 @@ pub async fn explain_failure(session: &mut Session, exchange: &mut Exchange, err
 /// Status and reason of a failure; `None` where the client itself went away.
 fn classify(error: &Error) -> Option<(u16, Option<Reason>)> {
     use ErrorType::{
-        ConnectRefused, ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout,
-        WriteError,
+        ConnectRefused, ConnectTimedout, ConnectionClosed, HTTPStatus, HandshakeError, InvalidCert,
+        ReadError, ReadTimedout, TLSHandshakeFailure, TLSHandshakeTimedout, WriteError,
     };
     match (error.esource(), error.etype()) {
         (_, HTTPStatus(413)) => Some((413, Some(Reason::RequestBodyTooLarge))),
@@ -131,6 +131,10 @@ fn classify(error: &Error) -> Option<(u16, Option<Reason>)> {
         (ErrorSource::Upstream, ConnectTimedout | ReadTimedout) => {
             Some((504, Some(Reason::UpstreamTimeout)))
         }
+        (
+            ErrorSource::Upstream,
+            HandshakeError | InvalidCert | TLSHandshakeFailure | TLSHandshakeTimedout,
+        ) => Some((502, Some(Reason::UpstreamTlsFailed))),
         (ErrorSource::Upstream, kind) if is_connect(kind) || *kind == ConnectRefused => {
             Some((502, Some(Reason::UpstreamConnectFailed)))
         }
@@ -169,6 +173,9 @@ fn page_header(status: u16, length: usize, exchange: &Exchange) -> Result<Respon
     response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
     if status == 405 {
         response.insert_header(header::ALLOW, HeaderValue::from_static(METHODS))?;
+    }
+    if status == 503 {
+        response.insert_header(header::RETRY_AFTER, HeaderValue::from_static("1"))?;
     }
     name(&mut response, exchange)?;
     Ok(response)

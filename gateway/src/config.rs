@@ -20,7 +20,10 @@ mod upstream;
 
 pub use limits::Limits;
 pub use tls::{Certificate, ClientCertificate, ClientCertificateMode, Hsts};
-pub use upstream::{Upstream, UpstreamServer};
+pub use upstream::{
+    Balance, Ejection, HealthCheck, HttpVersion, Queue, Retry, StickyCookie, Upstream,
+    UpstreamServer, UpstreamTls,
+};
 
 /// Largest configuration file that is read.
 const MOST_BYTES: u64 = 4 << 20;

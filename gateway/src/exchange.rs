@@ -12,6 +12,7 @@ use crate::{
     generation::{Generation, Site},
     state::InFlightGuard,
     tls::TlsFacts,
+    upstream::attempt::Attempt,
 };
 
 /// What the hooks of one request hand on to each other.
@@ -46,6 +47,8 @@ pub struct Exchange {
     pub failed_connects: u8,
     /// Time that the origin took to begin its answer.
     pub origin_took: Option<Duration>,
+    /// Its tries at the origin's servers.
+    pub attempt: Attempt,
     site: Option<usize>,
     _in_flight: InFlightGuard,
 }
@@ -69,6 +72,7 @@ impl Exchange {
             detached_status: None,
             failed_connects: 0,
             origin_took: None,
+            attempt: Attempt::default(),
             site: None,
             _in_flight: in_flight,
         }

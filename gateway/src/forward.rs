@@ -17,6 +17,7 @@ use pingora::{
 use crate::{
     edge::{self, Connection},
     exchange::Exchange,
+    upstream::attempt,
 };
 
 mod headers;
@@ -67,12 +68,13 @@ fn names(header: &RequestHeader, field: &HeaderName, word: &str) -> bool {
         .any(|found| found.trim().eq_ignore_ascii_case(word))
 }
 
-/// The origin of the site that is asked for.
-pub fn peer(exchange: &Exchange) -> Result<Box<HttpPeer>> {
-    let site = exchange
-        .site()
-        .ok_or_else(|| Error::explain(ErrorType::InternalError, "no site was chosen"))?;
-    let mut peer = site.upstream.peer();
+/// A server of the site that is asked for.
+pub async fn peer(
+    session: &Session,
+    exchange: &mut Exchange,
+    now: Duration,
+) -> Result<Box<HttpPeer>> {
+    let mut peer = attempt::choose(session, exchange, now).await?;
     if exchange.upgrade {
         peer.options.read_timeout = Some(UPGRADED_TIMEOUT);
         peer.options.write_timeout = Some(UPGRADED_TIMEOUT);
@@ -118,11 +120,4 @@ pub fn suit(session: &mut Session, response: &mut ResponseHeader, exchange: &Exc
     if old && response.remove_header(&TRANSFER_ENCODING).is_some() {
         session.as_downstream_mut().set_keepalive(None);
     }
-}
-
-/// A connection that was never made has carried nothing: any request may try once more.
-pub fn retry_connect(exchange: &mut Exchange, mut error: Box<Error>) -> Box<Error> {
-    exchange.failed_connects += 1;
-    error.set_retry(exchange.failed_connects < 2);
-    error
 }

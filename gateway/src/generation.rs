@@ -2,7 +2,7 @@
 //!
 //! A request takes one `Arc<Generation>` and keeps it to its end; a reload swaps it for the next.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
 use http::HeaderName;
 use thornwall_filters::{
@@ -169,7 +169,7 @@ impl Generation {
         let tarpit = parts::tarpit(&config.tarpit, context);
         let limits = edge::limits(&config.limits, context);
         let blocklist = read_files(&config.blocklist.files, context);
-        let upstreams = parts::upstreams(&config.upstream, context);
+        let upstreams = parts::upstreams(&config.upstream, inputs.secret, context);
         let pipelines = parts::pipelines(config, inputs.metrics, context);
         let hosts = Arc::new(Hosts::build(&config.site, context));
         let before = inputs.previous.map(|previous| &previous.tls);
@@ -208,6 +208,16 @@ impl Generation {
             warnings: Vec::new(),
             shutdown_grace: Duration::from_secs(config.server.shutdown_grace_secs),
         })
+    }
+}
+
+impl Generation {
+    /// The upstreams that sites use, each once.
+    pub fn upstreams(&self) -> impl Iterator<Item = Arc<Upstream>> {
+        let mut seen = HashSet::new();
+        let all = self.sites.iter().map(|site| &site.upstream);
+        all.filter(move |upstream| seen.insert(Arc::as_ptr(upstream)))
+            .cloned()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Every counter and gauge of the process, in one registry.
 
+use parking_lot::Mutex;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -7,7 +8,9 @@ use prometheus::{
 use thornwall_detectors::signal::Reason;
 use thornwall_filters::metrics::FilterMetrics;
 
-use crate::{edge::EdgeMetrics, generation::Generation, state::State};
+use crate::{
+    edge::EdgeMetrics, generation::Generation, state::State, upstream::metrics::UpstreamMetrics,
+};
 
 /// All families of the gateway.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct Metrics {
     own_answers: IntCounterVec,
     reloads: IntCounterVec,
     tables: TableGauges,
+    /// Locked while it is filled and read.
+    upstreams: Mutex<UpstreamMetrics>,
     recent: IntGauge,
     in_flight: IntGauge,
     generation: IntGauge,
@@ -94,6 +99,7 @@ impl Metrics {
                 &["result"],
             )?,
             tables: TableGauges::register(&make)?,
+            upstreams: Mutex::new(UpstreamMetrics::register(&registry)?),
             recent: make.gauge(
                 "thornwall_recent_decisions",
                 "Decisions that explain can find.",
@@ -153,6 +159,9 @@ impl Metrics {
         self.in_flight.set(gauge_value(state.in_flight.count()));
         self.generation
             .set(i64::try_from(generation.number).unwrap_or(i64::MAX));
+        let upstreams = self.upstreams.lock();
+        let all: Vec<_> = generation.upstreams().collect();
+        upstreams.show(all.iter().map(AsRef::as_ref), state.now());
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)

@@ -1,6 +1,6 @@
 //! Pingora's hooks. Each calls one function elsewhere; nothing is decided here.
 
-use std::{sync::Arc, time::Duration};
+use std::{os::fd::RawFd, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,13 +8,17 @@ use pingora::{
     Error, Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
+    protocols::Digest,
     proxy::{FailToProxy, ProxyHttp, Session},
     upstreams::peer::HttpPeer,
 };
 use thornwall_detectors::signal::Reason;
 use thornwall_filters::verdict::Ruling;
 
-use crate::{answer, exchange::Exchange, forward, record::Decision, request, robots, state::State};
+use crate::{
+    answer, exchange::Exchange, forward, record::Decision, request, robots, state::State,
+    upstream::attempt,
+};
 
 /// The proxy of all sites.
 pub struct Proxy {
@@ -102,10 +106,10 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_peer(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         exchange: &mut Box<Exchange>,
     ) -> Result<Box<HttpPeer>> {
-        forward::peer(exchange)
+        forward::peer(session, exchange, self.state.now()).await
     }
 
     async fn upstream_request_filter(
@@ -134,6 +138,7 @@ impl ProxyHttp for Proxy {
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         exchange.origin_took = Some(self.state.now().saturating_sub(exchange.started));
+        attempt::answered(exchange, response, self.state.now())?;
         forward::suit(session, response, exchange);
         answer::name(response, exchange)
     }
@@ -145,7 +150,32 @@ impl ProxyHttp for Proxy {
         exchange: &mut Box<Exchange>,
         error: Box<Error>,
     ) -> Box<Error> {
-        forward::retry_connect(exchange, error)
+        attempt::failed_to_connect(exchange, error, self.state.now())
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _reused: bool,
+        _: &HttpPeer,
+        fd: RawFd,
+        _: Option<&Digest>,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<()> {
+        attempt::connected(exchange, fd, self.state.now());
+        Ok(())
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        exchange: &mut Box<Exchange>,
+        reused: bool,
+    ) -> Box<Error> {
+        let now = self.state.now();
+        attempt::failed_while_proxying(session, exchange, error, reused, now)
     }
 
     async fn fail_to_proxy(

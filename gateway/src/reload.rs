@@ -11,6 +11,7 @@ use crate::{
     config::ConfigFile,
     generation::{Cold, Generation, Inputs},
     state::State,
+    upstream::settle,
 };
 
 /// Builds the next generation from the same file.
@@ -46,6 +47,7 @@ impl Reloader {
         self.state.metrics.reload(built.is_ok());
         match built {
             Ok(generation) => {
+                settle(generation.upstreams()).await;
                 let number = generation.number;
                 for warning in &generation.warnings {
                     log::warn!("{warning}");

@@ -1,15 +1,22 @@
 //! The sites' robots.txt: fetched from the origin beside the request path, read by filters, and
 //! served with the tarpit's prefix disallowed, so that no obedient crawler ever follows its links.
 
-use std::{io::Read, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::Method;
 use thornwall_detectors::robots::{Robots, with_disallow};
-use tokio::{sync::watch, task::spawn_blocking, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
-use crate::{generation::Site, state::State};
+use crate::{
+    generation::Site,
+    state::State,
+    upstream::{self, Probe},
+};
 
 /// Where a site's robots.txt lies once it is known.
 pub type RobotsCell = ArcSwapOption<RobotsFile>;
@@ -24,7 +31,7 @@ pub struct RobotsFile {
 }
 
 /// RFC 9309 section 2.5: crawlers must read at least this much.
-const MOST_BYTES: u64 = 500 << 10;
+const MOST_BYTES: usize = 500 << 10;
 
 /// Well below the 24 hours that crawlers may keep a copy (RFC 9309 section 2.4).
 const REFRESH_EVERY: Duration = Duration::from_secs(300);
@@ -48,6 +55,7 @@ pub fn answer(site: &Site, method: &Method, path: &str) -> Option<Bytes> {
 pub async fn refresh(state: Arc<State>, mut reloaded: watch::Receiver<u64>) {
     let mut shutdown = state.shutdown.clone();
     let mut pause = Duration::ZERO;
+    let probe = Probe::new();
     loop {
         tokio::select! {
             () = sleep(pause) => {}
@@ -55,17 +63,13 @@ pub async fn refresh(state: Arc<State>, mut reloaded: watch::Receiver<u64>) {
             _ = shutdown.changed() => return,
         }
         let generation = state.generation.load_full();
-        let fetched = spawn_blocking(move || {
-            generation.sites.iter().for_each(refresh_site);
-            generation
-                .sites
-                .iter()
-                .all(|site| site.robots.load().is_some())
-        });
-        let all_known = fetched.await.unwrap_or_else(|error| {
-            log::warn!("robots.txt could not be refreshed; error={error}");
-            false
-        });
+        for site in &generation.sites {
+            refresh_site(site, &probe, state.now()).await;
+        }
+        let all_known = generation
+            .sites
+            .iter()
+            .all(|site| site.robots.load().is_some());
         pause = if all_known {
             REFRESH_EVERY
         } else {
@@ -74,8 +78,9 @@ pub async fn refresh(state: Arc<State>, mut reloaded: watch::Receiver<u64>) {
     }
 }
 
-fn refresh_site(site: &Site) {
-    match fetch(site) {
+async fn refresh_site(site: &Site, probe: &Probe, now: Duration) {
+    let fetched = timeout(FETCH_TIMEOUT, fetch(site, probe, now)).await;
+    match fetched.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
         Ok(text) => {
             let file = RobotsFile {
                 rules: Robots::parse(text.as_bytes()),
@@ -94,28 +99,14 @@ fn refresh_site(site: &Site) {
 }
 
 /// The origin's text. Any 4xx means that it has none (RFC 9309 section 2.3.1.3).
-fn fetch(site: &Site) -> Result<String, Box<ureq::Error>> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(FETCH_TIMEOUT))
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .proxy(None)
-        .build()
-        .into();
-    let address = site.upstream.address;
-    let host = site.own_host.clone().unwrap_or_else(|| address.to_string());
-    let mut answer = agent
-        .get(format!("http://{address}{PATH}"))
-        .header("host", host)
-        .call()?;
-    match answer.status().as_u16() {
-        200 => {
-            let mut body = Vec::new();
-            let mut reader = answer.body_mut().as_reader().take(MOST_BYTES);
-            reader.read_to_end(&mut body).map_err(ureq::Error::from)?;
-            Ok(String::from_utf8_lossy(&body).into_owned())
-        }
+async fn fetch(site: &Site, probe: &Probe, now: Duration) -> Result<String, String> {
+    let own = || site.upstream.authority();
+    let host = site.own_host.clone().unwrap_or_else(own);
+    let told = upstream::fetch(&site.upstream, probe, &host, PATH, MOST_BYTES, now).await;
+    let told = told.map_err(|error| error.to_string())?;
+    match told.status {
+        200 => Ok(String::from_utf8_lossy(&told.body).into_owned()),
         400..=499 => Ok(String::new()),
-        status => Err(Box::new(ureq::Error::StatusCode(status))),
+        status => Err(format!("status {status}")),
     }
 }

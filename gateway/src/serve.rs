@@ -22,6 +22,7 @@ use crate::{
     reload::Reloader,
     robots,
     state::State,
+    upstream,
 };
 
 mod drain;
@@ -142,11 +143,13 @@ async fn serve(
     stop: watch::Sender<bool>,
 ) -> Result<(), ServeError> {
     let mut signals = signals::Signals::catch()?;
+    upstream::settle(state.generation.load().upstreams()).await;
     let robots = tokio::spawn(robots::refresh(Arc::clone(&state), reloader.watch()));
+    let upstreams = tokio::spawn(upstream::tend(Arc::clone(&state), reloader.watch()));
     let admin = tokio::spawn(admin::serve(sockets.admin, Arc::clone(&state), token));
     let edge = Arc::new(edge(Arc::clone(&state)));
     let sweep = tokio::spawn(edge::sweep(Arc::clone(&edge)));
-    let mut tasks = vec![robots, admin, sweep];
+    let mut tasks = vec![robots, upstreams, admin, sweep];
     let addresses: Vec<String> = sockets.public.iter().map(|(at, _)| at.clone()).collect();
     let facts = state.generation.load().cold.listeners.clone();
     for ((address, socket), (_, facts)) in sockets.public.into_iter().zip(facts) {
@@ -177,7 +180,9 @@ fn edge(state: Arc<State>) -> Edge {
 fn server_conf(state: &State) -> ServerConf {
     ServerConf {
         threads: state.generation.load().cold.threads,
-        max_retries: 2,
+        // Pingora counts tries.
+        max_retries: upstream::MOST_TRIES,
+        ca_file: upstream::connector_ca_file(),
         upstream_keepalive_pool_size: 1024,
         ..ServerConf::default()
     }

@@ -1,87 +1,292 @@
-//! Origins: where a request goes on to.
+//! Origins: the servers behind a name, which of them a request goes to, and what becomes of it
+//! where one fails.
+//!
+//! An [`Upstream`] belongs to a generation. What is learnt about its servers is kept in [`Shared`]
+//! under the upstream's name and outlives reloads.
 
-use std::{
-    net::{SocketAddr, ToSocketAddrs},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use pingora::{
-    protocols::TcpKeepalive,
-    upstreams::peer::{HttpPeer, PeerOptions},
-};
+use arc_swap::ArcSwap;
+use http::HeaderName;
+use pingora::upstreams::peer::HttpPeer;
 use thornwall_filters::build::BuildContext;
 
 use crate::config;
 
-/// One origin, resolved.
+mod address;
+pub mod attempt;
+mod balance;
+mod budget;
+mod build;
+mod hash;
+mod health;
+pub mod metrics;
+mod peer;
+mod probe;
+mod queue;
+mod resolve;
+mod shared;
+mod standing;
+mod sticky;
+mod table;
+mod tasks;
+mod tls;
+mod watch;
+
+pub use balance::MOST_TRIES;
+pub use health::fetch;
+pub use peer::tcp_keepalive;
+pub use probe::{Probe, Told};
+pub use resolve::settle;
+pub use sticky::Sticky;
+pub use tasks::tend;
+pub use tls::connector_ca_file;
+pub use watch::watched;
+
+use address::Address;
+use balance::{Ask, Balancer, Choice};
+use hash::Key;
+use shared::Shared;
+use standing::{InFlight, Rules};
+use table::{Endpoint, Table};
+
+/// One origin.
 #[derive(Debug)]
 pub struct Upstream {
-    /// Label of logs.
-    pub name: String,
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Label of logs and metrics.
+    pub name: Arc<str>,
+    /// The cookie that keeps clients with their servers, where there is one.
+    pub sticky: Option<Sticky>,
+    servers: Vec<Server>,
+    settings: Settings,
+    balancer: Balancer,
+    table: ArcSwap<Table>,
+    shared: Arc<Shared>,
+}
+
+/// A server as it is configured.
+#[derive(Debug)]
+struct Server {
+    label: Arc<str>,
+    address: Address,
+    weight: f64,
+    max_connections: u32,
+    /// What every address of it is connected to with.
     peer: HttpPeer,
 }
 
+/// How requests are handled.
+#[derive(Debug)]
+struct Settings {
+    balance: config::Balance,
+    hash: HashBy,
+    secret: [u8; 32],
+    try_timeout: Option<Duration>,
+    total_timeout: Option<Duration>,
+    resolve_every: Duration,
+    health_check: Option<health::Check>,
+    ejection: Rules,
+    retry: Retry,
+    queue: queue::Limits,
+}
+
+/// Further tries.
+#[derive(Debug, Clone, Copy)]
+struct Retry {
+    most: usize,
+    terms: budget::Terms,
+}
+
+/// What `consistent_hash` hashes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum HashBy {
+    Client,
+    Header(HeaderName),
+    Cookie(String),
+}
+
+/// A server that a request has got, until this is dropped.
+#[derive(Debug)]
+struct Lease {
+    endpoint: Arc<Endpoint>,
+    in_flight: Option<InFlight>,
+    /// Who is told that there is room again, where somebody may be waiting for it.
+    queue: Option<Arc<Shared>>,
+}
+
+/// Why a request has got no server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// All have as many requests as they may.
+    Busy,
+    /// There is none, or all have been tried.
+    Nobody,
+}
+
 impl Upstream {
-    /// Resolves an origin, or notes what is wrong with it.
-    pub fn build(spec: &config::Upstream, context: &mut BuildContext) -> Option<Self> {
-        let [server] = spec.servers.get_ref().as_slice() else {
-            context.problem(
-                spec.servers.span(),
-                "several servers of one upstream are still to come; expected exactly one",
+    /// Builds an origin, or notes what is wrong with it. Names are not looked up here.
+    pub fn build(
+        spec: &config::Upstream,
+        secret: &[u8; 32],
+        context: &mut BuildContext,
+    ) -> Option<Self> {
+        build::upstream(spec, secret, context)
+    }
+
+    /// Its servers and how they are chosen, for people.
+    pub fn describe(&self) -> String {
+        let servers: Vec<&str> = self.servers.iter().map(|server| &*server.label).collect();
+        match servers.as_slice() {
+            [only] => (*only).to_owned(),
+            _ => format!("{}: {}", self.settings.balance.name(), servers.join(", ")),
+        }
+    }
+
+    /// What the origin is asked for by us, where its site has no definite host.
+    pub fn authority(&self) -> String {
+        let first = self
+            .servers
+            .first()
+            .map(|server| server.address.authority());
+        first.unwrap_or_default()
+    }
+
+    /// Gets a server for a request, and waits for one where it may.
+    async fn lease(&self, ask: &Ask<'_>) -> Result<Lease, Refusal> {
+        // Who comes now does not pass those who wait.
+        let crowded = self.shared.queue.waiting() > 0 && self.table.load().limited;
+        if !crowded {
+            match self.try_lease(ask) {
+                Err(Refusal::Busy) => {}
+                other => return other,
+            }
+        }
+        let queue = &self.shared.queue;
+        let entered = queue.wait(&self.settings.queue, || match self.try_lease(ask) {
+            Err(Refusal::Busy) => None,
+            other => Some(other),
+        });
+        entered.await.unwrap_or(Err(Refusal::Busy))
+    }
+
+    fn try_lease(&self, ask: &Ask<'_>) -> Result<Lease, Refusal> {
+        let table = self.table.load();
+        // Another request may be faster to take the last place.
+        for _ in 0..=table.endpoints.len() {
+            let place = match self.balancer.choose(&table, ask) {
+                Choice::At(place) => place,
+                Choice::Desperate(place) => {
+                    self.shared.all_were_out();
+                    place
+                }
+                Choice::Full => return Err(Refusal::Busy),
+                Choice::Nobody => return Err(Refusal::Nobody),
+            };
+            let endpoint = Arc::clone(&table.endpoints[place]);
+            let entered = InFlight::enter(&endpoint.standing, endpoint.max_connections);
+            if let Some(in_flight) = entered {
+                return Ok(Lease {
+                    queue: table.limited.then(|| Arc::clone(&self.shared)),
+                    in_flight: Some(in_flight),
+                    endpoint,
+                });
+            }
+        }
+        Err(Refusal::Busy)
+    }
+
+    /// Notes that a server failed a request.
+    fn blame(&self, endpoint: &Endpoint, now: Duration) {
+        let table = self.table.load();
+        let others = table
+            .endpoints
+            .iter()
+            .any(|other| other.key != endpoint.key && other.standing.is_available(now));
+        let left_out = endpoint
+            .standing
+            .failed(now, &self.settings.ejection, others);
+        if let Some(time) = left_out {
+            log::warn!(
+                "server left out after failures in a row; upstream={} server={} address={} secs={}",
+                self.name,
+                endpoint.server,
+                endpoint.peer,
+                time.as_secs()
             );
-            return None;
-        };
-        let text = server.address.get_ref();
-        let address = match text.to_socket_addrs().map(|mut found| found.next()) {
-            Ok(Some(address)) => address,
-            Ok(None) => {
-                context.problem(server.address.span(), format!("`{text}` has no address"));
-                return None;
+        }
+    }
+
+    /// Builds the table anew from the servers and what their names stand for now.
+    fn rebuild(&self) {
+        let mut endpoints = Vec::new();
+        for server in &self.servers {
+            let addresses = self.addresses(server);
+            let share = server.weight / addresses.len().max(1) as f64;
+            endpoints.extend(addresses.into_iter().map(|address| {
+                let mut peer = server.peer.clone();
+                peer._address = address;
+                self.endpoint(server, share, peer)
+            }));
+        }
+        self.table.store(Arc::new(Table::new(endpoints)));
+    }
+
+    fn addresses(&self, server: &Server) -> Vec<pingora::protocols::l4::socket::SocketAddr> {
+        match server.address.fixed() {
+            Some(address) => vec![address],
+            None => {
+                let answer = self.shared.answer(&server.label).unwrap_or_default();
+                answer.iter().copied().map(Into::into).collect()
             }
-            Err(error) => {
-                let what = format!("`{text}`: {error}; expected an address or name, and a port");
-                context.problem(server.address.span(), what);
-                return None;
-            }
+        }
+    }
+
+    fn endpoint(&self, server: &Server, weight: f64, peer: HttpPeer) -> Arc<Endpoint> {
+        let place = match &server.address {
+            Address::Name(..) => format!("{} {}", server.label, peer._address),
+            _ => server.label.to_string(),
         };
-        let mut peer = HttpPeer::new(address, false, String::new());
-        peer.options = options(spec);
-        Some(Self {
-            name: spec.name.get_ref().clone(),
-            address,
+        let key = Key::of(place.as_bytes());
+        let cookie = self.sticky.is_some();
+        Arc::new(Endpoint {
+            cookie: cookie.then(|| Sticky::value(&self.settings.secret, &self.name, &place)),
+            server: Arc::clone(&server.label),
+            key,
+            weight,
+            max_connections: server.max_connections,
+            standing: self.shared.standing(key),
             peer,
         })
     }
 
-    /// What Pingora connects to.
-    pub fn peer(&self) -> Box<HttpPeer> {
-        Box::new(self.peer.clone())
+    /// The servers whose names have to be looked up.
+    fn named(&self) -> impl Iterator<Item = (&Arc<str>, &str, u16)> {
+        self.servers
+            .iter()
+            .filter_map(|server| match &server.address {
+                Address::Name(name, port) => Some((&server.label, name.as_str(), *port)),
+                _ => None,
+            })
+    }
+
+    /// Takes over what a name stands for; whether that is news.
+    fn learn(&self, label: &Arc<str>, addresses: Vec<SocketAddr>) -> bool {
+        let news = self.shared.learn(label, addresses);
+        if news {
+            self.rebuild();
+        }
+        news
     }
 }
 
-/// Pingora leaves every one of these without a limit.
-fn options(spec: &config::Upstream) -> PeerOptions {
-    let connect = Duration::from_millis(u64::from(spec.connect_timeout_ms.get()));
-    let read = Duration::from_secs(u64::from(spec.read_timeout_secs.get()));
-    let mut options = PeerOptions::new();
-    options.connection_timeout = Some(connect);
-    options.total_connection_timeout = Some(connect.saturating_mul(2));
-    options.read_timeout = Some(read);
-    options.write_timeout = Some(read);
-    options.idle_timeout = Some(Duration::from_secs(u64::from(spec.idle_timeout_secs.get())));
-    options.tcp_keepalive = Some(tcp_keepalive());
-    options
-}
-
-/// A peer that vanished without a word is noticed after some 90 s.
-pub const fn tcp_keepalive() -> TcpKeepalive {
-    TcpKeepalive {
-        idle: Duration::from_secs(60),
-        interval: Duration::from_secs(10),
-        count: 3,
-        #[cfg(target_os = "linux")]
-        user_timeout: Duration::ZERO,
+impl Drop for Lease {
+    fn drop(&mut self) {
+        drop(self.in_flight.take());
+        if let Some(shared) = &self.queue {
+            shared.queue.freed();
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,7 +42,10 @@ pub(super) fn body(status: u16) -> Bytes {
             "The request uses what is not supported here."
         ),
         502 => page!("Bad gateway", "The site cannot be reached at the moment."),
-        503 => page!("Service unavailable", "Please try again in a moment."),
+        503 => page!(
+            "Service unavailable",
+            "The site is busy. Please try again in a moment."
+        ),
         504 => page!("Gateway timeout", "The site did not answer in time."),
         505 => page!(
             "HTTP version not supported",

@@ -34,7 +34,12 @@ fn describe(path: &Path, generation: &Generation) -> String {
 fn describe_site(text: &mut String, site: &Site) {
     let upstream = &site.upstream;
     let _ = writeln!(text, "\n{} {}", bold("site"), site.name);
-    let _ = writeln!(text, "  upstream {} ({})", upstream.name, upstream.address);
+    let _ = writeln!(
+        text,
+        "  upstream {} ({})",
+        upstream.name,
+        upstream.describe()
+    );
     let _ = writeln!(text, "  pipeline {}", site.pipeline.name);
     for (at, (name, kind, mode)) in site.pipeline.describe().enumerate() {
         let note = match mode {

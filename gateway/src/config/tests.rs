@@ -40,16 +40,27 @@ fn the_reference_shows_the_defaults() {
     assert_eq!(settings(&shown), settings(&unset));
 
     let upstream = &shown.upstream[0];
-    let bare = "[[upstream]]\nname = \"x\"\nservers = []\n";
+    let bare = "[[upstream]]\nname = \"x\"\nservers = [{ address = \"x\" }]\n";
     let bare: Config = toml::from_str(bare).unwrap();
-    let times = |u: &super::Upstream| {
-        (
-            u.connect_timeout_ms,
-            u.read_timeout_secs,
-            u.idle_timeout_secs,
-        )
+    let settings = |u: &super::Upstream| {
+        let server = &u.servers.get_ref()[0];
+        [
+            format!("{} {}", server.weight.get_ref(), server.max_connections),
+            format!("{:?} {:?} {:?}", u.balance.get_ref(), u.http, u.tls),
+            format!("{:?} {:?}", u.hash, u.sticky_cookie),
+            format!(
+                "{} {:?} {:?}",
+                u.connect_timeout_ms, u.try_timeout_ms, u.total_timeout_secs
+            ),
+            format!(
+                "{} {} {}",
+                u.read_timeout_secs, u.idle_timeout_secs, u.resolve_secs
+            ),
+            format!("{:?} {:?}", u.health_check, u.ejection.get_ref()),
+            format!("{:?} {:?}", u.retry.get_ref(), u.queue.get_ref()),
+        ]
     };
-    assert_eq!(times(upstream), times(&bare.upstream[0]));
+    assert_eq!(settings(upstream), settings(&bare.upstream[0]));
 
     let bare = "[[site]]\nname = \"x\"\nhosts = []\nupstream = \"x\"\n";
     let bare: Config = toml::from_str(bare).unwrap();

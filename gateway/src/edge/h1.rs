@@ -29,6 +29,7 @@ use crate::{
     answer::raw,
     exchange::RequestId,
     record::{Decision, RefusedHead},
+    upstream::watched,
 };
 
 /// Room for the head of a browser's request with a few cookies; longer ones grow it.
@@ -84,10 +85,8 @@ async fn exchange(
     // The watch bounds all of this, without a timer per read.
     session.set_read_timeout(None);
     session.set_keepalive_reuses_remaining(Some(u32::from(!last)));
-    let reused = edge
-        .proxy
-        .process_new_http(session, &edge.state.shutdown)
-        .await?;
+    let exchange = edge.proxy.process_new_http(session, &edge.state.shutdown);
+    let reused = watched(exchange).await?;
     let (stream, _) = reused.consume();
     let mut stream = stream.into_any().downcast::<H1Stream>().ok()?;
     stream.slim();

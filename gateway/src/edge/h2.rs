@@ -26,6 +26,7 @@ use super::{
     transport::Transport,
     watch::Phase,
 };
+use crate::upstream::watched;
 
 /// Bytes of request bodies that may be under way unread: per stream, and in all.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -86,7 +87,7 @@ fn spawn(edge: &Arc<Edge>, connection: &Arc<Connection>, session: HttpSession) {
     tokio::spawn(async move {
         let _under_way = under_way;
         let session = ServerSession::new_http2(session);
-        let exchange = edge.proxy.process_new_http(session, &edge.state.shutdown);
+        let exchange = watched(edge.proxy.process_new_http(session, &edge.state.shutdown));
         if has_body {
             stall::guard(&edge, exchange).await;
         } else {

@@ -29,6 +29,12 @@ pub fn prepare(
     retarget(request, exchange)?;
     remove_claims(request, exchange);
     join_cookies(request)?;
+    if let Some(sticky) = exchange
+        .site()
+        .and_then(|site| site.upstream.sticky.as_ref())
+    {
+        sticky.strip(request)?;
+    }
     guard_body(session, request)?;
     if let Some(certificate) = client_certificate(exchange) {
         request.insert_header(CLIENT_CERT, certificate)?;

@@ -195,10 +195,14 @@ fn most_held() -> usize {
 
 pub(super) type Named<T> = HashMap<String, Option<Arc<T>>>;
 
-pub(super) fn upstreams(specs: &[config::Upstream], context: &mut BuildContext) -> Named<Upstream> {
+pub(super) fn upstreams(
+    specs: &[config::Upstream],
+    secret: &[u8; 32],
+    context: &mut BuildContext,
+) -> Named<Upstream> {
     let mut named = Named::new();
     for spec in specs {
-        let built = Upstream::build(spec, context).map(Arc::new);
+        let built = Upstream::build(spec, secret, context).map(Arc::new);
         insert_once(&mut named, "upstream", &spec.name, built, context);
     }
     named

@@ -98,8 +98,8 @@ fn every_mistake_is_told_with_its_place_and_what_was_expected() {
         &["`http://a` is no host"],
     );
     mistake(
-        "[[upstream]]\nname = \"u\"\nservers = [{address=\"127.0.0.1:1\"},{address=\"127.0.0.1:2\"}]\n",
-        &["several servers of one upstream are still to come"],
+        "[[upstream]]\nname = \"u\"\nhash = \"client\"\nservers = [{address=\"127.0.0.1:1\"},{address=\"127.0.0.1:1\"}]\n",
+        &["is there twice; expected a weight", "hash has no effect"],
     );
     mistake(
         "[[upstream]]\nname = \"u\"\nservers = [{address=\"nonsense\"}]\n",

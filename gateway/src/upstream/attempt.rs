@@ -1,0 +1,295 @@
+//! The tries of one request: where it goes, whether it may be tried again, and what the servers
+//! are thought of afterwards.
+//!
+//! A request whose connection was never made has carried nothing, and may be tried again whatever
+//! it is. One that was sent may have had its effect: only safe methods (RFC 9110 section 9.2.1) go
+//! to another server then. Pingora does not tell whether a kept connection broke before or after
+//! the origin had read the request, so that a POST is not sent again over a fresh one.
+
+use std::{net::IpAddr, os::fd::RawFd, sync::Arc, time::Duration};
+
+use http::Method;
+use pingora::{
+    Error, ErrorSource, ErrorType, Result,
+    http::{RequestHeader, ResponseHeader},
+    proxy::Session,
+    upstreams::peer::HttpPeer,
+};
+use thornwall_detectors::signal::Reason;
+
+use super::{
+    HashBy, Lease, Refusal, Upstream,
+    balance::{Ask, Tried},
+    hash::Key,
+    sticky::cookie,
+    watch,
+};
+use crate::exchange::Exchange;
+
+/// What is remembered from try to try.
+#[derive(Debug, Default)]
+pub struct Attempt {
+    upstream: Option<Arc<Upstream>>,
+    lease: Option<Lease>,
+    tried: Tried,
+    tries: usize,
+    /// Whether the client's cookie names a server that is there.
+    has_cookie: bool,
+}
+
+/// What the next server may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Any other than those tried.
+    Another,
+    /// Another, or where there is none the same.
+    Any,
+    /// The request ends here.
+    None,
+}
+
+/// Finds a server for a request, or for its next try.
+pub async fn choose(
+    session: &Session,
+    exchange: &mut Exchange,
+    now: Duration,
+) -> Result<Box<HttpPeer>> {
+    let site = exchange.site();
+    let upstream = site.map(|site| Arc::clone(&site.upstream));
+    let upstream =
+        upstream.ok_or_else(|| Error::explain(ErrorType::InternalError, "no site was chosen"))?;
+    let (client, started) = (exchange.client, exchange.started);
+    let attempt = &mut exchange.attempt;
+    attempt.lease = None;
+    if attempt.tries == 0 {
+        upstream.shared.budget.earn();
+    }
+    attempt.tries += 1;
+    let lease = attempt.find(&upstream, session.req_header(), client, now);
+    let lease = match lease.await {
+        Ok(lease) => attempt.lease.insert(lease),
+        Err(refusal) => {
+            let (status, reason) = match refusal {
+                Refusal::Busy => (503, Reason::UpstreamBusy),
+                Refusal::Nobody => (502, Reason::UpstreamUnresolved),
+            };
+            exchange.reason = Some(reason);
+            return Err(Error::explain(ErrorType::HTTPStatus(status), "no server"));
+        }
+    };
+    let mut peer = Box::new(lease.endpoint.peer.clone());
+    if let Some(total) = upstream.settings.total_timeout {
+        let left = total.saturating_sub(now.saturating_sub(started));
+        let shorten = |time: &mut Option<Duration>| *time = time.map(|time| time.min(left));
+        shorten(&mut peer.options.connection_timeout);
+        shorten(&mut peer.options.total_connection_timeout);
+    }
+    attempt.upstream = Some(upstream);
+    Ok(peer)
+}
+
+impl Attempt {
+    async fn find(
+        &mut self,
+        upstream: &Upstream,
+        request: &RequestHeader,
+        client: Option<IpAddr>,
+        now: Duration,
+    ) -> Result<Lease, Refusal> {
+        let sticky = upstream.sticky.as_ref();
+        let cookie = sticky.and_then(|sticky| sticky.read(&request.headers));
+        let mut ask = Ask {
+            now,
+            key: upstream.hash_key(request, client),
+            cookie,
+            tried: &self.tried,
+        };
+        let fresh = Tried::default();
+        let mut lease = upstream.lease(&ask).await;
+        if self.tries > 1 && matches!(lease, Err(Refusal::Nobody)) {
+            // Whoever let it be tried again said that the same server would do.
+            ask.tried = &fresh;
+            lease = upstream.lease(&ask).await;
+        }
+        let named = lease
+            .as_ref()
+            .ok()
+            .and_then(|lease| lease.endpoint.cookie.as_deref());
+        self.has_cookie = cookie.is_some() && named == cookie;
+        lease
+    }
+}
+
+/// A connection has been made, or a kept one found: from here on the server has its time.
+pub fn connected(exchange: &Exchange, fd: RawFd, now: Duration) {
+    let Some(upstream) = &exchange.attempt.upstream else {
+        return;
+    };
+    let settings = &upstream.settings;
+    let waited = now.saturating_sub(exchange.started);
+    let left = settings
+        .total_timeout
+        .map(|total| total.saturating_sub(waited));
+    let time = match (settings.try_timeout, left) {
+        (Some(each), Some(left)) => each.min(left),
+        (Some(time), None) | (None, Some(time)) => time,
+        (None, None) => return,
+    };
+    watch::arm(fd, time);
+}
+
+/// A connection could not be made: nothing has been sent, so that any request may go elsewhere.
+pub fn failed_to_connect(
+    exchange: &mut Exchange,
+    mut error: Box<Error>,
+    now: Duration,
+) -> Box<Error> {
+    exchange.failed_connects = exchange.failed_connects.saturating_add(1);
+    // A server that cannot prove who it is will not do so at the second try.
+    let next = match is_refusal_of_tls(&error) {
+        true => Next::Another,
+        false => Next::Any,
+    };
+    // Having no sockets left is our own failure.
+    let is_theirs = *error.etype() != ErrorType::InternalError;
+    let retry = exchange.fail(is_theirs, next, now);
+    error.set_retry(retry);
+    error
+}
+
+fn is_refusal_of_tls(error: &Error) -> bool {
+    use ErrorType::{HandshakeError, InvalidCert, TLSHandshakeFailure};
+    matches!(
+        error.etype(),
+        HandshakeError | InvalidCert | TLSHandshakeFailure
+    )
+}
+
+/// An exchange broke off after a connection was there.
+pub fn failed_while_proxying(
+    session: &Session,
+    exchange: &mut Exchange,
+    mut error: Box<Error>,
+    reused: bool,
+    now: Duration,
+) -> Box<Error> {
+    let expired = watch::disarm();
+    if *error.esource() != ErrorSource::Upstream {
+        error.set_retry(false);
+        return error;
+    }
+    let has_begun = session.response_written().is_some();
+    if expired && !has_begun {
+        // Cutting the connection off is how the wait ended.
+        error.etype = ErrorType::ReadTimedout;
+    }
+    let went_stale = reused && !has_begun && is_broken_off(&error);
+    let next = if has_begun || !may_repeat(session) {
+        Next::None
+    } else if went_stale {
+        Next::Any
+    } else if is_timeout(&error) && !expired {
+        // The longest silence has been waited for already.
+        Next::None
+    } else {
+        Next::Another
+    };
+    // A kept connection may end at any time, and a long-lived one as its parties like.
+    let is_theirs = !went_stale && !(exchange.upgrade && has_begun);
+    let retry = exchange.fail(is_theirs, next, now);
+    error.set_retry(retry);
+    error
+}
+
+/// Whether a request may reach a second server after it may have reached a first one.
+fn may_repeat(session: &Session) -> bool {
+    let safe = [Method::GET, Method::HEAD, Method::OPTIONS];
+    safe.contains(&session.req_header().method) && !session.as_ref().retry_buffer_truncated()
+}
+
+fn is_broken_off(error: &Error) -> bool {
+    use ErrorType::{ConnectionClosed, ReadError, WriteError};
+    matches!(error.etype(), ConnectionClosed | ReadError | WriteError)
+}
+
+fn is_timeout(error: &Error) -> bool {
+    use ErrorType::{ReadTimedout, WriteTimedout};
+    matches!(error.etype(), ReadTimedout | WriteTimedout)
+}
+
+/// The origin answers.
+pub fn answered(exchange: &Exchange, response: &mut ResponseHeader, now: Duration) -> Result<()> {
+    let attempt = &exchange.attempt;
+    let (Some(upstream), Some(lease)) = (&attempt.upstream, &attempt.lease) else {
+        return Ok(());
+    };
+    // 1xx come before the answer; 101 is one.
+    if response.status.is_informational() && response.status.as_u16() != 101 {
+        return Ok(());
+    }
+    watch::disarm();
+    let ejection = &upstream.settings.ejection;
+    lease.endpoint.standing.succeeded(now, ejection);
+    match (&upstream.sticky, &lease.endpoint.cookie) {
+        (Some(sticky), Some(value)) if !attempt.has_cookie => {
+            sticky.set(response, value, exchange.secure)
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Exchange {
+    /// Notes that the server failed; whether the request may be tried again.
+    fn fail(&mut self, is_theirs: bool, next: Next, now: Duration) -> bool {
+        let started = self.started;
+        let attempt = &mut self.attempt;
+        let (Some(upstream), Some(lease)) = (&attempt.upstream, &attempt.lease) else {
+            return false;
+        };
+        if is_theirs {
+            upstream.blame(&lease.endpoint, now);
+            attempt.tried.push(lease.endpoint.key);
+        }
+        let total = upstream.settings.total_timeout;
+        let is_late = total.is_some_and(|total| now.saturating_sub(started) >= total);
+        let retry = &upstream.settings.retry;
+        let finds = match next {
+            Next::Another => upstream.has_other_than(&attempt.tried),
+            Next::Any => true,
+            Next::None => false,
+        };
+        finds
+            && !is_late
+            && attempt.tries <= retry.most
+            && upstream.shared.budget.spend(now, &retry.terms)
+    }
+}
+
+impl Upstream {
+    fn has_other_than(&self, tried: &Tried) -> bool {
+        let table = self.table.load();
+        table
+            .endpoints
+            .iter()
+            .any(|endpoint| !tried.contains(endpoint.key))
+    }
+
+    /// What `consistent_hash` hashes of a request: the client where it has nothing else.
+    fn hash_key(&self, request: &RequestHeader, client: Option<IpAddr>) -> Key {
+        let settings = &self.settings;
+        if settings.balance != crate::config::Balance::ConsistentHash {
+            return Key::default();
+        }
+        let named = match &settings.hash {
+            HashBy::Client => None,
+            HashBy::Header(name) => request.headers.get(name).map(|value| value.as_bytes()),
+            HashBy::Cookie(name) => cookie(&request.headers, name).map(str::as_bytes),
+        };
+        match (named, client) {
+            (Some(named), _) => Key::of(named),
+            (None, Some(IpAddr::V4(address))) => Key::of(&address.octets()),
+            (None, Some(IpAddr::V6(address))) => Key::of(&address.octets()),
+            (None, None) => Key::default(),
+        }
+    }
+}

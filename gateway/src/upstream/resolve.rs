@@ -1,0 +1,152 @@
+//! What the names of servers stand for, looked up away from requests. The last good answer stays
+//! until there is a better one.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::lookup_host,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::Upstream;
+
+/// How long start and reload wait for the first answers. Requests that come before them get 502.
+const FIRST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// How soon a name that has never had an answer is looked up again.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// Who knows what names stand for.
+pub(super) trait Resolver: Send + Sync + 'static {
+    /// The addresses of a name.
+    fn look_up(
+        &self,
+        name: &str,
+        port: u16,
+    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
+}
+
+/// The system: its files and name servers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct System;
+
+impl Resolver for System {
+    async fn look_up(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok(lookup_host((name, port)).await?.collect())
+    }
+}
+
+/// Waits a little for names that are not known yet, so that the first requests find servers.
+pub async fn settle(upstreams: impl IntoIterator<Item = Arc<Upstream>>) {
+    let mut lookups = JoinSet::new();
+    for upstream in upstreams
+        .into_iter()
+        .filter(|upstream| upstream.has_unknown_names())
+    {
+        lookups.spawn(async move { upstream.look_up_names(&System).await });
+    }
+    let all = async { while lookups.join_next().await.is_some() {} };
+    if timeout(FIRST_ANSWERS, all).await.is_err() {
+        log::warn!("names of servers are still being looked up; requests to them fail until then");
+    }
+}
+
+/// Looks the names of an upstream up until it is dropped.
+pub(super) async fn keep_looking_up(upstream: Arc<Upstream>) {
+    loop {
+        let every = upstream.settings.resolve_every;
+        let pause = if upstream.has_unknown_names() {
+            every.min(RETRY_EVERY)
+        } else {
+            every
+        };
+        sleep(pause).await;
+        upstream.look_up_names(&System).await;
+    }
+}
+
+impl Upstream {
+    fn has_unknown_names(&self) -> bool {
+        self.named()
+            .any(|(label, _, _)| self.shared.answer(label).is_none())
+    }
+
+    async fn look_up_names(&self, resolver: &impl Resolver) {
+        for (label, name, port) in self.named() {
+            let upstream = &self.name;
+            let found = match resolver.look_up(name, port).await {
+                Ok(found) if found.is_empty() => Err("no address".to_owned()),
+                Ok(found) => Ok(found),
+                Err(error) => Err(error.to_string()),
+            };
+            match found {
+                Ok(found) => {
+                    let count = found.len();
+                    if self.learn(label, found) {
+                        log::info!(
+                            "server found; upstream={upstream} server={label} addresses={count}"
+                        );
+                    }
+                }
+                Err(error) => {
+                    self.shared.lookup_failed();
+                    let kept = self.shared.answer(label).is_some();
+                    log::warn!(
+                        "name of a server cannot be looked up; upstream={upstream} server={label} \
+                         last_answer_kept={kept} error={error}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::upstream::tests::upstream;
+
+    /// Answers as it is told.
+    struct Told(Mutex<Result<Vec<SocketAddr>, io::ErrorKind>>);
+
+    impl Resolver for Told {
+        async fn look_up(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+            self.0.lock().clone().map_err(io::Error::from)
+        }
+    }
+
+    fn addresses(upstream: &Upstream) -> Vec<String> {
+        let table = upstream.table.load();
+        let endpoints = table.endpoints.iter();
+        endpoints
+            .map(|endpoint| format!("{} {}", endpoint.peer._address, endpoint.weight))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn names_become_servers_and_the_last_answer_stays() {
+        let upstream = upstream(
+            "servers = [{ address = \"a.test:80\", weight = 3 }, { address = \"192.0.2.9:80\" }]",
+        );
+        assert_eq!(addresses(&upstream), ["192.0.2.9:80 1"]);
+        assert!(upstream.has_unknown_names());
+        let told = Told(Mutex::new(Err(io::ErrorKind::NotFound)));
+        let check = async |answer: Result<&[&str], io::ErrorKind>, expected: &[&str]| {
+            let parse = |text: &&str| text.parse().unwrap();
+            *told.0.lock() = answer.map(|texts| texts.iter().map(parse).collect());
+            upstream.look_up_names(&told).await;
+            assert_eq!(addresses(&upstream), expected);
+        };
+        check(Err(io::ErrorKind::NotFound), &["192.0.2.9:80 1"]).await;
+        let two = ["192.0.2.1:80 1.5", "192.0.2.2:80 1.5", "192.0.2.9:80 1"];
+        check(Ok(&["192.0.2.2:80", "192.0.2.1:80"]), &two).await;
+        assert!(!upstream.has_unknown_names());
+        check(Err(io::ErrorKind::TimedOut), &two).await;
+        check(Ok(&[]), &two).await;
+        check(Ok(&["192.0.2.2:80"]), &["192.0.2.2:80 3", "192.0.2.9:80 1"]).await;
+        assert_eq!(upstream.shared.lookups_failed(), 3);
+    }
+}
