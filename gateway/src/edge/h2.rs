@@ -45,7 +45,7 @@ pub(super) async fn serve(edge: &Arc<Edge>, transport: Transport) {
     connection.enter(Phase::Preface);
     let stream = H2Stream::new(
         transport,
-        h2_frames::Limits::default(),
+        h2_frames::Limits::for_heads_of(limits.max_header_bytes),
         edge.metrics.clone(),
     );
     let accepting = handshake(Box::new(stream), Some(options(&limits)));

@@ -66,8 +66,8 @@ const SETTINGS_BYTES_PER_COST: u32 = 60;
 /// How much a client may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one header block on the wire: HEADERS, its padding and its CONTINUATION frames. Well
-    /// above the limit of a decoded head, so that one that is just too long gets its answer.
+    /// Bytes of one header block on the wire: HEADERS, its padding and its CONTINUATION frames. Twice
+    /// the limit of a decoded head, so that one that is just too long may get its answer.
     pub max_header_block_bytes: u32,
     /// CONTINUATION frames of one header block.
     pub max_continuations: u32,
@@ -78,13 +78,14 @@ pub struct Limits {
     pub max_control_debt: u32,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl Limits {
+    /// Where a head may take up this many bytes.
+    pub fn for_heads_of(bytes: usize) -> Self {
+        let max_header_block_bytes = u32::try_from(bytes.saturating_mul(2)).unwrap_or(u32::MAX);
         Self {
-            // Twice the default limit of a decoded head.
-            max_header_block_bytes: 64 << 10,
-            // Clients fill frames, which take 16 KiB: four make a block of the length above.
-            max_continuations: 16,
+            max_header_block_bytes,
+            // Clients fill frames, which take 16 KiB at least; a quarter of that is still fine.
+            max_continuations: max_header_block_bytes / (4 << 10) + 1,
             // A second's worth, and a page that is left on top: browsers reset its hundred streams at
             // once.
             max_reset_debt: 2500,

@@ -80,8 +80,8 @@ fn it_is_small() {
 #[test]
 fn real_clients_pass() {
     for capture in [CHROMIUM, CURL, NGHTTP] {
-        check(capture, &Limits::default(), Ok(()));
-        let (watch, _) = fed(capture, 100, &Limits::default());
+        check(capture, &Limits::for_heads_of(32 << 10), Ok(()));
+        let (watch, _) = fed(capture, 100, &Limits::for_heads_of(32 << 10));
         assert!(watch.preface_done() && !watch.is_inside_headers());
     }
     // Chromium's resets are what the budget is for: with a small one they are too many.
@@ -275,7 +275,7 @@ fn bodies_and_downloads_cost_nothing() {
 #[test]
 fn a_second_pays_back_what_the_documentation_says() {
     assert_eq!((RESETS_FORGIVEN, CONTROL_FORGIVEN), (2000, 20_000));
-    let limits = Limits::default();
+    let limits = Limits::for_heads_of(32 << 10);
     let mut watch = FrameWatch::default();
     watch.feed(&start(), &limits).unwrap();
     // As gRPC does within one machine, and for calls that miss their deadlines.
