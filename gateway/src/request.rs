@@ -62,7 +62,7 @@ pub fn judge(
     site.tls
         .admits(&arrival)
         .map_err(|refusal| (refusal.status(), refusal.reason()))?;
-    admit_body(&header.headers, site)?;
+    admit_body(&header.headers, site.max_body_bytes)?;
     let robots = site.robots.load();
     let request = RequestView {
         method: &header.method,
@@ -166,8 +166,8 @@ fn target(uri: &Uri) -> Result<Option<PathAndQuery>, (u16, Reason)> {
 /// measured on their way, in [`forward::measure_body`].
 ///
 /// [`forward::measure_body`]: crate::forward::measure_body
-fn admit_body(headers: &HeaderMap, site: &Site) -> Result<(), (u16, Reason)> {
-    let (Some(most), Some(length)) = (site.max_body_bytes, headers.get(CONTENT_LENGTH)) else {
+fn admit_body(headers: &HeaderMap, most: Option<u64>) -> Result<(), (u16, Reason)> {
+    let (Some(most), Some(length)) = (most, headers.get(CONTENT_LENGTH)) else {
         return Ok(());
     };
     let announced = length.to_str().ok().and_then(|text| text.parse().ok());
@@ -206,4 +206,104 @@ pub fn authority(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<Str
         return Err(Reason::HostMissing);
     }
     normalise_host(host).ok_or(Reason::HostInvalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{
+        HeaderMap, HeaderValue, Method, Uri, Version, header::CONTENT_LENGTH, header::HOST,
+    };
+    use thornwall_detectors::signal::Reason;
+
+    use super::{admit_body, authority, is_refused_method, target};
+
+    #[test]
+    fn each_version_names_its_host() {
+        let check = |uri: &str, host: Option<&[u8]>, version, expected: Result<&str, Reason>| {
+            let uri: Uri = uri.parse().unwrap();
+            let mut headers = HeaderMap::new();
+            if let Some(host) = host {
+                headers.insert(HOST, HeaderValue::from_bytes(host).unwrap());
+            }
+            let found = authority(&uri, &headers, version);
+            assert_eq!(
+                found.as_deref(),
+                expected.as_ref().copied(),
+                "{uri} {host:?}"
+            );
+        };
+        let (one, two) = (Version::HTTP_11, Version::HTTP_2);
+        check("/", Some(b"T.Example.:80"), one, Ok("t.example"));
+        check("/", None, one, Err(Reason::HostMissing));
+        check("/", Some(b""), one, Err(Reason::HostMissing));
+        check("/", Some(b"a b"), one, Err(Reason::HostInvalid));
+        check("/", Some(b"caf\xe9.example"), one, Err(Reason::HostInvalid));
+        check("http://t.example/", None, one, Err(Reason::HostMissing));
+        check("https://T.Example:443/", None, two, Ok("t.example"));
+        check(
+            "https://t.example/",
+            Some(b"other.example"),
+            two,
+            Ok("t.example"),
+        );
+        check("/", Some(b"t.example"), two, Ok("t.example"));
+        check(
+            "https://[2001:DB8::1]:8443/",
+            None,
+            two,
+            Ok("[2001:db8::1]"),
+        );
+        check("https://a@t.example/", None, two, Err(Reason::HostInvalid));
+        check("/", None, two, Err(Reason::HostMissing));
+    }
+
+    #[test]
+    fn a_target_is_rewritten_where_it_must_be() {
+        let check = |sent: &str, expected: Result<Option<&str>, u16>| {
+            let uri: Uri = sent.parse().unwrap();
+            let found = target(&uri).map_err(|(status, _)| status);
+            let found = found
+                .as_ref()
+                .map(|target| target.as_ref().map(|t| t.as_str()));
+            assert_eq!(found, expected.as_ref().copied(), "{sent}");
+        };
+        check("/a/b?c=%zz/../", Ok(None));
+        check("/a/../b?c=%zz/../", Ok(Some("/b?c=%zz/../")));
+        check("//a?", Ok(Some("/a?")));
+        check("https://t.example/%61?x", Ok(Some("/a?x")));
+        check("*", Ok(None));
+        check("/%zz", Err(400));
+        check("/a\\b", Err(400));
+    }
+
+    #[test]
+    fn a_body_that_says_it_is_too_large_is_refused() {
+        let check = |length: &str, most: Option<u64>, expected: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_str(length).unwrap());
+            assert_eq!(
+                admit_body(&headers, most).is_ok(),
+                expected,
+                "{length} {most:?}"
+            );
+        };
+        check("100", Some(100), true);
+        check("101", Some(100), false);
+        check("101", None, true);
+        check("99999999999999999999", Some(100), false);
+        assert!(admit_body(&HeaderMap::new(), Some(0)).is_ok());
+    }
+
+    #[test]
+    fn methods_that_no_site_is_asked_with_are_known() {
+        let check = |name: &[u8], expected: bool| {
+            let method = Method::from_bytes(name).unwrap();
+            assert_eq!(is_refused_method(&method), expected, "{method}");
+        };
+        check(b"TRACE", true);
+        check(b"track", true);
+        check(b"CONNECT", true);
+        check(b"GET", false);
+        check(b"PROPFIND", false);
+    }
 }

@@ -200,3 +200,62 @@ fn forwarded_for(
     };
     HeaderValue::try_from(chain).or_err(ErrorType::InvalidHTTPHeader, "forwarding chain")
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, header::COOKIE};
+    use pingora::http::RequestHeader;
+
+    use super::{is_claim, is_proxys_word, join_cookies};
+
+    #[test]
+    fn crumbs_become_one_line() {
+        let check = |crumbs: &[&str], expected: &[&str]| {
+            let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+            for crumb in crumbs {
+                request.append_header(COOKIE, *crumb).unwrap();
+            }
+            join_cookies(&mut request).unwrap();
+            let lines: Vec<&[u8]> = request
+                .headers
+                .get_all(COOKIE)
+                .iter()
+                .map(|line| line.as_bytes())
+                .collect();
+            let expected: Vec<&[u8]> = expected.iter().map(|line| line.as_bytes()).collect();
+            assert_eq!(lines, expected);
+        };
+        check(&[], &[]);
+        check(&["a=b; c=d"], &["a=b; c=d"]);
+        check(&["a=b", "c=d", "e=\u{e9}"], &["a=b; c=d; e=\u{e9}"]);
+    }
+
+    #[test]
+    fn claims_are_names_as_the_header_map_has_them() {
+        let kept = [
+            "accept",
+            "cookie",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-csrf-token",
+        ];
+        for name in kept {
+            assert!(!is_claim(name) && !is_proxys_word(name), "{name}");
+        }
+        for name in [
+            "proxy",
+            "forwarded",
+            "x-real-ip",
+            "x-original-url",
+            "x_real_ip",
+        ] {
+            assert!(is_claim(HeaderName::from_static(name).as_str()), "{name}");
+        }
+        for name in ["cf-connecting-ip", "x-forwarded-port", "true-client-ip"] {
+            assert!(
+                is_proxys_word(HeaderName::from_static(name).as_str()),
+                "{name}"
+            );
+        }
+    }
+}
