@@ -1,12 +1,13 @@
 //! One JSON line per request, written by a thread of its own so that no request waits for a disk.
+//!
+//! Where the disk is full, lines are lost and counted, the gateway serves on, and the file never has
+//! half a line in it. SIGHUP opens the file anew, for rotation by renaming.
 
 use std::{
-    fs::OpenOptions,
-    io::{self, BufWriter, Write},
-    iter::once,
-    path::Path,
+    io,
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
@@ -17,13 +18,27 @@ use prometheus::IntCounter;
 
 use crate::record::{Decision, Record};
 
+mod sink;
+
+use sink::{Sink, Target};
+
 /// Lines that may wait for the writer; beyond it they are dropped and counted.
 const MOST_WAITING: usize = 16_384;
 
+/// Bytes that are written at once, as far as there are lines for them.
+const BATCH_BYTES: usize = 64 << 10;
+
 /// Where lines go in.
 pub struct AccessLog {
-    lines: Option<SyncSender<Arc<Decision>>>,
+    entries: Option<SyncSender<Entry>>,
+    reopen: Arc<AtomicBool>,
     dropped: IntCounter,
+}
+
+enum Entry {
+    Line(Arc<Decision>),
+    /// Only to be awake.
+    Wake,
 }
 
 /// The writer thread, which is waited for at the end, so that the last lines are not lost.
@@ -35,44 +50,46 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 impl AccessLog {
     /// Opens the log: `off`, `stdout`, or a file that is appended to.
     pub fn open(target: &str, dropped: IntCounter) -> io::Result<(Self, Writer)> {
-        let sink: Box<dyn Write + Send> = match target {
-            "off" => {
-                let log = Self {
-                    lines: None,
-                    dropped,
-                };
-                return Ok((log, Writer(None)));
-            }
-            "stdout" => Box::new(io::stdout()),
-            path => Box::new(
-                OpenOptions::new()
-                    .create(true)
-                    .append(true)
-                    .open(Path::new(path))?,
-            ),
+        let reopen = Arc::new(AtomicBool::new(false));
+        let mut log = Self {
+            entries: None,
+            reopen: Arc::clone(&reopen),
+            dropped: dropped.clone(),
         };
-        let (lines, waiting) = sync_channel(MOST_WAITING);
+        let target = match target {
+            "off" => return Ok((log, Writer(None))),
+            "stdout" => Target::Stdout,
+            path => Target::File(path.into()),
+        };
+        let sink = Sink::open(target)?;
+        let (entries, waiting) = sync_channel(MOST_WAITING);
         let (done, ended) = sync_channel(1);
         thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || {
-                write_all(&waiting, BufWriter::with_capacity(64 << 10, sink));
+                write_all(&waiting, sink, &reopen, &dropped);
                 // Nobody may be waiting any more.
                 let _ = done.send(());
             })?;
-        let log = Self {
-            lines: Some(lines),
-            dropped,
-        };
+        log.entries = Some(entries);
         Ok((log, Writer(Some(ended))))
     }
 
     /// Hands a line to the writer; never waits.
     pub fn write(&self, decision: &Arc<Decision>) {
-        if let Some(lines) = &self.lines
-            && lines.try_send(Arc::clone(decision)).is_err()
+        if let Some(entries) = &self.entries
+            && entries.try_send(Entry::Line(Arc::clone(decision))).is_err()
         {
             self.dropped.inc();
+        }
+    }
+
+    /// Has the file opened anew before the next line; never waits.
+    pub fn reopen(&self) {
+        self.reopen.store(true, Ordering::Release);
+        if let Some(entries) = &self.entries {
+            // Where there is no room, the writer is awake.
+            let _ = entries.try_send(Entry::Wake);
         }
     }
 }
@@ -90,22 +107,52 @@ impl Writer {
 
 /// Writes what is there in one go, then waits for more: line by line when it is quiet, in blocks
 /// when it is not.
-fn write_all(waiting: &Receiver<Arc<Decision>>, mut sink: BufWriter<Box<dyn Write + Send>>) {
-    let mut failing = false;
+fn write_all(waiting: &Receiver<Entry>, mut sink: Sink, reopen: &AtomicBool, dropped: &IntCounter) {
+    let mut lines = Vec::with_capacity(BATCH_BYTES);
+    let mut lost_in_a_row = 0;
     while let Ok(first) = waiting.recv() {
-        let mut lines = once(first).chain(waiting.try_iter());
-        let written = lines
-            .try_for_each(|decision| write_line(&decision, &mut sink))
-            .and_then(|()| sink.flush());
-        if let (Err(error), false) = (&written, failing) {
-            log::error!("access log cannot be written; error={error}");
+        lines.clear();
+        push(&first, &mut lines);
+        while lines.len() < BATCH_BYTES
+            && let Ok(next) = waiting.try_recv()
+        {
+            push(&next, &mut lines);
         }
-        failing = written.is_err();
+        if reopen.swap(false, Ordering::AcqRel) {
+            sink.reopen();
+        }
+        if lines.is_empty() {
+            continue;
+        }
+        match sink.write(&lines) {
+            Ok(()) if lost_in_a_row > 0 => {
+                log::info!("access log is written again; lost_lines={lost_in_a_row}");
+                lost_in_a_row = 0;
+            }
+            Ok(()) => {}
+            Err(lost) => {
+                if lost_in_a_row == 0 {
+                    log::error!(
+                        "access log cannot be written, lines are lost until it can; error={}",
+                        lost.why
+                    );
+                }
+                lost_in_a_row += lost.lines;
+                dropped.inc_by(lost.lines);
+            }
+        }
     }
 }
 
 /// JSON escapes control characters, so a client's text cannot start a line of its own.
-fn write_line(decision: &Decision, sink: &mut impl Write) -> io::Result<()> {
-    serde_json::to_writer(&mut *sink, &Record::from(decision))?;
-    sink.write_all(b"\n")
+fn push(entry: &Entry, lines: &mut Vec<u8>) {
+    let Entry::Line(decision) = entry else {
+        return;
+    };
+    let before = lines.len();
+    match serde_json::to_writer(&mut *lines, &Record::from(&**decision)) {
+        Ok(()) => lines.push(b'\n'),
+        // A record has nothing that JSON cannot hold; half a line must not stay all the same.
+        Err(_) => lines.truncate(before),
+    }
 }
