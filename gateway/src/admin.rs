@@ -3,7 +3,10 @@
 //! `/live`, `/ready` and `/metrics` are open to whoever reaches the listener. Everything else asks
 //! for the token, and for a `Host` that no web page of a stranger can send (DNS rebinding).
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering},
+};
 
 use axum::{
     Json, Router,
@@ -64,6 +67,9 @@ fn router(admin: Admin) -> Router {
 async fn ready(Shared(admin): Shared<Admin>) -> Response {
     if admin.state.is_stopping() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
+    }
+    if !admin.state.serving.load(Ordering::Acquire) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response();
     }
     "ready\n".into_response()
 }

@@ -12,6 +12,7 @@ use crate::{config::ConfigFile, generation::Generation, serve};
 
 mod check;
 mod explain;
+mod upgrade;
 
 /// A programmable edge gateway that lets people through and turns scrapers away.
 #[derive(Debug, Parser)]
@@ -25,19 +26,32 @@ const EXAMPLES: &str = "Examples:
   thornwall check -c etc/thornwall.toml
   thornwall run -c etc/thornwall.toml
   thornwall explain 0198c0de7f3a7cc0a1b2c3d4e5f60718 -c etc/thornwall.toml
-  kill -HUP PID        reload the configuration; the running one stays if the new one is wrong
-  kill -TERM PID       let running requests end, then stop
+  thornwall upgrade -c etc/thornwall.toml
+  kill -HUP PID        reload the configuration, reopen the access log; the running configuration
+                       stays if the new one is wrong
+  kill -TERM PID       let running requests end, then stop; a second time: stop at once
 
 Exit codes: 0 done, 1 not found or refused, 2 wrong usage or configuration, or a start that failed.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve until SIGTERM or SIGINT; SIGHUP reloads
-    Run(ConfigArgs),
+    Run(RunArgs),
     /// Parse and build a configuration, and print the pipelines as they will run
     Check(ConfigArgs),
     /// Show what was decided about a recent request, and why
     Explain(explain::ExplainArgs),
+    /// Put a new process in the place of the running one, without a refused connection
+    Upgrade(upgrade::UpgradeArgs),
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Take over from the process that started this one
+    #[arg(long, hide = true)]
+    take_over: bool,
 }
 
 #[derive(Debug, Args)]
@@ -55,9 +69,12 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         start_log();
         let done = match self.command {
-            Command::Run(args) => serve::run(&args.config).map_err(|error| error.to_string()),
+            Command::Run(args) => {
+                serve::run(&args.config.config, args.take_over).map_err(|error| error.to_string())
+            }
             Command::Check(args) => check::check(&args.config),
             Command::Explain(args) => return explain::explain(&args),
+            Command::Upgrade(args) => return upgrade::upgrade(&args),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

@@ -77,6 +77,11 @@ impl Edge {
         sweep_once(self);
     }
 
+    /// Public sockets and what is spoken there, in the order of the configuration.
+    pub fn listeners(&self) -> Vec<(String, ListenerFacts)> {
+        self.state.generation.load().cold.listeners.clone()
+    }
+
     fn limits(&self) -> Arc<Limits> {
         Arc::clone(&self.state.generation.load().limits)
     }

@@ -1,13 +1,19 @@
 //! From a checked configuration to a process that serves, and back to nothing.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use pingora::{proxy::http_proxy, server::configuration::ServerConf};
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
-    sync::watch,
+    sync::{oneshot, watch},
+    task::JoinHandle,
 };
 
 use crate::{
@@ -17,18 +23,21 @@ use crate::{
     data_dir::{DataDir, DataDirError, link_secret},
     edge::{self, Edge},
     generation::{Cold, Generation, Inputs},
+    handover::{Control, HandoverError, Inherited, Predecessor},
     metrics::Metrics,
     proxy::Proxy,
     reload::Reloader,
-    robots,
+    robots, service_manager,
     state::State,
     upstream,
 };
 
 mod drain;
+mod self_check;
 mod signals;
 mod sockets;
 
+pub use self_check::{Arrivals, NotServed};
 pub use sockets::Sockets;
 
 /// Why the gateway does not serve.
@@ -43,12 +52,18 @@ pub enum ServeError {
     /// The data folder cannot be used, or not by this process.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The running process cannot be replaced by this one.
+    #[error("cannot take over: {0}")]
+    Handover(#[from] HandoverError),
     /// Something of the system failed.
     #[error("{0}: {1}")]
     Io(String, io::Error),
     /// Metrics could not be registered.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// A listener is bound but not served.
+    #[error(transparent)]
+    NotServed(#[from] NotServed),
     /// The admin token cannot be used.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -60,8 +75,18 @@ impl ServeError {
     }
 }
 
-/// Serves what `path` configures until a signal ends it.
-pub fn run(path: &Path) -> Result<(), ServeError> {
+/// Serves what `path` configures until a signal ends it, or until another process takes over. With
+/// `take_over`, this process takes over from the one that started it.
+pub fn run(path: &Path, take_over: bool) -> Result<(), ServeError> {
+    let predecessor = take_over.then(Predecessor::meet).transpose()?;
+    let served = start(path, predecessor.as_ref());
+    if let (Err(error), Some(predecessor)) = (&served, &predecessor) {
+        predecessor.fail(&error.to_string());
+    }
+    served
+}
+
+fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeError> {
     // Each held client is an open file. Where the limit cannot be raised, the tarpit's share of it
     // still leaves room for people.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
@@ -69,14 +94,12 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
     let metrics = Metrics::new()?;
     let file = read_config(path)?;
     // Where the file is wrong, building says so, and all of it.
-    let held = match Cold::read(&file) {
-        Ok(cold) => Some(DataDir::hold(&cold.data_dir)?),
-        Err(_) => None,
+    let cold = Cold::read(&file).ok();
+    let held = match (&cold, predecessor) {
+        (Some(cold), None) => Some(DataDir::hold(&cold.data_dir)?),
+        _ => None,
     };
-    let secret = match &held {
-        Some(data_dir) => link_secret(data_dir.folder())?,
-        None => [0; 32],
-    };
+    let secret = cold.map_or(Ok([0; 32]), |cold| link_secret(&cold.data_dir))?;
     let generation = build(&file, &metrics, &secret)?;
     for warning in &generation.warnings {
         log::warn!("{warning}");
@@ -84,18 +107,38 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
     let cold = generation.cold.clone();
     let token = Token::read_or_make(&cold.token_file)?;
     let runtime = worker_runtime(cold.threads)?;
-    let sockets = runtime.block_on(async { Sockets::bind(&cold) })?;
+    let inside = runtime.enter();
+    let mut inherited =
+        predecessor.map_or_else(|| Ok(Inherited::default()), Predecessor::inherit)?;
+    let data_dir = match held {
+        Some(data_dir) => data_dir,
+        None => DataDir::inherit(&cold.data_dir, inherited.lock()?)?,
+    };
+    let sockets = Sockets::open(&cold, &mut inherited)?;
+    let control = Control::open(&data_dir, &cold, &sockets, &mut inherited, Vec::new());
+    let control = control.map_err(ServeError::io("control socket"))?;
+    drop((inside, inherited));
     let dropped = metrics.log_dropped.clone();
     let (access_log, log_writer) = AccessLog::open(&cold.access_log, dropped)
         .map_err(ServeError::io(cold.access_log.clone()))?;
     let (stop, shutdown) = watch::channel(false);
     let state = Arc::new(State::new(generation, metrics, access_log, shutdown));
     let reloader = Reloader::new(path, secret, Arc::clone(&state));
-    let served = runtime.block_on(serve(Arc::clone(&state), sockets, token, reloader, stop));
+    if let Some(predecessor) = predecessor {
+        predecessor.release()?;
+        data_dir.sign()?;
+    }
+    let parts = Parts {
+        sockets,
+        token,
+        reloader,
+        control,
+    };
+    let served = runtime.block_on(serve(Arc::clone(&state), parts, predecessor, stop));
     runtime.shutdown_timeout(STOP_TIMEOUT);
     drop(state);
     log_writer.finish();
-    drop(held);
+    drop(data_dir);
     served
 }
 
@@ -103,6 +146,14 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
 fn use_aws_lc() {
     // Only the first one in a process counts, and this is it.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// What serving takes, besides what everybody shares.
+struct Parts {
+    sockets: Sockets,
+    token: Token,
+    reloader: Reloader,
+    control: Control,
 }
 
 /// Longest wait for tasks that are still there when everything is over.
@@ -137,33 +188,72 @@ fn worker_runtime(threads: usize) -> Result<Runtime, ServeError> {
 
 async fn serve(
     state: Arc<State>,
-    sockets: Sockets,
-    token: Token,
-    reloader: Reloader,
+    parts: Parts,
+    predecessor: Option<&Predecessor>,
     stop: watch::Sender<bool>,
 ) -> Result<(), ServeError> {
     let mut signals = signals::Signals::catch()?;
+    let (public, operator) = parts
+        .sockets
+        .addresses()
+        .map_err(ServeError::io("listeners"))?;
     upstream::settle(state.generation.load().upstreams()).await;
-    let robots = tokio::spawn(robots::refresh(Arc::clone(&state), reloader.watch()));
-    let upstreams = tokio::spawn(upstream::tend(Arc::clone(&state), reloader.watch()));
-    let admin = tokio::spawn(admin::serve(sockets.admin, Arc::clone(&state), token));
     let edge = Arc::new(edge(Arc::clone(&state)));
-    let sweep = tokio::spawn(edge::sweep(Arc::clone(&edge)));
-    let mut tasks = vec![robots, upstreams, admin, sweep];
-    let addresses: Vec<String> = sockets.public.iter().map(|(at, _)| at.clone()).collect();
-    let facts = state.generation.load().cold.listeners.clone();
-    for ((address, socket), (_, facts)) in sockets.public.into_iter().zip(facts) {
-        let socket = TcpListener::from_std(socket).map_err(ServeError::io(address))?;
-        tasks.push(tokio::spawn(edge::listen(Arc::clone(&edge), socket, facts)));
+    let applied = parts.reloader.watch();
+    let mut tasks = vec![
+        tokio::spawn(robots::refresh(Arc::clone(&state), applied.clone())),
+        tokio::spawn(upstream::tend(Arc::clone(&state), applied)),
+        tokio::spawn(admin::serve(
+            parts.sockets.admin,
+            Arc::clone(&state),
+            parts.token,
+        )),
+        tokio::spawn(edge::sweep(Arc::clone(&edge))),
+    ];
+    listen(&edge, parts.sockets.public, &mut tasks)?;
+    self_check::check(&public, operator, &state.arrivals, self_check::PATIENCE).await?;
+    if let Some(predecessor) = predecessor {
+        predecessor.serving()?;
     }
-    log::info!("serving; listeners={addresses:?}");
-    signals.obey(&reloader).await;
-    log::info!("stopping; in_flight={}", state.in_flight.count());
+    state.serving.store(true, Ordering::Release);
+    let (replaced, successor) = oneshot::channel();
+    let control = tokio::spawn(parts.control.serve(state.shutdown.clone(), replaced));
+    tasks.push(tokio::spawn(service_manager::feed_watchdog(Arc::clone(
+        &state,
+    ))));
+    service_manager::ready(&state);
+    log::info!("serving; listeners={public:?}");
+    tokio::select! {
+        () = signals.obey(&parts.reloader, &state) => {
+            log::info!("stopping; in_flight={}", state.in_flight.count());
+            service_manager::stopping(state.generation.load().shutdown_grace);
+        }
+        Ok(pid) = successor => {
+            log::info!("replaced; by={pid} in_flight={}", state.in_flight.count());
+            service_manager::replaced(pid);
+        }
+    }
     let _ = stop.send(true);
     edge.retire();
     drain::drain(&state, signals.into_stop()).await;
+    // It has a command to answer.
+    let _ = control.await;
     for task in tasks {
         task.abort();
+    }
+    Ok(())
+}
+
+/// Starts a listener on each public socket.
+fn listen(
+    edge: &Arc<Edge>,
+    sockets: Vec<(String, std::net::TcpListener)>,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> Result<(), ServeError> {
+    let facts = edge.listeners();
+    for ((address, socket), (_, facts)) in sockets.into_iter().zip(facts) {
+        let socket = TcpListener::from_std(socket).map_err(ServeError::io(address))?;
+        tasks.push(tokio::spawn(edge::listen(Arc::clone(edge), socket, facts)));
     }
     Ok(())
 }

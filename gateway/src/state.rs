@@ -4,7 +4,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::{
     access_log::AccessLog, answer::tarpit::Tarpit, generation::Generation, metrics::Metrics,
-    recent::Recent, record::Decision,
+    recent::Recent, record::Decision, serve::Arrivals,
 };
 
 /// Everything that outlives a generation.
@@ -33,6 +33,10 @@ pub struct State {
     pub shutdown: watch::Receiver<bool>,
     /// Requests under way.
     pub in_flight: Arc<InFlight>,
+    /// The gateway's own connections to its listeners.
+    pub arrivals: Arrivals,
+    /// Turns true once, when every listener was found to be served.
+    pub serving: AtomicBool,
     started: Instant,
 }
 
@@ -57,6 +61,8 @@ impl State {
             access_log,
             shutdown,
             in_flight: Arc::new(InFlight::default()),
+            arrivals: Arrivals::default(),
+            serving: AtomicBool::new(false),
             started: Instant::now(),
         }
     }

@@ -71,6 +71,10 @@ fn is_the_clients(error: &io::Error) -> bool {
 
 /// Gives a connection its task, unless it may not come in.
 fn admit(edge: &Arc<Edge>, tcp: TcpStream, peer: SocketAddr, facts: ListenerFacts) {
+    if edge.state.arrivals.is_own(peer) {
+        // Our own look at whether this socket is served.
+        return;
+    }
     edge.metrics.accepted();
     let generation = edge.state.generation.load();
     let connection = Arc::new(Connection::new(peer, Arc::clone(&edge.clock)));

@@ -3,10 +3,11 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::ServeError;
-use crate::reload::Reloader;
+use crate::{reload::Reloader, service_manager, state::State};
 
 /// The signals that the process obeys.
 pub(super) struct Signals {
+    file_size: Signal,
     hangup: Signal,
     stop: Stop,
 }
@@ -22,6 +23,7 @@ impl Signals {
     pub(super) fn catch() -> Result<Self, ServeError> {
         let catch = |kind| signal(kind).map_err(ServeError::io("signals"));
         Ok(Self {
+            file_size: catch(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
             hangup: catch(SignalKind::hangup())?,
             stop: Stop {
                 interrupt: catch(SignalKind::interrupt())?,
@@ -30,11 +32,18 @@ impl Signals {
         })
     }
 
-    /// Reloads on SIGHUP; returns on SIGTERM or SIGINT.
-    pub(super) async fn obey(&mut self, reloader: &Reloader) {
+    /// Reloads and reopens the access log on SIGHUP; returns on SIGTERM or SIGINT.
+    pub(super) async fn obey(&mut self, reloader: &Reloader, state: &State) {
         loop {
             tokio::select! {
-                _ = self.hangup.recv() => reloader.reload().await,
+                _ = self.hangup.recv() => {
+                    service_manager::reloading();
+                    state.access_log.reopen();
+                    reloader.reload().await;
+                    service_manager::ready(state);
+                }
+                // A write beyond a limit on file sizes then fails as one on a full disk does.
+                _ = self.file_size.recv() => {}
                 () = self.stop.asked() => return,
             }
         }

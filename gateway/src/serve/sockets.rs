@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr};
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::ServeError;
-use crate::generation::Cold;
+use crate::{generation::Cold, handover::Inherited};
 
 /// Pending connections that the system keeps for a listener; it caps the number itself.
 const BACKLOG: u32 = 65_535;
@@ -19,22 +19,33 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Binds every address. A taken one is an error at once. Needs a runtime.
-    pub fn bind(cold: &Cold) -> Result<Self, ServeError> {
+    /// Takes over what a predecessor had, and binds the rest. A taken address is an error at once.
+    /// Needs a runtime.
+    pub fn open(cold: &Cold, inherited: &mut Inherited) -> Result<Self, ServeError> {
         let mut public = Vec::with_capacity(cold.listeners.len());
         for (address, _) in &cold.listeners {
-            let socket = listen(address)?.into_std();
-            let socket = socket.map_err(ServeError::io(address.clone()))?;
+            let socket = match inherited.public(address) {
+                Some(socket) => socket,
+                None => bind(address)?,
+            };
             public.push((address.clone(), socket));
         }
-        Ok(Self {
-            public,
-            admin: listen(&cold.admin)?,
-        })
+        let admin = match inherited.admin(&cold.admin) {
+            Some(socket) => socket,
+            None => bind(&cold.admin)?,
+        };
+        let admin = TcpListener::from_std(admin).map_err(ServeError::io(cold.admin.clone()))?;
+        Ok(Self { public, admin })
+    }
+
+    /// Where the public sockets and the operator's really are.
+    pub fn addresses(&self) -> io::Result<(Vec<SocketAddr>, SocketAddr)> {
+        let public = self.public.iter().map(|(_, socket)| socket.local_addr());
+        Ok((public.collect::<io::Result<_>>()?, self.admin.local_addr()?))
     }
 }
 
-fn listen(address: &str) -> Result<TcpListener, ServeError> {
+fn bind(address: &str) -> Result<std::net::TcpListener, ServeError> {
     let bound = address
         .parse::<SocketAddr>()
         .map_err(io::Error::other)
@@ -42,7 +53,7 @@ fn listen(address: &str) -> Result<TcpListener, ServeError> {
     bound.map_err(|error| ServeError::Bind(address.to_owned(), error))
 }
 
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen_on(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
@@ -52,5 +63,5 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_keepalive(true)?;
     socket.set_nodelay(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(BACKLOG)?.into_std()
 }

@@ -1,0 +1,233 @@
+//! The running process's side: it starts the new one, and hands over or takes back.
+
+use std::{
+    env, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+    process::{self, Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use thiserror::Error;
+use tokio::{
+    io::Interest,
+    net::UnixStream,
+    time::{sleep, timeout},
+};
+
+use super::{
+    HandoverError, Heirloom, Legacy, Message, PROTOCOL, Role,
+    channel::{self, MOST_DESCRIPTORS},
+};
+
+/// Why the running process goes on.
+#[derive(Debug, Error)]
+pub(super) enum UpgradeError {
+    /// The channel failed, or what came through it is not what was expected.
+    #[error("the new process was ended: {0}")]
+    Broken(HandoverError),
+    /// The new process ended without a word.
+    #[error("the new process ended with {0}; the log of the running one has what it said")]
+    Ended(String),
+    /// The end of a container's first process ends the container.
+    #[error(
+        "process 1 of a container cannot be replaced by its child; replace the container instead"
+    )]
+    FirstProcess,
+    /// A part could not let go of what only one process may hold.
+    #[error("{0} cannot be handed over: {1}")]
+    Heirloom(&'static str, io::Error),
+    /// The new process speaks another protocol.
+    #[error(
+        "the new process hands over in another way (version {0}, not {PROTOCOL}); restart instead"
+    )]
+    Protocol(u32),
+    /// The new process said why it cannot.
+    #[error("{0}")]
+    Refused(String),
+    /// The new process took too long.
+    #[error("the new process did not serve within {0} s, and was ended")]
+    Stalled(u64),
+    /// The new process could not be started.
+    #[error("{0} cannot be started: {1}")]
+    Start(String, io::Error),
+}
+
+/// What is handed over.
+pub(super) struct Estate {
+    /// Descriptors that both processes share from then on.
+    pub(super) descriptors: Vec<(Role, OwnedFd)>,
+    /// Parts that only one process may run.
+    pub(super) heirlooms: Vec<Arc<dyn Heirloom>>,
+}
+
+impl Estate {
+    /// Starts the new process, and returns its id once it serves. Until then nothing is given up
+    /// for good, also where the returned future is dropped.
+    pub(super) async fn hand_over(
+        &self,
+        config: &Path,
+        patience: Duration,
+    ) -> Result<u32, UpgradeError> {
+        let mut successor = Successor::start(config)?;
+        match timeout(patience, self.talk(&mut successor)).await {
+            Ok(Ok(())) => Ok(successor.leave()),
+            Ok(Err(UpgradeError::Broken(HandoverError::Closed))) => {
+                Err(UpgradeError::Ended(successor.ended().await))
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(UpgradeError::Stalled(patience.as_secs())),
+        }
+    }
+
+    async fn talk(&self, new: &mut Successor) -> Result<(), UpgradeError> {
+        match new.hear().await? {
+            Message::Ready { protocol: PROTOCOL } => {}
+            Message::Ready { protocol } => return Err(UpgradeError::Protocol(protocol)),
+            other => return Err(unexpected(&other)),
+        }
+        let packets = self.descriptors.chunks(MOST_DESCRIPTORS);
+        let count = packets.len();
+        for (at, packet) in packets.enumerate() {
+            let roles = packet.iter().map(|(role, _)| role.clone()).collect();
+            let descriptors: Vec<_> = packet.iter().map(|(_, fd)| fd.as_fd()).collect();
+            let last = at + 1 == count;
+            let message = Message::Sockets { roles, last };
+            new.tell(&message, &descriptors).await?;
+        }
+        match new.hear().await? {
+            Message::Release => {}
+            other => return Err(unexpected(&other)),
+        }
+        let legacy = new.release(&self.heirlooms)?;
+        new.tell(&Message::Released { legacy }, &[]).await?;
+        match new.hear().await? {
+            Message::Serving => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+fn unexpected(message: &Message) -> UpgradeError {
+    match message {
+        Message::Failed { why } => UpgradeError::Refused(why.clone()),
+        other => UpgradeError::Broken(HandoverError::Unexpected(format!("{other:?}"))),
+    }
+}
+
+/// The new process. Unless it was left to itself, it ends with this, and what was closed for it is
+/// taken back.
+struct Successor {
+    /// Only waited with: packets are sent and received as packets.
+    channel: UnixStream,
+    /// None once it is on its own.
+    child: Option<Child>,
+    released: Vec<Arc<dyn Heirloom>>,
+}
+
+impl Successor {
+    /// Starts the file that this process was started from, whatever it is by now.
+    fn start(config: &Path) -> Result<Self, UpgradeError> {
+        // Its end would take its child along.
+        if process::id() == 1 {
+            return Err(UpgradeError::FirstProcess);
+        }
+        let program = env::args_os().next().unwrap_or_default();
+        let failed = |error| UpgradeError::Start(program.display().to_string(), error);
+        let (ours, theirs) = channel::pair().map_err(failed)?;
+        rustix::io::ioctl_fionbio(&ours, true).map_err(|error| failed(error.into()))?;
+        let channel = UnixStream::from_std(ours.into()).map_err(failed)?;
+        let child = Command::new(&program)
+            .args(["run", "--take-over", "--config"])
+            .arg(config)
+            .stdin(Stdio::from(theirs))
+            // It names this process, and would keep the new one from feeding the watchdog.
+            .env_remove("WATCHDOG_PID")
+            .spawn()
+            .map_err(failed)?;
+        Ok(Self {
+            channel,
+            child: Some(child),
+            released: Vec::new(),
+        })
+    }
+
+    async fn hear(&self) -> Result<Message, UpgradeError> {
+        let receive = || split(channel::receive(&self.channel));
+        let heard = self.channel.async_io(Interest::READABLE, receive).await;
+        let (message, _) = heard.map_err(broken)?.map_err(UpgradeError::Broken)?;
+        Ok(message)
+    }
+
+    async fn tell(
+        &self,
+        message: &Message,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), UpgradeError> {
+        let send = || split(channel::send(&self.channel, message, descriptors));
+        let told = self.channel.async_io(Interest::WRITABLE, send).await;
+        told.map_err(broken)?.map_err(UpgradeError::Broken)
+    }
+
+    fn release(&mut self, heirlooms: &[Arc<dyn Heirloom>]) -> Result<Legacy, UpgradeError> {
+        let mut legacy = Legacy::new();
+        for heirloom in heirlooms {
+            let name = heirloom.name();
+            // Also what fails half way is taken back.
+            self.released.push(Arc::clone(heirloom));
+            let left = heirloom.hand_over();
+            let left = left.map_err(|error| UpgradeError::Heirloom(name, error))?;
+            legacy.insert(name.to_owned(), left);
+        }
+        Ok(legacy)
+    }
+
+    /// Lets it go on by itself; its process id.
+    fn leave(mut self) -> u32 {
+        self.released.clear();
+        self.child.take().map_or(0, |child| child.id())
+    }
+
+    /// How it ended, or what it is about to be ended by.
+    async fn ended(&mut self) -> String {
+        for _ in 0..100 {
+            if let Some(Ok(Some(status))) = self.child.as_mut().map(Child::try_wait) {
+                return status.to_string();
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        "its channel closed".to_owned()
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let ended = child.kill().and_then(|()| child.wait());
+            if let Err(error) = ended {
+                log::error!(
+                    "the new process cannot be ended; pid={} error={error}",
+                    child.id()
+                );
+            }
+        }
+        for heirloom in self.released.drain(..) {
+            if let Err(error) = heirloom.take_back() {
+                log::error!("{} cannot be taken back; error={error}", heirloom.name());
+            }
+        }
+    }
+}
+
+fn broken(error: io::Error) -> UpgradeError {
+    UpgradeError::Broken(HandoverError::Io(error))
+}
+
+/// Keeps "not now" apart from every other outcome, as the runtime wants it.
+fn split<T>(outcome: Result<T, HandoverError>) -> io::Result<Result<T, HandoverError>> {
+    match outcome {
+        Err(HandoverError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
+        other => Ok(other),
+    }
+}

@@ -1,0 +1,240 @@
+//! Whether every listener is served: the gateway connects to itself before it says that it is ready.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    sync::Notify,
+    time::{sleep, timeout},
+};
+
+/// A listener that is bound but not served.
+#[derive(Debug, Error)]
+#[error("listener {address} is not served: {why}; see whether a local firewall refuses it")]
+pub struct NotServed {
+    address: SocketAddr,
+    why: String,
+}
+
+/// The gateway's own connections, on their way from [`check`] to the accept loops.
+#[derive(Debug, Default)]
+pub struct Arrivals {
+    on_their_way: Mutex<HashMap<SocketAddr, Arc<Notify>>>,
+    any: AtomicBool,
+}
+
+impl Arrivals {
+    /// Whether this connection is one of the gateway's own, which has done its work by being
+    /// accepted: it is to be closed, and neither counted nor limited. For every accept loop, before
+    /// anything is read; once the check is over it costs one load.
+    pub fn is_own(&self, peer: SocketAddr) -> bool {
+        if !self.any.load(Ordering::Acquire) {
+            return false;
+        }
+        let arrived = self.on_their_way.lock().remove(&peer);
+        if let Some(arrived) = &arrived {
+            arrived.notify_one();
+        }
+        arrived.is_some()
+    }
+
+    fn expect(&self, from: SocketAddr, arrived: &Arc<Notify>) {
+        let mut on_their_way = self.on_their_way.lock();
+        on_their_way.insert(from, Arc::clone(arrived));
+        self.any.store(true, Ordering::Release);
+    }
+
+    fn finish(&self) {
+        self.any.store(false, Ordering::Release);
+        self.on_their_way.lock().clear();
+    }
+}
+
+/// Longest wait for one listener, on a machine that is busy with other things.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Until another connection is tried: while two processes share a listener, the other one accepts
+/// some of them. One that is accepted later counts too.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// Until the operator's listener is asked again.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// After what fails at once.
+const RETRY_EVERY: Duration = Duration::from_millis(20);
+
+/// Connects to each listener until its accept loop has had a connection, and asks the operator's
+/// listener for `/live`.
+pub(super) async fn check(
+    public: &[SocketAddr],
+    admin: SocketAddr,
+    arrivals: &Arrivals,
+    patience: Duration,
+) -> Result<(), NotServed> {
+    let checked = async {
+        for address in public {
+            let arrived = Arc::new(Notify::new());
+            let attempt = || arrives(reachable(*address), arrivals, &arrived);
+            persist(*address, patience, ARRIVAL_TIMEOUT, attempt).await?;
+        }
+        let attempt = || is_live(reachable(admin));
+        persist(admin, patience, ANSWER_TIMEOUT, attempt).await
+    };
+    let checked = checked.await;
+    arrivals.finish();
+    checked
+}
+
+/// Tries until it works or the time is over.
+async fn persist<F>(
+    address: SocketAddr,
+    patience: Duration,
+    each: Duration,
+    attempt: impl Fn() -> F,
+) -> Result<(), NotServed>
+where
+    F: Future<Output = io::Result<()>>,
+{
+    let mut why = String::new();
+    let tries = async {
+        loop {
+            match timeout(each, attempt()).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => {
+                    why = error.to_string();
+                    sleep(RETRY_EVERY).await;
+                }
+                Err(_) => "nothing accepts or answers".clone_into(&mut why),
+            }
+        }
+    };
+    let served = timeout(patience, tries).await;
+    served.map_err(|_| NotServed { address, why })
+}
+
+/// An address that a listener on every address can be reached by.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        _ => return address,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+async fn arrives(
+    address: SocketAddr,
+    arrivals: &Arrivals,
+    arrived: &Arc<Notify>,
+) -> io::Result<()> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // The accept loop knows it by the address that it comes from.
+    let mut from = address;
+    from.set_port(0);
+    socket.bind(from)?;
+    arrivals.expect(socket.local_addr()?, arrived);
+    let _connection = socket.connect(address).await?;
+    arrived.notified().await;
+    Ok(())
+}
+
+async fn is_live(address: SocketAddr) -> io::Result<()> {
+    let mut connection = TcpStream::connect(address).await?;
+    let request = b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    connection.write_all(request).await?;
+    let expected = b"HTTP/1.1 200 ";
+    let mut answer = [0; 13];
+    connection.read_exact(&mut answer).await?;
+    if answer == *expected {
+        Ok(())
+    } else {
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        Err(io::Error::other(format!("/live answers {answer:?}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn bound() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    /// Accepts as an accept loop does; `share` of them are another process's.
+    fn accept(listener: TcpListener, arrivals: &Arc<Arrivals>, share: usize) {
+        let arrivals = Arc::clone(arrivals);
+        tokio::spawn(async move {
+            for turn in 1.. {
+                let (_stream, peer) = listener.accept().await.unwrap();
+                if turn > share {
+                    assert!(arrivals.is_own(peer));
+                }
+            }
+        });
+    }
+
+    async fn live() -> SocketAddr {
+        let (listener, address) = bound().await;
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 1024]).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_listener_is_served_once_its_loop_had_a_connection() {
+        let arrivals = Arc::new(Arrivals::default());
+        let ((one, first), (other, second)) = (bound().await, bound().await);
+        accept(one, &arrivals, 0);
+        accept(other, &arrivals, 3);
+        let patience = Duration::from_secs(20);
+        let checked = check(&[first, second], live().await, &arrivals, patience).await;
+        assert!(checked.is_ok(), "{checked:?}");
+        assert!(!arrivals.is_own(first));
+        assert!(arrivals.on_their_way.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_full_backlog_is_not_served() {
+        let arrivals = Arrivals::default();
+        // The system completes the connection, and nobody accepts it.
+        let (_nobody, deaf) = bound().await;
+        let patience = Duration::from_millis(200);
+        let failed = check(&[deaf], live().await, &arrivals, patience).await;
+        let told = failed.unwrap_err().to_string();
+        assert!(told.contains(&deaf.to_string()), "{told}");
+        let failed = check(&[], deaf, &arrivals, patience).await;
+        assert!(failed.is_err());
+    }
+
+    #[test]
+    fn every_address_is_reached_through_loopback() {
+        let reached = |address: &str| reachable(address.parse().unwrap()).to_string();
+        assert_eq!(reached("0.0.0.0:80"), "127.0.0.1:80");
+        assert_eq!(reached("[::]:80"), "[::1]:80");
+        assert_eq!(reached("192.0.2.1:80"), "192.0.2.1:80");
+    }
+}
