@@ -1,6 +1,6 @@
 # Every target sets up what it needs, and may be repeated.
 
-.PHONY: demo demo-stop test bench lab fuzz check
+.PHONY: demo demo-stop test testssl bench lab fuzz check
 
 # A real site behind the gateway, and lines to paste.
 demo:
@@ -16,6 +16,12 @@ test:
 	cargo build --workspace --bins
 	cargo test --workspace
 	python3 tests/lab/test_lab.py
+
+# What testssl.sh finds in the TLS of the gateway: some two minutes.
+testssl:
+	tests/setup
+	cargo build -p thornwall-gateway
+	tests/testssl
 
 # What a request costs, beside other proxies: the table of the README.
 bench:
