@@ -1,24 +1,22 @@
 //! Pingora with nothing of ours in it: what the benchmark measures Thornwall against.
 //!
-//! One worker, one listener, one upstream, Pingora's own defaults and Thornwall's allocator. With a
-//! third argument it writes an access log, buffered as the other proxies' logs are.
-//!
-//! ```text
-//! bare_pingora 127.0.0.1:8080 127.0.0.1:9000 [access.log]
-//! ```
+//! One worker, one listener, one upstream, Pingora's own defaults and Thornwall's allocator. Over TLS
+//! it speaks HTTP/2 with those who can. Its access log is buffered as the other proxies' logs are.
 
 use std::{
-    env,
     error::Error,
     fs::File,
     io::{BufWriter, Write},
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
+use clap::Parser;
 use mimalloc::MiMalloc;
 use pingora::{
+    listeners::tls::TlsSettings,
     prelude::{HttpPeer, ProxyHttp, Result, Session, http_proxy_service},
     server::{Server, configuration::ServerConf},
 };
@@ -26,17 +24,33 @@ use pingora::{
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
+/// Proxies everything to one origin.
+#[derive(Parser)]
+struct Options {
+    /// Address to listen on.
+    listen: String,
+    /// Address of the origin, which speaks plain HTTP.
+    origin: SocketAddr,
+    /// File of a line per request.
+    #[arg(long)]
+    access_log: Option<PathBuf>,
+    /// PEM file of the certificate and its chain: the listener speaks TLS.
+    #[arg(long, requires = "key")]
+    chain: Option<String>,
+    /// PEM file of the certificate's key.
+    #[arg(long, requires = "chain")]
+    key: Option<String>,
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let (listen, origin, log) = match arguments.as_slice() {
-        [listen, origin] => (listen, origin, None),
-        [listen, origin, log] => (listen, origin, Some(log)),
-        _ => return Err("usage: bare_pingora LISTEN ORIGIN [ACCESS_LOG]".into()),
-    };
-    let origin: SocketAddr = origin.parse()?;
+    let options = Options::parse();
     let bare = Bare {
-        peer: HttpPeer::new(origin, false, String::new()),
-        log: log.map(|path| AccessLog::create(path)).transpose()?,
+        peer: HttpPeer::new(options.origin, false, String::new()),
+        log: options
+            .access_log
+            .as_deref()
+            .map(AccessLog::create)
+            .transpose()?,
     };
 
     let conf = ServerConf {
@@ -46,7 +60,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let mut service = http_proxy_service(&server.configuration, bare);
-    service.add_tcp(listen);
+    if let (Some(chain), Some(key)) = (&options.chain, &options.key) {
+        let mut tls = TlsSettings::intermediate(chain, key)?;
+        tls.enable_h2();
+        service.add_tls_with_settings(&options.listen, None, tls);
+    } else {
+        service.add_tcp(&options.listen);
+    }
     server.add_service(service);
     server.run_forever()
 }
@@ -86,7 +106,7 @@ impl ProxyHttp for Bare {
 struct AccessLog(Mutex<BufWriter<File>>);
 
 impl AccessLog {
-    fn create(path: &str) -> std::io::Result<Self> {
+    fn create(path: &Path) -> std::io::Result<Self> {
         let file = BufWriter::with_capacity(64 * 1024, File::create(path)?);
         Ok(Self(Mutex::new(file)))
     }
