@@ -1,16 +1,17 @@
 """CPU time per proxied request of every proxy, in interleaved rounds."""
 
-import random
 from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
 
 from rig import peers
-from rig.load import measure
+from rig.load import measure, wrk
 from rig.report import Target, progress
+from rig.rounds import interleaved
 
 # What each target says, of whom, at most how many times whose cost.
 TARGETS = [
+    ("Thornwall without filters", peers.NO_FILTERS, 1.1, "bare_pingora"),
     ("Thornwall without the model", peers.NO_MODEL, 1.25, "bare_pingora"),
     ("Thornwall with the model on every request", peers.SCORED, 1.5, "bare_pingora"),
     ("Thornwall as shipped", peers.SHIPPED, 1.5, "bare_pingora"),
@@ -37,19 +38,15 @@ class Cost:
         return median(getattr(run.load, fact) for run in self.runs)
 
 
-def measured(names, site, rounds, seconds):
+def measured(names, site, rounds, seconds, load=wrk):
     """The cost of each named proxy. Every round meets all of them, in an order of its own."""
     costs = {name: Cost([]) for name in names}
     with ExitStack() as stack:
         running = {name: stack.enter_context(peers.PEERS[name][1](site)) for name in names}
-        for turn in range(rounds):
-            order = list(names)
-            # Seeded, so that two runs of the benchmark differ in nothing but the machine's mood.
-            random.Random(turn).shuffle(order)
-            for name in order:
-                run = measure(running[name], seconds, "browser")
-                costs[name].runs.append(run)
-                progress(f"round {turn + 1}/{rounds}  {name:22} {run.total_us:6.1f} us")
+        for turn, name in interleaved(names, rounds):
+            run = measure(running[name], seconds, "browser", load=load)
+            costs[name].runs.append(run)
+            progress(f"round {turn}/{rounds}  {name:22} {run.total_us:6.1f} us")
         for name in names:
             costs[name].rss_mib = running[name].rss_mib()
     return costs

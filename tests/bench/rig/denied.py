@@ -1,11 +1,11 @@
 """What a refusal costs, beside a proxied request through the same process."""
 
-import random
 from statistics import median
 
 from rig import thornwall
 from rig.load import measure
 from rig.report import Target, progress
+from rig.rounds import interleaved
 
 # Kind of request, forwarded for whom, and whether the site answers it.
 KINDS = {
@@ -20,14 +20,11 @@ def measured(site, rounds, seconds):
     costs = {kind: [] for kind in KINDS}
     # One rung: whoever is suspicious is refused, so that nothing is held or slowed.
     with thornwall.running("thornwall_denied", site.origin, ladder={"deny": 0.5}) as gateway:
-        for turn in range(rounds):
-            order = list(KINDS)
-            random.Random(turn).shuffle(order)
-            for kind in order:
-                request, address, answered = KINDS[kind]
-                run = measure(gateway, seconds, request, address, answered=answered)
-                costs[kind].append(run.total_us)
-                progress(f"round {turn + 1}/{rounds}  {kind:22} {run.total_us:6.1f} us")
+        for turn, kind in interleaved(KINDS, rounds):
+            request, address, answered = KINDS[kind]
+            run = measure(gateway, seconds, request, address, answered=answered)
+            costs[kind].append(run.total_us)
+            progress(f"round {turn}/{rounds}  {kind:22} {run.total_us:6.1f} us")
     return {
         "cpu_us": {kind: median(cost) for kind, cost in costs.items()},
         "denied_to_proxied": _ratio(costs, "denied"),

@@ -16,6 +16,7 @@ WORK = TARGET / "bench"
 BUILD = {
     "thornwall": "cargo build --release -p thornwall-gateway",
     "bare_pingora": "cargo build --release -p thornwall-tests --bins",
+    "handshakes": "cargo build --release -p thornwall-tests --bins",
     "hold": "cargo build --release -p thornwall-tests --bins",
 }
 
@@ -59,6 +60,9 @@ def machine(names):
         "haproxy": lambda: " ".join(_first_line(installed("haproxy"), "-v").split()[:3:2]),
         "redis-server": lambda: "Redis "
         + re.search(r"v=(\S+)", _first_line(installed("redis-server"), "--version"))[1],
+        "h2load": lambda: _first_line(installed("h2load"), "--version"),
+        "curl": lambda: " ".join(_first_line(installed("curl"), "--version").split()[:2]),
+        "openssl": lambda: " ".join(_first_line(installed("openssl"), "version").split()[:2]),
         "wrk": lambda: " ".join(_first_line(installed("wrk"), "-v").split()[:2]),
     }
     for name in names & BUILD.keys():

@@ -3,8 +3,10 @@
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from rig import thornwall
+from rig.certificates import Certificate
 from rig.host import BENCH, WORK, built, free_port, installed
 from rig.process import Process
 
@@ -19,11 +21,22 @@ class Peer:
     url: str
     processes: tuple
 
+    @property
+    def port(self):
+        return urlsplit(self.url).port
+
     def cpu_seconds(self):
         return {process.name: process.cpu_seconds() for process in self.processes}
 
     def rss_mib(self):
         return sum(process.rss_mib() for process in self.processes)
+
+    def forget_peak(self):
+        for process in self.processes:
+            process.forget_peak()
+
+    def peak_mib(self):
+        return sum(process.peak_mib() for process in self.processes)
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,8 @@ class Site:
 
     origin: int
     access_log: bool
+    # Where one is given, the proxies speak TLS and HTTP/2 with it.
+    certificate: Certificate | None = None
 
     def log_file(self, name):
         return str(WORK / f"{name}.access.log") if self.access_log else None
@@ -51,16 +66,26 @@ def bare_pingora(site):
     port = free_port()
     command = [built("bare_pingora"), f"127.0.0.1:{port}", f"127.0.0.1:{site.origin}"]
     if site.access_log:
-        command.append(site.log_file("bare_pingora"))
+        command += ["--access-log", site.log_file("bare_pingora")]
+    if site.certificate:
+        command += ["--chain", str(site.certificate.chain), "--key", str(site.certificate.key)]
     with Process("bare_pingora", command) as process:
-        yield _ready("bare_pingora", port, process)
+        yield _ready("bare_pingora", _url(port, site), process)
 
 
 @contextmanager
 def nginx(site):
-    port = free_port()
-    with _nginx("nginx", "nginx.conf", site, listen=port) as process:
-        yield _ready("nginx", port, process)
+    port, certificate = free_port(), site.certificate
+    tls = {"tls": "", "certificate": ""}
+    if certificate:
+        tls["tls"] = "ssl http2"
+        tls["certificate"] = (
+            f"ssl_certificate {certificate.chain}; ssl_certificate_key {certificate.key}; "
+            "ssl_protocols TLSv1.2 TLSv1.3; "
+            "ssl_session_tickets on; ssl_session_cache shared:bench:50m;"
+        )
+    with _nginx("nginx", "nginx.conf", site, listen=port, **tls) as process:
+        yield _ready("nginx", _url(port, site), process)
 
 
 @contextmanager
@@ -76,7 +101,7 @@ def haproxy(site):
         httplog="log global\n    option httplog" if site.access_log else "",
     )
     with Process("haproxy", [installed("haproxy"), "-db", "-f", config]) as process:
-        yield _ready("haproxy", port, process)
+        yield _ready("haproxy", _url(port), process)
 
 
 def _nginx_lua(name, edge):
@@ -92,7 +117,7 @@ def _nginx_lua(name, edge):
         with Process(f"redis_{name}", command) as redis:
             nginx_lua = _nginx(name, "nginx_lua.conf", site, environment, **values)
             with nginx_lua as process:
-                yield _ready(name, port, process, redis)
+                yield _ready(name, _url(port), process, redis)
 
     return start
 
@@ -101,7 +126,8 @@ def _thornwall(name, **settings):
     @contextmanager
     def start(site):
         log = site.log_file(name)
-        with thornwall.running(name, site.origin, access_log=log, **settings) as gateway:
+        chosen = {"access_log": log, "certificate": site.certificate, **settings}
+        with thornwall.running(name, site.origin, **chosen) as gateway:
             yield Peer(name, gateway.url, (gateway.process,))
 
     return start
@@ -163,11 +189,11 @@ def _filled(template, file, **values):
     return str(path)
 
 
-def _ready(name, port, process, *others):
-    url = _url(port)
+def _ready(name, url, process, *others):
     process.wait_until_ready(url)
     return Peer(name, url, (process, *others))
 
 
-def _url(port):
-    return f"http://127.0.0.1:{port}/articles/1"
+def _url(port, site=None):
+    scheme = "https" if site and site.certificate else "http"
+    return f"{scheme}://127.0.0.1:{port}/articles/1"

@@ -1,12 +1,14 @@
 """Processes of the benchmark: start, wait until ready, read CPU time and memory, end."""
 
 import os
+import ssl
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+from rig import certificates
 from rig.host import WORK, RigError
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -61,7 +63,17 @@ class Process:
 
     def rss_mib(self):
         """Resident memory of the process and its children."""
-        return sum(_rss_kib(pid) for pid in self._pids()) / 1024
+        return sum(_kib(pid, "VmRSS") for pid in self._pids()) / 1024
+
+    def forget_peak(self):
+        """From here on, `peak_mib` tells the most since now."""
+        for pid in self._pids():
+            # proc_pid_clear_refs(5): 5 resets the peak.
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+    def peak_mib(self):
+        """The most resident memory since `forget_peak`."""
+        return sum(_kib(pid, "VmHWM") for pid in self._pids()) / 1024
 
     def _pids(self):
         children = {}
@@ -83,7 +95,10 @@ def status(url, headers=None):
     """The status of one GET, None where there was no answer."""
     try:
         request = urllib.request.Request(url, headers=headers or {})
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        trust = None
+        if url.startswith("https:"):
+            trust = ssl.create_default_context(cafile=certificates.authority()[0])
+        with urllib.request.urlopen(request, timeout=5, context=trust) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
@@ -102,8 +117,8 @@ def _ticks(pid):
     return int(fields[11]) + int(fields[12])
 
 
-def _rss_kib(pid):
+def _kib(pid, field):
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{field}:"):
             return int(line.split()[1])
     return 0

@@ -1,48 +1,80 @@
 """Ten thousand scrapers held in the tarpit: memory, CPU, and what they cost everybody else."""
 
-import json
-import random
-import select
-import subprocess
 import time
 from contextlib import ExitStack
 from statistics import median
 
-from rig import thornwall
-from rig.host import RigError, built
+from rig import certificates, thornwall
+from rig.crowd import SIZE, WAYS, Crowd
+from rig.host import RigError
 from rig.load import measure
 from rig.report import Target, progress
+from rig.rounds import interleaved
 
-HELD = 10_000
 CHUNK_SECONDS = 5
-# Opening the connections, and the load beside them, end long before; a forgotten crowd ends itself.
-MOST_SECONDS = 900
-OPENING_SECONDS = 90
+# One rung: whoever is suspicious is held.
+LADDER = {"tarpit": 0.5}
 
 
 def measured(site, rounds, seconds, quiet_seconds):
+    """The crowd over plain HTTP/1.1 with requests beside it, and alone over the other protocols."""
+    found = _beside_requests(site, rounds, seconds, quiet_seconds)
+    found["secure"] = {
+        over: _alone(site, over, quiet_seconds) for over, (_, tls) in WAYS.items() if tls
+    }
+    return found
+
+
+def _alone(site, over, quiet_seconds):
+    certificate = certificates.made("ecdsa")
+    name = f"thornwall_tarpit_{over}"
+    running = thornwall.running(name, site.origin, ladder=LADDER, certificate=certificate)
+    with running as holding:
+        idle_mib = holding.process.rss_mib()
+        with Crowd(holding.port, over) as crowd:
+            core, held_mib = _held(holding, crowd, WAYS[over][0], quiet_seconds)
+            crowd.end()
+    return {
+        "held_kib_each": (held_mib - idle_mib) * 1024 / SIZE,
+        "core_share": core,
+        "chunks_per_connection_per_interval": _chunks(crowd),
+    }
+
+
+def _held(holding, crowd, over, quiet_seconds):
+    """The share of a core, and the resident MiB, with the whole crowd held and nothing else."""
+    progress(f"tarpit: opening {SIZE:,} connections, {over}")
+    crowd.wait_until_held()
+    # Past the burst of the first chunks.
+    time.sleep(CHUNK_SECONDS)
+    core = _quiet_core_share(holding, quiet_seconds)
+    return core, holding.process.rss_mib()
+
+
+def _chunks(crowd):
+    chunks = crowd.chunk_rate() * CHUNK_SECONDS
+    if chunks < 0.5:
+        raise RigError(f"the tarpit drips {crowd.chunk_rate():.3f} chunks a second on each")
+    return chunks
+
+
+def _beside_requests(site, rounds, seconds, quiet_seconds):
     """Two gateways alike: one holds the crowd, the other shows what requests cost without it."""
-    # One rung: whoever is suspicious is held.
-    ladder = {"tarpit": 0.5}
     with ExitStack() as stack:
         holding, free = (
-            stack.enter_context(thornwall.running(name, site.origin, ladder=ladder))
+            stack.enter_context(thornwall.running(name, site.origin, ladder=LADDER))
             for name in ("thornwall_tarpit", "thornwall_no_tarpit")
         )
         idle_mib = holding.process.rss_mib()
-        crowd = stack.enter_context(_Crowd(holding.port))
-        crowd.wait_until_held()
-        # Past the burst of the first chunks.
-        time.sleep(CHUNK_SECONDS)
-        core = _quiet_core_share(holding, quiet_seconds)
-        held_mib = holding.process.rss_mib() - idle_mib
+        crowd = stack.enter_context(Crowd(holding.port))
+        core, held_mib = _held(holding, crowd, WAYS["plain"][0], quiet_seconds)
         beside = _beside(holding, free, rounds, seconds)
         crowd.end()
     return {
         "held": crowd.answered,
-        "held_mib": held_mib,
+        "held_mib": held_mib - idle_mib,
         "core_share": core,
-        "chunks_per_connection_per_interval": crowd.chunk_rate() * CHUNK_SECONDS,
+        "chunks_per_connection_per_interval": _chunks(crowd),
         "proxied_us": {"without": median(beside[free]), "beside": median(beside[holding])},
         "beside_to_without": median(
             one / other for one, other in zip(beside[holding], beside[free], strict=True)
@@ -81,60 +113,27 @@ def _quiet_core_share(gateway, seconds):
 
 def _beside(holding, free, rounds, seconds):
     costs = {holding: [], free: []}
-    for turn in range(rounds):
-        order = [holding, free]
-        random.Random(turn).shuffle(order)
-        for gateway in order:
-            # The crowd's own chunks are in the figure: they are part of what it costs.
-            run = measure(gateway, seconds, "browser", thornwall.BROWSER)
-            costs[gateway].append(run.total_us)
-            progress(f"round {turn + 1}/{rounds}  {gateway.name:22} {run.total_us:6.1f} us")
+    for turn, gateway in interleaved(costs, rounds):
+        # The crowd's own chunks are in the figure: they are part of what it costs.
+        run = measure(gateway, seconds, "browser", thornwall.BROWSER)
+        costs[gateway].append(run.total_us)
+        progress(f"round {turn}/{rounds}  {gateway.name:22} {run.total_us:6.1f} us")
     return costs
 
 
-class _Crowd:
-    """The process that holds the connections' other ends."""
-
-    def __init__(self, port):
-        command = [built("hold"), f"127.0.0.1:{port}", str(HELD), str(MOST_SECONDS)]
-        self._child = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", "--", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
+def table(found):
+    lines = [
+        f"| {SIZE:,} held in the tarpit | KiB each | of a core | chunks each {CHUNK_SECONDS} s |",
+        "|---|---|---|---|",
+    ]
+    plain = {
+        "held_kib_each": found["held_mib"] * 1024 / SIZE,
+        "core_share": found["core_share"],
+        "chunks_per_connection_per_interval": found["chunks_per_connection_per_interval"],
+    }
+    for over, facts in {"plain": plain, **found["secure"]}.items():
+        lines.append(
+            f"| {WAYS[over][0]} | {facts['held_kib_each']:.1f} | {facts['core_share']:.2%} "
+            f"| {facts['chunks_per_connection_per_interval']:.2f} |"
         )
-        self._held = self._ended = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._child.terminate()
-        self._child.wait(10)
-
-    @property
-    def answered(self):
-        return self._held["answered"]
-
-    def wait_until_held(self):
-        progress(f"tarpit: opening {HELD:,} connections")
-        ready, _, _ = select.select([self._child.stdout], [], [], OPENING_SECONDS)
-        if not ready:
-            raise RigError(f"the tarpit did not answer {HELD} connections in {OPENING_SECONDS} s")
-        self._held = json.loads(self._child.stdout.readline())
-        if self.answered < HELD:
-            raise RigError(f"the tarpit answered {self.answered} of {HELD} connections")
-
-    def end(self):
-        """Ends the crowd and checks that it was held, and dripped on, to the end."""
-        self._child.terminate()
-        self._ended = json.loads(self._child.stdout.readline())
-        if self._ended["closed"] * 100 > HELD:
-            raise RigError(f"the tarpit let go {self._ended['closed']} of {HELD} connections")
-        if self.chunk_rate() * CHUNK_SECONDS < 0.5:
-            raise RigError(f"the tarpit drips {self.chunk_rate():.3f} chunks a second on each")
-
-    def chunk_rate(self):
-        """Chunks per second on one connection, once all were held."""
-        chunks = self._ended["chunks"] - self._held["chunks"]
-        return chunks / HELD / (self._ended["seconds"] - self._held["seconds"])
+    return "\n".join(lines)

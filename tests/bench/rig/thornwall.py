@@ -5,6 +5,7 @@ import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from rig.certificates import Certificate
 from rig.host import ROOT, WORK, RigError, built, free_port
 from rig.process import Process
 
@@ -29,6 +30,8 @@ class Settings:
     cached_shapes: int | None = None
     ladder: dict = field(default_factory=lambda: LADDER)
     access_log: str | None = None
+    # Where one is given, the listener speaks TLS and HTTP/2.
+    certificate: Certificate | None = None
 
 
 def config(settings):
@@ -47,6 +50,18 @@ def config(settings):
         f'[[pipeline.filter]]\nname = "{kind}"\n{kinds[kind]}\n' for kind in settings.filters
     )
     ladder = "\n".join(f"{rung} = {score:.2f}" for rung, score in settings.ladder.items())
+    certificate = settings.certificate
+    tls = (
+        f"""tls = true
+
+[[certificate]]
+hosts = ["*"]
+chain_file = "{certificate.chain}"
+key_file = "{certificate.key}"
+"""
+        if certificate
+        else ""
+    )
     return f"""
 [server]
 threads = 1
@@ -62,6 +77,12 @@ trusted_proxies = ["127.0.0.1/32"]
 [access_log]
 file = "{settings.access_log or 'off'}"
 
+[limits]
+# One machine plays all clients, and none of them tires of its connection.
+max_connections_per_client = 20000
+idle_timeout_secs = 900
+max_requests_per_connection = 1000000000
+
 [tarpit]
 max_connections = 12000
 max_per_client = 12000
@@ -69,7 +90,7 @@ interval_ms = 5000
 
 [[listener]]
 address = "127.0.0.1:{settings.listen}"
-
+{tls}
 [[upstream]]
 name = "origin"
 servers = [{{ address = "127.0.0.1:{settings.origin}" }}]
@@ -94,13 +115,14 @@ class Gateway:
     """A running Thornwall."""
 
     name: str
+    scheme: str
     port: int
     admin: int
     process: Process
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}/articles/1"
+        return f"{self.scheme}://127.0.0.1:{self.port}/articles/1"
 
     def cpu_seconds(self):
         return {self.process.name: self.process.cpu_seconds()}
@@ -134,4 +156,5 @@ def running(name, origin, **settings):
     file.write_text(config(chosen))
     with Process(name, [built("thornwall"), "run", "-c", str(file)], cwd=ROOT) as process:
         process.wait_until_ready(f"http://127.0.0.1:{chosen.admin}/ready")
-        yield Gateway(name, chosen.listen, chosen.admin, process)
+        scheme = "https" if chosen.certificate else "http"
+        yield Gateway(name, scheme, chosen.listen, chosen.admin, process)
