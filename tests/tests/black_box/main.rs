@@ -18,4 +18,5 @@ mod lifecycle;
 mod observability;
 mod proxy;
 mod recording;
+mod slow_attacks;
 mod tarpit;

@@ -1,0 +1,91 @@
+//! Clients that open more connections than they may.
+
+use std::{
+    io::Write,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+};
+
+use tokio::net::TcpSocket;
+
+use super::{BOUND, Site, closed, gateway, listening, silence, until_gone};
+use crate::harness::{Gateway, wait_for};
+
+/// Clients of their own: every address of 127.0.0.0/8 is this machine.
+const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const ACCOMPLICE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+const PERSON: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
+
+/// A connection that comes from `source`.
+fn connect(gateway: &Gateway, source: Ipv4Addr) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .unwrap();
+    let stream = runtime.block_on(async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((source, 0))).unwrap();
+        let target = SocketAddr::from((Ipv4Addr::LOCALHOST, gateway.port));
+        socket.connect(target).await.unwrap().into_std().unwrap()
+    });
+    stream.set_nonblocking(false).unwrap();
+    listening(stream)
+}
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: t.example\r\nConnection: close\r\n\r\n";
+
+/// Whether a request from `source`, on a connection of its own, is answered.
+fn is_served(gateway: &Gateway, source: Ipv4Addr) -> bool {
+    let mut stream = connect(gateway, source);
+    // A connection that is closed at once may be gone before the request is written.
+    let _ = stream.write_all(REQUEST);
+    until_gone(&mut stream, silence)
+        .said()
+        .starts_with("HTTP/1.1 200")
+}
+
+/// Limits that these connections do not meet by waiting.
+fn patient(limits: &str) -> String {
+    let secs = BOUND.as_secs() * 4;
+    format!("header_timeout_secs = {secs}\nidle_timeout_secs = {secs}\n{limits}")
+}
+
+#[test]
+fn one_client_cannot_take_more_than_its_share() {
+    let origin = Site::start();
+    let gateway = gateway(&origin, &patient("max_connections_per_client = 4"));
+    let held: Vec<_> = (0..4).map(|_| connect(&gateway, ATTACKER)).collect();
+    wait_for("the fifth connection to be refused", || {
+        !is_served(&gateway, ATTACKER)
+    });
+    closed(&gateway, &["limit_client"], 1);
+    assert!(is_served(&gateway, PERSON));
+    drop(held);
+    wait_for("room for the same client", || is_served(&gateway, ATTACKER));
+}
+
+#[test]
+fn all_clients_together_cannot_take_more_than_there_is() {
+    let origin = Site::start();
+    let gateway = gateway(&origin, &patient("max_connections = 8"));
+    let mut held: Vec<_> = (0..4).map(|_| connect(&gateway, ATTACKER)).collect();
+    assert!(is_served(&gateway, PERSON));
+    held.extend((0..4).map(|_| connect(&gateway, ACCOMPLICE)));
+    wait_for("the ninth connection to be refused", || {
+        !is_served(&gateway, PERSON)
+    });
+    closed(&gateway, &["limit_total"], 1);
+    drop(held);
+    wait_for("room for a person", || is_served(&gateway, PERSON));
+}
+
+#[test]
+fn a_refused_connection_costs_the_others_nothing() {
+    let origin = Site::start();
+    let gateway = gateway(&origin, &patient("max_connections_per_client = 4"));
+    let _held: Vec<_> = (0..4).map(|_| connect(&gateway, ATTACKER)).collect();
+    for _ in 0..200 {
+        drop(connect(&gateway, ATTACKER));
+        assert!(is_served(&gateway, PERSON));
+    }
+    closed(&gateway, &["limit_client"], 100);
+}
