@@ -39,15 +39,16 @@ fn person_is_served(gateway: &Gateway) {
     assert_eq!(gateway.get("/", CHROME).status, 200);
 }
 
-/// Waits until connections were ended for one of these reasons, and says so many in all.
+/// Waits until so many connections, or requests of HTTP/2 connections, were ended for one of these
+/// reasons.
 fn closed(gateway: &Gateway, reasons: &[&str], at_least: u32) {
     wait_for(
         &format!("{at_least} connections closed for {reasons:?}"),
         || {
-            let counted = reasons.iter().map(|reason| {
-                gateway.metric(&format!(
-                    "thornwall_connections_closed_total{{reason=\"{reason}\"}}"
-                ))
+            let counted = reasons.iter().flat_map(|reason| {
+                ["connections_closed", "streams_reset"].map(|what| {
+                    gateway.metric(&format!("thornwall_{what}_total{{reason=\"{reason}\"}}"))
+                })
             });
             counted.sum::<f64>() >= f64::from(at_least)
         },

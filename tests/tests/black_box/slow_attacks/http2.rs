@@ -45,7 +45,7 @@ fn what_is_no_preface_is_closed_at_once() {
         .write_all(b"GET / HTTP/1.1\r\nHost: t.example\r\n\r\n")
         .unwrap();
     until_gone(&mut stream, silence);
-    closed(&secure.gateway, &["h2_preface"], 1);
+    closed(&secure.gateway, &["h2_preface", "h2_abuse"], 1);
     secure.person_is_served();
 }
 
