@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{CHROME, Gateway, OPEN_SITE, wait_for};
+use crate::harness::{CHROME, Gateway, OPEN_SITE, send, wait_for};
 
 mod caps;
 mod frames;
@@ -42,17 +42,36 @@ fn person_is_served(gateway: &Gateway) {
 /// Waits until so many connections, or requests of HTTP/2 connections, were ended for one of these
 /// reasons.
 fn closed(gateway: &Gateway, reasons: &[&str], at_least: u32) {
-    wait_for(
-        &format!("{at_least} connections closed for {reasons:?}"),
-        || {
-            let counted = reasons.iter().flat_map(|reason| {
-                ["connections_closed", "streams_reset"].map(|what| {
-                    gateway.metric(&format!("thornwall_{what}_total{{reason=\"{reason}\"}}"))
-                })
-            });
-            counted.sum::<f64>() >= f64::from(at_least)
-        },
-    );
+    let started = Instant::now();
+    loop {
+        let endings = endings(gateway);
+        let counted = endings
+            .iter()
+            .filter(|(reason, _)| reasons.contains(&reason.as_str()))
+            .map(|(_, count)| count);
+        if counted.sum::<f64>() >= f64::from(at_least) {
+            return;
+        }
+        assert!(
+            started.elapsed() < BOUND,
+            "{at_least} were to be ended for {reasons:?}; there were {endings:?}"
+        );
+        thread::sleep(TICK);
+    }
+}
+
+/// Why connections and requests were ended so far, and how many.
+fn endings(gateway: &Gateway) -> Vec<(String, f64)> {
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let metrics = send(gateway.admin, request).body;
+    let counted = metrics.lines().filter_map(|line| {
+        let rest = ["connections_closed", "streams_reset"]
+            .into_iter()
+            .find_map(|what| line.strip_prefix(&format!("thornwall_{what}_total{{reason=\"")))?;
+        let (reason, count) = rest.split_once("\"} ")?;
+        Some((reason.to_owned(), count.parse().ok()?))
+    });
+    counted.collect()
 }
 
 /// A connection of an attacker.

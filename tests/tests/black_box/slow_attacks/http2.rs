@@ -77,7 +77,7 @@ fn a_header_block_in_dribbled_continuations_is_sent_away() {
         stream.write_all(&more)?;
         stream.flush()
     });
-    closed(&secure.gateway, &["header_timeout"], 1);
+    closed(&secure.gateway, &["header_timeout", "h2_abuse"], 1);
     secure.person_is_served();
 }
 
