@@ -18,6 +18,8 @@ TARGETS = [
     ("Thornwall as shipped", peers.SHIPPED, 2 / 3, peers.LUA),
     ("Thornwall with the model on every request", peers.SCORED, 2 / 3, peers.LUA),
 ]
+# By how much a Thornwall may cost more than one of another build.
+MOST_GROWTH = 1.05
 
 
 @dataclass
@@ -75,6 +77,21 @@ def targets(costs):
             f"{found:.2f} x {base_says}{beside}",
             found <= most,
         )
+    yield from _growth(costs)
+
+
+def _growth(costs):
+    """Each Thornwall beside the same one of another build."""
+    for name in costs:
+        before = name + peers.BASELINE
+        grown = ratio(costs, name, before)
+        if grown is not None:
+            yield Target(
+                f"{peers.PEERS[name][0]}: at most {MOST_GROWTH:.2f} x what it was before",
+                f"{grown:.2f} x, RSS {costs[name].rss_mib:.1f} MiB, "
+                f"was {costs[before].rss_mib:.1f} MiB",
+                grown <= MOST_GROWTH,
+            )
 
 
 def table(proxies):

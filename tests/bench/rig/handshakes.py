@@ -37,6 +37,8 @@ def measured(site, rounds, seconds):
     """Handshakes per CPU second: by certificate, version, kind and proxy."""
     rates = {}
     for key in certificates.KEYS:
+        # In the order of the report.
+        rates |= {(key, *case): {name: [] for name in PROXIES} for case in CASES}
         with ExitStack() as stack:
             secure = replace(site, certificate=certificates.made(key))
             running = {name: stack.enter_context(peers.PEERS[name][1](secure)) for name in PROXIES}
@@ -44,7 +46,7 @@ def measured(site, rounds, seconds):
             for turn, (version, kind, name) in interleaved(kinds, rounds):
                 count = (RESUMED_COUNT if kind == "resumed" else FULL_COUNTS[key]) * seconds
                 rate = _rate(running[name], version, kind, count)
-                rates.setdefault((key, version, kind), {}).setdefault(name, []).append(rate)
+                rates[key, version, kind][name].append(rate)
                 progress(
                     f"round {turn}/{rounds}  {key} TLS {version} {kind} {name:22} {rate:6.0f}/s"
                 )

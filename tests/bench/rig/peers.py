@@ -3,6 +3,7 @@
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 from rig import thornwall
@@ -124,10 +125,10 @@ def _nginx_lua(name, edge):
 
 def _thornwall(name, **settings):
     @contextmanager
-    def start(site):
+    def start(site, name=name, program=None):
         log = site.log_file(name)
         chosen = {"access_log": log, "certificate": site.certificate, **settings}
-        with thornwall.running(name, site.origin, **chosen) as gateway:
+        with thornwall.running(name, site.origin, program, **chosen) as gateway:
             yield Peer(name, gateway.url, (gateway.process,))
 
     return start
@@ -158,6 +159,18 @@ PEERS = {
     LUA_TUNED: ("nginx + Lua + Redis, tuned", _nginx_lua(LUA_TUNED, "tuned")),
     LUA: ("nginx + Lua + Redis", _nginx_lua(LUA, "plain")),
 }
+
+
+# What the name of another build's Thornwall ends with.
+BASELINE = "_before"
+
+
+def add_baseline(program):
+    """Adds another build of Thornwall beside each of ours, with the same configuration."""
+    for name in [name for name in PEERS if name.startswith("thornwall")]:
+        says, start = PEERS[name]
+        other = name + BASELINE
+        PEERS[other] = (f"{says}, before", partial(start, name=other, program=program))
 
 
 def programs(name):

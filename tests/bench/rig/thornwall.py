@@ -144,8 +144,8 @@ class Gateway:
 
 
 @contextmanager
-def running(name, origin, **settings):
-    """Thornwall with settings of its own, ready."""
+def running(name, origin, program=None, **settings):
+    """Thornwall with settings of its own, ready; of another build where `program` names one."""
     folder = WORK / name
     # Decisions of an earlier run must not meet this one's clients.
     shutil.rmtree(folder, ignore_errors=True)
@@ -154,7 +154,7 @@ def running(name, origin, **settings):
     (folder / "deny.txt").write_text(f"{LISTED}\n")
     file = folder / "thornwall.toml"
     file.write_text(config(chosen))
-    with Process(name, [built("thornwall"), "run", "-c", str(file)], cwd=ROOT) as process:
+    with Process(name, [program or built("thornwall"), "run", "-c", str(file)], cwd=ROOT) as process:
         process.wait_until_ready(f"http://127.0.0.1:{chosen.admin}/ready")
         scheme = "https" if chosen.certificate else "http"
         yield Gateway(name, scheme, chosen.listen, chosen.admin, process)
