@@ -20,3 +20,5 @@ mod proxy;
 mod recording;
 mod slow_attacks;
 mod tarpit;
+mod tls;
+mod tls_client;
