@@ -99,7 +99,7 @@ impl Metrics {
                 &["result"],
             )?,
             tables: TableGauges::register(&make)?,
-            upstreams: Mutex::new(UpstreamMetrics::register(&registry)?),
+            upstreams: Mutex::new(UpstreamMetrics::register(&make)?),
             recent: make.gauge(
                 "thornwall_recent_decisions",
                 "Decisions that explain can find.",

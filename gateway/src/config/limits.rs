@@ -9,8 +9,9 @@ use toml::Spanned;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Client connections at once; at most half of the files that the process may open.
-    pub max_connections: NonZeroU32,
+    /// Client connections at once; 0 for half of the files that the process may open, which is
+    /// also the most.
+    pub max_connections: u32,
     /// Client connections at once of one address (IPv4) or /64 (IPv6).
     pub max_connections_per_client: NonZeroU32,
     /// From the start of a connection, or of a request on it, to the end of the request's head;
@@ -39,7 +40,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_connections: of(20_000),
+            max_connections: 0,
             max_connections_per_client: of(512),
             header_timeout_secs: of(10),
             max_header_bytes: Spanned::new(0..0, 32 << 10),

@@ -30,8 +30,11 @@ pub(super) fn limits(spec: &config::Limits, context: &mut BuildContext) -> Optio
     check(&spec.max_headers, HEADERS, context);
     let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let millis = |secs: std::num::NonZeroU32| secs.get().min(LONGEST_SECS) * 1000;
-    let wanted = size(spec.max_connections.get());
     let most = half_of_the_files();
+    let wanted = match size(spec.max_connections) {
+        0 => most,
+        wanted => wanted,
+    };
     if wanted > most {
         context.warnings.push(format!(
             "limits.max_connections = {wanted} is lowered to {most}, half of the limit on open \

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGaugeVec};
 
 use super::{Upstream, table::Endpoint};
+use crate::metrics::Families;
 
 /// The families of upstreams.
 #[derive(Debug)]
@@ -33,68 +34,58 @@ struct Sums {
 
 impl UpstreamMetrics {
     /// Registers the families.
-    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let gauges = |name: &str, help: &str, labels: &[&str]| {
-            let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(gauges.clone()))?;
-            prometheus::Result::Ok(gauges)
-        };
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counters.clone()))?;
-            prometheus::Result::Ok(counters)
-        };
-        let (of_server, of_upstream) = (["upstream", "server"], ["upstream"]);
+    pub(crate) fn register(make: &Families<'_>) -> prometheus::Result<Self> {
+        let (server, upstream) = (&["upstream", "server"][..], &["upstream"][..]);
         Ok(Self {
-            in_flight: gauges(
+            in_flight: make.gauges(
                 "thornwall_upstream_requests_in_flight",
                 "Requests under way at a server.",
-                &of_server,
+                server,
             )?,
-            up: gauges(
+            up: make.gauges(
                 "thornwall_upstream_addresses_up",
                 "Addresses of a server that get requests: neither down nor left out.",
-                &of_server,
+                server,
             )?,
-            addresses: gauges(
+            addresses: make.gauges(
                 "thornwall_upstream_addresses",
                 "Addresses of a server.",
-                &of_server,
+                server,
             )?,
-            ejections: counters(
+            ejections: make.counters(
                 "thornwall_upstream_ejections_total",
                 "Times that a server was left out after failures in a row.",
-                &of_server,
+                server,
             )?,
-            waiting: gauges(
+            waiting: make.gauges(
                 "thornwall_upstream_queue_requests",
                 "Requests that wait for a server.",
-                &of_upstream,
+                upstream,
             )?,
-            refused: counters(
+            refused: make.counters(
                 "thornwall_upstream_queue_refused_total",
                 "Requests that found no room to wait for a server, or waited in vain.",
-                &of_upstream,
+                upstream,
             )?,
-            retries: counters(
+            retries: make.counters(
                 "thornwall_upstream_retries_total",
                 "Further tries of requests.",
-                &of_upstream,
+                upstream,
             )?,
-            retries_refused: counters(
+            retries_refused: make.counters(
                 "thornwall_upstream_retries_refused_total",
                 "Further tries that the budget had no room for.",
-                &of_upstream,
+                upstream,
             )?,
-            all_out: counters(
+            all_out: make.counters(
                 "thornwall_upstream_all_out_total",
                 "Requests that went to a server that was out, since all were.",
-                &of_upstream,
+                upstream,
             )?,
-            lookups_failed: counters(
+            lookups_failed: make.counters(
                 "thornwall_upstream_lookups_failed_total",
                 "Names of servers that could not be looked up.",
-                &of_upstream,
+                upstream,
             )?,
         })
     }
