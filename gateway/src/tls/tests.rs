@@ -93,8 +93,10 @@ impl Drop for Bench {
 }
 
 const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:8443\"\ntls = true\n";
+/// Few connections, or a low limit on open files is warned of too.
 const REST: &str = "\n[[upstream]]\nname = \"o\"\nservers = [{ address = \"127.0.0.1:9\" }]\n\
-    [[pipeline]]\nname = \"open\"\n";
+    [[pipeline]]\nname = \"open\"\n\
+    [limits]\nmax_connections = 10\n[tarpit]\nmax_connections = 10\n";
 const SITE: &str =
     "[[site]]\nname = \"t\"\nhosts = [\"*\"]\nupstream = \"o\"\npipeline = \"open\"\n";
 

