@@ -93,6 +93,7 @@ fn start_log() {
         .filter_module("pingora_core::services::listening", log::LevelFilter::Error)
         .filter_module("pingora_proxy", log::LevelFilter::Off)
         .filter_module("ort", log::LevelFilter::Error)
+        .filter_module("rustls", log::LevelFilter::Error)
         .parse_env("THORNWALL_LOG")
         .init();
 }

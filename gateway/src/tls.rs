@@ -142,9 +142,9 @@ impl Tls {
             return Ok(at);
         }
         let before = previous.and_then(|tls| tls.doors.iter().find(|door| door.policy == policy));
-        let tickets = match before {
-            Some(door) => Arc::clone(&door.config.ticketer),
-            None => server::fresh_tickets()?,
+        let (policy, tickets) = match before {
+            Some(door) => (door.policy.clone(), Arc::clone(&door.config.ticketer)),
+            None => (policy, server::fresh_tickets()?),
         };
         let config = server::config(Arc::clone(&self.certificates), policy.as_deref(), tickets)?;
         self.doors.push(Door {

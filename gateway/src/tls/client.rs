@@ -65,7 +65,7 @@ pub fn admits(connection: Option<&TlsFacts>, site: Option<&ClientPolicy>) -> Res
         return Ok(());
     };
     match connection {
-        Some(facts) if facts.policy.as_deref() == Some(asked) => Ok(()),
+        Some(facts) if facts.policy.as_deref().is_some_and(|held| held.is(asked)) => Ok(()),
         Some(_) => Err(Refusal::Misdirected),
         // Who may go without a certificate has shown none.
         None if asked.mode == ClientCertificateMode::Optional => Ok(()),
@@ -95,6 +95,11 @@ impl ClientPolicy {
                 context.problem(asked.ca_file.span(), what);
             })
             .ok()
+    }
+
+    /// Lists of authorities can be long, and nearly always they are the very same list.
+    fn is(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other) || self == other
     }
 
     pub(super) fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, Error> {
