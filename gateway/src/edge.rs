@@ -82,6 +82,13 @@ impl Edge {
         self.state.generation.load().cold.listeners.clone()
     }
 
+    /// Ends a connection, and counts it unless that was done already.
+    fn end(&self, connection: &Connection, ending: Ending) {
+        if connection.end(ending) {
+            self.metrics.closed(ending);
+        }
+    }
+
     fn limits(&self) -> Arc<Limits> {
         Arc::clone(&self.state.generation.load().limits)
     }

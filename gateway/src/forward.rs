@@ -24,8 +24,6 @@ mod headers;
 
 pub use headers::{REQUEST_ID, prepare};
 
-/// Longest time that a client may take to take in what is sent to it.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time to read away the rest of a body that nobody wants.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest silence of an upgraded connection: people leave chats open.
@@ -44,8 +42,10 @@ pub fn bound(session: &mut Session, exchange: &mut Exchange, stopping: bool) {
         client.set_keepalive(None);
     }
     if client.is_http2() {
-        // The connection's watch cannot see which stream a client leaves unread.
-        client.set_write_timeout(Some(WRITE_TIMEOUT));
+        // The connection's watch cannot see which stream a client leaves unread. The time is that of
+        // one piece of at most 64 KiB, so that taking it in byte by byte does not help.
+        let piece = Duration::from_millis(exchange.generation.limits.body_timeout.into());
+        client.set_write_timeout(Some(piece));
     }
     client.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
     if is_conversation(session.req_header()) {

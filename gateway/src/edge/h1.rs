@@ -63,8 +63,11 @@ pub(super) async fn serve(edge: &Arc<Edge>, stream: H1Stream) {
         }
         connection.enter(Phase::Request);
         served += 1;
-        let last = served >= limits.max_requests
-            || connection.watch.is_old(connection.clock().now(), &limits);
+        let old = connection.watch.is_old(connection.clock().now(), &limits);
+        if old {
+            edge.metrics.closed(Ending::Age);
+        }
+        let last = old || served >= limits.max_requests;
         match exchange(edge, stream, head, last).await {
             Some(reusable) => stream = reusable,
             None => return,

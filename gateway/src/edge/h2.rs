@@ -19,12 +19,13 @@ use tokio::select;
 use super::{
     Edge,
     connection::{Connection, OpenStream},
+    ending::Ending,
     h2_frames,
     h2_stream::H2Stream,
     limits::Limits,
     stall,
     transport::Transport,
-    watch::Phase,
+    watch::{Phase, Tick},
 };
 use crate::upstream::watched;
 
@@ -37,6 +38,10 @@ const PENDING_RESETS: usize = 20;
 
 /// Requests that were answered with an error before any hook; more end the connection.
 const MOST_REJECTED: u32 = 32;
+
+/// Milliseconds in which a client that was told to go may still begin requests: what crossed our
+/// word on its way (RFC 9113 section 6.8).
+const FAREWELL: Tick = 2000;
 
 /// Serves a connection to its end.
 pub(super) async fn serve(edge: &Arc<Edge>, transport: Transport) {
@@ -53,29 +58,48 @@ pub(super) async fn serve(edge: &Arc<Edge>, transport: Transport) {
         return;
     };
     let mut retire = connection.retirement();
-    let (mut served, mut rejected, mut leaving) = (0, 0, false);
+    let (mut served, mut rejected, mut leaving) = (0, 0, None);
     loop {
         let accepted = select! {
             biased;
-            _ = retire.wait_for(|retired| *retired), if !leaving => {
+            _ = retire.wait_for(|retired| *retired), if leaving.is_none() => {
                 requests.graceful_shutdown();
-                leaving = true;
+                leaving = Some(connection.clock().now());
                 continue;
             }
             accepted = HttpSession::from_h2_conn(&mut requests, Arc::clone(&digest)) => accepted,
         };
-        match accepted {
-            Ok(Some(H2Accept::Session(session))) => {
-                served += 1;
-                if served >= limits.max_requests {
-                    connection.retire();
-                }
-                spawn(edge, &connection, session);
+        let session = match accepted {
+            Ok(Some(H2Accept::Session(session))) => session,
+            Ok(Some(H2Accept::Rejected)) if rejected < MOST_REJECTED => {
+                rejected += 1;
+                continue;
             }
-            Ok(Some(H2Accept::Rejected)) if rejected < MOST_REJECTED => rejected += 1,
-            Ok(Some(H2Accept::Rejected) | None) | Err(_) => return,
+            Ok(Some(H2Accept::Rejected)) => return edge.end(&connection, Ending::H2Abuse),
+            Ok(None) => return,
+            Err(error) if is_abuse(&error) => return edge.end(&connection, Ending::H2Abuse),
+            Err(_) => return,
+        };
+        if leaving.is_some_and(|since| connection.clock().now().wrapping_sub(since) > FAREWELL) {
+            // The client does not hear: what is under way ends, and nothing begins.
+            if connection.watch.is_without_streams() {
+                return edge.end(&connection, Ending::Age);
+            }
+            continue;
         }
+        served += 1;
+        if served >= limits.max_requests {
+            connection.retire();
+        }
+        spawn(edge, &connection, session);
     }
+}
+
+/// Whether it was the client's frames that ended the connection (RFC 9113 section 5.4.1), and not
+/// its leaving.
+fn is_abuse(error: &pingora::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<h2::Error>();
+    cause.is_some_and(h2::Error::is_library)
 }
 
 /// Task `request`: one request of an HTTP/2 connection. It ends with the request, or when its body

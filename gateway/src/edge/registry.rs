@@ -58,10 +58,8 @@ pub(super) fn sweep_once(edge: &Edge) {
             connection.retire();
         }
         let idle = (stopping && watch.is_idle()).then_some(Ending::Stop);
-        if let Some(ending) = idle.or_else(|| watch.overdue(now, &limits))
-            && connection.end(ending)
-        {
-            edge.metrics.closed(ending);
+        if let Some(ending) = idle.or_else(|| watch.overdue(now, &limits)) {
+            edge.end(connection, ending);
         }
     }
 }

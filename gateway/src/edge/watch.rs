@@ -131,6 +131,11 @@ impl Watch {
         self.streams.fetch_sub(1, Relaxed);
     }
 
+    /// Whether no HTTP/2 request is under way.
+    pub(super) fn is_without_streams(&self) -> bool {
+        self.streams.load(Relaxed) == 0
+    }
+
     /// Bytes came in.
     pub(super) fn received(&self, bytes: usize) {
         // Only the connection's own task writes here, so that no locked instruction is needed.
@@ -239,7 +244,7 @@ impl Watch {
         if block != 0 && now.wrapping_sub(block) >= limits.header_timeout {
             return Some(Ending::HeaderTimeout);
         }
-        if self.streams.load(Relaxed) == 0 && waited >= limits.idle_timeout {
+        if block == 0 && self.is_without_streams() && waited >= limits.idle_timeout {
             return Some(Ending::IdleTimeout);
         }
         self.pace(now, limits)

@@ -135,7 +135,7 @@ fn a_stalled_upload_ends_and_its_neighbours_do_not() {
     client.is_served(3);
     let gone = until_gone(&mut client.stream, silence);
     assert!(gone.after > Duration::from_millis(300), "{:?}", gone.after);
-    closed(&secure.gateway, &["body_timeout"], 1);
+    closed(&secure.gateway, &["body_timeout", "too_slow"], 1);
     secure.person_is_served();
 }
 
