@@ -155,7 +155,7 @@ mod tests {
         let mut longer = body.to_vec();
         longer.extend_from_slice(b"GET / HTTP/1.1\r\n");
         assert_eq!(follow(&longer), Ok((body.len(), true)));
-        assert_eq!(follow(&body[..body.len() - 1]).unwrap().1, false);
+        assert!(!follow(&body[..body.len() - 1]).unwrap().1);
         let trailers = b"0\r\nx-sum: 1\r\ny: 2\r\n\r\n";
         assert_eq!(follow(trailers), Ok((trailers.len(), true)));
     }

@@ -195,7 +195,7 @@ pub fn failed_while_proxying(
         Next::Another
     };
     // A kept connection may end at any time, and a long-lived one as its parties like.
-    let is_theirs = !went_stale && !(exchange.upgrade && has_begun);
+    let is_theirs = !(went_stale || exchange.upgrade && has_begun);
     let retry = exchange.fail(is_theirs, next, now);
     error.set_retry(retry);
     error
