@@ -12,11 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{
-    generation::Site,
-    state::State,
-    upstream::{self, Probe},
-};
+use crate::{generation::Site, state::State, upstream};
 
 /// Where a site's robots.txt lies once it is known.
 pub type RobotsCell = ArcSwapOption<RobotsFile>;
@@ -55,7 +51,6 @@ pub fn answer(site: &Site, method: &Method, path: &str) -> Option<Bytes> {
 pub async fn refresh(state: Arc<State>, mut reloaded: watch::Receiver<u64>) {
     let mut shutdown = state.shutdown.clone();
     let mut pause = Duration::ZERO;
-    let probe = Probe::new();
     loop {
         tokio::select! {
             () = sleep(pause) => {}
@@ -64,7 +59,7 @@ pub async fn refresh(state: Arc<State>, mut reloaded: watch::Receiver<u64>) {
         }
         let generation = state.generation.load_full();
         for site in &generation.sites {
-            refresh_site(site, &probe, state.now()).await;
+            refresh_site(site, state.now()).await;
         }
         let all_known = generation
             .sites
@@ -78,8 +73,8 @@ pub async fn refresh(state: Arc<State>, mut reloaded: watch::Receiver<u64>) {
     }
 }
 
-async fn refresh_site(site: &Site, probe: &Probe, now: Duration) {
-    let fetched = timeout(FETCH_TIMEOUT, fetch(site, probe, now)).await;
+async fn refresh_site(site: &Site, now: Duration) {
+    let fetched = timeout(FETCH_TIMEOUT, fetch(site, now)).await;
     match fetched.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
         Ok(text) => {
             let file = RobotsFile {
@@ -99,10 +94,10 @@ async fn refresh_site(site: &Site, probe: &Probe, now: Duration) {
 }
 
 /// The origin's text. Any 4xx means that it has none (RFC 9309 section 2.3.1.3).
-async fn fetch(site: &Site, probe: &Probe, now: Duration) -> Result<String, String> {
+async fn fetch(site: &Site, now: Duration) -> Result<String, String> {
     let own = || site.upstream.authority();
     let host = site.own_host.clone().unwrap_or_else(own);
-    let told = upstream::fetch(&site.upstream, probe, &host, PATH, MOST_BYTES, now).await;
+    let told = upstream::fetch(&site.upstream, &host, PATH, MOST_BYTES, now).await;
     let told = told.map_err(|error| error.to_string())?;
     match told.status {
         200 => Ok(String::from_utf8_lossy(&told.body).into_owned()),

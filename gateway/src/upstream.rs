@@ -36,7 +36,7 @@ mod watch;
 pub use balance::MOST_TRIES;
 pub use health::fetch;
 pub use peer::tcp_keepalive;
-pub use probe::{Probe, Told};
+pub use probe::Told;
 pub use resolve::settle;
 pub use sticky::Sticky;
 pub use tasks::tend;

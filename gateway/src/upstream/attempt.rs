@@ -33,6 +33,8 @@ pub struct Attempt {
     lease: Option<Lease>,
     tried: Tried,
     tries: usize,
+    /// Whether a kept connection turned out to be over, which is no failure of the server.
+    went_stale: bool,
     /// Whether the client's cookie names a server that is there.
     has_cookie: bool,
 }
@@ -183,7 +185,8 @@ pub fn failed_while_proxying(
         // Cutting the connection off is how the wait ended.
         error.etype = ErrorType::ReadTimedout;
     }
-    let went_stale = reused && !has_begun && is_broken_off(&error);
+    let went_stale = reused && !has_begun && !exchange.attempt.went_stale && is_broken_off(&error);
+    exchange.attempt.went_stale |= went_stale;
     let next = if has_begun || !may_repeat(session) {
         Next::None
     } else if went_stale {
@@ -260,7 +263,7 @@ impl Exchange {
         };
         finds
             && !is_late
-            && attempt.tries <= retry.most
+            && attempt.tries <= retry.most + usize::from(attempt.went_stale)
             && upstream.shared.budget.spend(now, &retry.terms)
     }
 }

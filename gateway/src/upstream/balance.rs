@@ -18,13 +18,19 @@ use super::{
 };
 use crate::config::Balance;
 
-/// Most tries of one request.
-pub const MOST_TRIES: usize = 5;
+/// Most servers of one request.
+const MOST_TRIED: usize = 5;
+
+/// Most tries of one request: one for each server, and one over a kept connection that was over.
+pub const MOST_TRIES: usize = MOST_TRIED + 1;
+
+/// Most further tries that can be configured.
+pub(super) const MOST_RETRIES: usize = MOST_TRIED - 1;
 
 /// The servers that a request has been at, in vain.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tried {
-    keys: [Key; MOST_TRIES],
+    keys: [Key; MOST_TRIED],
     count: usize,
 }
 

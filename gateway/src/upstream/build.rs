@@ -8,9 +8,9 @@ use thornwall_filters::build::BuildContext;
 use toml::Spanned;
 
 use super::{
-    HashBy, MOST_TRIES, Retry, Server, Settings, Upstream,
+    HashBy, Retry, Server, Settings, Upstream,
     address::Address,
-    balance::Balancer,
+    balance::{Balancer, MOST_RETRIES},
     budget,
     health::Check,
     peer, queue,
@@ -157,11 +157,8 @@ fn settings(
 fn retry(spec: &Spanned<config::Retry>, context: &mut BuildContext) -> Retry {
     let retry = spec.get_ref();
     let most = usize::from(retry.most);
-    if most >= MOST_TRIES {
-        let what = format!(
-            "{most} is too often; expected most = 0 to {}",
-            MOST_TRIES - 1
-        );
+    if most > MOST_RETRIES {
+        let what = format!("{most} is too often; expected most = 0 to {MOST_RETRIES}");
         context.problem(spec.span(), what);
     }
     if retry.percent > 100 {

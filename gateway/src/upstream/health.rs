@@ -111,12 +111,13 @@ fn is_path(text: &str) -> bool {
 }
 
 /// Checks the servers of an upstream until it is dropped.
-pub(super) async fn keep_checking(upstream: Arc<Upstream>, probe: Arc<Probe>, state: Arc<State>) {
+pub(super) async fn keep_checking(upstream: Arc<Upstream>, state: Arc<State>) {
     let Some(check) = &upstream.settings.health_check else {
         return;
     };
+    let probe = Probe::ready().await;
     loop {
-        check_all(&upstream, check, &probe, &state).await;
+        check_all(&upstream, check, probe, &state).await;
         tokio::time::sleep(check.every).await;
     }
 }
@@ -124,7 +125,7 @@ pub(super) async fn keep_checking(upstream: Arc<Upstream>, probe: Arc<Probe>, st
 async fn check_all(
     upstream: &Arc<Upstream>,
     check: &Check,
-    probe: &Arc<Probe>,
+    probe: &'static Probe,
     state: &Arc<State>,
 ) {
     let table = upstream.table.load_full();
@@ -133,11 +134,11 @@ async fn check_all(
         if asked.len() >= AT_ONCE {
             asked.join_next().await;
         }
-        let (upstream, check, probe) = (Arc::clone(upstream), check.clone(), Arc::clone(probe));
+        let (upstream, check) = (Arc::clone(upstream), check.clone());
         let (endpoint, state) = (Arc::clone(endpoint), Arc::clone(state));
         asked.spawn(async move {
             let authority = upstream.authority_of(&endpoint);
-            let answer = timeout(check.timeout, check.ask(&probe, &endpoint, &authority)).await;
+            let answer = timeout(check.timeout, check.ask(probe, &endpoint, &authority)).await;
             let answer = answer.unwrap_or_else(|_| Err(failed("no answer in time")));
             upstream.note_check(&endpoint, &check.limits, answer, state.now());
         });
@@ -191,7 +192,6 @@ impl Upstream {
 /// server.
 pub async fn fetch(
     upstream: &Upstream,
-    probe: &Probe,
     host: &str,
     path: &str,
     most_bytes: usize,
@@ -204,5 +204,6 @@ pub async fn fetch(
         .find(|endpoint| endpoint.standing.is_available(now));
     let endpoint = well.or_else(|| table.endpoints.first());
     let endpoint = endpoint.ok_or_else(|| failed("no server is known"))?;
+    let probe = Probe::ready().await;
     probe.get(&endpoint.peer, host, path, most_bytes).await
 }

@@ -1,7 +1,7 @@
 //! What is counted of upstreams. Requests count in atomics of their own; the families are filled
 //! when somebody reads them, so that servers that are no more leave nothing behind.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use prometheus::{IntCounterVec, IntGaugeVec};
 
@@ -91,11 +91,7 @@ impl UpstreamMetrics {
     }
 
     /// Fills the families with what these upstreams count now.
-    pub fn show<'a>(
-        &self,
-        upstreams: impl Iterator<Item = &'a Upstream>,
-        now: std::time::Duration,
-    ) {
+    pub fn show<'a>(&self, upstreams: impl Iterator<Item = &'a Upstream>, now: Duration) {
         self.clear();
         for upstream in upstreams {
             let name = &*upstream.name;
@@ -114,7 +110,7 @@ impl UpstreamMetrics {
         }
     }
 
-    fn show_servers(&self, upstream: &Upstream, now: std::time::Duration) {
+    fn show_servers(&self, upstream: &Upstream, now: Duration) {
         let servers = upstream.servers.iter();
         let mut sums: BTreeMap<&str, Sums> = servers
             .map(|server| (&*server.label, Sums::default()))
@@ -160,7 +156,7 @@ impl UpstreamMetrics {
 }
 
 impl Sums {
-    fn add(&mut self, endpoint: &Endpoint, now: std::time::Duration) {
+    fn add(&mut self, endpoint: &Endpoint, now: Duration) {
         let standing = &endpoint.standing;
         self.in_flight += u64::from(standing.in_flight());
         self.up += u64::from(standing.is_available(now));

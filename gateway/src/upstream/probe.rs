@@ -1,6 +1,8 @@
 //! Requests of our own to servers, over the same kind of connection that clients' requests take:
 //! same addresses, same TLS, same version of HTTP, but never the same connection.
 
+use std::sync::OnceLock;
+
 use http::{Uri, header};
 use pingora::{
     Error, ErrorType, OrErr, Result,
@@ -9,11 +11,12 @@ use pingora::{
     protocols::http::client::HttpSession,
     upstreams::peer::HttpPeer,
 };
+use tokio::task::spawn_blocking;
 
 use super::tls::connector_ca_file;
 
 /// Asks servers.
-pub struct Probe {
+pub(super) struct Probe {
     http: Connector,
     transport: TransportConnector,
 }
@@ -27,8 +30,15 @@ pub struct Told {
 }
 
 impl Probe {
-    /// Reads the system's authorities once.
-    pub fn new() -> Self {
+    /// The one of this process, ready when the system's authorities have been read.
+    pub(super) async fn ready() -> &'static Self {
+        static PROBE: OnceLock<Probe> = OnceLock::new();
+        // Reading them takes milliseconds, which requests are not to wait for.
+        let made = spawn_blocking(|| PROBE.get_or_init(Self::new)).await;
+        made.unwrap_or_else(|_| PROBE.get_or_init(Self::new))
+    }
+
+    fn new() -> Self {
         let mut options = ConnectorOptions::new(1);
         options.ca_file = connector_ca_file();
         Self {
@@ -38,12 +48,12 @@ impl Probe {
     }
 
     /// Connects, with the TLS handshake where there is one, and leaves again.
-    pub async fn connect(&self, peer: &HttpPeer) -> Result<()> {
+    pub(super) async fn connect(&self, peer: &HttpPeer) -> Result<()> {
         self.transport.new_stream(peer).await.map(drop)
     }
 
     /// Asks for a path, and reads at most so many bytes of the answer.
-    pub async fn get(
+    pub(super) async fn get(
         &self,
         peer: &HttpPeer,
         host: &str,

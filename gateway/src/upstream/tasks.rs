@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
-use super::{Upstream, health::keep_checking, probe::Probe, resolve::keep_looking_up};
+use super::{Upstream, health::keep_checking, resolve::keep_looking_up};
 use crate::state::State;
 
 /// Pause after a task that should not have ended.
@@ -13,9 +13,8 @@ const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// Tends the upstreams of whatever generation serves, until the process ends. Task `upstreams`.
 pub async fn tend(state: Arc<State>, mut reloaded: watch::Receiver<u64>) {
     let mut shutdown = state.shutdown.clone();
-    let probe = Arc::new(Probe::new());
     loop {
-        let mut tasks = start(&state, &probe);
+        let mut tasks = start(&state);
         tokio::select! {
             changed = reloaded.changed() => if changed.is_err() { return },
             _ = shutdown.changed() => return,
@@ -29,7 +28,7 @@ pub async fn tend(state: Arc<State>, mut reloaded: watch::Receiver<u64>) {
     }
 }
 
-fn start(state: &Arc<State>, probe: &Arc<Probe>) -> JoinSet<()> {
+fn start(state: &Arc<State>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for upstream in state.generation.load().upstreams() {
         upstream.forget_what_is_gone();
@@ -38,11 +37,7 @@ fn start(state: &Arc<State>, probe: &Arc<Probe>) -> JoinSet<()> {
             tasks.spawn(keep_looking_up(Arc::clone(&upstream)));
         }
         if upstream.settings.health_check.is_some() {
-            tasks.spawn(keep_checking(
-                upstream,
-                Arc::clone(probe),
-                Arc::clone(state),
-            ));
+            tasks.spawn(keep_checking(upstream, Arc::clone(state)));
         }
     }
     tasks

@@ -22,3 +22,5 @@ mod slow_attacks;
 mod tarpit;
 mod tls;
 mod tls_client;
+mod upstream;
+mod upstream_tls;
