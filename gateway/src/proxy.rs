@@ -128,6 +128,7 @@ impl ProxyHttp for Proxy {
         end: bool,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
+        attempt::sent(end);
         forward::measure_body(session, body.as_ref(), end, exchange)
     }
 
@@ -155,14 +156,14 @@ impl ProxyHttp for Proxy {
 
     async fn connected_to_upstream(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         _reused: bool,
         _: &HttpPeer,
         fd: RawFd,
         _: Option<&Digest>,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
-        attempt::connected(exchange, fd, self.state.now());
+        attempt::connected(session, exchange, fd, self.state.now());
         Ok(())
     }
 

@@ -274,6 +274,7 @@ impl Upstream {
         let news = self.shared.learn(label, addresses);
         if news {
             self.rebuild();
+            self.forget_what_is_gone();
         }
         news
     }

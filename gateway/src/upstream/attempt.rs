@@ -122,8 +122,9 @@ impl Attempt {
     }
 }
 
-/// A connection has been made, or a kept one found: from here on the server has its time.
-pub fn connected(exchange: &Exchange, fd: RawFd, now: Duration) {
+/// A connection has been made, or a kept one found: the server's time starts when the request has
+/// been sent.
+pub fn connected(session: &mut Session, exchange: &Exchange, fd: RawFd, now: Duration) {
     let Some(upstream) = &exchange.attempt.upstream else {
         return;
     };
@@ -132,12 +133,20 @@ pub fn connected(exchange: &Exchange, fd: RawFd, now: Duration) {
     let left = settings
         .total_timeout
         .map(|total| total.saturating_sub(waited));
-    let time = match (settings.try_timeout, left) {
-        (Some(each), Some(left)) => each.min(left),
-        (Some(time), None) | (None, Some(time)) => time,
-        (None, None) => return,
+    let Some(time) = settings.try_timeout.into_iter().chain(left).min() else {
+        return;
     };
-    watch::arm(fd, time);
+    watch::prepare(fd, time);
+    if exchange.upgrade || session.is_body_empty() {
+        watch::start();
+    }
+}
+
+/// A piece of the request's body goes on, the last one where it is the `end`.
+pub fn sent(end: bool) {
+    if end {
+        watch::start();
+    }
 }
 
 /// A connection could not be made: nothing has been sent, so that any request may go elsewhere.

@@ -10,7 +10,7 @@ use super::{hash::Key, standing::Standing};
 pub(super) const MOST_ENDPOINTS: usize = 1024;
 
 /// Longest list of turns; shares are rounded where it would be longer.
-const MOST_TURNS: u64 = 1 << 16;
+const MOST_TURNS: u64 = 1 << 14;
 
 /// One address that requests go to.
 #[derive(Debug)]

@@ -44,7 +44,7 @@ fn start(state: &Arc<State>) -> JoinSet<()> {
 }
 
 impl Upstream {
-    fn forget_what_is_gone(&self) {
+    pub(super) fn forget_what_is_gone(&self) {
         let table = self.table.load();
         let keys: HashSet<_> = table
             .endpoints

@@ -28,15 +28,25 @@ task_local! {
 enum Wait {
     #[default]
     Idle,
+    /// The request is still being sent.
+    Ready(Duration, RawFd),
     Armed(Instant, RawFd),
     Expired,
 }
 
-/// Starts the wait for the answer that comes over this descriptor. Without effect where the
-/// request is not watched.
-pub(super) fn arm(fd: RawFd, time: Duration) {
-    let until = Instant::now() + time;
-    let _ = WAIT.try_with(|wait| wait.set(Wait::Armed(until, fd)));
+/// Prepares to wait so long for the answer that comes over this descriptor. Without effect where
+/// the request is not watched.
+pub(super) fn prepare(fd: RawFd, time: Duration) {
+    let _ = WAIT.try_with(|wait| wait.set(Wait::Ready(time, fd)));
+}
+
+/// The whole request has been sent: starts the wait for its answer.
+pub(super) fn start() {
+    let _ = WAIT.try_with(|wait| {
+        if let Wait::Ready(time, fd) = wait.get() {
+            wait.set(Wait::Armed(Instant::now() + time, fd));
+        }
+    });
 }
 
 /// Ends the wait; whether it had been too long.
@@ -51,7 +61,7 @@ struct Watched<F: ?Sized> {
     clock: Option<Pin<Box<Sleep>>>,
 }
 
-/// Runs a request so that [`arm`] has an effect in it.
+/// Runs a request so that waits have an end in it.
 pub async fn watched<F: Future + Send + ?Sized>(request: Pin<Box<F>>) -> F::Output {
     let clock = None;
     WAIT.scope(Cell::default(), Watched { request, clock })
@@ -96,7 +106,10 @@ mod tests {
     async fn a_wait_that_is_too_long_ends_the_connection() {
         let (mut near, _far) = UnixStream::pair().unwrap();
         let request = Box::pin(async move {
-            arm(near.as_raw_fd(), Duration::from_secs(1));
+            prepare(near.as_raw_fd(), Duration::from_secs(1));
+            // Sending it may take its time.
+            sleep(Duration::from_secs(5)).await;
+            start();
             let read = near.read(&mut [0]).await;
             (read.unwrap(), disarm())
         });
@@ -107,7 +120,8 @@ mod tests {
     async fn an_answer_ends_the_wait() {
         let (near, _far) = UnixStream::pair().unwrap();
         let request = Box::pin(async move {
-            arm(near.as_raw_fd(), Duration::from_secs(1));
+            prepare(near.as_raw_fd(), Duration::from_secs(1));
+            start();
             sleep(Duration::from_millis(500)).await;
             assert!(!disarm());
             sleep(Duration::from_secs(5)).await;

@@ -497,6 +497,26 @@ fn a_try_waits_only_so_long_for_an_answer_to_begin() {
 }
 
 #[test]
+fn a_slow_upload_is_no_slow_answer() {
+    let server = Server::start(Does::Answer(200));
+    let gateway = gateway(&[&server], "try_timeout_ms = 300\ntotal_timeout_secs = 1");
+    let mut client = crate::harness::connect(gateway.port).unwrap();
+    let head =
+        "POST / HTTP/1.1\r\nHost: t.example\r\nContent-Length: 3\r\nConnection: close\r\n\r\n";
+    client.write_all(head.as_bytes()).unwrap();
+    for _ in 0..3 {
+        thread::sleep(Duration::from_millis(600));
+        client.write_all(b"x").unwrap();
+    }
+    let mut answer = Vec::new();
+    let _ = client.read_to_end(&mut answer);
+    assert_eq!(Reply::parse(&answer).unwrap().status, 200);
+    // The time of the answer itself counts still.
+    server.does(Does::AnswerLate(Duration::from_secs(5)));
+    assert_eq!(send(&gateway, "POST").status, 504);
+}
+
+#[test]
 fn all_tries_together_wait_only_so_long() {
     let late = Does::AnswerLate(Duration::from_secs(10));
     let servers: Vec<Server> = (0..3).map(|_| Server::start(late)).collect();
