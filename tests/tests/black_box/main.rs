@@ -19,6 +19,7 @@ mod observability;
 mod proxy;
 mod recording;
 mod slow_attacks;
+mod requests;
 mod tarpit;
 mod tls;
 mod tls_client;

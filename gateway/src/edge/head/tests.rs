@@ -86,7 +86,7 @@ fn a_head_that_arrives_in_pieces_is_judged_alike() {
         let whole = ask(&bytes, bytes.len());
         for step in [1, 2, 3, 7] {
             let pieces = ask(&bytes, step);
-            // Which rule is broken first may depend on what is there; that one is does not.
+            // Which rule is broken first depends on what is there, but not whether one is.
             assert_eq!(pieces.is_ok(), whole.is_ok(), "{} by {step}", row.name);
             if whole.is_ok() {
                 assert_eq!(pieces, whole, "{} by {step}", row.name);
