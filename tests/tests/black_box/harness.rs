@@ -98,6 +98,31 @@ pub(crate) fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
     }
 }
 
+/// A way to start the gateway.
+pub(crate) struct Program {
+    path: PathBuf,
+    variables: Vec<(String, String)>,
+}
+
+impl Program {
+    /// The built command under another path.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            variables: Vec::new(),
+        }
+    }
+
+    /// The built command with these environment variables.
+    pub(crate) fn with(variables: &[(&str, &str)]) -> Self {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self {
+            path: thornwall(),
+            variables: variables.iter().map(own).collect(),
+        }
+    }
+}
+
 /// A running gateway.
 pub(crate) struct Gateway {
     pub(crate) child: Child,
@@ -136,10 +161,28 @@ impl Gateway {
         )
     }
 
+    /// Starts a gateway in this folder in a way of its own.
+    pub(crate) fn start_with(program: &Program, folder: Folder, origin: u16, extra: &str) -> Self {
+        let (port, admin) = (free_port(), free_port());
+        let config = folder.write("t.toml", &Self::toml(port, admin, origin, extra));
+        Self::spawn(program, folder, config, port, admin)
+    }
+
     /// Starts a gateway from a configuration that is there.
     pub(crate) fn start_from(folder: Folder, config: PathBuf, port: u16, admin: u16) -> Self {
+        Self::spawn(&Program::with(&[]), folder, config, port, admin)
+    }
+
+    /// Starts another one where this one has ended.
+    pub(crate) fn start_again(mut self) -> Self {
+        let folder = std::mem::replace(&mut self.folder, Folder(PathBuf::new()));
+        Self::start_from(folder, self.config.clone(), self.port, self.admin)
+    }
+
+    fn spawn(program: &Program, folder: Folder, config: PathBuf, port: u16, admin: u16) -> Self {
         let log = fs::File::create(folder.0.join("stderr.log")).unwrap();
-        let child = Command::new(thornwall())
+        let child = Command::new(&program.path)
+            .envs(program.variables.iter().cloned())
             .args(["run", "-c"])
             .arg(&config)
             .stdout(Stdio::null())

@@ -25,3 +25,6 @@ mod tls;
 mod tls_client;
 mod upstream;
 mod upstream_tls;
+mod service;
+mod tarpit;
+mod upgrade;
