@@ -62,8 +62,8 @@ impl H2Stream {
             self.early = connection.keep_preface(bytes);
         }
         let now = connection.clock().now();
-        if now.wrapping_sub(self.ticked) >= 1000 {
-            self.ticked = now;
+        while now.wrapping_sub(self.ticked) >= 1000 {
+            self.ticked = self.ticked.wrapping_add(1000);
             self.frames.tick();
         }
         let began = self.frames.preface_done();
