@@ -26,4 +26,5 @@ mod tls;
 mod tls_client;
 mod upgrade;
 mod upstream;
+mod upstream_failures;
 mod upstream_tls;

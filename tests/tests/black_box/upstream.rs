@@ -1,4 +1,4 @@
-//! Several servers: who gets a request, and what becomes of it where a server fails.
+//! Several servers: who gets a request, and where servers are.
 
 use std::{
     collections::BTreeSet,
@@ -63,15 +63,15 @@ impl Server {
         format!("127.0.0.1:{}", self.port)
     }
 
-    fn does(&self, does: Does) {
+    pub(crate) fn does(&self, does: Does) {
         *self.does.lock().unwrap() = does;
     }
 
-    fn heads(&self) -> Vec<String> {
+    pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }
 
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.heads.lock().unwrap().len()
     }
 }
@@ -157,7 +157,7 @@ pub(crate) fn config(servers: &[&str], keys: &str) -> String {
 }
 
 /// A gateway in front of these servers.
-fn gateway(servers: &[&Server], keys: &str) -> Gateway {
+pub(crate) fn gateway(servers: &[&Server], keys: &str) -> Gateway {
     let addresses: Vec<String> = servers
         .iter()
         .map(|server| format!("address = \"{}\"", server.address()))
@@ -166,24 +166,24 @@ fn gateway(servers: &[&Server], keys: &str) -> Gateway {
     Gateway::start(9, &config(&addresses, keys))
 }
 
-fn get(gateway: &Gateway) -> Reply {
+pub(crate) fn get(gateway: &Gateway) -> Reply {
     gateway.get("/", "")
 }
 
-fn send(gateway: &Gateway, method: &str) -> Reply {
+pub(crate) fn send(gateway: &Gateway, method: &str) -> Reply {
     gateway.send(&format!(
         "{method} / HTTP/1.1\r\nHost: t.example\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"
     ))
 }
 
-fn metric(gateway: &Gateway, name: &str, server: &Server) -> f64 {
+pub(crate) fn metric(gateway: &Gateway, name: &str, server: &Server) -> f64 {
     let address = server.address();
     gateway.metric(&format!(
         "thornwall_upstream_{name}{{server=\"{address}\",upstream=\"u\"}}"
     ))
 }
 
-fn metric_of_upstream(gateway: &Gateway, name: &str) -> f64 {
+pub(crate) fn metric_of_upstream(gateway: &Gateway, name: &str) -> f64 {
     gateway.metric(&format!("thornwall_upstream_{name}{{upstream=\"u\"}}"))
 }
 
@@ -379,217 +379,6 @@ fn without_a_path_being_there_is_being_well() {
     for _ in 0..10 {
         assert_eq!(get(&gateway).status, 200);
     }
-}
-
-#[test]
-fn a_server_that_fails_is_left_out_and_comes_back() {
-    let (bad, good) = (Server::start(Does::Close), Server::start(Does::Answer(200)));
-    let keys = "ejection = { failures = 3, base_secs = 2, max_secs = 2, slow_start_secs = 0 }";
-    let gateway = gateway(&[&bad, &good], keys);
-    for _ in 0..20 {
-        assert_eq!(get(&gateway).status, 200, "the other server takes over");
-    }
-    assert_eq!(bad.count(), 3);
-    assert_eq!(metric(&gateway, "ejections_total", &bad), 1.0);
-    assert_eq!(metric(&gateway, "addresses_up", &bad), 0.0);
-    // A reload forgets nothing.
-    gateway.signal("HUP");
-    wait_for("the reload", || {
-        gateway.metric("thornwall_generation") == 2.0
-    });
-    assert_eq!(metric(&gateway, "ejections_total", &bad), 1.0);
-    bad.does(Does::Answer(200));
-    wait_for("its return", || get(&gateway).body == bad.port.to_string());
-    assert_eq!(metric(&gateway, "addresses_up", &bad), 1.0);
-}
-
-#[test]
-fn the_last_server_is_never_left_out() {
-    let only = Server::start(Does::Close);
-    let gateway = gateway(
-        &[&only],
-        "ejection = { failures = 1 }\nretry = { most = 0 }",
-    );
-    for _ in 0..5 {
-        assert_eq!(get(&gateway).status, 502);
-    }
-    only.does(Does::Answer(200));
-    assert_eq!(get(&gateway).status, 200);
-    assert_eq!(metric(&gateway, "ejections_total", &only), 0.0);
-}
-
-#[test]
-fn only_what_is_safe_is_sent_twice() {
-    let check = |method: &str, expected: u16| {
-        let (bad, good) = (Server::start(Does::Close), Server::start(Does::Answer(200)));
-        let gateway = gateway(&[&bad, &good], "");
-        assert_eq!(send(&gateway, method).status, expected, "{method}");
-        let second = usize::from(expected == 200);
-        assert_eq!((bad.count(), good.count()), (1, second), "{method}");
-        assert_eq!(metric_of_upstream(&gateway, "retries_total"), second as f64);
-    };
-    for method in ["GET", "OPTIONS"] {
-        check(method, 200);
-    }
-    for method in ["POST", "PUT", "DELETE", "PATCH"] {
-        check(method, 502);
-    }
-}
-
-#[test]
-fn whatever_was_never_sent_is_sent_elsewhere() {
-    let good = Server::start(Does::Answer(200));
-    let servers = [
-        format!("address = \"127.0.0.1:{}\"", free_port()),
-        format!("address = \"{}\"", good.address()),
-    ];
-    let gateway = Gateway::start(9, &config(&[&servers[0], &servers[1]], ""));
-    for _ in 0..4 {
-        let reply = send(&gateway, "POST");
-        assert_eq!(reply.status, 200);
-    }
-    assert_eq!(good.count(), 4);
-    let heads = good.heads();
-    assert!(
-        heads.iter().all(|head| head.starts_with("POST / ")),
-        "{heads:?}"
-    );
-}
-
-#[test]
-fn failures_make_no_storm_of_tries() {
-    let (first, second) = (Server::start(Does::Close), Server::start(Does::Close));
-    let keys = "retry = { most = 4, percent = 10, floor_per_sec = 0 }\nejection = { failures = 0 }";
-    let gateway = gateway(&[&first, &second], keys);
-    for _ in 0..100 {
-        assert_eq!(get(&gateway).status, 502);
-    }
-    let tries = first.count() + second.count();
-    assert!((105..=110).contains(&tries), "{tries}");
-    assert_eq!(
-        metric_of_upstream(&gateway, "retries_total"),
-        (tries - 100) as f64
-    );
-    assert!(metric_of_upstream(&gateway, "retries_refused_total") >= 90.0);
-}
-
-#[test]
-fn a_try_waits_only_so_long_for_an_answer_to_begin() {
-    let slow = Server::start(Does::AnswerLate(Duration::from_secs(5)));
-    let good = Server::start(Does::Answer(200));
-    let gateway = gateway(&[&slow, &good], "try_timeout_ms = 300");
-    for _ in 0..2 {
-        assert_eq!(get(&gateway).body, good.port.to_string());
-    }
-    assert!(slow.count() > 0);
-    // What has begun may take its time; and a kept connection has not aged.
-    good.does(Does::AnswerSlowly(Duration::from_millis(800)));
-    slow.does(Does::AnswerSlowly(Duration::from_millis(800)));
-    for _ in 0..3 {
-        assert_eq!(get(&gateway).status, 200);
-    }
-    // What may not be sent twice ends.
-    good.does(Does::AnswerLate(Duration::from_secs(5)));
-    slow.does(Does::AnswerLate(Duration::from_secs(5)));
-    let reply = send(&gateway, "POST");
-    assert_eq!(reply.status, 504);
-    assert_eq!(gateway.explain(reply.id())["reason"], "upstream.timeout");
-}
-
-#[test]
-fn a_slow_upload_is_no_slow_answer() {
-    let server = Server::start(Does::Answer(200));
-    let gateway = gateway(&[&server], "try_timeout_ms = 300\ntotal_timeout_secs = 1");
-    let mut client = crate::harness::connect(gateway.port).unwrap();
-    let head =
-        "POST / HTTP/1.1\r\nHost: t.example\r\nContent-Length: 3\r\nConnection: close\r\n\r\n";
-    client.write_all(head.as_bytes()).unwrap();
-    for _ in 0..3 {
-        thread::sleep(Duration::from_millis(600));
-        client.write_all(b"x").unwrap();
-    }
-    let mut answer = Vec::new();
-    let _ = client.read_to_end(&mut answer);
-    assert_eq!(Reply::parse(&answer).unwrap().status, 200);
-    // The time of the answer itself counts still.
-    server.does(Does::AnswerLate(Duration::from_secs(5)));
-    assert_eq!(send(&gateway, "POST").status, 504);
-}
-
-#[test]
-fn all_tries_together_wait_only_so_long() {
-    let late = Does::AnswerLate(Duration::from_secs(10));
-    let servers: Vec<Server> = (0..3).map(|_| Server::start(late)).collect();
-    let all: Vec<&Server> = servers.iter().collect();
-    let keys = "try_timeout_ms = 600\ntotal_timeout_secs = 1\nretry = { most = 4 }";
-    let gateway = gateway(&all, keys);
-    assert_eq!(get(&gateway).status, 504);
-    let tries: usize = servers.iter().map(Server::count).sum();
-    assert_eq!(tries, 2);
-}
-
-#[test]
-fn a_full_server_is_waited_for_in_a_bounded_queue() {
-    let server = Server::start(Does::AnswerLate(Duration::from_millis(700)));
-    let limited = format!("address = \"{}\", max_connections = 1", server.address());
-    let keys = "queue = { max_waiting = 1, timeout_ms = 5000 }";
-    let gateway = Arc::new(Gateway::start(9, &config(&[&limited], keys)));
-    let ask = || {
-        let gateway = Arc::clone(&gateway);
-        thread::spawn(move || get(&gateway))
-    };
-    let first = ask();
-    wait_for("the first", || {
-        metric(&gateway, "requests_in_flight", &server) == 1.0
-    });
-    let second = ask();
-    wait_for("the second", || {
-        metric_of_upstream(&gateway, "queue_requests") == 1.0
-    });
-    let third = get(&gateway);
-    assert_eq!(third.status, 503);
-    assert_eq!(third.header("retry-after"), Some("1"));
-    assert_eq!(gateway.explain(third.id())["reason"], "upstream.busy");
-    assert_eq!(first.join().unwrap().status, 200);
-    assert_eq!(second.join().unwrap().status, 200);
-    assert_eq!(metric_of_upstream(&gateway, "queue_refused_total"), 1.0);
-    assert_eq!(server.count(), 2);
-    wait_for("the end", || {
-        metric(&gateway, "requests_in_flight", &server) == 0.0
-    });
-}
-
-#[test]
-fn who_waits_too_long_is_told_so() {
-    let server = Server::start(Does::AnswerLate(Duration::from_secs(2)));
-    let limited = format!("address = \"{}\", max_connections = 1", server.address());
-    let keys = "queue = { timeout_ms = 100 }";
-    let gateway = Arc::new(Gateway::start(9, &config(&[&limited], keys)));
-    let other = Arc::clone(&gateway);
-    let first = thread::spawn(move || get(&other).status);
-    wait_for("the first", || {
-        metric(&gateway, "requests_in_flight", &server) == 1.0
-    });
-    assert_eq!(get(&gateway).status, 503);
-    assert_eq!(first.join().unwrap(), 200);
-}
-
-#[test]
-fn a_client_that_leaves_takes_its_request_along() {
-    let server = Server::start(Does::AnswerLate(Duration::from_secs(3)));
-    let gateway = gateway(&[&server], "");
-    let mut client = crate::harness::connect(gateway.port).unwrap();
-    client
-        .write_all(b"GET / HTTP/1.1\r\nHost: t.example\r\n\r\n")
-        .unwrap();
-    wait_for("the request", || {
-        metric(&gateway, "requests_in_flight", &server) == 1.0
-    });
-    drop(client);
-    wait_for("its end", || {
-        metric(&gateway, "requests_in_flight", &server) == 0.0
-    });
-    assert_eq!(metric(&gateway, "ejections_total", &server), 0.0);
 }
 
 #[test]
