@@ -15,7 +15,7 @@ use crate::{
 #[test]
 fn a_server_that_fails_is_left_out_and_comes_back() {
     let (bad, good) = (Server::start(Does::Close), Server::start(Does::Answer(200)));
-    let keys = "ejection = { failures = 3, base_secs = 2, max_secs = 2, slow_start_secs = 0 }";
+    let keys = "ejection = { failures = 3, base_secs = 8, max_secs = 8, slow_start_secs = 0 }";
     let gateway = gateway(&[&bad, &good], keys);
     for _ in 0..20 {
         assert_eq!(get(&gateway).status, 200, "the other server takes over");
