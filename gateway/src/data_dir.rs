@@ -23,7 +23,7 @@ pub struct DataDir {
 pub enum DataDirError {
     /// Another process holds it.
     #[error(
-        "{folder} is in use by process {pid}; stop that one, replace it with `thornwall upgrade`, or \
+        "{folder} is in use by {pid}; stop that one, replace it with `thornwall upgrade`, or \
          choose another server.data_dir", folder = .0.display(), pid = .1
     )]
     InUse(PathBuf, String),
@@ -62,9 +62,7 @@ impl DataDir {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let holder = fs::read_to_string(&path).unwrap_or_default();
-                let pid = holder.trim().to_owned();
-                return Err(DataDirError::InUse(folder.to_path_buf(), pid));
+                return Err(DataDirError::InUse(folder.to_path_buf(), holder(&path)));
             }
             Err(TryLockError::Error(error)) => return Err(DataDirError::Io(path, error)),
         }
@@ -118,6 +116,15 @@ fn lock_path(folder: &Path) -> PathBuf {
     folder.join("lock")
 }
 
+/// The process that a lock file names.
+fn holder(path: &Path) -> String {
+    let pid = fs::read_to_string(path).ok();
+    match pid.and_then(|text| text.trim().parse::<u32>().ok()) {
+        Some(pid) => format!("process {pid}"),
+        None => "a process that has just started".to_owned(),
+    }
+}
+
 /// The secret that signs links; made where there is none.
 pub fn link_secret(folder: &Path) -> Result<[u8; 32], DataDirError> {
     let path = folder.join("links.key");
@@ -144,5 +151,33 @@ pub fn link_secret(folder: &Path) -> Result<[u8; 32], DataDirError> {
             })
         }
         Err(error) => Err(DataDirError::Io(path, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holds_it_and_another_can_inherit_it_without_a_gap() {
+        let folder = std::env::temp_dir().join(format!("thornwall-held-{}", process::id()));
+        let first = DataDir::hold(&folder).unwrap();
+        let refused = || matches!(DataDir::hold(&folder), Err(DataDirError::InUse(..)));
+        let told = DataDir::hold(&folder).unwrap_err().to_string();
+        let expected = format!("in use by process {};", process::id());
+        assert!(told.contains(&expected), "{told}");
+        let second = DataDir::inherit(&folder, first.lock().try_clone().unwrap()).unwrap();
+        drop(first);
+        assert!(refused());
+        let other = File::open("/dev/null").unwrap();
+        let other = DataDir::inherit(&folder, other);
+        assert!(matches!(other, Err(DataDirError::Other(_))));
+        drop(second);
+        assert!(!refused());
+        assert_eq!(link_secret(&folder).unwrap(), link_secret(&folder).unwrap());
+        fs::write(folder.join("links.key"), "short").unwrap();
+        let told = link_secret(&folder).unwrap_err().to_string();
+        assert!(told.contains("is not 32 bytes long"), "{told}");
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -77,7 +77,7 @@ fn next_generation(path: &Path, secret: &[u8; 32], state: &State) -> Result<Gene
         return Ok(next);
     }
     Err(format!(
-        "{}: only a restart can change {}",
+        "{}: only a restart or `thornwall upgrade` can change {}",
         path.display(),
         changed.join(", ")
     ))

@@ -125,6 +125,7 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     let state = Arc::new(State::new(generation, metrics, access_log, shutdown));
     let reloader = Reloader::new(path, secret, Arc::clone(&state));
     if let Some(predecessor) = predecessor {
+        // No part leaves anything to its successor yet.
         predecessor.release()?;
         data_dir.sign()?;
     }

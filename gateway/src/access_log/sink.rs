@@ -50,8 +50,10 @@ impl Sink {
 
     /// Opens the file anew, which may be another one by now. Where that fails, the old one stays.
     pub(super) fn reopen(&mut self) {
+        if matches!(self.target, Target::Stdout) {
+            return;
+        }
         match self.target.open() {
-            Ok(_) if matches!(self.target, Target::Stdout) => {}
             Ok(file) => {
                 self.file = file;
                 self.torn = false;

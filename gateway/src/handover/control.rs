@@ -224,3 +224,15 @@ fn bind_anew(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     listen(&socket, BACKLOG)?;
     Ok(socket.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_no_socket_can_have_says_what_to_do() {
+        let long = Path::new("/tmp").join("x".repeat(120));
+        let told = bind_anew(&long).unwrap_err().to_string();
+        assert!(told.contains("choose a shorter server.data_dir"), "{told}");
+    }
+}

@@ -10,9 +10,9 @@ use crate::state::State;
 /// Time between two looks at what is under way.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Waits until the last request has ended, at most for the grace period or until a second signal;
+/// Waits until the last request has ended, at most for the grace period or until another signal;
 /// what is idle or held in the tarpit has ended by itself by then.
-pub(super) async fn drain(state: &State, mut again: Stop) {
+pub(super) async fn drain(state: &State, mut at_once: Stop) {
     let grace = state.generation.load().shutdown_grace;
     let last_request = async {
         while state.in_flight.count() > 0 {
@@ -26,7 +26,7 @@ pub(super) async fn drain(state: &State, mut again: Stop) {
             Ok(()) => return,
             Err(_) => "grace period is over",
         },
-        () = again.asked() => "asked to stop again",
+        () = at_once.asked() => "asked to stop at once",
     };
     log::warn!("{why}; cut off={}", state.in_flight.count());
 }

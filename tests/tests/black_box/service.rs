@@ -97,7 +97,7 @@ fn a_second_signal_ends_the_drain() {
     gateway.signal("INT");
     assert_eq!(gateway.wait(), Some(0));
     let told = gateway.stderr();
-    assert!(told.contains("asked to stop again; cut off=1"), "{told}");
+    assert!(told.contains("asked to stop at once; cut off=1"), "{told}");
 }
 
 /// Changes the largest file that a running process may write.

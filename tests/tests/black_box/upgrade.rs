@@ -264,6 +264,26 @@ fn the_new_process_has_the_same_secrets_and_its_own_configuration() {
 }
 
 #[test]
+fn a_hundred_listeners_are_handed_over() {
+    let origin = Origin::start();
+    let port = free_port();
+    // An address for each, since a hundred free ports would not stay free.
+    let addresses: Vec<String> = (1..=100).map(|n| format!("127.0.0.{n}:{port}")).collect();
+    let listener = |address: &String| format!("[[listener]]\naddress = \"{address}\"\n");
+    let listeners: String = addresses.iter().map(listener).collect();
+    let mut gateway = Gateway::start(origin.port, &format!("{listeners}{OPEN_SITE}"));
+    let next = Successor::told(&upgrade(&gateway.config, &[]), gateway.child.id());
+    assert_eq!(gateway.wait(), Some(0));
+    for address in &addresses {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(LAST_REQUEST.as_bytes()).unwrap();
+        assert_eq!(read_answer(&mut stream), Outcome::AnsweredLast);
+    }
+    drop(next);
+}
+
+#[test]
 fn what_cannot_take_over_leaves_the_running_one_as_it_is() {
     let folder = Folder::new();
     let program = folder.0.join("thornwall");
