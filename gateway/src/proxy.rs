@@ -200,9 +200,12 @@ impl ProxyHttp for Proxy {
     async fn logging(
         &self,
         session: &mut Session,
-        _: Option<&Error>,
+        error: Option<&Error>,
         exchange: &mut Box<Exchange>,
     ) {
+        if let Some(error) = error {
+            self.state.metrics.edge.ended_with(error);
+        }
         let took: Duration = self.state.now().saturating_sub(exchange.started);
         self.state.conclude(Decision::new(session, exchange, took));
     }

@@ -1,5 +1,6 @@
 //! What the edge counts.
 
+use pingora::{ErrorSource, ErrorType};
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 use super::ending::Ending;
@@ -59,6 +60,14 @@ impl EdgeMetrics {
     /// A connection was ended by us.
     pub(super) fn closed(&self, ending: Ending) {
         self.closed.with_label_values(&[ending.code()]).inc();
+    }
+
+    /// An exchange ended with an error. Pingora itself gives up on HTTP/2 clients that take nothing in.
+    pub fn ended_with(&self, error: &pingora::Error) {
+        let theirs = *error.esource() == ErrorSource::Downstream;
+        if theirs && *error.etype() == ErrorType::WriteTimedout {
+            self.stream_reset(Ending::SendStalled);
+        }
     }
 
     pub(super) fn stream_reset(&self, ending: Ending) {

@@ -80,13 +80,17 @@ impl Drop for Folder {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, and that the system gives to no outgoing connection.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let place = std::process::id().wrapping_mul(61).wrapping_add(step) % 20_000;
+        let port = 12_000 + u16::try_from(place).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Polls until `ready` says so.
