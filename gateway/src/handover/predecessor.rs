@@ -14,7 +14,7 @@ use super::{HandoverError, Legacy, Message, PROTOCOL, Role, channel};
 /// nothing here has a deadline of its own.
 #[derive(Debug)]
 pub struct Predecessor {
-    channel: OwnedFd,
+    pub(super) channel: OwnedFd,
 }
 
 impl Predecessor {

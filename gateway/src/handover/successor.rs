@@ -231,3 +231,111 @@ fn split<T>(outcome: Result<T, HandoverError>) -> io::Result<Result<T, HandoverE
         other => Ok(other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::File,
+        sync::atomic::{AtomicU32, Ordering},
+        thread::{self, JoinHandle},
+    };
+
+    use super::*;
+    use crate::handover::Predecessor;
+
+    /// Counts in tens how often it was handed over, and in ones how often it was taken back.
+    #[derive(Default)]
+    struct Counted(AtomicU32);
+
+    impl Heirloom for Counted {
+        fn name(&self) -> &'static str {
+            "counted"
+        }
+
+        fn hand_over(&self) -> io::Result<Vec<u8>> {
+            self.0.fetch_add(10, Ordering::Relaxed);
+            Ok(b"left".to_vec())
+        }
+
+        fn take_back(&self) -> io::Result<()> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    const MANY: usize = 2 * MOST_DESCRIPTORS + 1;
+
+    fn estate(heirloom: &Arc<Counted>) -> Estate {
+        let null = || OwnedFd::from(File::open("/dev/null").unwrap());
+        Estate {
+            descriptors: (0..MANY).map(|_| (Role::Lock, null())).collect(),
+            heirlooms: vec![Arc::<Counted>::clone(heirloom)],
+        }
+    }
+
+    /// A conversation with a thread that does what a new process does.
+    fn new_process(
+        story: impl FnOnce(Predecessor) + Send + 'static,
+    ) -> (Successor, JoinHandle<()>) {
+        let (ours, theirs) = channel::pair().unwrap();
+        rustix::io::ioctl_fionbio(&ours, true).unwrap();
+        let successor = Successor {
+            channel: UnixStream::from_std(ours.into()).unwrap(),
+            child: None,
+            released: Vec::new(),
+        };
+        let told = thread::spawn(move || story(Predecessor { channel: theirs }));
+        (successor, told)
+    }
+
+    #[tokio::test]
+    async fn everything_is_handed_over_and_stays_so() {
+        let heirloom = Arc::<Counted>::default();
+        let (mut successor, told) = new_process(|predecessor| {
+            let mut inherited = predecessor.inherit().unwrap();
+            assert_eq!(
+                (0..=MANY).filter(|_| inherited.lock().is_ok()).count(),
+                MANY
+            );
+            assert_eq!(predecessor.release().unwrap()["counted"], b"left");
+            predecessor.serving().unwrap();
+        });
+        estate(&heirloom).talk(&mut successor).await.unwrap();
+        successor.leave();
+        told.join().unwrap();
+        assert_eq!(heirloom.0.load(Ordering::Relaxed), 10);
+    }
+
+    #[tokio::test]
+    async fn what_was_closed_is_taken_back_from_one_that_fails() {
+        let heirloom = Arc::<Counted>::default();
+        let (mut successor, told) = new_process(|predecessor| {
+            predecessor.inherit().unwrap();
+            predecessor.release().unwrap();
+            predecessor.fail(&"no \u{1}".repeat(100_000));
+        });
+        let failed = estate(&heirloom).talk(&mut successor).await;
+        assert!(matches!(failed, Err(UpgradeError::Refused(why)) if why.starts_with("no")));
+        told.join().unwrap();
+        assert_eq!(heirloom.0.load(Ordering::Relaxed), 10);
+        drop(successor);
+        assert_eq!(heirloom.0.load(Ordering::Relaxed), 11);
+    }
+
+    #[tokio::test]
+    async fn another_protocol_and_what_comes_out_of_turn_are_refused() {
+        let heirloom = Arc::<Counted>::default();
+        let say = |message: Message| {
+            new_process(move |predecessor| {
+                channel::send(predecessor.channel, &message, &[]).unwrap()
+            })
+        };
+        let (mut successor, _) = say(Message::Ready { protocol: 99 });
+        let failed = estate(&heirloom).talk(&mut successor).await;
+        assert!(matches!(failed, Err(UpgradeError::Protocol(99))));
+        let (mut successor, _) = say(Message::Serving);
+        let failed = estate(&heirloom).talk(&mut successor).await;
+        assert!(matches!(failed, Err(UpgradeError::Broken(_))));
+        assert_eq!(heirloom.0.load(Ordering::Relaxed), 0);
+    }
+}
