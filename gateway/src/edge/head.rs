@@ -8,7 +8,9 @@
 //!
 //! Pure and without allocation: it stands before every request.
 
-use memchr::{memchr, memchr3};
+use std::sync::LazyLock;
+
+use memchr::{memchr, memmem};
 use thornwall_detectors::signal::Reason;
 
 mod fields;
@@ -76,6 +78,13 @@ impl Refusal {
 /// One blank line may stand before a request (RFC 9112 section 2.2).
 const CRLF: &[u8] = b"\r\n";
 
+/// The last line of a head ends, and a blank one follows.
+const HEAD_END: &[u8] = b"\r\n\r\n";
+
+/// Made once, since making it costs as much as finding the end of a head with it.
+static FIND_END: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(HEAD_END));
+
 /// How a client of HTTP/2 begins (RFC 9113 section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
@@ -84,46 +93,26 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
 /// that arrives byte by byte costs no more than one that arrives whole.
 ///
 /// # Errors
-/// 400 for a bare CR, bare LF or NUL (RFC 9112 section 2.2, RFC 9110 section 5.5) and for what is
-/// no HTTP/1 from its first bytes on; 414 for a request line and 431 for a head that is too large.
+/// 400 for a bare CR, bare LF or control byte (RFC 9112 section 2.2, RFC 9110 section 5.5) and for
+/// what is no HTTP/1 from its first bytes on; 414 for a request line and 431 for a head that is too
+/// large.
 pub fn scan(buffer: &[u8], scanned: &mut usize, limits: &HeadLimits) -> Result<Scan, Refusal> {
     judge_beginning(buffer)?;
-    let mut at = (*scanned).min(buffer.len());
-    while let Some(found) = memchr3(b'\r', b'\n', 0, &buffer[at..]) {
-        at += found;
-        match (buffer[at], buffer.get(at + 1)) {
-            (b'\r', Some(b'\n')) => {}
-            // Its LF may be under way.
-            (b'\r', None) => return partial(buffer, at, scanned, limits),
-            _ => return Err(Refusal::line()),
-        }
-        let blank = at >= 2 && buffer[at - 2..at] == *CRLF;
-        at += 2;
-        if blank && at == 4 {
-            // Two blank lines and no request.
-            return Err(Refusal::line());
-        }
-        if blank && at > limits.max_bytes {
-            return Err(too_large(buffer, limits));
-        }
-        if blank {
-            return Ok(Scan::Complete(at));
-        }
+    let seen = (*scanned).min(buffer.len());
+    // The end, and a CRLF, may have begun in what was seen.
+    let from = seen.saturating_sub(HEAD_END.len() - 1);
+    let found = FIND_END.find(&buffer[from..]);
+    let end = found.map(|at| from + at + HEAD_END.len());
+    let there = end.unwrap_or(buffer.len());
+    if !is_sound(&buffer[seen.saturating_sub(1)..there]) || buffer.starts_with(HEAD_END) {
+        return Err(Refusal::line());
     }
-    partial(buffer, buffer.len(), scanned, limits)
-}
-
-fn partial(
-    buffer: &[u8],
-    at: usize,
-    scanned: &mut usize,
-    limits: &HeadLimits,
-) -> Result<Scan, Refusal> {
-    if buffer.len() >= limits.max_bytes {
-        return Err(too_large(buffer, limits));
+    *scanned = there;
+    match end {
+        Some(end) if end <= limits.max_bytes => Ok(Scan::Complete(end)),
+        None if buffer.len() < limits.max_bytes => Ok(Scan::Partial),
+        _ => Err(too_large(buffer, limits)),
     }
-    *scanned = at;
-    Ok(Scan::Partial)
 }
 
 /// Judges a complete head: its request line, each field, and how the body is framed.
@@ -136,6 +125,9 @@ pub fn judge(head: &[u8], limits: &HeadLimits) -> Result<Framing, Refusal> {
         return Err(too_large(head, limits));
     }
     judge_beginning(head)?;
+    if !is_sound(head) {
+        return Err(Refusal::line());
+    }
     let mut lines = Lines(head.strip_prefix(CRLF).unwrap_or(head));
     let line = RequestLine::parse(lines.next().ok_or(Refusal::line())?)?;
     let fields = Fields::read(&mut lines, limits.max_fields)?;
@@ -151,11 +143,26 @@ fn judge_beginning(buffer: &[u8]) -> Result<(), Refusal> {
     let line = buffer.strip_prefix(CRLF).unwrap_or(buffer);
     let noise = line
         .first()
-        .is_some_and(|byte| !is_token(*byte) && !CRLF.contains(byte));
+        .is_some_and(|byte| !is_token(*byte) && *byte != b'\r');
     if noise || line.starts_with(HTTP2_PREFACE) {
         return Err(Refusal::new(400, Reason::RequestNotHttp));
     }
     Ok(())
+}
+
+/// Whether bytes are free of controls, and each CR stands before an LF and each LF behind a CR, as
+/// far as these bytes show.
+fn is_sound(bytes: &[u8]) -> bool {
+    let Some((first, rest)) = bytes.split_first() else {
+        return true;
+    };
+    let allowed = |byte: u8| (byte >= b' ' && byte != 0x7f) || b"\t\r\n".contains(&byte);
+    // Without a way out in the middle, the compiler looks at many bytes at once.
+    let pairs = bytes.iter().zip(rest);
+    let broken = pairs.fold(false, |broken, (byte, next)| {
+        broken | ((*byte == b'\r') != (*next == b'\n')) | !allowed(*next)
+    });
+    allowed(*first) && !broken
 }
 
 /// 414 where not even the request line fits (RFC 9110 section 15.5.15), else 431 (RFC 6585

@@ -110,7 +110,13 @@ fn noise_and_broken_lines_are_refused_before_their_end() {
     check(b"GET / HTTP/1.1\n", Some(Reason::RequestLineInvalid));
     check(b"GET / HTTP/1.1\rX", Some(Reason::RequestLineInvalid));
     check(b"GET / HTTP/1.1\r\nX: \0", Some(Reason::RequestLineInvalid));
-    check(b"\n", Some(Reason::RequestLineInvalid));
+    check(b"\n", Some(Reason::RequestNotHttp));
+    check(b"\r\n\n", Some(Reason::RequestNotHttp));
+    check(b"\r\r", Some(Reason::RequestLineInvalid));
+    check(
+        b"GET / HTTP/1.1\r\nX: \x7f",
+        Some(Reason::RequestLineInvalid),
+    );
     check(b"\r\n\r\n", Some(Reason::RequestLineInvalid));
     for partial in [
         b"".as_slice(),
