@@ -7,12 +7,13 @@
 //!                                             new: nothing is missing              Release
 //!                                             running: closed what one may hold    Released
 //!                                             new: serves, and has checked it      Serving
-//!                                             running: accepts no more, drains; the command is told
+//!                                             running: drains; the command is told
 //! ```
 //!
-//! Up to `Serving` the running process accepts and serves as before. Where the new one ends, says
-//! that it cannot, or takes too long, it is ended, and the running one takes back what it closed.
-//! The sockets and the lock of the data folder are shared, not rebound: there is no gap.
+//! Up to `Released` the running process accepts as before; from then on the new one does, and for the
+//! moment in between connections wait in the system's queue. Where the new one ends, says that it
+//! cannot, or takes too long, it is ended, and the running one takes back what it closed. The sockets
+//! and the lock of the data folder are shared, not rebound: nothing is refused, and there is no gap.
 
 use std::{collections::BTreeMap, io};
 

@@ -23,7 +23,7 @@ use crate::{
     data_dir::{DataDir, DataDirError, link_secret},
     edge::{self, Edge},
     generation::{Cold, Generation, Inputs},
-    handover::{Control, HandoverError, Inherited, Predecessor},
+    handover::{Control, HandoverError, Heirloom, Inherited, Predecessor},
     metrics::Metrics,
     proxy::Proxy,
     reload::Reloader,
@@ -32,11 +32,13 @@ use crate::{
     upstream,
 };
 
+mod doors;
 mod drain;
 mod self_check;
 mod signals;
 mod sockets;
 
+use doors::Doors;
 pub use self_check::{Arrivals, NotServed};
 pub use sockets::Sockets;
 
@@ -115,27 +117,29 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
         None => DataDir::inherit(&cold.data_dir, inherited.lock()?)?,
     };
     let sockets = Sockets::open(&cold, &mut inherited)?;
-    let control = Control::open(&data_dir, &cold, &sockets, &mut inherited, Vec::new());
-    let control = control.map_err(ServeError::io("control socket"))?;
-    drop((inside, inherited));
     let dropped = metrics.log_dropped.clone();
     let (access_log, log_writer) = AccessLog::open(&cold.access_log, dropped)
         .map_err(ServeError::io(cold.access_log.clone()))?;
     let (stop, shutdown) = watch::channel(false);
     let state = Arc::new(State::new(generation, metrics, access_log, shutdown));
     let reloader = Reloader::new(path, secret, Arc::clone(&state));
+    let heirlooms: Vec<Arc<dyn Heirloom>> = vec![Arc::new(Doors(Arc::clone(&state)))];
+    let control = Control::open(&data_dir, &cold, &sockets, &mut inherited, heirlooms);
+    let control = control.map_err(ServeError::io("control socket"))?;
+    drop((inside, inherited));
     if let Some(predecessor) = predecessor {
-        // No part leaves anything to its successor yet.
+        // Closed doors leave nothing to take up.
         predecessor.release()?;
-        data_dir.sign()?;
     }
     let parts = Parts {
+        data_dir: &data_dir,
+        predecessor,
         sockets,
         token,
         reloader,
         control,
     };
-    let served = runtime.block_on(serve(Arc::clone(&state), parts, predecessor, stop));
+    let served = runtime.block_on(serve(Arc::clone(&state), parts, stop));
     runtime.shutdown_timeout(STOP_TIMEOUT);
     drop(state);
     log_writer.finish();
@@ -150,7 +154,9 @@ fn use_aws_lc() {
 }
 
 /// What serving takes, besides what everybody shares.
-struct Parts {
+struct Parts<'a> {
+    data_dir: &'a DataDir,
+    predecessor: Option<&'a Predecessor>,
     sockets: Sockets,
     token: Token,
     reloader: Reloader,
@@ -189,8 +195,7 @@ fn worker_runtime(threads: usize) -> Result<Runtime, ServeError> {
 
 async fn serve(
     state: Arc<State>,
-    parts: Parts,
-    predecessor: Option<&Predecessor>,
+    parts: Parts<'_>,
     stop: watch::Sender<bool>,
 ) -> Result<(), ServeError> {
     let mut signals = signals::Signals::catch()?;
@@ -213,8 +218,12 @@ async fn serve(
     ];
     listen(&edge, parts.sockets.public, &mut tasks)?;
     self_check::check(&public, operator, &state.arrivals, self_check::PATIENCE).await?;
-    if let Some(predecessor) = predecessor {
+    if let Some(predecessor) = parts.predecessor {
         predecessor.serving()?;
+        // It serves whatever the lock says.
+        if let Err(error) = parts.data_dir.sign() {
+            log::error!("the lock still names the predecessor; error={error}");
+        }
     }
     state.serving.store(true, Ordering::Release);
     let (replaced, successor) = oneshot::channel();

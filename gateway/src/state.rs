@@ -33,6 +33,9 @@ pub struct State {
     pub shutdown: watch::Receiver<bool>,
     /// Requests under way.
     pub in_flight: Arc<InFlight>,
+    /// Whether the accept loops take new connections; they wait while it is false, without closing
+    /// their listeners.
+    pub accepting: watch::Sender<bool>,
     /// The gateway's own connections to its listeners.
     pub arrivals: Arrivals,
     /// Turns true once, when every listener was found to be served.
@@ -61,6 +64,7 @@ impl State {
             access_log,
             shutdown,
             in_flight: Arc::new(InFlight::default()),
+            accepting: watch::Sender::new(true),
             arrivals: Arrivals::default(),
             serving: AtomicBool::new(false),
             started: Instant::now(),

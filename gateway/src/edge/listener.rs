@@ -32,15 +32,18 @@ pub struct ListenerFacts {
 /// Pause after the system could not hand over a connection: open files are given back meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Task `listener`: accepts until the process stops.
+/// Task `listener`: accepts until the process stops, but while a successor proves itself.
 pub async fn listen(edge: Arc<Edge>, socket: TcpListener, facts: ListenerFacts) {
     let mut shutdown = edge.state.shutdown.clone();
+    let mut accepting = edge.state.accepting.subscribe();
     let mut failing = false;
     loop {
+        let open = *accepting.borrow_and_update();
         let accepted = select! {
             biased;
             _ = shutdown.wait_for(|stop| *stop) => return,
-            accepted = socket.accept() => accepted,
+            _ = accepting.changed() => continue,
+            accepted = socket.accept(), if open => accepted,
         };
         match accepted {
             Ok((tcp, peer)) => {

@@ -54,6 +54,10 @@ pub(super) enum UpgradeError {
     Start(String, io::Error),
 }
 
+/// Longest time in which nobody may be accepting: what the new process's check of its listeners may
+/// take, and some more.
+const RELEASED_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// What is handed over.
 pub(super) struct Estate {
     /// Descriptors that both processes share from then on.
@@ -102,7 +106,8 @@ impl Estate {
         }
         let legacy = new.release(&self.heirlooms)?;
         new.tell(&Message::Released { legacy }, &[]).await?;
-        match new.hear().await? {
+        let serving = timeout(RELEASED_TIMEOUT, new.hear()).await;
+        match serving.unwrap_or_else(|_| Err(UpgradeError::Stalled(RELEASED_TIMEOUT.as_secs())))? {
             Message::Serving => Ok(()),
             other => Err(unexpected(&other)),
         }

@@ -65,8 +65,8 @@ impl Arrivals {
 /// Longest wait for one listener, on a machine that is busy with other things.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Until another connection is tried: while two processes share a listener, the other one accepts
-/// some of them. One that is accepted later counts too.
+/// Until another connection is tried: a predecessor that shares the listener may still have accepted
+/// this one. One that is accepted late counts too.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Until the operator's listener is asked again.

@@ -336,6 +336,40 @@ fn what_cannot_take_over_leaves_the_running_one_as_it_is() {
     drop(next);
 }
 
+/// Says what a new process says until it should serve, and then ends.
+const HALF_WAY: &str = r#"#!/usr/bin/env python3
+import json, socket, sys
+channel = socket.socket(fileno=0)
+channel.send(b'{"ready": {"protocol": 1}}')
+while not json.loads(socket.recv_fds(channel, 65536, 64)[0])["sockets"]["last"]:
+    pass
+channel.send(b'"release"')
+assert "released" in json.loads(channel.recv(65536))
+sys.exit(7)
+"#;
+
+#[test]
+fn what_was_closed_for_a_new_process_is_taken_back() {
+    let folder = Folder::new();
+    let program = folder.0.join("thornwall");
+    symlink(thornwall(), &program).unwrap();
+    let origin = Origin::start();
+    let gateway = Gateway::start_with(&Program::at(&program), folder, origin.port, OPEN_SITE);
+    let load = Load::start(gateway.port, gateway.admin);
+    load.more(20);
+    fs::remove_file(&program).unwrap();
+    fs::write(&program, HALF_WAY).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    for _ in 0..3 {
+        let output = upgrade(&gateway.config, &[]);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains("exit status: 7"), "{told}");
+        load.more(20);
+    }
+    load.end();
+    assert_eq!(holder(&gateway.folder), gateway.child.id());
+}
+
 #[test]
 fn a_stop_ends_a_new_process_that_is_on_its_way() {
     let folder = Folder::new();
