@@ -127,7 +127,12 @@ impl RequestId {
     pub fn header_value(&self) -> http::HeaderValue {
         let mut buffer = [0; 32];
         let text = self.0.as_simple().encode_lower(&mut buffer);
-        http::HeaderValue::from_str(text).expect("32 hexadecimal digits are a header value")
+        let mut value =
+            http::HeaderValue::from_str(text).expect("32 hexadecimal digits are a header value");
+        // No two are alike: in the table of HTTP/2's compression it would only push out others (RFC
+        // 7541 section 7.1.3).
+        value.set_sensitive(true);
+        value
     }
 }
 
