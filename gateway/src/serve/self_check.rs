@@ -28,7 +28,7 @@ pub struct NotServed {
     why: String,
 }
 
-/// The gateway's own connections, on their way from [`check`] to the accept loops.
+/// The gateway's own connections, on their way to the accept loops.
 #[derive(Debug, Default)]
 pub struct Arrivals {
     on_their_way: Mutex<HashMap<SocketAddr, Arc<Notify>>>,
