@@ -1,8 +1,8 @@
 //! What happens before and around HTTP: sockets, PROXY headers, TLS, deadlines, caps.
 //!
-//! A connection is accepted by a [`listener`], opened by [`open`], and served by [`h1`] or [`h2`],
-//! which hand one request at a time to Pingora. Every byte passes a [`socket`], whose [`watch`] the
-//! sweep of the [`registry`] judges four times a second.
+//! A connection is accepted by a `listener`, opened by `open`, and served by `h1` or `h2`,
+//! which hand one request at a time to Pingora. Every byte passes a `socket`, whose `watch` the
+//! sweep of the `registry` judges four times a second.
 
 use std::sync::Arc;
 

@@ -167,7 +167,8 @@ impl Generation {
         let cold = parts::cold(config, file, context);
         let client_address = parts::client_address(&config.client_address, context);
         let tarpit = parts::tarpit(&config.tarpit, context);
-        let limits = edge::limits(&config.limits, context);
+        let held = tarpit.as_ref().map_or(0, |tarpit| tarpit.max_connections);
+        let limits = edge::limits(&config.limits, held, context);
         let blocklist = read_files(&config.blocklist.files, context);
         let upstreams = parts::upstreams(&config.upstream, inputs.secret, context);
         let pipelines = parts::pipelines(config, inputs.metrics, context);

@@ -1,7 +1,7 @@
 //! Origins: the servers behind a name, which of them a request goes to, and what becomes of it
 //! where one fails.
 //!
-//! An [`Upstream`] belongs to a generation. What is learnt about its servers is kept in [`Shared`]
+//! An [`Upstream`] belongs to a generation. What is learnt about its servers is kept in `Shared`
 //! under the upstream's name and outlives reloads.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

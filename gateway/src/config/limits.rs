@@ -9,8 +9,8 @@ use toml::Spanned;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Client connections at once; 0 for half of the files that the process may open, which is
-    /// also the most.
+    /// Client connections at once, beside those in the tarpit; 0 for half of the files that the
+    /// process may open besides those. The most is half of all.
     pub max_connections: u32,
     /// Client connections at once of one address (IPv4) or /64 (IPv6).
     pub max_connections_per_client: NonZeroU32,

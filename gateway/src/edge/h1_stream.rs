@@ -201,8 +201,12 @@ impl H1Stream {
                     more => transport.poll_write(context, more),
                 };
             }
-            let slices = [IoSlice::new(&self.out), IoSlice::new(more)];
-            let sent = ready!(transport.as_mut().poll_write_vectored(context, &slices))?;
+            let sent = if more.is_empty() {
+                ready!(transport.as_mut().poll_write(context, &self.out))?
+            } else {
+                let slices = [IoSlice::new(&self.out), IoSlice::new(more)];
+                ready!(transport.as_mut().poll_write_vectored(context, &slices))?
+            };
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

@@ -24,17 +24,23 @@ const HEADERS: std::ops::RangeInclusive<u32> = 8..=256;
 /// A day: ticks are 32 bits of milliseconds.
 const LONGEST_SECS: u32 = 86_400;
 
-pub(super) fn limits(spec: &config::Limits, context: &mut BuildContext) -> Option<Limits> {
+/// Bounds on clients, beside a tarpit that may hold `held` of them.
+pub(super) fn limits(
+    spec: &config::Limits,
+    held: usize,
+    context: &mut BuildContext,
+) -> Option<Limits> {
     let before = context.problems.len();
     check(&spec.max_header_bytes, HEADER_BYTES, context);
     check(&spec.max_headers, HEADERS, context);
     let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let millis = |secs: std::num::NonZeroU32| secs.get().min(LONGEST_SECS) * 1000;
-    let most = half_of_the_files();
+    let files = open_files();
     let wanted = match size(spec.max_connections) {
-        0 => most,
+        0 => files.saturating_sub(held) / 2,
         wanted => wanted,
     };
+    let most = files / 2;
     if wanted > most {
         context.warnings.push(format!(
             "limits.max_connections = {wanted} is lowered to {most}, half of the limit on open \
@@ -65,7 +71,8 @@ fn check(number: &Spanned<u32>, bounds: std::ops::RangeInclusive<u32>, context: 
     }
 }
 
-fn half_of_the_files() -> usize {
+/// How many files this process may open.
+fn open_files() -> usize {
     let (_, hard) = rlimit::Resource::NOFILE.get().unwrap_or((1024, 1024));
-    usize::try_from(hard / 2).unwrap_or(usize::MAX)
+    usize::try_from(hard).unwrap_or(usize::MAX)
 }
