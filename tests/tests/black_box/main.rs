@@ -19,6 +19,7 @@ mod observability;
 mod proxy;
 mod recording;
 mod requests;
+mod requests_h2;
 mod service;
 mod slow_attacks;
 mod tarpit;

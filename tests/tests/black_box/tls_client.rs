@@ -101,21 +101,36 @@ impl Client {
         path: &str,
         headers: &[(&str, &str)],
     ) -> Result<Reply, String> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
         let mut request = http::Request::get(format!("https://{host}{path}"));
         for (field, value) in headers {
             request = request.header(*field, *value);
         }
-        let asked = self.ask(name.to_owned(), request.body(()).unwrap());
+        self.h2_send(name, request.body(()).unwrap(), None)
+    }
+
+    /// A request over HTTP/2, with or without a body.
+    pub(crate) fn h2_send(
+        &self,
+        name: &str,
+        request: http::Request<()>,
+        body: Option<&'static [u8]>,
+    ) -> Result<Reply, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let asked = self.ask(name.to_owned(), request, body);
         let told = runtime.block_on(async { timeout(PATIENCE, asked).await });
         runtime.shutdown_timeout(Duration::from_millis(100));
         told.map_err(|_| "no answer in time".to_owned())?
     }
 
-    async fn ask(&self, name: String, request: http::Request<()>) -> Result<Reply, String> {
+    async fn ask(
+        &self,
+        name: String,
+        request: http::Request<()>,
+        content: Option<&'static [u8]>,
+    ) -> Result<Reply, String> {
         let told = |error: &dyn std::fmt::Display| error.to_string();
         let tcp = TcpStream::connect(("127.0.0.1", self.port)).await;
         let connector = TlsConnector::from(self.configured(b"h2"));
@@ -127,7 +142,13 @@ impl Client {
             // Its end is told by the stream's.
             let _ = connection.await;
         });
-        let (response, _) = send.send_request(request, true).map_err(|e| told(&e))?;
+        let sent = send.send_request(request, content.is_none());
+        let (response, mut upload) = sent.map_err(|e| told(&e))?;
+        if let Some(content) = content {
+            upload
+                .send_data(content.into(), true)
+                .map_err(|e| told(&e))?;
+        }
         let response = response.await.map_err(|error| told(&error))?;
         let (head, mut body) = response.into_parts();
         let mut bytes = Vec::new();

@@ -1,0 +1,123 @@
+//! HTTP/2 requests: held to the same rules as raw ones, and the same to the origin.
+
+use http::{Method, Request, request::Builder};
+use thornwall_tests::authority::{Authority, Wanted};
+
+use crate::{
+    harness::{Folder, Gateway, Origin, Reply, free_port},
+    tls_client::Client,
+};
+
+/// A gateway that speaks TLS for `a.t.example` and takes bodies of 100 bytes.
+struct Secure {
+    gateway: Gateway,
+    origin: Origin,
+    client: Client,
+    _files: Folder,
+}
+
+impl Secure {
+    fn start() -> Self {
+        let (files, authority, origin) =
+            (Folder::new(), Authority::new("servers"), Origin::start());
+        let issued = authority.issue(Wanted {
+            names: &["a.t.example"],
+            ..Wanted::default()
+        });
+        let chain = files.write("a.pem", &issued.chain);
+        let key = files.write("a.key", &issued.key);
+        let port = free_port();
+        let extra = format!(
+            "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n\
+             [[certificate]]\nhosts = [\"a.t.example\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n\
+             [[site]]\nname = \"a\"\nhosts = [\"a.t.example\"]\nupstream = \"o\"\n\
+             pipeline = \"open\"\nmax_body_bytes = 100\n[[pipeline]]\nname = \"open\"\n",
+            chain.display(),
+            key.display()
+        );
+        Self {
+            gateway: Gateway::start(origin.port, &extra),
+            client: Client::new(port, &authority, None),
+            origin,
+            _files: files,
+        }
+    }
+
+    fn send(&self, request: Builder, body: Option<&'static [u8]>) -> Result<Reply, String> {
+        let request = request.body(()).unwrap();
+        self.client.h2_send("a.t.example", request, body)
+    }
+}
+
+fn get(target: &str) -> Builder {
+    Request::get(format!("https://a.t.example{target}"))
+}
+
+#[test]
+fn the_origin_sees_one_request_of_http_1() {
+    let secure = Secure::start();
+    let request = Request::get("https://A.t.example:8443/x/%2e%2e/%61//b?c=%2e%2e")
+        .header("cookie", "a=b")
+        .header("cookie", "c=d")
+        .header("te", "trailers")
+        .header("x_forwarded_for", "6.6.6.6")
+        .header("x-forwarded-for", "6.6.6.6")
+        .header("x-forwarded-proto", "http")
+        .header("proxy", "6.6.6.6");
+    let reply = secure.send(request, None).unwrap();
+    assert_eq!((reply.status, reply.body.as_str()), (200, "origin"));
+    let seen = secure.origin.requests().remove(0).to_ascii_lowercase();
+    assert!(
+        seen.starts_with("get /a//b?c=%2e%2e http/1.1\r\n"),
+        "{seen}"
+    );
+    for line in [
+        "host: a.t.example:8443",
+        "cookie: a=b; c=d",
+        "x-forwarded-for: 127.0.0.1",
+        "x-forwarded-proto: https",
+    ] {
+        assert!(
+            seen.lines().any(|seen| seen == line),
+            "{line} is not in\n{seen}"
+        );
+    }
+    for gone in ["6.6.6.6", "te:", "proxy:"] {
+        assert!(!seen.contains(gone), "{gone} is in\n{seen}");
+    }
+}
+
+#[test]
+fn the_same_is_refused_as_of_http_1() {
+    let secure = Secure::start();
+    let large: &'static [u8] = &[b'x'; 101];
+    let post = || Request::post("https://a.t.example/up");
+    let check = |request: Builder, body: Option<&'static [u8]>, status: u16, reason: &str| {
+        let reply = secure.send(request, body).unwrap();
+        assert_eq!(reply.status, status, "{reason}: {reply:?}");
+        assert_eq!(secure.gateway.explain(reply.id())["reason"], reason);
+    };
+    check(get("/%zz"), None, 400, "request.target_invalid");
+    check(get("/a/..;/b"), None, 400, "request.target_invalid");
+    check(
+        get("/").method(Method::TRACE),
+        None,
+        405,
+        "request.method_refused",
+    );
+    check(
+        get("/").header("expect", "x"),
+        None,
+        417,
+        "request.expectation",
+    );
+    let announced = post().header("content-length", "101");
+    check(announced, Some(large), 413, "request.body_too_large");
+    let other = Request::get("https://other.example/");
+    check(other, None, 421, "host.unknown");
+    assert!(secure.origin.requests().is_empty());
+    // How large this one is shows only on its way.
+    check(post(), Some(large), 413, "request.body_too_large");
+    let reply = secure.send(post(), Some(&large[..100])).unwrap();
+    assert_eq!(reply.status, 200);
+}
