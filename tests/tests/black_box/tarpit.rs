@@ -6,7 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{CHROME, CURL, Gateway, Origin, Reply, closing, connect, wait_for};
+use thornwall_tests::authority::{Authority, Wanted};
+
+use crate::{
+    harness::{
+        CHROME, CURL, Folder, Gateway, Origin, Reply, closing, connect, free_port, wait_for,
+    },
+    tls_client::Client,
+};
 
 fn site(tarpit: &str) -> String {
     format!(
@@ -205,4 +212,46 @@ fn held_connections_do_not_keep_the_process() {
         asked.elapsed()
     );
     drop(streams);
+}
+
+#[test]
+fn a_stream_of_http_2_is_held_like_a_connection() {
+    let (files, authority) = (Folder::new(), Authority::new("servers"));
+    let issued = authority.issue(Wanted {
+        names: &["t.example"],
+        ..Wanted::default()
+    });
+    let chain = files.write("t.pem", &issued.chain);
+    let key = files.write("t.key", &issued.key);
+    let port = free_port();
+    let secure = format!(
+        "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n[[certificate]]\n\
+         hosts = [\"*\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n",
+        chain.display(),
+        key.display()
+    );
+    // Between two chunks the connection has nothing else to do, and is not idle for it.
+    let config = format!(
+        "[limits]\nidle_timeout_secs = 1\n{}{secure}",
+        site("interval_ms = 20\nmax_secs = 3")
+    );
+    let gateway = Gateway::start(Origin::start().port, &config);
+    let client = Client::new(port, &authority, None);
+    let curl = [("user-agent", "curl/8.5.0"), ("accept", "*/*")];
+    let asked = Instant::now();
+    let reply = client
+        .h2("t.example", "t.example", "/docs/a.html", &curl)
+        .unwrap();
+    assert_eq!(reply.status, 200);
+    assert!(
+        asked.elapsed() >= Duration::from_millis(2500),
+        "{:?}",
+        asked.elapsed()
+    );
+    assert!(reply.body.len() > 1000, "{reply:?}");
+    let decided = gateway.explain(reply.id());
+    assert_eq!(
+        (&decided["ruling"], &decided["path"]),
+        (&"tarpit".into(), &"/docs/a.html".into())
+    );
 }

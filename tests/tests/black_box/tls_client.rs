@@ -108,7 +108,7 @@ impl Client {
         self.h2_send(name, request.body(()).unwrap(), None)
     }
 
-    /// A request over HTTP/2, with or without a body.
+    /// A request over HTTP/2, with or without a body. Trailers stand behind the answer's fields.
     pub(crate) fn h2_send(
         &self,
         name: &str,
@@ -157,7 +157,9 @@ impl Client {
             let _ = body.flow_control().release_capacity(chunk.len());
             bytes.extend_from_slice(&chunk);
         }
-        let fields = head.headers.iter().map(|(field, value)| {
+        let trailers = body.trailers().await.map_err(|error| told(&error))?;
+        let trailers = trailers.unwrap_or_default();
+        let fields = head.headers.iter().chain(&trailers).map(|(field, value)| {
             format!("{field}: {}\r\n", String::from_utf8_lossy(value.as_bytes()))
         });
         Ok(Reply {

@@ -18,11 +18,12 @@ use rustls::{
     RootCertStore, ServerConfig, ServerConnection, StreamOwned, pki_types::PrivatePkcs8KeyDer,
     server::WebPkiClientVerifier,
 };
+use thornwall_tests::authority as servers;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    harness::{Folder, Gateway, thornwall, wait_for},
+    harness::{Folder, Gateway, free_port, thornwall, wait_for},
     upstream::{config, read_request},
 };
 
@@ -425,4 +426,46 @@ fn http2_is_spoken_where_it_is_asked_for() {
         "https",
         &tls,
     );
+}
+
+#[test]
+fn grpc_goes_through_with_its_trailers() {
+    let (files, authority, server) = (
+        Folder::new(),
+        servers::Authority::new("servers"),
+        Http2::start(None),
+    );
+    let issued = authority.issue(servers::Wanted {
+        names: &["t.example"],
+        ..servers::Wanted::default()
+    });
+    let (chain, key) = (
+        files.write("t.pem", &issued.chain),
+        files.write("t.key", &issued.key),
+    );
+    let (port, address) = (
+        free_port(),
+        format!("address = \"127.0.0.1:{}\"", server.port),
+    );
+    let secure = format!(
+        "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n[[certificate]]\n\
+         hosts = [\"*\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n",
+        chain.display(),
+        key.display()
+    );
+    let config = crate::upstream::config(&[&address], "http = \"2\"");
+    let _gateway = Gateway::start(9, &format!("{config}{secure}"));
+    let request = http::Request::post("https://t.example/pkg.Service/Call")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    let client = crate::tls_client::Client::new(port, &authority, None);
+    let reply = client
+        .h2_send(
+            "t.example",
+            request.body(()).unwrap(),
+            Some(b"\0\0\0\0\x03abc"),
+        )
+        .unwrap();
+    assert_eq!((reply.status, reply.body.as_str()), (200, "two 8"));
+    assert_eq!(reply.header("grpc-status"), Some("0"), "{reply:?}");
 }
