@@ -45,7 +45,7 @@ pub use stall::{note_body, release};
 
 use admission::Admission;
 use clock::Clock;
-use registry::{Registry, sweep_once};
+use registry::{Registry, awaits_a_request, sweep_once};
 
 /// What all connections share.
 pub struct Edge {
@@ -75,6 +75,11 @@ impl Edge {
     /// The process stops: idle connections end now, the others after what they are at.
     pub fn retire(&self) {
         sweep_once(self);
+    }
+
+    /// Whether a client that was let in is still to say what it came for.
+    pub fn awaits_a_request(&self) -> bool {
+        awaits_a_request(self)
     }
 
     /// Public sockets and what is spoken there, in the order of the configuration.

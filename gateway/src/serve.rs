@@ -231,21 +231,22 @@ async fn serve(
     tasks.push(tokio::spawn(service_manager::feed_watchdog(Arc::clone(
         &state,
     ))));
-    service_manager::ready(&state);
+    service_manager::ready(&state).await;
     log::info!("serving; listeners={public:?}");
     tokio::select! {
         () = signals.obey(&parts.reloader, &state) => {
             log::info!("stopping; in_flight={}", state.in_flight.count());
-            service_manager::stopping(state.generation.load().shutdown_grace);
+            let grace = state.generation.load().shutdown_grace;
+            service_manager::stopping(grace).await;
         }
         Ok(pid) = successor => {
             log::info!("replaced; by={pid} in_flight={}", state.in_flight.count());
-            service_manager::replaced(pid);
+            service_manager::replaced(pid).await;
         }
     }
     let _ = stop.send(true);
     edge.retire();
-    drain::drain(&state, signals.into_stop()).await;
+    drain::drain(&state, &edge, signals.into_stop()).await;
     // It has a command to answer.
     let _ = control.await;
     for task in tasks {

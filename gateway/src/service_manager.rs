@@ -1,44 +1,59 @@
 //! What systemd, or whatever set `NOTIFY_SOCKET`, is told: sd_notify(3). Without it, nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    env, io,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            ffi::OsStrExt,
+            net::{SocketAddr, UnixDatagram as Socket},
+        },
+    },
+    sync::Arc,
+    time::Duration,
+};
 
 use sd_notify::NotifyState;
-use tokio::time::interval;
+use tokio::{
+    net::UnixDatagram,
+    time::{interval, timeout},
+};
 
 use crate::state::State;
 
 /// The gateway serves, and every listener was checked.
-pub fn ready(state: &State) {
+pub async fn ready(state: &State) {
     let generation = state.generation.load();
     let status = format!(
         "serving; listeners={} generation={}",
         generation.cold.listeners.len(),
         generation.number
     );
-    tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    tell(&[NotifyState::Ready, NotifyState::Status(&status)]).await;
 }
 
 /// The configuration is being read again; [`ready`] follows, whether it takes effect or not.
-pub fn reloading() {
+pub async fn reloading() {
     let mut states = vec![NotifyState::Reloading];
     // Without a clock it is no reload as systemd 253 understands it, and still one for others.
     states.extend(NotifyState::monotonic_usec_now());
-    tell(&states);
+    tell(&states).await;
 }
 
 /// Another process serves now. Without this, the end of this one would be the end of the service.
-pub fn replaced(pid: u32) {
-    tell(&[NotifyState::MainPid(pid)]);
+pub async fn replaced(pid: u32) {
+    tell(&[NotifyState::MainPid(pid)]).await;
 }
 
 /// The end has begun, and takes at most the grace period.
-pub fn stopping(grace: Duration) {
+pub async fn stopping(grace: Duration) {
     let longest = u32::try_from((grace + STOP_SLACK).as_micros()).unwrap_or(u32::MAX);
     tell(&[
         NotifyState::Stopping,
         NotifyState::Status("stopping; requests under way end"),
         NotifyState::ExtendTimeoutUsec(longest),
-    ]);
+    ])
+    .await;
 }
 
 /// Beyond the grace period, for the last log lines.
@@ -54,14 +69,33 @@ pub async fn feed_watchdog(state: Arc<State>) {
     let mut turns = interval(limit / 2);
     loop {
         tokio::select! {
-            _ = turns.tick() => tell(&[NotifyState::Watchdog]),
+            _ = turns.tick() => tell(&[NotifyState::Watchdog]).await,
             _ = shutdown.changed() => return,
         }
     }
 }
 
-fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+/// Longest wait for a manager that does not read.
+const TOLD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sends one datagram. The crate's own function blocks its thread where the manager is slow.
+async fn tell(states: &[NotifyState<'_>]) {
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let lines: String = states.iter().map(|state| format!("{state}\n")).collect();
+    let told = async {
+        let address = match path.as_bytes().strip_prefix(b"@") {
+            Some(name) => SocketAddr::from_abstract_name(name)?,
+            None => SocketAddr::from_pathname(&path)?,
+        };
+        let socket = Socket::unbound()?;
+        socket.set_nonblocking(true)?;
+        socket.connect_addr(&address)?;
+        UnixDatagram::from_std(socket)?.send(lines.as_bytes()).await
+    };
+    let told = timeout(TOLD_TIMEOUT, told).await;
+    if let Err(error) = told.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
         log::warn!("the service manager cannot be told; error={error}");
     }
 }

@@ -45,6 +45,14 @@ pub async fn sweep(edge: Arc<Edge>) {
     }
 }
 
+/// Whether a client is about to say what it came for.
+pub(super) fn awaits_a_request(edge: &Edge) -> bool {
+    let connections = edge.registry.0.lock();
+    connections
+        .iter()
+        .any(|(_, connection)| connection.watch.is_opening())
+}
+
 /// Ends what is overdue, and where the process stops, what has no request.
 pub(super) fn sweep_once(edge: &Edge) {
     let limits = edge.limits();

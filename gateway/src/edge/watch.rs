@@ -210,6 +210,19 @@ impl Watch {
         self.phase.load(Relaxed) == Phase::Idle as u8
     }
 
+    /// Whether its first request, or one that has begun, is still to come.
+    pub(super) fn is_opening(&self) -> bool {
+        let phase = self.phase.load(Relaxed);
+        [
+            Phase::Opening,
+            Phase::Handshake,
+            Phase::Preface,
+            Phase::Head,
+        ]
+        .iter()
+        .any(|opening| phase == *opening as u8)
+    }
+
     /// Time since the connection went on to what it is at.
     pub(super) fn in_phase(&self, now: Tick) -> Tick {
         now.wrapping_sub(self.since.load(Relaxed))

@@ -5,17 +5,17 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::signals::Stop;
-use crate::state::State;
+use crate::{edge::Edge, state::State};
 
 /// Time between two looks at what is under way.
 const POLL: Duration = Duration::from_millis(20);
 
 /// Waits until the last request has ended, at most for the grace period or until another signal;
 /// what is idle or held in the tarpit has ended by itself by then.
-pub(super) async fn drain(state: &State, mut at_once: Stop) {
+pub(super) async fn drain(state: &State, edge: &Edge, mut at_once: Stop) {
     let grace = state.generation.load().shutdown_grace;
     let last_request = async {
-        while state.in_flight.count() > 0 {
+        while state.in_flight.count() > 0 || edge.awaits_a_request() {
             sleep(POLL).await;
         }
         // Farewells of HTTP/2 go out meanwhile.

@@ -37,10 +37,10 @@ impl Signals {
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => {
-                    service_manager::reloading();
+                    service_manager::reloading().await;
                     state.access_log.reopen();
                     reloader.reload().await;
-                    service_manager::ready(state);
+                    service_manager::ready(state).await;
                 }
                 // A write beyond a limit on file sizes then fails as one on a full disk does.
                 _ = self.file_size.recv() => {}

@@ -1,36 +1,63 @@
 //! What a service manager and an operator rely on: notifications, signals, logs on a full disk.
 
-use std::{fs, os::unix::net::UnixDatagram, process::Command, time::Duration};
+use std::{
+    fs,
+    os::unix::net::UnixDatagram,
+    process::Command,
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
 
 use crate::harness::{
     Folder, Gateway, OPEN_SITE, Origin, PATIENCE, Program, connect, root, thornwall, wait_for,
 };
 
-/// What systemd listens on.
-struct Manager(UnixDatagram);
+/// What systemd listens on. A thread reads: the system keeps few datagrams.
+struct Manager(Receiver<String>);
 
 impl Manager {
     fn bind(folder: &Folder) -> (Self, String) {
         let path = folder.0.join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        (Self(socket), path.display().to_string())
+        let (told, heard) = channel();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count) = socket.recv(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+                if told.send(text).is_err() {
+                    return;
+                }
+            }
+        });
+        (Self(heard), path.display().to_string())
     }
 
     /// The next message with this line in it; others, watchdog pings say, go by.
     fn hear(&self, line: &str) -> String {
-        let mut buffer = [0; 4096];
         loop {
-            let count = self
-                .0
-                .recv(&mut buffer)
-                .unwrap_or_else(|error| panic!("no {line}: {error}"));
-            let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+            let text = self.0.recv_timeout(PATIENCE);
+            let text = text.unwrap_or_else(|error| panic!("no {line}: {error}"));
             if text.lines().any(|told| told.starts_with(line)) {
                 return text;
             }
         }
     }
+}
+
+#[test]
+fn a_service_manager_that_does_not_read_holds_nothing_up() {
+    let folder = Folder::new();
+    let path = folder.0.join("notify");
+    let _deaf = UnixDatagram::bind(&path).unwrap();
+    let socket = path.display().to_string();
+    // More pings in a second than the system keeps.
+    let program = Program::with(&[("NOTIFY_SOCKET", &socket), ("WATCHDOG_USEC", "10000")]);
+    let gateway = Gateway::start_with(&program, folder, Origin::start().port, OPEN_SITE);
+    wait_for("a ping that found no room", || {
+        gateway.stderr().contains("service manager cannot be told")
+    });
+    assert_eq!(gateway.get("/", "").status, 200);
 }
 
 #[test]
