@@ -265,8 +265,8 @@ fn a_system_without_authorities_is_no_reason_not_to_start() {
         2,
         "this system has no certificates of authorities",
     );
-    let port = crate::harness::free_port();
-    let admin = crate::harness::free_port();
+    let port = free_port();
+    let admin = free_port();
     let origin = crate::harness::Origin::start();
     let text = Gateway::toml(port, admin, origin.port, crate::harness::OPEN_SITE);
     let path = folder.write("run.toml", &text);
@@ -453,9 +453,9 @@ fn grpc_goes_through_with_its_trailers() {
         chain.display(),
         key.display()
     );
-    let config = crate::upstream::config(&[&address], "http = \"2\"");
-    let _gateway = Gateway::start(9, &format!("{config}{secure}"));
-    let request = http::Request::post("https://t.example/pkg.Service/Call")
+    let upstream = config(&[&address], "http = \"2\"");
+    let _gateway = Gateway::start(9, &format!("{upstream}{secure}"));
+    let request = Request::post("https://t.example/pkg.Service/Call")
         .header("content-type", "application/grpc")
         .header("te", "trailers");
     let client = crate::tls_client::Client::new(port, &authority, None);
