@@ -219,11 +219,7 @@ async fn serve(
     listen(&edge, parts.sockets.public, &mut tasks)?;
     self_check::check(&public, operator, &state.arrivals, self_check::PATIENCE).await?;
     if let Some(predecessor) = parts.predecessor {
-        predecessor.serving()?;
-        // It serves whatever the lock says.
-        if let Err(error) = parts.data_dir.sign() {
-            log::error!("the lock still names the predecessor; error={error}");
-        }
+        succeed(predecessor, parts.data_dir)?;
     }
     state.serving.store(true, Ordering::Release);
     let (replaced, successor) = oneshot::channel();
@@ -251,6 +247,16 @@ async fn serve(
     let _ = control.await;
     for task in tasks {
         task.abort();
+    }
+    Ok(())
+}
+
+/// Tells the predecessor that it may go.
+fn succeed(predecessor: &Predecessor, data_dir: &DataDir) -> Result<(), ServeError> {
+    predecessor.serving()?;
+    // It serves whatever the lock says.
+    if let Err(error) = data_dir.sign() {
+        log::error!("the lock still names the predecessor; error={error}");
     }
     Ok(())
 }
