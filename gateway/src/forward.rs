@@ -48,15 +48,14 @@ pub fn bound(session: &mut Session, exchange: &mut Exchange, stopping: bool) {
         client.set_write_timeout(Some(piece));
     }
     client.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
-    if is_conversation(session.req_header()) {
-        edge::release();
-    }
 }
 
-/// Whether the body is one half of a conversation, which may rest: gRPC streams both ways.
-fn is_conversation(header: &RequestHeader) -> bool {
+/// Whether the body is one half of a conversation, which may rest: gRPC streams both ways. It needs
+/// HTTP/2 up to the origin, so that elsewhere the word is only the client's.
+fn is_conversation(header: &RequestHeader, peer: &HttpPeer) -> bool {
     let kind = header.headers.get(CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    peer.options.alpn.get_min_http_version() == 2
+        && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Whether a field's list has this word.
@@ -75,6 +74,9 @@ pub async fn peer(
     now: Duration,
 ) -> Result<Box<HttpPeer>> {
     let mut peer = attempt::choose(session, exchange, now).await?;
+    if is_conversation(session.req_header(), &peer) {
+        edge::release();
+    }
     if exchange.upgrade {
         peer.options.read_timeout = Some(UPGRADED_TIMEOUT);
         peer.options.write_timeout = Some(UPGRADED_TIMEOUT);
@@ -114,8 +116,6 @@ pub fn suit(session: &mut Session, response: &mut ResponseHeader, exchange: &Exc
     {
         connection.upgrade();
     }
-    // Whoever is answered already may take its time with the rest.
-    edge::release();
     let old = session.req_header().version < Version::HTTP_11;
     if old && response.remove_header(&TRANSFER_ENCODING).is_some() {
         session.as_downstream_mut().set_keepalive(None);

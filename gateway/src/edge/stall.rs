@@ -36,7 +36,7 @@ pub fn note_body(bytes: usize) {
 }
 
 /// The running request's body may take its time from here on: it is complete, or it is one half of
-/// a conversation.
+/// a conversation. An answer releases nothing: Pingora goes on waiting for the rest of the body.
 pub fn release() {
     let _ = PROGRESS.try_with(|progress| progress.over.store(true, Relaxed));
 }

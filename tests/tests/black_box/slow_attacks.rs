@@ -14,6 +14,7 @@ use std::{
 
 use crate::harness::{CHROME, Gateway, OPEN_SITE, send, wait_for};
 
+mod bodies;
 mod caps;
 mod frames;
 mod http1;
@@ -179,14 +180,19 @@ struct Site {
 }
 
 impl Site {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let site = Self {
-            port: listener.local_addr().unwrap().port(),
+    /// An origin that is served elsewhere.
+    fn at(port: u16) -> Self {
+        Self {
+            port,
             large_begun: Arc::default(),
             large_ended: Arc::default(),
             requests: Arc::default(),
-        };
+        }
+    }
+
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let site = Self::at(listener.local_addr().unwrap().port());
         let counts = [&site.large_begun, &site.large_ended, &site.requests].map(Arc::clone);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
