@@ -33,6 +33,10 @@ use crate::upstream::watched;
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 
+/// Bytes of one answer that wait for its client, beside the piece that Pingora holds: a client may
+/// leave a hundred answers unread at once, and h2 would keep 400 KiB of each.
+const SEND_BUFFER: usize = 64 << 10;
+
 /// Streams that were reset before they were looked at; more is a reset flood (CVE-2023-44487).
 const PENDING_RESETS: usize = 20;
 
@@ -138,6 +142,7 @@ fn options(limits: &Limits) -> H2Options {
         .max_header_list_size(header_bytes)
         .max_concurrent_streams(limits.max_streams)
         .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_send_buffer_size(SEND_BUFFER)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW);
     options

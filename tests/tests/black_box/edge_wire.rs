@@ -436,21 +436,13 @@ fn a_header_bomb_costs_nothing() {
     let first = [request_block(), field].concat();
     tls.write_all(&frame(1, 0x5, 1, &first)).unwrap();
     assert_eq!(answer(&mut tls, 1), Some(STATUS_200));
-    let before = most_memory(&edge.gateway);
+    let before = edge.gateway.most_memory();
     // … and each further byte names it again: 48 MB.
     let bomb = [request_block(), vec![0xbe; 16_000]].concat();
     tls.write_all(&frame(1, 0x5, 3, &bomb)).unwrap();
     assert_ne!(answer(&mut tls, 3), Some(STATUS_200));
-    let grown = most_memory(&edge.gateway) - before;
+    let grown = edge.gateway.most_memory() - before;
     assert!(grown < 16 << 10, "{grown} KiB");
     assert_eq!(edge.origin.requests().len(), 1);
     edge.still_serves_http2();
-}
-
-/// The most memory that the process has had, in KiB.
-fn most_memory(gateway: &Gateway) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", gateway.child.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-    number.expect("the kernel tells")
 }

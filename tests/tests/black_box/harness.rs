@@ -243,6 +243,14 @@ impl Gateway {
             .unwrap_or(0.0)
     }
 
+    /// The most memory that the process has had, in KiB.
+    pub(crate) fn most_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        number.expect("the kernel tells")
+    }
+
     /// The decision about a request, as `thornwall explain --json` prints it.
     pub(crate) fn explain(&self, id: &str) -> serde_json::Value {
         let output = Command::new(thornwall())

@@ -1,18 +1,22 @@
-//! HTTP/2 uploads that stand still behind an early word of the origin.
+//! HTTP/2 bodies that nobody moves: uploads that rest on an early word of the origin, and answers
+//! that are left unread.
 
 use std::{
     io::{self, Write},
     net::{TcpListener, TcpStream},
+    sync::atomic::Ordering,
     thread,
+    time::Duration,
 };
 
 use super::{
-    SHORT, Site, closed,
-    frames::{Client, DATA, END_HEADERS, HEADERS, NONE, POST, field, fields, frame},
+    LARGE_PATH, SHORT, Site, closed,
+    frames::{Client, DATA, END_HEADERS, HEADERS, NONE, POST, WINDOW_UPDATE, field, fields, frame},
     head,
     secure::Secure,
     silence, until_gone,
 };
+use crate::harness::wait_for;
 
 /// An origin that says this as soon as it has read a head, and nothing more.
 fn origin_that_says(word: &'static str) -> Site {
@@ -85,4 +89,28 @@ fn a_word_about_grpc_excuses_no_upload_to_an_origin_without_http2() {
     until_gone(&mut client.stream, silence);
     closed(&secure.gateway, &["body_timeout"], 1);
     secure.person_is_served();
+}
+
+#[test]
+fn answers_that_are_left_unread_hold_little_memory() {
+    const STREAMS: u32 = 100;
+    let origin = Site::start();
+    let secure = Secure::start(&origin, "header_timeout_secs = 60");
+    secure.person_is_served();
+    let before = secure.gateway.most_memory();
+    // Windows so wide that only the socket holds the answers back.
+    let widest = (1 << 31) - 1;
+    let mut client = Client::connect(&secure, widest);
+    let more = (widest - 65_535).to_be_bytes();
+    client.send(WINDOW_UPDATE, NONE, 0, &more).unwrap();
+    for number in 0..STREAMS {
+        client.get(2 * number + 1, LARGE_PATH);
+    }
+    wait_for("every answer to begin", || {
+        origin.large_begun.load(Ordering::SeqCst) == STREAMS as usize
+    });
+    // As much as there is room for comes at once.
+    thread::sleep(Duration::from_secs(2));
+    let grown = secure.gateway.most_memory() - before;
+    assert!(grown < 70 << 10, "{grown} KiB");
 }
