@@ -6,8 +6,8 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderName, Method, Uri, Version,
-    header::{CONTENT_LENGTH, EXPECT, HOST},
+    HeaderMap, HeaderName, Uri, Version,
+    header::{CONTENT_LENGTH, HOST},
     uri::PathAndQuery,
 };
 use pingora::{http::RequestHeader, proxy::Session};
@@ -23,7 +23,7 @@ use thornwall_filters::{
 };
 
 use crate::{
-    edge::Connection,
+    edge::{Connection, head::judge_decoded},
     exchange::Exchange,
     generation::{Generation, Site, normalise_host},
     state::State,
@@ -42,7 +42,7 @@ pub fn judge(
 ) -> Result<Judgement, (u16, Reason)> {
     let header = session.req_header();
     identify_client(session, header, exchange);
-    admit_method(header)?;
+    admit_head(header, &exchange.generation)?;
     exchange.target = target(&header.uri)?;
     let host =
         authority(&header.uri, &header.headers, header.version).map_err(|reason| (400, reason))?;
@@ -121,26 +121,14 @@ fn identify_client(session: &Session, header: &RequestHeader, exchange: &mut Exc
     }
 }
 
-/// What [`head::judge`] refuses of HTTP/1 goes for HTTP/2 too, whose fields come as such.
-///
-/// [`head::judge`]: crate::edge::head::judge
-fn admit_method(header: &RequestHeader) -> Result<(), (u16, Reason)> {
-    if is_refused_method(&header.method) {
-        return Err((405, Reason::RequestMethodRefused));
+/// Heads of HTTP/1 have been judged as bytes; those of HTTP/2 come as fields.
+fn admit_head(header: &RequestHeader, generation: &Generation) -> Result<(), (u16, Reason)> {
+    if header.version < Version::HTTP_2 {
+        return Ok(());
     }
-    let expects = header.headers.get(EXPECT);
-    if expects.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        return Err((417, Reason::RequestExpectation));
-    }
-    Ok(())
-}
-
-/// TRACE sends back what a browser hides from scripts (RFC 9110 section 9.3.8), TRACK is its name
-/// elsewhere, and CONNECT is for proxies that anybody may use.
-fn is_refused_method(method: &Method) -> bool {
-    ["CONNECT", "TRACE", "TRACK"]
-        .iter()
-        .any(|refused| method.as_str().eq_ignore_ascii_case(refused))
+    let most = generation.limits.max_headers;
+    judge_decoded(&header.method, header.raw_path(), &header.headers, most)
+        .map_err(|refusal| (refusal.status, refusal.reason))
 }
 
 /// The request target that the origin is asked with, where it is not the one that was sent. The
@@ -210,12 +198,10 @@ pub fn authority(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<Str
 
 #[cfg(test)]
 mod tests {
-    use http::{
-        HeaderMap, HeaderValue, Method, Uri, Version, header::CONTENT_LENGTH, header::HOST,
-    };
+    use http::{HeaderMap, HeaderValue, Uri, Version, header::CONTENT_LENGTH, header::HOST};
     use thornwall_detectors::signal::Reason;
 
-    use super::{admit_body, authority, is_refused_method, target};
+    use super::{admit_body, authority, target};
 
     #[test]
     fn each_version_names_its_host() {
@@ -292,18 +278,5 @@ mod tests {
         check("101", None, true);
         check("99999999999999999999", Some(100), false);
         assert!(admit_body(&HeaderMap::new(), Some(0)).is_ok());
-    }
-
-    #[test]
-    fn methods_that_no_site_is_asked_with_are_known() {
-        let check = |name: &[u8], expected: bool| {
-            let method = Method::from_bytes(name).unwrap();
-            assert_eq!(is_refused_method(&method), expected, "{method}");
-        };
-        check(b"TRACE", true);
-        check(b"track", true);
-        check(b"CONNECT", true);
-        check(b"GET", false);
-        check(b"PROPFIND", false);
     }
 }

@@ -1,4 +1,5 @@
-//! The head judge: whether bytes are one request of HTTP/1, and where its body ends.
+//! The head judge: whether bytes are one request of HTTP/1, and where its body ends; and whether what
+//! came over HTTP/2 would be one.
 //!
 //! Pingora takes heads that other servers read differently, and drops `Content-Length` beside
 //! `Transfer-Encoding` before any hook could see it. So each head is judged as raw bytes, and
@@ -13,8 +14,11 @@ use std::sync::LazyLock;
 use memchr::{memchr, memmem};
 use thornwall_detectors::signal::Reason;
 
+mod decoded;
 mod fields;
 mod line;
+
+pub use decoded::judge_decoded;
 
 use fields::Fields;
 use line::RequestLine;

@@ -1,6 +1,6 @@
 //! HTTP/2 requests: held to the same rules as raw ones, and the same to the origin.
 
-use http::{Method, Request, request::Builder};
+use http::{HeaderName, Method, Request, Uri, request::Builder};
 use thornwall_tests::authority::{Authority, Wanted};
 
 use crate::{
@@ -120,4 +120,64 @@ fn the_same_is_refused_as_of_http_1() {
     check(post(), Some(large), 413, "request.body_too_large");
     let reply = secure.send(post(), Some(&large[..100])).unwrap();
     assert_eq!(reply.status, 200);
+}
+
+#[test]
+fn decoded_heads_are_held_to_the_rules_of_raw_ones() {
+    let secure = Secure::start();
+    let post = || Request::post("https://a.t.example/up");
+    let path = |path: &str| {
+        let uri = Uri::builder().scheme("https").authority("a.t.example");
+        Request::get(uri.path_and_query(path).build().unwrap())
+    };
+    let check = |request: Builder, body: Option<&'static [u8]>, status: u16, reason: &str| {
+        let reply = secure.send(request, body).unwrap();
+        assert_eq!(reply.status, status, "{reason}: {reply:?}");
+        assert_eq!(secure.gateway.explain(reply.id())["reason"], reason);
+    };
+    let length = |value: &str| post().header("content-length", value);
+    let (framing, target) = ("request.framing_invalid", "request.target_invalid");
+    check(length("010"), Some(b"0123456789"), 400, framing);
+    check(
+        length("5").header("content-length", "05"),
+        Some(b"01234"),
+        400,
+        framing,
+    );
+    check(
+        length("5").header("content-length", "5"),
+        Some(b"01234"),
+        400,
+        framing,
+    );
+    check(path("?x"), None, 400, target);
+    check(path("*"), None, 400, target);
+    check(path("/?\u{e9}"), None, 400, target);
+    let expect = get("/").header("expect", "100-continue");
+    // No token, but what the library takes for a name.
+    let quoted = HeaderName::from_lowercase(b"a\"b").unwrap();
+    check(
+        expect.header("expect", "100-continue"),
+        None,
+        417,
+        "request.expectation",
+    );
+    check(
+        get("/").header(quoted, "c"),
+        None,
+        400,
+        "request.field_invalid",
+    );
+    let fields = (0..200).fold(get("/"), |request, number| {
+        request.header(format!("x-{number}"), "x")
+    });
+    check(fields, None, 431, "request.head_too_large");
+    assert!(secure.origin.requests().is_empty());
+
+    let crumbs = (0..200).fold(get("/"), |request, _| request.header("cookie", "a=b"));
+    assert_eq!(secure.send(crumbs, None).unwrap().status, 200);
+    let options = path("*").method(Method::OPTIONS);
+    assert_eq!(secure.send(options, None).unwrap().status, 200);
+    let seen = secure.origin.requests();
+    assert!(seen[1].starts_with("OPTIONS * HTTP/1.1\r\n"), "{seen:?}");
 }

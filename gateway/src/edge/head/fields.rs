@@ -70,18 +70,11 @@ impl<'a> Fields<'a> {
         Ok(())
     }
 
-    /// One number in plain digits (RFC 9110 section 8.6). A list or a second field is refused even
-    /// where it repeats the first, which the RFC leaves open. No leading zero, which `strtol` takes
-    /// for octal; at most 18 digits, so that it fits a signed number anywhere.
+    /// A list or a second field is refused even where it repeats the first, which RFC 9110 section
+    /// 8.6 leaves open.
     fn note_length(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
-        let plain = matches!(value, [b'0'] | [b'1'..=b'9', ..])
-            && value.len() <= 18
-            && value.iter().all(u8::is_ascii_digit);
-        if !plain || name.contains(&b'_') {
-            return Err(Refusal::framing());
-        }
-        let digits = value.iter().map(|digit| u64::from(digit - b'0'));
-        let length = digits.fold(0, |number, digit| number * 10 + digit);
+        let length = plain_number(value).filter(|_| !name.contains(&b'_'));
+        let length = length.ok_or(Refusal::framing())?;
         if self.length.replace(length).is_some() {
             return Err(Refusal::framing());
         }
@@ -193,8 +186,18 @@ fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|word| !word.is_empty())
 }
 
+/// A length in plain digits (RFC 9110 section 8.6). No leading zero, which `strtol` takes for octal;
+/// at most 18 digits, so that it fits a signed number anywhere.
+pub(super) fn plain_number(value: &[u8]) -> Option<u64> {
+    let plain = matches!(value, [b'0'] | [b'1'..=b'9', ..])
+        && value.len() <= 18
+        && value.iter().all(u8::is_ascii_digit);
+    let digits = value.iter().map(|digit| u64::from(digit - b'0'));
+    plain.then(|| digits.fold(0, |number, digit| number * 10 + digit))
+}
+
 /// Whether a name is this field's, or is read as it by servers that take `_` for `-`.
-fn resembles(name: &[u8], field: &[u8]) -> bool {
+pub(super) fn resembles(name: &[u8], field: &[u8]) -> bool {
     let same = |(sent, expected): (&u8, &u8)| {
         sent.eq_ignore_ascii_case(expected) || (*sent == b'_' && *expected == b'-')
     };

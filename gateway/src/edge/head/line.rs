@@ -53,7 +53,7 @@ fn judge_version(version: &[u8]) -> Result<bool, Refusal> {
 /// 9.3.8), TRACK is its name elsewhere, and CONNECT is for proxies that anybody may use. 405 and
 /// not 501, since we know them and no resource of ours takes them (section 15.5.6). In any case,
 /// as some origins do not mind it.
-fn judge_method(method: &[u8]) -> Result<(), Refusal> {
+pub(super) fn judge_method(method: &[u8]) -> Result<(), Refusal> {
     const REFUSED: [&[u8]; 3] = [b"CONNECT", b"TRACE", b"TRACK"];
     if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
         return Err(Refusal::line());
@@ -76,21 +76,31 @@ const PATH: [bool; 256] = bytes_but(b"#<>\\`");
 /// Origin form, absolute form, or the asterisk of OPTIONS (RFC 9112 section 3.2); the authority
 /// of an absolute one.
 fn judge_target<'a>(method: &[u8], target: &'a [u8]) -> Result<Option<&'a [u8]>, Refusal> {
-    let invalid = Refusal::new(400, Reason::RequestTargetInvalid);
+    let Some(after_scheme) = strip_scheme(target) else {
+        return judge_path(method, target).map(|()| None);
+    };
     if target.len() > LONGEST_TARGET {
         return Err(Refusal::new(414, Reason::RequestHeadTooLarge));
     }
-    if target.first() == Some(&b'/') {
-        return judge_bytes(target).map(|()| None);
-    }
-    if target == b"*" && method == b"OPTIONS" {
-        return Ok(None);
-    }
-    let after_scheme = strip_scheme(target).ok_or(invalid)?;
     let end = after_scheme.iter().position(|byte| b"/?".contains(byte));
     let (authority, rest) = after_scheme.split_at(end.unwrap_or(after_scheme.len()));
     judge_bytes(rest)?;
     Ok(Some(authority))
+}
+
+/// Origin form, or the asterisk of OPTIONS: what the `:path` of HTTP/2 is too (RFC 9113 section
+/// 8.3.1).
+pub(super) fn judge_path(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
+    if target.len() > LONGEST_TARGET {
+        return Err(Refusal::new(414, Reason::RequestHeadTooLarge));
+    }
+    if target.first() == Some(&b'/') {
+        return judge_bytes(target);
+    }
+    if target == b"*" && method == b"OPTIONS" {
+        return Ok(());
+    }
+    Err(Refusal::new(400, Reason::RequestTargetInvalid))
 }
 
 fn judge_bytes(target: &[u8]) -> Result<(), Refusal> {
