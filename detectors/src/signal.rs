@@ -29,6 +29,8 @@ macro_rules! reasons {
 reasons! {
     /// The client's address is on a list of the pipeline.
     BlocklistListed = "blocklist.listed",
+    /// The client has as many requests under way as it may.
+    ClientTooManyRequests = "client.too_many_requests",
     /// A signed link that only a tarpit page contains was followed.
     DeceptionMarkedLink = "deception.marked_link",
     /// A path below the tarpit's own prefix without a valid signature.

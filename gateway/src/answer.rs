@@ -174,7 +174,7 @@ fn page_header(status: u16, length: usize, exchange: &Exchange) -> Result<Respon
     if status == 405 {
         response.insert_header(header::ALLOW, HeaderValue::from_static(METHODS))?;
     }
-    if status == 503 {
+    if matches!(status, 429 | 503) {
         response.insert_header(header::RETRY_AFTER, HeaderValue::from_static("1"))?;
     }
     name(&mut response, exchange)?;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::{
     edge::Connection,
     generation::{Generation, Site},
+    shares::Share,
     state::InFlightGuard,
     tls::TlsFacts,
     upstream::attempt::Attempt,
@@ -27,6 +28,8 @@ pub struct Exchange {
     pub connection: Option<Arc<Connection>>,
     /// Who asked, as far as that is known.
     pub client: Option<IpAddr>,
+    /// Its place among the requests of its client, where they have a cap.
+    pub share: Option<Share>,
     /// The host that was asked for, once it is known to be one.
     pub host: String,
     /// The target that the origin is asked with, where it is not the one that was sent.
@@ -62,6 +65,7 @@ impl Exchange {
             started,
             connection: None,
             client: None,
+            share: None,
             host: String::new(),
             target: None,
             secure: false,

@@ -25,6 +25,7 @@ pub mod request;
 pub mod robots;
 pub mod serve;
 pub mod service_manager;
+pub mod shares;
 pub mod state;
 pub mod tls;
 pub mod upstream;

@@ -31,6 +31,7 @@ pub struct Metrics {
     upstreams: Mutex<UpstreamMetrics>,
     recent: IntGauge,
     in_flight: IntGauge,
+    clients: IntGauge,
     generation: IntGauge,
     certificates: IntGaugeVec,
     /// Lines that the access log had no room for.
@@ -105,6 +106,10 @@ impl Metrics {
                 "Decisions that explain can find.",
             )?,
             in_flight: make.gauge("thornwall_requests_in_flight", "Requests under way.")?,
+            clients: make.gauge(
+                "thornwall_request_clients",
+                "Clients with requests under way, but for proxies that have no cap.",
+            )?,
             generation: make.gauge("thornwall_generation", "Number of the serving generation.")?,
             certificates: make.gauges(
                 "thornwall_certificate_expiry_timestamp_seconds",
@@ -157,6 +162,7 @@ impl Metrics {
         self.show_certificates(&generation);
         self.recent.set(gauge_value(state.recent.held()));
         self.in_flight.set(gauge_value(state.in_flight.count()));
+        self.clients.set(gauge_value(state.requests.clients()));
         self.generation
             .set(i64::try_from(generation.number).unwrap_or(i64::MAX));
         let upstreams = self.upstreams.lock();

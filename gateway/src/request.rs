@@ -26,6 +26,7 @@ use crate::{
     edge::{Connection, head::judge_decoded},
     exchange::Exchange,
     generation::{Generation, Site, normalise_host},
+    shares::Share,
     state::State,
     tls::Arrival,
 };
@@ -42,6 +43,7 @@ pub fn judge(
 ) -> Result<Judgement, (u16, Reason)> {
     let header = session.req_header();
     identify_client(session, header, exchange);
+    exchange.share = take_share(exchange, state)?;
     admit_head(header, &exchange.generation)?;
     exchange.target = target(&header.uri)?;
     let host =
@@ -118,6 +120,21 @@ fn identify_client(session: &Session, header: &RequestHeader, exchange: &mut Exc
         if let Some(proto) = header.headers.get(FORWARDED_PROTO) {
             exchange.secure = proto.as_bytes().eq_ignore_ascii_case(b"https");
         }
+    }
+}
+
+/// A place among the client's requests, each of which may need a connection to an origin. Trusted
+/// proxies that name nobody have no cap, as with connections.
+fn take_share(exchange: &Exchange, state: &State) -> Result<Option<Share>, (u16, Reason)> {
+    let generation = &exchange.generation;
+    let client = exchange.client;
+    let Some(client) = client.filter(|client| !State::trusts(generation, *client)) else {
+        return Ok(None);
+    };
+    let most = generation.limits.max_requests_per_client;
+    match state.requests.take(client, most) {
+        None => Err((429, Reason::ClientTooManyRequests)),
+        share => Ok(share),
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::{
     access_log::AccessLog, answer::tarpit::Tarpit, generation::Generation, metrics::Metrics,
-    recent::Recent, record::Decision, serve::Arrivals,
+    recent::Recent, record::Decision, serve::Arrivals, shares::Shares,
 };
 
 /// Everything that outlives a generation.
@@ -33,6 +33,8 @@ pub struct State {
     pub shutdown: watch::Receiver<bool>,
     /// Requests under way.
     pub in_flight: Arc<InFlight>,
+    /// The same, by client.
+    pub requests: Arc<Shares>,
     /// Whether the accept loops take new connections; they wait while it is false, without closing
     /// their listeners.
     pub accepting: watch::Sender<bool>,
@@ -64,6 +66,7 @@ impl State {
             access_log,
             shutdown,
             in_flight: Arc::new(InFlight::default()),
+            requests: Arc::default(),
             accepting: watch::Sender::new(true),
             arrivals: Arrivals::default(),
             serving: AtomicBool::new(false),

@@ -14,6 +14,9 @@ pub struct Limits {
     pub max_connections: u32,
     /// Client connections at once of one address (IPv4) or /64 (IPv6).
     pub max_connections_per_client: NonZeroU32,
+    /// Requests at once of one address (IPv4) or /64 (IPv6), over all of its connections. Far above
+    /// what people behind one address come to, who have few requests under way for each connection.
+    pub max_requests_per_client: NonZeroU32,
     /// From the start of a connection, or of a request on it, to the end of the request's head;
     /// TLS handshake and PROXY header included.
     pub header_timeout_secs: NonZeroU32,
@@ -42,6 +45,7 @@ impl Default for Limits {
         Self {
             max_connections: 0,
             max_connections_per_client: of(512),
+            max_requests_per_client: of(2048),
             header_timeout_secs: of(10),
             max_header_bytes: Spanned::new(0..0, 32 << 10),
             max_headers: Spanned::new(0..0, 128),

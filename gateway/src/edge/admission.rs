@@ -1,7 +1,6 @@
 //! Who gets a connection at all: lists, and caps in all and per client.
 
 use std::{
-    collections::HashMap,
     net::IpAddr,
     sync::{
         Arc,
@@ -9,30 +8,23 @@ use std::{
     },
 };
 
-use parking_lot::Mutex;
-use thornwall_detectors::address::subscriber;
-
 use super::{ending::Ending, limits::Limits};
-use crate::{generation::Generation, state::State};
+use crate::{
+    generation::Generation,
+    shares::{Share, Shares},
+    state::State,
+};
 
-/// Counts connections. A client is one IPv4 address, or one /64 of IPv6, which is what a subscriber
-/// gets (RFC 6177).
+/// Counts connections.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     total: AtomicUsize,
-    by_client: Mutex<HashMap<IpAddr, u32>>,
+    by_client: Arc<Shares>,
 }
 
 /// One connection among all, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Seat(Arc<Admission>);
-
-/// One connection among a client's, given back when dropped.
-#[derive(Debug)]
-pub(super) struct ClientSeat {
-    admission: Arc<Admission>,
-    client: IpAddr,
-}
 
 impl Admission {
     /// A connection of somebody.
@@ -47,45 +39,26 @@ impl Admission {
 
     /// A connection of `client`. Trusted proxies carry many clients and have no cap.
     pub(super) fn identify(
-        self: &Arc<Self>,
+        &self,
         client: IpAddr,
         limits: &Limits,
         generation: &Generation,
-    ) -> Result<Option<ClientSeat>, Ending> {
+    ) -> Result<Option<Share>, Ending> {
         if State::trusts(generation, client) {
             return Ok(None);
         }
         if generation.blocklist.lookup(client).is_some() {
             return Err(Ending::Blocklist);
         }
-        let client = subscriber(client);
-        let mut by_client = self.by_client.lock();
-        let mine = by_client.entry(client).or_insert(0);
-        if *mine >= limits.max_per_client {
-            return Err(Ending::LimitClient);
+        match self.by_client.take(client, limits.max_per_client) {
+            None => Err(Ending::LimitClient),
+            share => Ok(share),
         }
-        *mine += 1;
-        Ok(Some(ClientSeat {
-            admission: Arc::clone(self),
-            client,
-        }))
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         self.0.total.fetch_sub(1, Relaxed);
-    }
-}
-
-impl Drop for ClientSeat {
-    fn drop(&mut self) {
-        let mut by_client = self.admission.by_client.lock();
-        if let Some(mine) = by_client.get_mut(&self.client) {
-            *mine -= 1;
-            if *mine == 0 {
-                by_client.remove(&self.client);
-            }
-        }
     }
 }

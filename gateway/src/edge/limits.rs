@@ -9,6 +9,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Connections at once of one client.
     pub max_per_client: u32,
+    /// Requests at once of one client.
+    pub max_requests_per_client: u32,
     /// For PROXY header and TLS handshake, and again for each head.
     pub header_timeout: Tick,
     /// Bytes of a head.

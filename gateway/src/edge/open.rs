@@ -10,7 +10,6 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use super::{
     Edge,
-    admission::ClientSeat,
     client_hello::{self, Hello},
     ending::Ending,
     listener::ListenerFacts,
@@ -19,14 +18,16 @@ use super::{
     transport::Transport,
     watch::Phase,
 };
-use crate::{answer::raw, exchange::RequestId, state::State, tls::UNRECOGNIZED_NAME};
+use crate::{
+    answer::raw, exchange::RequestId, shares::Share, state::State, tls::UNRECOGNIZED_NAME,
+};
 
 /// A connection that is ready for HTTP.
 pub(super) struct Opened {
     pub(super) transport: Transport,
     pub(super) http2: bool,
     /// Its place among its client's connections.
-    pub(super) seat: Option<ClientSeat>,
+    pub(super) seat: Option<Share>,
 }
 
 /// Does what comes before HTTP. `Err` is why the connection ends here.

@@ -325,6 +325,7 @@ mod tests {
     const LIMITS: Limits = Limits {
         max_connections: 1,
         max_per_client: 1,
+        max_requests_per_client: 1,
         header_timeout: 10_000,
         max_header_bytes: 1024,
         max_headers: 8,

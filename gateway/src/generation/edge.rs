@@ -50,6 +50,7 @@ pub(super) fn limits(
     (context.problems.len() == before).then(|| Limits {
         max_connections: wanted.min(most),
         max_per_client: spec.max_connections_per_client.get(),
+        max_requests_per_client: spec.max_requests_per_client.get(),
         header_timeout: millis(spec.header_timeout_secs),
         max_header_bytes: size(*spec.max_header_bytes.get_ref()),
         max_headers: size(*spec.max_headers.get_ref()),

@@ -81,6 +81,7 @@ file = "{settings.access_log or 'off'}"
 # One machine plays all clients, and none of them tires of its connection.
 max_connections = 10000
 max_connections_per_client = 20000
+max_requests_per_client = 20000
 idle_timeout_secs = 900
 max_requests_per_connection = 1000000000
 

@@ -3,11 +3,18 @@
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::atomic::Ordering,
 };
 
 use tokio::net::TcpSocket;
 
-use super::{BOUND, Site, closed, gateway, listening, silence, until_gone};
+use super::{
+    BOUND, LARGE_PATH, Site, closed,
+    frames::{Client, HEADERS},
+    gateway, listening,
+    secure::Secure,
+    silence, until_gone,
+};
 use crate::harness::{Gateway, wait_for};
 
 /// Clients of their own: every address of 127.0.0.0/8 is this machine.
@@ -90,6 +97,48 @@ fn all_clients_together_cannot_take_more_than_there_is() {
     closed(&gateway, &["limit_total"], 1);
     drop(held);
     wait_for("room for a person", || is_served(&gateway, PERSON));
+}
+
+#[test]
+fn one_client_cannot_have_more_requests_under_way_than_its_share() {
+    let origin = Site::start();
+    let gateway = gateway(&origin, &patient("max_requests_per_client = 4"));
+    let begin = |_| {
+        let mut stream = connect(&gateway, ATTACKER);
+        let request = format!("GET {LARGE_PATH} HTTP/1.1\r\nHost: t.example\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    };
+    let held: Vec<TcpStream> = (0..4).map(begin).collect();
+    wait_for("four answers to begin", || {
+        origin.large_begun.load(Ordering::SeqCst) == 4
+    });
+    let mut stream = connect(&gateway, ATTACKER);
+    stream.write_all(REQUEST).unwrap();
+    let said = until_gone(&mut stream, silence).said();
+    assert!(said.starts_with("HTTP/1.1 429"), "{said}");
+    let counted = "thornwall_answers_total{reason=\"client.too_many_requests\"}";
+    assert_eq!(gateway.metric(counted), 1.0);
+    assert!(is_served(&gateway, PERSON));
+    drop(held);
+    wait_for("room for the same client", || is_served(&gateway, ATTACKER));
+}
+
+#[test]
+fn streams_of_one_connection_count_as_requests() {
+    let origin = Site::start();
+    let secure = Secure::start(&origin, &patient("max_requests_per_client = 4"));
+    let mut client = Client::connect(&secure, 0);
+    for stream in [1, 3, 5, 7] {
+        client.get(stream, LARGE_PATH);
+        client.is_served(stream);
+    }
+    client.get(9, "/");
+    let refused = client.wait_for("an answer", |frame| {
+        frame.stream == 9 && frame.kind == HEADERS
+    });
+    assert!(!refused.is_ok());
+    assert_eq!(origin.requests.load(Ordering::SeqCst), 4);
 }
 
 #[test]
