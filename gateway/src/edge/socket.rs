@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
+    mem::take,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -38,10 +39,13 @@ impl Socket {
         &self.connection
     }
 
-    /// Gives bytes back, to be read again.
+    /// Gives bytes back, to be read again before what is left of those given back before.
     pub(super) fn unread(&mut self, bytes: Bytes) {
-        debug_assert!(self.again.is_empty(), "bytes are given back once at a time");
-        self.again = bytes;
+        self.again = if self.again.is_empty() {
+            bytes
+        } else {
+            [bytes, take(&mut self.again)].concat().into()
+        };
     }
 
     /// More bytes at the end of `buffer`; how many, 0 at the end of the stream.
@@ -146,5 +150,33 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.tcp).poll_shutdown(context))?;
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::{Bytes, BytesMut};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::Socket;
+    use crate::edge::{clock::Clock, connection::Connection};
+
+    #[tokio::test]
+    async fn bytes_are_read_again_in_the_order_they_came() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tcp = TcpStream::connect(address).await.unwrap();
+        let connection = Arc::new(Connection::new(address, Arc::new(Clock::default())));
+        let mut socket = Socket::new(tcp, connection);
+        socket.unread(Bytes::from_static(b"hello and more"));
+        // As much as there is room for is taken, found to be enough, and given back.
+        let mut hello = BytesMut::with_capacity(5);
+        assert_eq!(socket.read_more(&mut hello).await.unwrap(), 5);
+        socket.unread(hello.freeze());
+        let mut all = BytesMut::with_capacity(64);
+        assert_eq!(socket.read_more(&mut all).await.unwrap(), 14);
+        assert_eq!(&all[..], b"hello and more");
     }
 }
