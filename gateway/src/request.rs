@@ -112,7 +112,8 @@ pub fn peer_address(session: &Session) -> IpAddr {
 
 fn identify_client(session: &Session, header: &RequestHeader, exchange: &mut Exchange) {
     let peer = peer_address(session);
-    exchange.peer_trusted = State::trusts(&exchange.generation, peer);
+    let names_others = Connection::of(session).is_some_and(|c| c.may_name_others());
+    exchange.peer_trusted = names_others && State::trusts(&exchange.generation, peer);
     exchange.client = Some(peer);
     exchange.secure = exchange.tls().is_some();
     if exchange.peer_trusted {

@@ -34,6 +34,8 @@ pub struct Connection {
     peer: SocketAddr,
     /// Whom a trusted proxy named in its PROXY header.
     named: OnceLock<IpAddr>,
+    /// Whether a proxy has said by its PROXY header that it names nobody.
+    unnamed: AtomicBool,
     /// What the TLS handshake said.
     tls: OnceLock<TlsFacts>,
     /// The raw ClientHello: all records that carried it.
@@ -53,6 +55,7 @@ impl Connection {
         Self {
             peer,
             named: OnceLock::new(),
+            unnamed: AtomicBool::new(false),
             tls: OnceLock::new(),
             client_hello: OnceLock::new(),
             http2_preface: Mutex::new(Vec::new()),
@@ -82,6 +85,13 @@ impl Connection {
     /// Who the connection is from: whom a PROXY header named, or the peer.
     pub fn client(&self) -> IpAddr {
         self.named.get().copied().unwrap_or_else(|| self.peer())
+    }
+
+    /// Whether its client may be a proxy that names others in header fields. Where proxies name
+    /// clients by the PROXY protocol, one that names nobody asks for itself, or does not know who
+    /// does (`LOCAL`, `UNKNOWN`): the fields of such requests are anybody's.
+    pub fn may_name_others(&self) -> bool {
+        !self.unnamed.load(Relaxed)
     }
 
     /// What the TLS handshake said; `None` over plain TCP.
@@ -128,6 +138,10 @@ impl Connection {
     pub(super) fn name_client(&self, client: IpAddr) {
         // A connection has one PROXY header.
         let _ = self.named.set(canonical(client));
+    }
+
+    pub(super) fn name_nobody(&self) {
+        self.unnamed.store(true, Relaxed);
     }
 
     pub(super) fn set_tls(&self, facts: TlsFacts) {

@@ -77,8 +77,9 @@ async fn read_proxy_header(edge: &Edge, socket: &mut Socket) -> Result<(), Optio
         match proxy_protocol::read(&buffer) {
             Ok(Read::Partial) => {}
             Ok(Read::Complete { length, source }) => {
-                if let Some(source) = source {
-                    connection.name_client(source.ip());
+                match source {
+                    Some(source) => connection.name_client(source.ip()),
+                    None => connection.name_nobody(),
                 }
                 let rest = buffer.split_off(length).freeze();
                 socket.unread(rest);

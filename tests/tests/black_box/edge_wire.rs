@@ -205,6 +205,23 @@ fn a_named_client_names_nobody_else() {
 }
 
 #[test]
+fn who_is_not_named_names_nobody_either() {
+    let edge = Edge::proxied();
+    let claims = "\r\nX-Forwarded-For: 198.51.100.1\r\nX-Forwarded-Proto: https\r\n\r\n";
+    let forwarded = GET.replace("\r\n\r\n", claims);
+    for header in [&b"PROXY UNKNOWN\r\n"[..], &v2(0x20, [203, 0, 113, 8])] {
+        edge.ends(&[header, forwarded.as_bytes()].concat());
+    }
+    wait_for("the access lines", || edge.clients().len() == 2);
+    assert_eq!(edge.clients(), ["127.0.0.1", "127.0.0.1"]);
+    for seen in edge.origin.requests() {
+        let seen = seen.to_ascii_lowercase();
+        assert!(seen.contains("x-forwarded-for: 127.0.0.1\r\n"), "{seen}");
+        assert!(seen.contains("x-forwarded-proto: http\r\n"), "{seen}");
+    }
+}
+
+#[test]
 fn a_header_may_come_byte_by_byte() {
     let edge = Edge::proxied();
     let mut stream = edge.connect();

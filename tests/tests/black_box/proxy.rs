@@ -263,7 +263,8 @@ fn what_origins_may_mistake_for_our_word_is_taken_out() {
     let gateway = Gateway::start(origin.port, &named);
     let reply = gateway.send(
         "GET http://t.example/a?b HTTP/1.1\r\nHost: t.example\r\nX_Forwarded_For: 6.6.6.6\r\n\
-         X_Real_IP: 6.6.6.6\r\nCF-Connecting-IP: 6.6.6.6\r\nConnection: close\r\n\r\n",
+         X_Real_IP: 6.6.6.6\r\nCF-Connecting-IP: 6.6.6.6\r\nX-Forwarded-User: 6.6.6.6\r\n\
+         X-Forwarded-Client-Cert: 6.6.6.6\r\nConnection: close\r\n\r\n",
     );
     assert_eq!(reply.status, 200);
     let seen = origin.requests().remove(0);
