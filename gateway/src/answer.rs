@@ -110,13 +110,23 @@ pub async fn explain_failure(session: &mut Session, exchange: &mut Exchange, err
         return status;
     }
     session.set_keepalive(None);
-    if let Err(error) = refuse(session, exchange, status).await {
-        log::debug!(
+    match refuse(session, exchange, status).await {
+        Ok(()) => exchange.explained = true,
+        Err(error) => log::debug!(
             "error page could not be sent; id={} error={error}",
             exchange.id
-        );
+        ),
     }
     status
+}
+
+/// Ends the connection of a request whose failure was explained. Pingora would only let go of it,
+/// and where the client still sends a body, the page would be lost.
+pub async fn part(session: &mut Session, exchange: &Exchange) {
+    let client = session.as_downstream_mut();
+    if exchange.explained && !client.is_http2() {
+        client.shutdown().await;
+    }
 }
 
 /// Status and reason of a failure; `None` where the client itself went away.

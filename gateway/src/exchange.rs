@@ -44,6 +44,8 @@ pub struct Exchange {
     pub judgement: Option<Judgement>,
     /// Why the answer is ours, where it is.
     pub reason: Option<Reason>,
+    /// Whether a failure was answered by a page of ours, which is the last word of its connection.
+    pub explained: bool,
     /// Status of an answer that Pingora does not know of, since it was sent past it.
     pub detached_status: Option<u16>,
     /// Connections to the origin that failed for this request.
@@ -73,6 +75,7 @@ impl Exchange {
             upgrade: false,
             judgement: None,
             reason: None,
+            explained: false,
             detached_status: None,
             failed_connects: 0,
             origin_took: None,

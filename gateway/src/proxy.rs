@@ -208,5 +208,6 @@ impl ProxyHttp for Proxy {
         }
         let took: Duration = self.state.now().saturating_sub(exchange.started);
         self.state.conclude(Decision::new(session, exchange, took));
+        answer::part(session, exchange).await;
     }
 }

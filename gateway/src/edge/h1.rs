@@ -3,7 +3,7 @@
 //! Between two requests there is no request future and no buffer: an idle connection costs its
 //! socket, its facts and this loop.
 
-use std::{future::poll_fn, io, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, sync::Arc};
 
 use bytes::BytesMut;
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use super::{
     Edge,
     connection::Connection,
     ending::Ending,
-    h1_stream::H1Stream,
+    h1_stream::{H1Stream, LINGER},
     head::{HeadLimits, Refusal, Scan, judge, scan},
     watch::Phase,
 };
@@ -35,9 +35,7 @@ use crate::{
 /// Room for the head of a browser's request with a few cookies; longer ones grow it.
 const HEAD_BUFFER: usize = 2048;
 
-/// How long a refused client's leftovers are read away, so that it gets to read why.
-const LINGER: Duration = Duration::from_secs(1);
-/// Most of such leftovers.
+/// Most that is read away behind a head that was refused.
 const MOST_LEFTOVERS: usize = 64 << 10;
 
 /// Serves a connection to its end.

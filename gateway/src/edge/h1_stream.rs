@@ -10,10 +10,14 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
 
 use super::{
     chunks::Chunks, connection::Connection, head::Framing, pingora_io::pingora_stream,
@@ -24,6 +28,11 @@ use super::{
 /// together.
 const GATHER: usize = 4096;
 
+/// How long what a client still sends is read away, so that it gets to read why it was refused.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+/// Most of a body that is read away like that.
+const MOST_LEFTOVERS: usize = 1 << 20;
+
 /// A client's HTTP/1 connection.
 #[derive(Debug)]
 pub struct H1Stream {
@@ -33,6 +42,10 @@ pub struct H1Stream {
     body: Body,
     /// Written by Pingora, and not sent yet.
     out: BytesMut,
+    /// Ends the wait for a client that still sends after its last answer.
+    lingering: Option<Pin<Box<Sleep>>>,
+    /// Bytes that are read away meanwhile at most.
+    leftovers: usize,
 }
 
 /// What is still to come of the current request.
@@ -53,6 +66,8 @@ impl H1Stream {
             ahead: BytesMut::new(),
             body: Body::Done,
             out: BytesMut::new(),
+            lingering: None,
+            leftovers: MOST_LEFTOVERS,
         }
     }
 
@@ -89,10 +104,7 @@ impl H1Stream {
     /// Reads into what is ahead; how many bytes, 0 at the end.
     pub(super) fn poll_read_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut pinned = Pin::new(&mut self.transport);
-        let mut read = std::pin::pin!(tokio::io::AsyncReadExt::read_buf(
-            &mut pinned,
-            &mut self.ahead
-        ));
+        let mut read = std::pin::pin!(AsyncReadExt::read_buf(&mut pinned, &mut self.ahead));
         read.as_mut().poll(context)
     }
 
@@ -102,6 +114,27 @@ impl H1Stream {
         if self.ahead.is_empty() {
             self.ahead = BytesMut::new();
         }
+    }
+
+    /// Reads away what is left of a body that nobody wanted: closing a socket with unread bytes
+    /// resets it, and the answer may be lost. A client that takes its time is not waited for.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = [0; 4096];
+        while self.body != Body::Done && self.leftovers > 0 {
+            let clock = self
+                .lingering
+                .get_or_insert_with(|| Box::pin(sleep(LINGER)));
+            if clock.as_mut().poll(context).is_ready() {
+                break;
+            }
+            let mut buffer = ReadBuf::new(&mut scratch);
+            let read = ready!(Pin::new(&mut *self).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                break;
+            }
+            self.leftovers = self.leftovers.saturating_sub(buffer.filled().len());
+        }
+        Poll::Ready(())
     }
 
     /// Where no body is due, a byte is the next request's, and an end is an end.
@@ -258,8 +291,11 @@ impl AsyncWrite for H1Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.as_mut().poll_flush(context))?;
-        Pin::new(&mut self.transport).poll_shutdown(context)
+        if self.lingering.is_none() {
+            ready!(self.as_mut().poll_flush(context))?;
+            ready!(Pin::new(&mut self.transport).poll_shutdown(context))?;
+        }
+        self.poll_linger(context).map(Ok)
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
     process::Command,
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use serde::Deserialize;
@@ -280,6 +281,33 @@ fn a_body_that_grows_too_large_ends_the_request() {
     let answer = exchange(gateway.port, request.as_bytes()).unwrap();
     assert_eq!(Reply::parse(&answer).unwrap().status, 200);
     assert_eq!(origin.take()[0].body.len(), 100);
+}
+
+#[test]
+fn a_client_that_is_still_sending_gets_to_read_why() {
+    let origin = RawOrigin::start();
+    let gateway = Gateway::start(origin.port, SITE);
+    let body = "x".repeat(400_000);
+    let announced = "Content-Length: 400000\r\n\r\n".to_owned();
+    let measured = format!(
+        "Transfer-Encoding: chunked\r\n\r\n61a80\r\n{}",
+        &body[..200]
+    );
+    for start in [announced, measured] {
+        let mut stream = connect(gateway.port).unwrap();
+        write!(stream, "POST /up HTTP/1.1\r\nHost: t.example\r\n{start}").unwrap();
+        // By now it is answered, and nobody wants the rest.
+        thread::sleep(Duration::from_millis(200));
+        // A reset would show in the second write. What it does to an answer that is on its way
+        // depends on the network and on the client's system.
+        for piece in [&body.as_bytes()[..300_000], b"x"] {
+            stream.write_all(piece).unwrap();
+            thread::sleep(Duration::from_millis(100));
+        }
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert_eq!(Reply::parse(&answer).unwrap().status, 413);
+    }
 }
 
 /// Runs curl; the status that it prints, and what it said about the exchange.
