@@ -41,7 +41,7 @@ pub use limits::Limits;
 pub use listener::{ListenerFacts, listen};
 pub use metrics::EdgeMetrics;
 pub use registry::sweep;
-pub use stall::{note_body, release};
+pub use stall::{note_body, pause, release, resume};
 
 use admission::Admission;
 use clock::Clock;

@@ -73,6 +73,7 @@ pub async fn peer(
     exchange: &mut Exchange,
     now: Duration,
 ) -> Result<Box<HttpPeer>> {
+    edge::pause();
     let mut peer = attempt::choose(session, exchange, now).await?;
     if is_conversation(session.req_header(), &peer) {
         edge::release();

@@ -16,7 +16,7 @@ use thornwall_detectors::signal::Reason;
 use thornwall_filters::verdict::Ruling;
 
 use crate::{
-    answer, exchange::Exchange, forward, record::Decision, request, robots, state::State,
+    answer, edge, exchange::Exchange, forward, record::Decision, request, robots, state::State,
     upstream::attempt,
 };
 
@@ -160,9 +160,10 @@ impl ProxyHttp for Proxy {
         _reused: bool,
         _: &HttpPeer,
         fd: RawFd,
-        _: Option<&Digest>,
+        digest: Option<&Digest>,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
+        edge::resume(digest);
         attempt::connected(session, exchange, fd, self.state.now());
         Ok(())
     }

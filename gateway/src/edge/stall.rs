@@ -3,6 +3,9 @@
 //!
 //! Pingora waits for such a body without an end. The request's task carries what came in so far; who
 //! finds it standing still drops the request, which resets the stream (RFC 9113 section 5.4.2).
+//!
+//! The client is to blame only while somebody reads for it: not while its request waits for a server
+//! or for a connection, nor while the origin takes in nothing, so that Pingora reads no further.
 
 use std::{
     future::{Future, pending},
@@ -13,6 +16,8 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
+use pingora::protocols::{Digest, SocketDigest};
 use tokio::{select, task_local, time::sleep};
 
 use super::{Edge, ending::Ending};
@@ -27,6 +32,32 @@ task_local! {
 struct Progress {
     received: AtomicU64,
     over: AtomicBool,
+    reader: Mutex<Reader>,
+}
+
+/// For whom the body is read.
+#[derive(Debug, Default)]
+enum Reader {
+    #[default]
+    Nobody,
+    /// An origin, behind this socket where that is known.
+    Origin(Option<Arc<SocketDigest>>),
+}
+
+/// How many times within `body_timeout` it is asked who is awaited.
+const LOOKS: u32 = 8;
+
+/// The running request is to get a connection to an origin: nobody reads its body meanwhile.
+pub fn pause() {
+    let _ = PROGRESS.try_with(|progress| *progress.reader.lock() = Reader::Nobody);
+}
+
+/// The running request has got a connection to an origin, for which its body is read.
+pub fn resume(connection: Option<&Digest>) {
+    let _ = PROGRESS.try_with(|progress| {
+        let socket = connection.and_then(|digest| digest.socket_digest.clone());
+        *progress.reader.lock() = Reader::Origin(socket);
+    });
 }
 
 /// Bytes of the running request's body came in.
@@ -53,19 +84,61 @@ pub(super) async fn guard<T>(edge: &Edge, request: impl Future<Output = T>) {
 
 /// Returns when the body has moved too little for too long.
 async fn stalled(edge: &Edge, progress: &Progress) -> Ending {
+    let (mut waited, mut before) = (Duration::ZERO, 0);
     loop {
         let limits = edge.limits();
-        let before = progress.received.load(Relaxed);
-        sleep(Duration::from_millis(limits.body_timeout.into())).await;
+        let longest = Duration::from_millis(limits.body_timeout.into());
+        let step = longest / LOOKS;
+        sleep(step).await;
         if progress.over.load(Relaxed) {
             return pending().await;
         }
-        let moved = progress.received.load(Relaxed) - before;
+        let received = progress.received.load(Relaxed);
+        if !progress.awaits_the_client() {
+            (waited, before) = (Duration::ZERO, received);
+            continue;
+        }
+        waited += step;
+        if waited < longest {
+            continue;
+        }
         let due = u64::from(limits.min_receive_rate) * u64::from(limits.body_timeout) / 1000;
-        match moved {
+        match received - before {
             0 => return Ending::BodyTimeout,
             moved if moved < due => return Ending::TooSlow,
-            _ => {}
+            _ => (waited, before) = (Duration::ZERO, received),
         }
+    }
+}
+
+impl Progress {
+    /// Bytes that the system could not send to the origin yet say that it does not keep up.
+    fn awaits_the_client(&self) -> bool {
+        match &*self.reader.lock() {
+            Reader::Nobody => false,
+            Reader::Origin(None) => true,
+            Reader::Origin(Some(socket)) => socket
+                .tcp_info()
+                .is_none_or(|info| info.tcpi_notsent_bytes == 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{PROGRESS, Progress, pause, resume};
+
+    #[test]
+    fn nobody_awaits_a_body_without_an_origin_to_take_it() {
+        let progress = Arc::new(Progress::default());
+        let run = |what: fn()| PROGRESS.sync_scope(Arc::clone(&progress), what);
+        assert!(!progress.awaits_the_client());
+        run(|| resume(None));
+        assert!(progress.awaits_the_client());
+        // Another server is to be found.
+        run(pause);
+        assert!(!progress.awaits_the_client());
     }
 }

@@ -391,6 +391,19 @@ impl Origin {
 
     /// Answers with these bytes, after a while.
     pub(crate) fn answering(answer: &'static str, after: Duration) -> Self {
+        Self::with(answer, Duration::ZERO, after)
+    }
+
+    /// Answers with the text `origin` to bodies that it reads after a while.
+    pub(crate) fn reading_after(pause: Duration) -> Self {
+        Self::with(
+            "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\norigin",
+            pause,
+            Duration::ZERO,
+        )
+    }
+
+    fn with(answer: &'static str, pause: Duration, after: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -398,7 +411,7 @@ impl Origin {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let kept = Arc::clone(&kept);
-                thread::spawn(move || answer_all(&stream, answer, after, &kept));
+                thread::spawn(move || answer_all(&stream, answer, [pause, after], &kept));
             }
         });
         Self { port, requests }
@@ -415,7 +428,12 @@ impl Origin {
     }
 }
 
-fn answer_all(stream: &TcpStream, answer: &str, after: Duration, kept: &Mutex<Vec<String>>) {
+fn answer_all(
+    stream: &TcpStream,
+    answer: &str,
+    [pause, after]: [Duration; 2],
+    kept: &Mutex<Vec<String>>,
+) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut head = String::new();
@@ -434,6 +452,7 @@ fn answer_all(stream: &TcpStream, answer: &str, after: Duration, kept: &Mutex<Ve
             head.push_str(&line);
         }
         let mut body = vec![0; length];
+        thread::sleep(pause);
         if reader.read_exact(&mut body).is_err() {
             return;
         }

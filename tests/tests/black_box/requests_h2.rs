@@ -1,5 +1,7 @@
 //! HTTP/2 requests: held to the same rules as raw ones, and the same to the origin.
 
+use std::time::Duration;
+
 use http::{HeaderName, Method, Request, Uri, request::Builder};
 use thornwall_tests::authority::{Authority, Wanted};
 
@@ -18,8 +20,12 @@ struct Secure {
 
 impl Secure {
     fn start() -> Self {
-        let (files, authority, origin) =
-            (Folder::new(), Authority::new("servers"), Origin::start());
+        Self::start_with(Origin::start(), "max_body_bytes = 100")
+    }
+
+    /// The site and what else comes after it are said by `site`.
+    fn start_with(origin: Origin, site: &str) -> Self {
+        let (files, authority) = (Folder::new(), Authority::new("servers"));
         let issued = authority.issue(Wanted {
             names: &["a.t.example"],
             ..Wanted::default()
@@ -31,7 +37,7 @@ impl Secure {
             "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n\
              [[certificate]]\nhosts = [\"a.t.example\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n\
              [[site]]\nname = \"a\"\nhosts = [\"a.t.example\"]\nupstream = \"o\"\n\
-             pipeline = \"open\"\nmax_body_bytes = 100\n[[pipeline]]\nname = \"open\"\n",
+             pipeline = \"open\"\n{site}\n[[pipeline]]\nname = \"open\"\n",
             chain.display(),
             key.display()
         );
@@ -180,4 +186,16 @@ fn decoded_heads_are_held_to_the_rules_of_raw_ones() {
     assert_eq!(secure.send(options, None).unwrap().status, 200);
     let seen = secure.origin.requests();
     assert!(seen[1].starts_with("OPTIONS * HTTP/1.1\r\n"), "{seen:?}");
+}
+
+/// More than all buffers on its way can hold.
+static LONG_BODY: [u8; 16 << 20] = [b'x'; 16 << 20];
+
+#[test]
+fn a_client_is_not_to_blame_for_an_origin_that_reads_late() {
+    let origin = Origin::reading_after(Duration::from_secs(4));
+    let secure = Secure::start_with(origin, "[limits]\nbody_timeout_secs = 1");
+    let upload = Request::post("https://a.t.example/up").header("content-length", LONG_BODY.len());
+    let reply = secure.send(upload, Some(&LONG_BODY)).unwrap();
+    assert_eq!((reply.status, reply.body.as_str()), (200, "origin"));
 }
