@@ -43,7 +43,9 @@ pub fn bound(session: &mut Session, exchange: &mut Exchange, stopping: bool) {
     }
     if client.is_http2() {
         // The connection's watch cannot see which stream a client leaves unread. The time is that of
-        // one piece of at most 64 KiB, so that taking it in byte by byte does not help.
+        // one piece of at most 64 KiB, so that taking it in byte by byte does not help. It makes the
+        // least pace of a stream 64 KiB per `body_timeout`: as long as `min_send_rate` allows for a
+        // piece, who takes in nothing at all could stay too.
         let piece = Duration::from_millis(exchange.generation.limits.body_timeout.into());
         client.set_write_timeout(Some(piece));
     }

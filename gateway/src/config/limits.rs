@@ -30,7 +30,8 @@ pub struct Limits {
     pub body_timeout_secs: NonZeroU32,
     /// Slowest pace of a body on its way in, from `body_timeout_secs` after its start on; 0 for none.
     pub min_receive_bytes_per_sec: u32,
-    /// Slowest pace at which a client may take in an answer that waits for it; 0 for none.
+    /// Slowest pace at which a client may take in an answer that waits for it; 0 for none. With HTTP/2
+    /// it is that of the connection: each stream has to take in 64 KiB in `body_timeout_secs`.
     pub min_send_bytes_per_sec: u32,
     /// A connection this old ends after the request that is under way.
     pub max_connection_secs: NonZeroU32,
