@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use http::HeaderName;
 use pingora::upstreams::peer::HttpPeer;
 use thornwall_filters::build::BuildContext;
+use tokio::time::Instant;
 
 use crate::config;
 
@@ -44,7 +45,7 @@ pub use tls::connector_ca_file;
 pub use watch::watched;
 
 use address::Address;
-use balance::{Ask, Balancer, Choice};
+use balance::{Ask, Balancer, Choice, Tried};
 use hash::Key;
 use shared::Shared;
 use standing::{InFlight, Rules};
@@ -151,7 +152,7 @@ impl Upstream {
         first.unwrap_or_default()
     }
 
-    /// Gets a server for a request, and waits for one where it may.
+    /// Gets a server for a first try, and waits for one where it may.
     async fn lease(&self, ask: &Ask<'_>) -> Result<Lease, Refusal> {
         // Who comes now does not pass those who wait.
         let crowded = self.shared.queue.waiting() > 0 && self.table.load().limited;
@@ -161,12 +162,23 @@ impl Upstream {
                 other => return other,
             }
         }
-        let queue = &self.shared.queue;
-        let entered = queue.wait(&self.settings.queue, || match self.try_lease(ask) {
-            Err(Refusal::Busy) => None,
-            other => Some(other),
+        let (queue, came) = (&self.shared.queue, Instant::now());
+        let entered = queue.wait(&self.settings.queue, || {
+            let now = ask.now + came.elapsed();
+            match self.try_lease(&Ask { now, ..*ask }) {
+                Err(Refusal::Busy) => None,
+                other => Some(other),
+            }
         });
         entered.await.unwrap_or(Err(Refusal::Busy))
+    }
+
+    /// Gets a server for a further try: one that has not been tried, or else any. It waits for none,
+    /// since all who wait have to be able to take whatever becomes free.
+    fn lease_again(&self, ask: &Ask<'_>) -> Result<Lease, Refusal> {
+        let tried = &Tried::default();
+        self.try_lease(ask)
+            .or_else(|_| self.try_lease(&Ask { tried, ..*ask }))
     }
 
     fn try_lease(&self, ask: &Ask<'_>) -> Result<Lease, Refusal> {

@@ -100,19 +100,16 @@ impl Attempt {
     ) -> Result<Lease, Refusal> {
         let sticky = upstream.sticky.as_ref();
         let cookie = sticky.and_then(|sticky| sticky.read(&request.headers));
-        let mut ask = Ask {
+        let ask = Ask {
             now,
             key: upstream.hash_key(request, client),
             cookie,
             tried: &self.tried,
         };
-        let fresh = Tried::default();
-        let mut lease = upstream.lease(&ask).await;
-        if self.tries > 1 && matches!(lease, Err(Refusal::Nobody)) {
-            // Whoever let it be tried again said that the same server would do.
-            ask.tried = &fresh;
-            lease = upstream.lease(&ask).await;
-        }
+        let lease = match self.tries {
+            ..=1 => upstream.lease(&ask).await,
+            _ => upstream.lease_again(&ask),
+        };
         let named = lease
             .as_ref()
             .ok()

@@ -7,6 +7,9 @@ use std::{
 
 use tokio::{sync::Notify, time::timeout};
 
+/// How often who waits looks by itself: a server that comes back frees nothing, and tells nobody.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// The waiting requests of one upstream, first come, first served.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -87,7 +90,12 @@ impl<'a> Place<'a> {
             if my_turn && let Some(entered) = enter() {
                 return entered;
             }
-            freed.await;
+            // Looking must not cost the place among those who are told.
+            while timeout(LOOK_EVERY, freed.as_mut()).await.is_err() {
+                if let Some(entered) = enter() {
+                    return entered;
+                }
+            }
             my_turn = true;
         }
     }
@@ -145,6 +153,18 @@ mod tests {
         tokio::join!(wait(1), wait(2), release);
         assert_eq!(*served.borrow(), [1, 2]);
         assert_eq!(queue.refused(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_comes_back_is_found() {
+        let (queue, back) = (Queue::default(), RefCell::new(false));
+        let enter = || back.borrow().then_some(());
+        let comes_back = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            *back.borrow_mut() = true;
+        };
+        let (waited, ()) = tokio::join!(queue.wait(&LIMITS, enter), comes_back);
+        assert_eq!(waited, Some(()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -148,6 +148,33 @@ fn a_slow_upload_is_no_slow_answer() {
 }
 
 #[test]
+fn a_further_try_waits_for_no_other_server() {
+    let (bad, busy) = (
+        Server::start(Does::Close),
+        Server::start(Does::AnswerLate(Duration::from_secs(4))),
+    );
+    let servers = [
+        format!("address = \"{}\"", bad.address()),
+        format!("address = \"{}\", max_connections = 1", busy.address()),
+    ];
+    let keys = "queue = { timeout_ms = 3000 }\nejection = { failures = 0 }";
+    let gateway = Arc::new(Gateway::start(
+        9,
+        &config(&[&servers[0], &servers[1]], keys),
+    ));
+    // Its first try fails, its second one stays at the busy server.
+    let other = Arc::clone(&gateway);
+    let held = thread::spawn(move || get(&other).status);
+    wait_for("the busy server", || busy.count() == 1);
+    // Nobody waits for it where the other one can be asked again.
+    let before = bad.count();
+    assert_eq!(get(&gateway).status, 502);
+    assert_eq!(bad.count(), before + 2);
+    assert_eq!(metric_of_upstream(&gateway, "queue_refused_total"), 0.0);
+    assert_eq!(held.join().unwrap(), 200);
+}
+
+#[test]
 fn all_tries_together_wait_only_so_long() {
     let late = Does::AnswerLate(Duration::from_secs(10));
     let servers: Vec<Server> = (0..3).map(|_| Server::start(late)).collect();
