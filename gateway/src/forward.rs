@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{
     HeaderName, Method, StatusCode, Version,
-    header::{CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE},
 };
 use pingora::{
     Error, ErrorType, Result,
@@ -15,7 +15,7 @@ use pingora::{
 };
 
 use crate::{
-    edge::{self, Connection},
+    edge::{self, Connection, Limits},
     exchange::Exchange,
     upstream::attempt,
 };
@@ -26,8 +26,9 @@ pub use headers::{REQUEST_ID, prepare};
 
 /// Longest time to read away the rest of a body that nobody wants.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest silence of an upgraded connection: people leave chats open.
-const UPGRADED_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Longest silence of a conversation, and longest wait for a body of unknown length: people leave
+/// chats open.
+const CONVERSATION_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Puts a bound on everything that Pingora waits for without one.
 pub fn bound(session: &mut Session, exchange: &mut Exchange, stopping: bool) {
@@ -71,7 +72,7 @@ fn names(header: &RequestHeader, field: &HeaderName, word: &str) -> bool {
 
 /// A server of the site that is asked for.
 pub async fn peer(
-    session: &Session,
+    session: &mut Session,
     exchange: &mut Exchange,
     now: Duration,
 ) -> Result<Box<HttpPeer>> {
@@ -80,11 +81,31 @@ pub async fn peer(
     if is_conversation(session.req_header(), &peer) {
         edge::release();
     }
+    let options = &mut peer.options;
     if exchange.upgrade {
-        peer.options.read_timeout = Some(UPGRADED_TIMEOUT);
-        peer.options.write_timeout = Some(UPGRADED_TIMEOUT);
+        options.read_timeout = Some(CONVERSATION_TIMEOUT);
+        options.write_timeout = Some(CONVERSATION_TIMEOUT);
+    } else if options.alpn.get_min_http_version() == 2 && !session.is_body_empty() {
+        // Over HTTP/2 Pingora begins to count before the body, and never anew.
+        let upload = longest_upload(session.req_header(), &exchange.generation.limits);
+        options.read_timeout = options.read_timeout.map(|time| time + upload);
     }
     Ok(peer)
+}
+
+/// How long a request's body may be on its way before the edge ends it.
+fn longest_upload(header: &RequestHeader, limits: &Limits) -> Duration {
+    let length = header.headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let paced = length.and_then(|length| length.checked_div(limits.min_receive_rate.into()));
+    match paced {
+        Some(secs) if !is_conversation(header) => {
+            let silence = Duration::from_millis(limits.body_timeout.into());
+            let paced = Duration::from_secs(secs) + 2 * silence;
+            paced.min(CONVERSATION_TIMEOUT)
+        }
+        _ => CONVERSATION_TIMEOUT,
+    }
 }
 
 /// Ends a request whose body turns out larger than its site takes. Frames of a WebSocket are no

@@ -2,15 +2,16 @@
 //! are thought of afterwards.
 //!
 //! A request whose connection was never made has carried nothing, and may be tried again whatever
-//! it is. One that was sent may have had its effect: only safe methods (RFC 9110 section 9.2.1) go
-//! to another server then. Pingora does not tell whether a kept connection broke before or after
-//! the origin had read the request, so that a POST is not sent again over a fresh one.
+//! it is, and so may one that a server of HTTP/2 says it has not processed. Any other that was sent
+//! may have had its effect: only safe methods (RFC 9110 section 9.2.1) go to another server then.
+//! Pingora does not tell whether a kept connection of HTTP/1 broke before or after the origin had
+//! read the request, so that a POST is not sent again over a fresh one.
 
 use std::{net::IpAddr, os::fd::RawFd, sync::Arc, time::Duration};
 
 use http::Method;
 use pingora::{
-    Error, ErrorSource, ErrorType, Result,
+    Error, ErrorSource, ErrorType, Result, RetryType,
     http::{RequestHeader, ResponseHeader},
     proxy::Session,
     upstreams::peer::HttpPeer,
@@ -175,7 +176,7 @@ fn is_refusal_of_tls(error: &Error) -> bool {
 
 /// An exchange broke off after a connection was there.
 pub fn failed_while_proxying(
-    session: &Session,
+    session: &mut Session,
     exchange: &mut Exchange,
     mut error: Box<Error>,
     reused: bool,
@@ -191,11 +192,14 @@ pub fn failed_while_proxying(
         // Cutting the connection off is how the wait ended.
         error.etype = ErrorType::ReadTimedout;
     }
-    let went_stale = reused && !has_begun && !exchange.attempt.went_stale && is_broken_off(&error);
+    let is_whole = !session.as_ref().retry_buffer_truncated();
+    let unprocessed = !has_begun && was_not_processed(&error);
+    let is_over = unprocessed || reused && !has_begun && is_broken_off(&error);
+    let went_stale = is_over && !exchange.attempt.went_stale;
     exchange.attempt.went_stale |= went_stale;
-    let next = if has_begun || !may_repeat(session) {
+    let next = if has_begun || !is_whole || !(unprocessed || is_safe(session)) {
         Next::None
-    } else if went_stale {
+    } else if went_stale || unprocessed {
         Next::Any
     } else if is_timeout(&error) && !expired {
         // The longest silence has been waited for already.
@@ -204,16 +208,27 @@ pub fn failed_while_proxying(
         Next::Another
     };
     // A kept connection may end at any time, and a long-lived one as its parties like.
-    let is_theirs = !(went_stale || exchange.upgrade && has_begun);
-    let retry = exchange.fail(is_theirs, next, now);
+    let is_expected = went_stale || unprocessed || exchange.upgrade && has_begun;
+    // Whoever has not got all of the request cannot answer it, and whoever answers may pause.
+    let is_quiet = *error.etype() == ErrorType::ReadTimedout
+        && !expired
+        && (has_begun || !session.as_mut().is_body_done());
+    let retry = exchange.fail(!is_expected && !is_quiet, next, now);
     error.set_retry(retry);
     error
 }
 
+/// Whether the server has said that it did nothing with the request: by GOAWAY or REFUSED_STREAM
+/// (RFC 9113 sections 6.8 and 8.7). Pingora decides to try again for no other reason: servers that
+/// would have us speak HTTP/1 are none of ours.
+fn was_not_processed(error: &Error) -> bool {
+    matches!(error.retry, RetryType::Decided(true))
+}
+
 /// Whether a request may reach a second server after it may have reached a first one.
-fn may_repeat(session: &Session) -> bool {
+fn is_safe(session: &Session) -> bool {
     let safe = [Method::GET, Method::HEAD, Method::OPTIONS];
-    safe.contains(&session.req_header().method) && !session.as_ref().retry_buffer_truncated()
+    safe.contains(&session.req_header().method)
 }
 
 fn is_broken_off(error: &Error) -> bool {

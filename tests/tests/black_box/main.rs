@@ -28,4 +28,5 @@ mod tls_client;
 mod upgrade;
 mod upstream;
 mod upstream_failures;
+mod upstream_h2;
 mod upstream_tls;

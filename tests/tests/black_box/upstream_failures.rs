@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    harness::{Gateway, Reply, connect, free_port, wait_for},
+    harness::{Gateway, Reply, connect, free_port, try_send, wait_for},
     upstream::{Does, Server, config, gateway, get, metric, metric_of_upstream, send},
 };
 
@@ -145,6 +145,38 @@ fn a_slow_upload_is_no_slow_answer() {
     // The time of the answer itself counts still.
     server.does(Does::AnswerLate(Duration::from_secs(5)));
     assert_eq!(send(&gateway, "POST").status, 504);
+}
+
+#[test]
+fn only_a_server_that_keeps_a_whole_request_waiting_has_failed() {
+    let server = || Server::start(Does::Answer(200));
+    let servers = [server(), server()];
+    let keys = "read_timeout_secs = 1\nejection = { failures = 1 }\nretry = { most = 0 }";
+    let gateway = gateway(&[&servers[0], &servers[1]], keys);
+    let ejections = || {
+        servers
+            .iter()
+            .map(|server| metric(&gateway, "ejections_total", server))
+    };
+    // The client's own silence, longer than the server may keep.
+    let mut client = connect(gateway.port).unwrap();
+    let head = "POST / HTTP/1.1\r\nHost: t.example\r\nContent-Length: 2\r\n\r\nx";
+    client.write_all(head.as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 504");
+    // An answer that has begun and pauses, as streams of events do.
+    for server in &servers {
+        server.does(Does::AnswerSlowly(Duration::from_millis(1800)));
+    }
+    let cut_off = try_send(gateway.port, "GET / HTTP/1.1\r\nHost: t.example\r\n\r\n");
+    assert!(cut_off.is_none_or(|reply| reply.body.is_empty()));
+    assert_eq!(ejections().sum::<f64>(), 0.0);
+    for server in &servers {
+        server.does(Does::AnswerLate(Duration::from_millis(1800)));
+    }
+    assert_eq!(send(&gateway, "POST").status, 504);
+    assert_eq!(ejections().sum::<f64>(), 1.0);
 }
 
 #[test]

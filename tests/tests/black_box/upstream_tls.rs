@@ -1,26 +1,21 @@
-//! Servers that speak TLS or HTTP/2: who is believed, and what arrives.
+//! Servers that speak TLS: who is believed.
 
 use std::{
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     thread,
 };
 
-use h2::server::SendResponse;
-use http::{HeaderMap, Request, Response};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
     RootCertStore, ServerConfig, ServerConnection, StreamOwned, pki_types::PrivatePkcs8KeyDer,
     server::WebPkiClientVerifier,
 };
-use thornwall_tests::authority as servers;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsAcceptor;
 
 use crate::{
     harness::{Folder, Gateway, free_port, thornwall, wait_for},
@@ -28,13 +23,13 @@ use crate::{
 };
 
 /// A test authority.
-struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    file: PathBuf,
+    pub(crate) file: PathBuf,
 }
 
 impl Authority {
-    fn new(folder: &Folder, name: &str) -> Self {
+    pub(crate) fn new(folder: &Folder, name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -51,7 +46,7 @@ impl Authority {
         (params.signed_by(&key, &self.issuer).unwrap(), key)
     }
 
-    fn server_config(&self, names: &[&str], client: Option<&Self>) -> ServerConfig {
+    pub(crate) fn server_config(&self, names: &[&str], client: Option<&Self>) -> ServerConfig {
         let (certificate, key) = self.issue(names);
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -136,7 +131,7 @@ fn reason(server: &str, tls: &str) -> Option<String> {
     }
 }
 
-fn ca(path: &Path) -> String {
+pub(crate) fn ca(path: &Path) -> String {
     format!("ca_file = \"{}\"", path.display())
 }
 
@@ -284,188 +279,4 @@ fn a_system_without_authorities_is_no_reason_not_to_start() {
     });
     child.kill().unwrap();
     child.wait().unwrap();
-}
-
-/// A server of HTTP/2 that answers with what it was asked, and trailers.
-struct Http2 {
-    port: u16,
-    connections: Arc<AtomicUsize>,
-    seen: Arc<Mutex<Vec<String>>>,
-}
-
-impl Http2 {
-    fn start(config: Option<ServerConfig>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let server = Self {
-            port: listener.local_addr().unwrap().port(),
-            connections: Arc::default(),
-            seen: Arc::default(),
-        };
-        let acceptor = config.map(|mut config| {
-            config.alpn_protocols = vec![b"h2".to_vec()];
-            TlsAcceptor::from(Arc::new(config))
-        });
-        let (connections, seen) = (Arc::clone(&server.connections), Arc::clone(&server.seen));
-        thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            runtime.unwrap().block_on(async move {
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                while let Ok((stream, _)) = listener.accept().await {
-                    connections.fetch_add(1, SeqCst);
-                    let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
-                    tokio::spawn(async move {
-                        match acceptor {
-                            None => serve_h2(stream, seen).await,
-                            Some(acceptor) => {
-                                if let Ok(stream) = acceptor.accept(stream).await {
-                                    serve_h2(stream, seen).await;
-                                }
-                            }
-                        }
-                    });
-                }
-            });
-        });
-        server
-    }
-}
-
-async fn serve_h2(stream: impl AsyncRead + AsyncWrite + Unpin, seen: Arc<Mutex<Vec<String>>>) {
-    let Ok(mut connection) = h2::server::handshake(stream).await else {
-        return;
-    };
-    while let Some(Ok((request, respond))) = connection.accept().await {
-        if request.uri().path() != "/robots.txt" {
-            seen.lock()
-                .unwrap()
-                .push(format!("{} {}", request.method(), request.uri()));
-        }
-        tokio::spawn(answer_h2(request, respond));
-    }
-}
-
-async fn answer_h2(request: Request<h2::RecvStream>, mut respond: SendResponse<bytes::Bytes>) {
-    let mut body = request.into_body();
-    let mut received = 0;
-    while let Some(Ok(bytes)) = body.data().await {
-        received += bytes.len();
-        let _ = body.flow_control().release_capacity(bytes.len());
-    }
-    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    let Ok(mut send) = respond.send_response(Response::new(()), false) else {
-        return;
-    };
-    let _ = send.send_data(format!("two {received}").into(), false);
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", "0".parse().unwrap());
-    let _ = send.send_trailers(trailers);
-}
-
-#[test]
-fn http2_is_spoken_where_it_is_asked_for() {
-    let folder = Folder::new();
-    let authority = Authority::new(&folder, "ca.pem");
-    let check = |config: Option<ServerConfig>, scheme: &str, tls: &str| {
-        let server = Http2::start(config);
-        let address = format!("address = \"localhost:{}\"", server.port);
-        let health =
-            "health_check = { path = \"/health\", interval_secs = 1, unhealthy_after = 1 }";
-        let keys = format!("http = \"2\"\n{tls}\n{health}");
-        let gateway = Arc::new(Gateway::start(
-            9,
-            &crate::upstream::config(&[&address], &keys),
-        ));
-        let asked: Vec<_> = (0..20)
-            .map(|_| {
-                let gateway = Arc::clone(&gateway);
-                thread::spawn(move || {
-                    gateway.send(
-                        "POST /a?b HTTP/1.1\r\nHost: t.example\r\nContent-Length: 3\r\n\
-                         Connection: close\r\n\r\nabc",
-                    )
-                })
-            })
-            .collect();
-        for asked in asked {
-            let reply = asked.join().unwrap();
-            assert_eq!(
-                (reply.status, reply.body.contains("two 3")),
-                (200, true),
-                "{reply:?}"
-            );
-        }
-        let health = format!("GET {scheme}://localhost:{}/health", server.port);
-        let has_seen = |line: &String| server.seen.lock().unwrap().contains(line);
-        wait_for("a health check", || has_seen(&health));
-        let seen = server.seen.lock().unwrap().clone();
-        let expected = format!("POST {scheme}://t.example/a?b");
-        assert_eq!(
-            seen.iter().filter(|line| **line == expected).count(),
-            20,
-            "{seen:?}"
-        );
-        // Requests share connections; checks take their own.
-        let before = server.connections.load(SeqCst);
-        for _ in 0..20 {
-            assert_eq!(gateway.get("/", "").status, 200);
-        }
-        assert!(server.connections.load(SeqCst) < before + 20);
-        assert!(
-            !gateway.stderr().contains("server down"),
-            "{}",
-            gateway.stderr()
-        );
-    };
-    check(None, "http", "");
-    let tls = format!("tls = {{ {} }}", ca(&authority.file));
-    check(
-        Some(authority.server_config(&["localhost"], None)),
-        "https",
-        &tls,
-    );
-}
-
-#[test]
-fn grpc_goes_through_with_its_trailers() {
-    let (files, authority, server) = (
-        Folder::new(),
-        servers::Authority::new("servers"),
-        Http2::start(None),
-    );
-    let issued = authority.issue(servers::Wanted {
-        names: &["t.example"],
-        ..servers::Wanted::default()
-    });
-    let (chain, key) = (
-        files.write("t.pem", &issued.chain),
-        files.write("t.key", &issued.key),
-    );
-    let (port, address) = (
-        free_port(),
-        format!("address = \"127.0.0.1:{}\"", server.port),
-    );
-    let secure = format!(
-        "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n[[certificate]]\n\
-         hosts = [\"*\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n",
-        chain.display(),
-        key.display()
-    );
-    let upstream = config(&[&address], "http = \"2\"");
-    let _gateway = Gateway::start(9, &format!("{upstream}{secure}"));
-    let request = Request::post("https://t.example/pkg.Service/Call")
-        .header("content-type", "application/grpc")
-        .header("te", "trailers");
-    let client = crate::tls_client::Client::new(port, &authority, None);
-    let reply = client
-        .h2_send(
-            "t.example",
-            request.body(()).unwrap(),
-            Some(b"\0\0\0\0\x03abc"),
-        )
-        .unwrap();
-    assert_eq!((reply.status, reply.body.as_str()), (200, "two 8"));
-    assert_eq!(reply.header("grpc-status"), Some("0"), "{reply:?}");
 }
