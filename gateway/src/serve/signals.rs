@@ -37,10 +37,11 @@ impl Signals {
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => {
-                    service_manager::reloading().await;
-                    state.access_log.reopen();
-                    reloader.reload().await;
-                    service_manager::ready(state).await;
+                    tokio::select! {
+                        () = reload(reloader, state) => {}
+                        // It may wait for a file that nobody ever gives.
+                        () = self.stop.asked() => return,
+                    }
                 }
                 // A write beyond a limit on file sizes then fails as one on a full disk does.
                 _ = self.file_size.recv() => {}
@@ -53,6 +54,13 @@ impl Signals {
     pub(super) fn into_stop(self) -> Stop {
         self.stop
     }
+}
+
+async fn reload(reloader: &Reloader, state: &State) {
+    service_manager::reloading().await;
+    state.access_log.reopen();
+    reloader.reload().await;
+    service_manager::ready(state).await;
 }
 
 impl Stop {

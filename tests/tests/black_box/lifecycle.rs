@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpListener,
+    os::unix::fs::OpenOptionsExt,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -173,6 +174,29 @@ fn the_grace_period_ends_what_does_not_end_by_itself() {
         "{:?}",
         asked.elapsed()
     );
+}
+
+#[test]
+fn a_reload_that_never_ends_is_no_obstacle_to_a_stop() {
+    const O_NONBLOCK: i32 = 0o4000;
+    let mut gateway = Gateway::start(Origin::start().port, OPEN_SITE);
+    fs::remove_file(&gateway.config).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(&gateway.config)
+        .status();
+    assert!(made.unwrap().success());
+    gateway.signal("HUP");
+    let mut unwritten = None;
+    wait_for("the gateway to read", || {
+        let mut options = fs::OpenOptions::new();
+        let opened = options.write(true).custom_flags(O_NONBLOCK);
+        // What the gateway reads ends only when this is dropped.
+        unwritten = opened.open(&gateway.config).ok();
+        unwritten.is_some()
+    });
+    assert_eq!(gateway.get("/", "").status, 200);
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(), Some(0));
 }
 
 #[test]
