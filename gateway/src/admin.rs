@@ -5,6 +5,7 @@
 
 use std::{
     net::IpAddr,
+    process,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -19,7 +20,9 @@ use axum::{
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::{exchange::RequestId, generation::normalise_host, record::Record, state::State};
+use crate::{
+    exchange::RequestId, generation::normalise_host, record::Record, serve::PROCESS, state::State,
+};
 
 mod token;
 
@@ -57,11 +60,16 @@ fn router(admin: Admin) -> Router {
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "no such page") })
         .layer(from_fn_with_state(admin.clone(), guard));
     Router::new()
-        .route("/live", get(|| async { "live\n" }))
+        .route("/live", get(live))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .merge(guarded)
         .with_state(admin)
+}
+
+/// Says which process it is: during an upgrade two of them share the listener.
+async fn live() -> impl IntoResponse {
+    ([(PROCESS, process::id().to_string())], "live\n")
 }
 
 async fn ready(Shared(admin): Shared<Admin>) -> Response {

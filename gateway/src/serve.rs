@@ -39,7 +39,7 @@ mod signals;
 mod sockets;
 
 use doors::Doors;
-pub use self_check::{Arrivals, NotServed};
+pub use self_check::{Arrivals, NotServed, PROCESS};
 pub use sockets::Sockets;
 
 /// Why the gateway does not serve.

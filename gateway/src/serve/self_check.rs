@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    process,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -71,6 +72,12 @@ const ARRIVAL_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Until the operator's listener is asked again.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Longest answer to `/live`.
+const MOST_BYTES: u64 = 1024;
+
+/// Names the process in the answer to `/live`.
+pub const PROCESS: &str = "x-thornwall-pid";
 
 /// After what fails at once.
 const RETRY_EVERY: Duration = Duration::from_millis(20);
@@ -153,18 +160,24 @@ async fn arrives(
     Ok(())
 }
 
+/// Whether it is this process that answers: a predecessor shares the listener.
 async fn is_live(address: SocketAddr) -> io::Result<()> {
-    let mut connection = TcpStream::connect(address).await?;
+    let connection = TcpStream::connect(address).await?;
+    let (reader, mut writer) = connection.into_split();
     let request = b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    connection.write_all(request).await?;
-    let expected = b"HTTP/1.1 200 ";
-    let mut answer = [0; 13];
-    connection.read_exact(&mut answer).await?;
-    if answer == *expected {
+    writer.write_all(request).await?;
+    let mut answer = String::new();
+    reader.take(MOST_BYTES).read_to_string(&mut answer).await?;
+    let mut lines = answer.lines();
+    let status = lines.next().unwrap_or_default();
+    if !status.starts_with("HTTP/1.1 200 ") {
+        return Err(io::Error::other(format!("/live answers {status:?}")));
+    }
+    let own = format!("{PROCESS}: {}", process::id());
+    if lines.any(|line| line.eq_ignore_ascii_case(&own)) {
         Ok(())
     } else {
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        Err(io::Error::other(format!("/live answers {answer:?}")))
+        Err(io::Error::other("another process answers"))
     }
 }
 
@@ -193,15 +206,32 @@ mod tests {
         });
     }
 
-    async fn live() -> SocketAddr {
+    /// Answers as the operator's listener does; the first `share` of answers are another process's.
+    async fn live(share: usize) -> SocketAddr {
         let (listener, address) = bound().await;
         tokio::spawn(async move {
+            let mut turn = 0;
             while let Ok((mut stream, _)) = listener.accept().await {
+                turn += 1;
+                let pid = process::id() + u32::from(turn <= share);
                 let _ = stream.read(&mut [0; 1024]).await;
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+                let answer = format!("HTTP/1.1 200 OK\r\n{PROCESS}: {pid}\r\n\r\nlive\n");
+                let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
         address
+    }
+
+    #[tokio::test]
+    async fn a_predecessors_answer_does_not_count() {
+        let arrivals = Arrivals::default();
+        let check = async |share, millis| {
+            let patience = Duration::from_millis(millis);
+            check(&[], live(share).await, &arrivals, patience).await
+        };
+        assert!(check(3, 20_000).await.is_ok());
+        let failed = check(usize::MAX, 200).await.unwrap_err().to_string();
+        assert!(failed.contains("another process answers"), "{failed}");
     }
 
     #[tokio::test]
@@ -211,7 +241,7 @@ mod tests {
         accept(one, &arrivals, 0);
         accept(other, &arrivals, 3);
         let patience = Duration::from_secs(20);
-        let checked = check(&[first, second], live().await, &arrivals, patience).await;
+        let checked = check(&[first, second], live(0).await, &arrivals, patience).await;
         assert!(checked.is_ok(), "{checked:?}");
         assert!(!arrivals.is_own(first));
         assert!(arrivals.on_their_way.lock().is_empty());
@@ -223,7 +253,7 @@ mod tests {
         // The system completes the connection, and nobody accepts it.
         let (_nobody, deaf) = bound().await;
         let patience = Duration::from_millis(200);
-        let failed = check(&[deaf], live().await, &arrivals, patience).await;
+        let failed = check(&[deaf], live(0).await, &arrivals, patience).await;
         let told = failed.unwrap_err().to_string();
         assert!(told.contains(&deaf.to_string()), "{told}");
         let failed = check(&[], deaf, &arrivals, patience).await;
