@@ -40,6 +40,7 @@ mod sockets;
 
 use doors::Doors;
 pub use self_check::{Arrivals, NotServed, PROCESS};
+use signals::Signals;
 pub use sockets::Sockets;
 
 /// Why the gateway does not serve.
@@ -126,14 +127,13 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     let heirlooms: Vec<Arc<dyn Heirloom>> = vec![Arc::new(Doors(Arc::clone(&state)))];
     let control = Control::open(&data_dir, &cold, &sockets, &mut inherited, heirlooms);
     let control = control.map_err(ServeError::io("control socket"))?;
+    let signals = Signals::catch()?;
     drop((inside, inherited));
-    if let Some(predecessor) = predecessor {
-        // Closed doors leave nothing to take up.
-        predecessor.release()?;
-    }
+    runtime.block_on(take_turn(&state, predecessor))?;
     let parts = Parts {
         data_dir: &data_dir,
         predecessor,
+        signals,
         sockets,
         token,
         reloader,
@@ -157,6 +157,7 @@ fn use_aws_lc() {
 struct Parts<'a> {
     data_dir: &'a DataDir,
     predecessor: Option<&'a Predecessor>,
+    signals: Signals,
     sockets: Sockets,
     token: Token,
     reloader: Reloader,
@@ -193,17 +194,27 @@ fn worker_runtime(threads: usize) -> Result<Runtime, ServeError> {
         .map_err(ServeError::io("worker threads"))
 }
 
+/// Waits for all that can be waited for, and then for the predecessor to stop accepting: until this
+/// process accepts, nobody does.
+async fn take_turn(state: &State, predecessor: Option<&Predecessor>) -> Result<(), ServeError> {
+    upstream::settle(state.generation.load().upstreams()).await;
+    if let Some(predecessor) = predecessor {
+        // Closed doors leave nothing to take up.
+        predecessor.release()?;
+    }
+    Ok(())
+}
+
 async fn serve(
     state: Arc<State>,
     parts: Parts<'_>,
     stop: watch::Sender<bool>,
 ) -> Result<(), ServeError> {
-    let mut signals = signals::Signals::catch()?;
+    let mut signals = parts.signals;
     let (public, operator) = parts
         .sockets
         .addresses()
         .map_err(ServeError::io("listeners"))?;
-    upstream::settle(state.generation.load().upstreams()).await;
     let edge = Arc::new(edge(Arc::clone(&state)));
     let applied = parts.reloader.watch();
     let mut tasks = vec![

@@ -12,6 +12,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use crate::harness::{
@@ -395,6 +396,48 @@ fn a_stop_ends_a_new_process_that_is_on_its_way() {
     assert_eq!(gateway.wait(), Some(0));
     assert!(!stalled.is_running());
     assert_eq!(command.join().unwrap().status.code(), Some(2));
+}
+
+/// Name servers that are far away.
+const SLOW_LOOKUPS: &str = "\
+#include <netdb.h>
+#include <unistd.h>
+int getaddrinfo(const char *n, const char *s, const struct addrinfo *h, struct addrinfo **r) {
+    sleep(4);
+    return EAI_AGAIN;
+}
+";
+
+#[test]
+fn nobody_waits_at_the_door_while_names_are_looked_up() {
+    let folder = Folder::new();
+    let (source, library) = (
+        folder.write("slow.c", SLOW_LOOKUPS),
+        folder.0.join("slow.so"),
+    );
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .status();
+    assert!(built.unwrap().success());
+    let program = Program::with(&[("LD_PRELOAD", library.to_str().unwrap())]);
+    let named = "[[upstream]]\nname = \"far\"\nservers = [{ address = \"far.test:80\" }]\n\
+                 [[site]]\nname = \"far\"\nhosts = [\"far.test\"]\nupstream = \"far\"\n\
+                 pipeline = \"open\"\n";
+    let extra = format!("{named}{OPEN_SITE}");
+    let mut gateway = Gateway::start_with(&program, folder, Origin::start().port, &extra);
+    let (config, before) = (gateway.config.clone(), gateway.child.id());
+    let command = thread::spawn(move || upgrade(&config, &[]));
+    let mut longest = Duration::ZERO;
+    while !command.is_finished() {
+        let asked = Instant::now();
+        assert_eq!(send(gateway.port, LAST_REQUEST).status, 200);
+        longest = longest.max(asked.elapsed());
+    }
+    let next = Successor::told(&command.join().unwrap(), before);
+    assert_eq!(gateway.wait(), Some(0));
+    assert!(longest < Duration::from_millis(1500), "{longest:?}");
+    drop(next);
 }
 
 #[test]
