@@ -10,6 +10,8 @@ use std::{
 
 use thiserror::Error;
 
+use crate::secret_file;
+
 /// The data folder, held by this process.
 #[derive(Debug)]
 pub struct DataDir {
@@ -70,7 +72,10 @@ impl DataDir {
             folder: folder.to_path_buf(),
             lock,
         };
-        held.sign()?;
+        // Whom the lock names is for people; it holds on a full disk, too.
+        if let Err(error) = held.sign() {
+            log::warn!("the lock does not name this process; error={error}");
+        }
         Ok(held)
     }
 
@@ -128,30 +133,16 @@ fn holder(path: &Path) -> String {
 /// The secret that signs links; made where there is none.
 pub fn link_secret(folder: &Path) -> Result<[u8; 32], DataDirError> {
     let path = folder.join("links.key");
-    let made = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path);
-    match made {
-        Ok(mut file) => {
-            let mut fresh = || -> io::Result<[u8; 32]> {
-                let mut secret = [0; 32];
-                File::open("/dev/urandom")?.read_exact(&mut secret)?;
-                file.write_all(&secret)?;
-                Ok(secret)
-            };
-            fresh().map_err(DataDirError::io(&path))
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let kept = fs::read(&path).map_err(DataDirError::io(&path))?;
-            kept.try_into().map_err(|_| {
-                let what = "is not 32 bytes long; remove it to get a new one";
-                DataDirError::Io(path, io::Error::new(io::ErrorKind::InvalidData, what))
-            })
-        }
-        Err(error) => Err(DataDirError::Io(path, error)),
-    }
+    let kept = secret_file::read_or_make(&path, || {
+        let mut secret = vec![0; 32];
+        File::open("/dev/urandom")?.read_exact(&mut secret)?;
+        Ok(secret)
+    });
+    let kept = kept.map_err(DataDirError::io(&path))?;
+    kept.try_into().map_err(|_| {
+        let what = "is not 32 bytes long; remove it to get a new one";
+        DataDirError::Io(path, io::Error::new(io::ErrorKind::InvalidData, what))
+    })
 }
 
 #[cfg(test)]
@@ -178,6 +169,17 @@ mod tests {
         fs::write(folder.join("links.key"), "short").unwrap();
         let told = link_secret(&folder).unwrap_err().to_string();
         assert!(told.contains("is not 32 bytes long"), "{told}");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_written_is_held() {
+        let name = format!("thornwall-unsigned-{}", process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        std::os::unix::fs::symlink("/dev/full", lock_path(&folder)).unwrap();
+        let held = DataDir::hold(&folder);
+        assert!(held.is_ok_and(|held| held.sign().is_err()));
         fs::remove_dir_all(&folder).unwrap();
     }
 }

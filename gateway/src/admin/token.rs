@@ -1,14 +1,14 @@
 //! The token that the operator's commands show.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use thiserror::Error;
 use uuid::Uuid;
+
+use crate::secret_file;
 
 /// A secret text that only the operator can read.
 pub struct Token(String);
@@ -30,27 +30,23 @@ const SHORTEST: usize = 32;
 impl Token {
     /// Reads the token, and makes one, readable by its owner alone, where there is none.
     pub fn read_or_make(path: &Path) -> Result<Self, TokenError> {
-        let made = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path);
-        match made {
-            Ok(mut file) => {
-                let token = Uuid::new_v4().as_simple().to_string();
-                let written = writeln!(file, "{token}").and_then(|()| file.sync_all());
-                written.map_err(|error| TokenError::Io(path.to_path_buf(), error))?;
-                Ok(Self(token))
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::read(path),
-            Err(error) => Err(TokenError::Io(path.to_path_buf(), error)),
-        }
+        let made = secret_file::read_or_make(path, || {
+            let token = Uuid::new_v4().as_simple().to_string();
+            Ok((token + "\n").into_bytes())
+        });
+        Self::parse(path, made)
     }
 
     /// Reads the token.
     pub fn read(path: &Path) -> Result<Self, TokenError> {
+        Self::parse(path, fs::read(path))
+    }
+
+    fn parse(path: &Path, read: io::Result<Vec<u8>>) -> Result<Self, TokenError> {
+        let failed = |error| TokenError::Io(path.to_path_buf(), error);
+        let text = String::from_utf8(read.map_err(failed)?);
         let text =
-            fs::read_to_string(path).map_err(|error| TokenError::Io(path.to_path_buf(), error))?;
+            text.map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?;
         let token = text.trim();
         if token.len() < SHORTEST {
             return Err(TokenError::Empty(path.to_path_buf()));

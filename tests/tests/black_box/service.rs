@@ -10,7 +10,8 @@ use std::{
 };
 
 use crate::harness::{
-    Folder, Gateway, OPEN_SITE, Origin, PATIENCE, Program, connect, root, thornwall, wait_for,
+    Folder, Gateway, OPEN_SITE, Origin, PATIENCE, Program, connect, free_port, root, thornwall,
+    wait_for,
 };
 
 /// What systemd listens on. A thread reads: the system keeps few datagrams.
@@ -173,6 +174,29 @@ fn a_full_disk_costs_lines_that_are_counted_and_no_request() {
         "{told}"
     );
     assert!(told.contains("written again; lost_lines=9"), "{told}");
+}
+
+#[test]
+fn a_start_that_was_cut_off_is_no_obstacle_to_the_next() {
+    let folder = Folder::new();
+    let (port, admin) = (free_port(), free_port());
+    let origin = Origin::start();
+    let config = folder.write(
+        "t.toml",
+        &Gateway::toml(port, admin, origin.port, OPEN_SITE),
+    );
+    // In the middle of the key, and then of the token: the system ends who writes beyond the limit.
+    for bytes in [20, 32] {
+        let ended = Command::new("prlimit")
+            .arg(format!("--fsize={bytes}"))
+            .arg(thornwall())
+            .args(["run", "-c"])
+            .arg(&config)
+            .output();
+        assert!(!ended.unwrap().status.success());
+    }
+    let gateway = Gateway::start_from(folder, config, port, admin);
+    assert_eq!(gateway.get("/", "").status, 200);
 }
 
 #[test]
