@@ -5,7 +5,8 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
     process::{self, Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, mpsc},
+    thread,
     time::Duration,
 };
 
@@ -208,16 +209,46 @@ impl Successor {
 
 impl Drop for Successor {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let ended = child.kill().and_then(|()| child.wait());
-            if let Err(error) = ended {
-                log::error!(
-                    "the new process cannot be ended; pid={} error={error}",
-                    child.id()
-                );
-            }
+        let remains = Remains {
+            child: self.child.take(),
+            released: std::mem::take(&mut self.released),
+        };
+        if remains.child.is_none() {
+            return remains.take_back();
         }
-        for heirloom in self.released.drain(..) {
+        // A process that waits for its disk ends when it pleases, and a worker must not wait for it.
+        let (give, given) = mpsc::channel::<Remains>();
+        let end = move || given.recv().map_or((), Remains::end);
+        match thread::Builder::new()
+            .name("successor".to_owned())
+            .spawn(end)
+        {
+            Ok(_) => give.send(remains).unwrap_or_default(),
+            Err(_) => remains.end(),
+        }
+    }
+}
+
+/// What is left of a handover that failed.
+struct Remains {
+    child: Option<Child>,
+    released: Vec<Arc<dyn Heirloom>>,
+}
+
+impl Remains {
+    /// Ends the new process, and takes back what was closed for it.
+    fn end(mut self) {
+        if let Some(child) = &mut self.child
+            && let Err(error) = child.kill().and_then(|()| child.wait())
+        {
+            let pid = child.id();
+            log::error!("the new process cannot be ended; pid={pid} error={error}");
+        }
+        self.take_back();
+    }
+
+    fn take_back(self) {
+        for heirloom in self.released {
             if let Err(error) = heirloom.take_back() {
                 log::error!("{} cannot be taken back; error={error}", heirloom.name());
             }
@@ -242,7 +273,7 @@ mod tests {
     use std::{
         fs::File,
         sync::atomic::{AtomicU32, Ordering},
-        thread::{self, JoinHandle},
+        thread::JoinHandle,
     };
 
     use super::*;

@@ -394,7 +394,7 @@ fn a_stop_ends_a_new_process_that_is_on_its_way() {
     assert!(stalled.is_running());
     gateway.signal("TERM");
     assert_eq!(gateway.wait(), Some(0));
-    assert!(!stalled.is_running());
+    wait_for("its end", || !stalled.is_running());
     assert_eq!(command.join().unwrap().status.code(), Some(2));
 }
 
