@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::lookup_host,
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::{sleep, timeout},
 };
 
@@ -16,6 +16,15 @@ const FIRST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// How soon a name that has never had an answer is looked up again.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// Names of one upstream that are looked up at once: each of them keeps a thread of the system.
+const AT_ONCE: usize = 32;
+
+/// Longest wait for one name.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What came of looking up the name of a server.
+type Found = (Arc<str>, io::Result<Vec<SocketAddr>>);
 
 /// Who knows what names stand for.
 pub(super) trait Resolver: Send + Sync + 'static {
@@ -72,32 +81,51 @@ impl Upstream {
             .any(|(label, _, _)| self.shared.answer(label).is_none())
     }
 
-    async fn look_up_names(&self, resolver: &impl Resolver) {
+    /// Looks all names up at once, so that none waits for another.
+    async fn look_up_names(&self, resolver: &(impl Resolver + Clone)) {
+        let mut lookups = JoinSet::new();
         for (label, name, port) in self.named() {
-            let upstream = &self.name;
-            let found = match resolver.look_up(name, port).await {
-                Ok(found) if found.is_empty() => Err("no address".to_owned()),
-                Ok(found) => Ok(found),
-                Err(error) => Err(error.to_string()),
-            };
-            match found {
-                Ok(found) => {
-                    let count = found.len();
-                    if self.learn(label, found) {
-                        log::info!(
-                            "server found; upstream={upstream} server={label} addresses={count}"
-                        );
-                    }
-                }
-                Err(error) => {
-                    self.shared.lookup_failed();
-                    let kept = self.shared.answer(label).is_some();
-                    log::warn!(
-                        "name of a server cannot be looked up; upstream={upstream} server={label} \
-                         last_answer_kept={kept} error={error}"
+            if lookups.len() >= AT_ONCE {
+                self.take_over(lookups.join_next().await);
+            }
+            let (resolver, label) = (resolver.clone(), Arc::clone(label));
+            let name = name.to_owned();
+            lookups.spawn(async move {
+                let found = timeout(LOOKUP_TIMEOUT, resolver.look_up(&name, port)).await;
+                let found = found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+                let found = match found {
+                    Ok(found) if found.is_empty() => Err(io::Error::other("no address")),
+                    other => other,
+                };
+                (label, found)
+            });
+        }
+        while let Some(found) = lookups.join_next().await {
+            self.take_over(Some(found));
+        }
+    }
+
+    fn take_over(&self, found: Option<Result<Found, JoinError>>) {
+        let upstream = &self.name;
+        match found {
+            Some(Ok((label, Ok(found)))) => {
+                let count = found.len();
+                if self.learn(&label, found) {
+                    log::info!(
+                        "server found; upstream={upstream} server={label} addresses={count}"
                     );
                 }
             }
+            Some(Ok((label, Err(error)))) => {
+                self.shared.lookup_failed();
+                let kept = self.shared.answer(&label).is_some();
+                log::warn!(
+                    "name of a server cannot be looked up; upstream={upstream} server={label} \
+                     last_answer_kept={kept} error={error}"
+                );
+            }
+            Some(Err(error)) => log::error!("lookup ended; upstream={upstream} error={error}"),
+            None => {}
         }
     }
 }
@@ -110,10 +138,14 @@ mod tests {
     use crate::upstream::tests::upstream;
 
     /// Answers as it is told.
-    struct Told(Mutex<Result<Vec<SocketAddr>, io::ErrorKind>>);
+    #[derive(Clone)]
+    struct Told(Arc<Mutex<Result<Vec<SocketAddr>, io::ErrorKind>>>);
 
     impl Resolver for Told {
-        async fn look_up(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+        async fn look_up(&self, name: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+            if name == "silent.test" {
+                return std::future::pending().await;
+            }
             self.0.lock().clone().map_err(io::Error::from)
         }
     }
@@ -133,7 +165,7 @@ mod tests {
         );
         assert_eq!(addresses(&upstream), ["192.0.2.9:80 1"]);
         assert!(upstream.has_unknown_names());
-        let told = Told(Mutex::new(Err(io::ErrorKind::NotFound)));
+        let told = Told(Arc::new(Mutex::new(Err(io::ErrorKind::NotFound))));
         let check = async |answer: Result<&[&str], io::ErrorKind>, expected: &[&str]| {
             let parse = |text: &&str| text.parse().unwrap();
             *told.0.lock() = answer.map(|texts| texts.iter().map(parse).collect());
@@ -148,5 +180,19 @@ mod tests {
         check(Ok(&[]), &two).await;
         check(Ok(&["192.0.2.2:80"]), &["192.0.2.2:80 3", "192.0.2.9:80 1"]).await;
         assert_eq!(upstream.shared.lookups_failed(), 3);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_name_without_an_answer_keeps_no_other_waiting() {
+        let upstream =
+            upstream("servers = [{ address = \"silent.test:80\" }, { address = \"a.test:80\" }]");
+        let told = Told(Arc::new(Mutex::new(Ok(vec![
+            "192.0.2.1:80".parse().unwrap(),
+        ]))));
+        let ended = timeout(FIRST_ANSWERS, upstream.look_up_names(&told)).await;
+        assert!(ended.is_err(), "the silent one is waited for");
+        assert!(upstream.shared.answer("a.test:80").is_some());
+        let ended = timeout(2 * LOOKUP_TIMEOUT, upstream.look_up_names(&told)).await;
+        assert!(ended.is_ok(), "but not for ever");
+        assert_eq!(upstream.shared.lookups_failed(), 1);
     }
 }
