@@ -18,7 +18,7 @@ use super::{
     standing::Rules,
     sticky::Sticky,
     table::{MOST_ENDPOINTS, Table},
-    tls::Tls,
+    tls::{Tls, wrong_name},
 };
 use crate::config::{self, Balance, HttpVersion};
 
@@ -93,19 +93,9 @@ fn build_server(
     let address = Address::parse(server.address.get_ref());
     let address = address.map_err(|what| context.problem(server.address.span(), what));
     let address = address.ok()?;
-    let own_name = address.host();
-    let name = match tls {
-        None => String::new(),
-        Some(tls) => match tls.server_name.clone().or(own_name) {
-            Some(name) => name,
-            None => {
-                let what = "a unix socket has no name that a certificate could be for; \
-                            expected tls = { server_name = \"..\" }";
-                context.problem(server.address.span(), what);
-                return None;
-            }
-        },
-    };
+    let name = name_to_verify(&address, tls);
+    let name = name.map_err(|what| context.problem(server.address.span(), what));
+    let name = name.ok()?;
     Some(Server {
         label: server.address.get_ref().as_str().into(),
         address,
@@ -113,6 +103,21 @@ fn build_server(
         max_connections: server.max_connections,
         peer: peer::template(spec, tls, name),
     })
+}
+
+/// The name that a server is held to; empty without TLS.
+fn name_to_verify(address: &Address, tls: Option<&Tls>) -> Result<String, String> {
+    let Some(tls) = tls else {
+        return Ok(String::new());
+    };
+    if let Some(name) = &tls.server_name {
+        return Ok(name.clone());
+    }
+    let name = address.host().ok_or(
+        "a unix socket has no name that a certificate could be for; expected \
+         tls = { server_name = \"..\" }",
+    )?;
+    wrong_name(&name).map_or(Ok(name), Err)
 }
 
 fn settings(

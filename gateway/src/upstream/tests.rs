@@ -95,6 +95,15 @@ fn contradictions_are_told() {
         };
         check(&format!("tls = {{ {name} = \"{wrong}\"{ca} }}"), expected);
     }
+    let tls = format!("ca_file = \"{CA}\"");
+    let name = "a_b.internal.test";
+    let expected = "because of the underscore in its first label";
+    check(
+        &format!("tls = {{ {tls}, server_name = \"{name}\" }}"),
+        expected,
+    );
+    let servers = format!("servers = [{{ address = \"{name}:1\" }}]");
+    check(&format!("{servers}\ntls = {{ {tls} }}"), expected);
     check(
         &format!("tls = {{ ca_file = \"{CA}\", client_key_file = \"/none\" }}"),
         "belong together",

@@ -74,6 +74,19 @@ impl Tls {
     }
 }
 
+/// What is wrong with a name that a server's certificate is to be for. Pingora verifies names of three
+/// labels or more with hyphens for the underscores of the first one: names of somebody else.
+pub(super) fn wrong_name(name: &str) -> Option<String> {
+    let (first, rest) = name.split_once('.')?;
+    let changes = first.contains('_') && rest.contains('.');
+    changes.then(|| {
+        format!(
+            "`{name}` cannot be verified, because of the underscore in its first label; expected a \
+             server_name without one, which the certificate is for too"
+        )
+    })
+}
+
 fn check_name(spec: &config::UpstreamTls, context: &mut BuildContext) {
     let Some(name) = &spec.server_name else {
         return;
@@ -83,6 +96,8 @@ fn check_name(spec: &config::UpstreamTls, context: &mut BuildContext) {
             "`{}` is no name that a certificate can be for; expected a host name or an address",
             name.get_ref()
         );
+        context.problem(name.span(), what);
+    } else if let Some(what) = wrong_name(name.get_ref()) {
         context.problem(name.span(), what);
     }
 }
