@@ -286,7 +286,6 @@ impl Upstream {
         let news = self.shared.learn(label, addresses);
         if news {
             self.rebuild();
-            self.forget_what_is_gone();
         }
         news
     }

@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::Upstream;
+use crate::state::State;
 
 /// How long start and reload wait for the first answers. Requests that come before them get 502.
 const FIRST_ANSWERS: Duration = Duration::from_secs(2);
@@ -62,7 +63,7 @@ pub async fn settle(upstreams: impl IntoIterator<Item = Arc<Upstream>>) {
 }
 
 /// Looks the names of an upstream up until it is dropped.
-pub(super) async fn keep_looking_up(upstream: Arc<Upstream>) {
+pub(super) async fn keep_looking_up(upstream: Arc<Upstream>, state: Arc<State>) {
     loop {
         let every = upstream.settings.resolve_every;
         let pause = if upstream.has_unknown_names() {
@@ -72,6 +73,7 @@ pub(super) async fn keep_looking_up(upstream: Arc<Upstream>) {
         };
         sleep(pause).await;
         upstream.look_up_names(&System).await;
+        upstream.forget_what_is_gone(state.now());
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -17,6 +18,35 @@ use super::{budget::Budget, hash::Key, queue::Queue, standing::Standing};
 /// Most addresses of one name that are used.
 const MOST_ADDRESSES: usize = 64;
 
+/// How long a server is remembered that is no more: names with many addresses show some at a time.
+const MEMORY: Duration = Duration::from_secs(600);
+
+/// Most that is remembered of what is no more, beside servers that requests are at.
+const MOST_GONE: usize = 4096;
+
+/// What the name of a server stands for.
+type Addresses = Arc<[SocketAddr]>;
+
+/// What is known of a server or a name.
+#[derive(Debug, Default)]
+struct Known<T> {
+    what: T,
+    /// Since when it is no more.
+    gone_since: Option<Duration>,
+}
+
+impl<T> Known<T> {
+    /// Whether what is there, or not, is to be remembered.
+    fn is_kept(&mut self, is_there: bool, many: bool, now: Duration) -> bool {
+        if is_there {
+            self.gone_since = None;
+            return true;
+        }
+        let since = *self.gone_since.get_or_insert(now);
+        !many && now.saturating_sub(since) < MEMORY
+    }
+}
+
 /// The part of an upstream that outlives a generation.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
@@ -25,8 +55,8 @@ pub(super) struct Shared {
     /// Requests that wait for a server.
     pub queue: Queue,
     /// Looked at when tables are built, never on the way of a request.
-    standings: Mutex<HashMap<Key, Arc<Standing>>>,
-    answers: Mutex<HashMap<Arc<str>, Arc<[SocketAddr]>>>,
+    standings: Mutex<HashMap<Key, Known<Arc<Standing>>>>,
+    answers: Mutex<HashMap<Arc<str>, Known<Addresses>>>,
     lookups_failed: AtomicU64,
     all_out: AtomicU64,
 }
@@ -34,17 +64,22 @@ pub(super) struct Shared {
 impl Shared {
     /// How the server of this key stands.
     pub(super) fn standing(&self, key: Key) -> Arc<Standing> {
-        Arc::clone(self.standings.lock().entry(key).or_default())
+        Arc::clone(&self.standings.lock().entry(key).or_default().what)
     }
 
-    /// Forgets servers that are no more.
-    pub(super) fn keep_standings(&self, keys: &HashSet<Key>) {
-        self.standings.lock().retain(|key, _| keys.contains(key));
+    /// Forgets servers that have been no more for long.
+    pub(super) fn keep_standings(&self, keys: &HashSet<Key>, now: Duration) {
+        let mut standings = self.standings.lock();
+        let many = standings.len() > keys.len() + MOST_GONE;
+        standings.retain(|key, known| {
+            known.is_kept(keys.contains(key), many, now) || known.what.in_flight() > 0
+        });
     }
 
     /// What the name of a server stood for when it was last looked up.
-    pub(super) fn answer(&self, server: &str) -> Option<Arc<[SocketAddr]>> {
-        self.answers.lock().get(server).cloned()
+    pub(super) fn answer(&self, server: &str) -> Option<Addresses> {
+        let answers = self.answers.lock();
+        answers.get(server).map(|known| Arc::clone(&known.what))
     }
 
     /// Takes over what a name stands for; whether that is news.
@@ -53,17 +88,21 @@ impl Shared {
         addresses.sort_unstable();
         addresses.dedup();
         addresses.truncate(MOST_ADDRESSES);
-        let addresses: Arc<[SocketAddr]> = addresses.into();
+        let addresses: Addresses = addresses.into();
         let mut answers = self.answers.lock();
-        let before = answers.insert(Arc::clone(server), Arc::clone(&addresses));
-        before.as_deref() != Some(&*addresses)
+        let known = Known {
+            what: Arc::clone(&addresses),
+            gone_since: None,
+        };
+        let before = answers.insert(Arc::clone(server), known);
+        before.is_none_or(|before| before.what != addresses)
     }
 
-    /// Forgets names that no server has any more.
-    pub(super) fn keep_answers(&self, servers: &HashSet<&str>) {
-        self.answers
-            .lock()
-            .retain(|server, _| servers.contains(&**server));
+    /// Forgets names that no server has had for long.
+    pub(super) fn keep_answers(&self, servers: &HashSet<&str>, now: Duration) {
+        let mut answers = self.answers.lock();
+        let many = answers.len() > servers.len() + MOST_GONE;
+        answers.retain(|server, known| known.is_kept(servers.contains(&**server), many, now));
     }
 
     /// Counts a name that could not be looked up.

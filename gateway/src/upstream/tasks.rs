@@ -31,10 +31,10 @@ pub async fn tend(state: Arc<State>, mut reloaded: watch::Receiver<u64>) {
 fn start(state: &Arc<State>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for upstream in state.generation.load().upstreams() {
-        upstream.forget_what_is_gone();
+        upstream.forget_what_is_gone(state.now());
         upstream.forget_checks(state.now());
         if upstream.named().next().is_some() {
-            tasks.spawn(keep_looking_up(Arc::clone(&upstream)));
+            tasks.spawn(keep_looking_up(Arc::clone(&upstream), Arc::clone(state)));
         }
         if upstream.settings.health_check.is_some() {
             tasks.spawn(keep_checking(upstream, Arc::clone(state)));
@@ -44,15 +44,16 @@ fn start(state: &Arc<State>) -> JoinSet<()> {
 }
 
 impl Upstream {
-    pub(super) fn forget_what_is_gone(&self) {
+    /// For the generation that serves alone: another one may have other servers.
+    pub(super) fn forget_what_is_gone(&self, now: Duration) {
         let table = self.table.load();
         let keys: HashSet<_> = table
             .endpoints
             .iter()
             .map(|endpoint| endpoint.key)
             .collect();
-        self.shared.keep_standings(&keys);
-        self.shared
-            .keep_answers(&self.named().map(|(label, _, _)| &**label).collect());
+        self.shared.keep_standings(&keys, now);
+        let names = self.named().map(|(label, _, _)| &**label).collect();
+        self.shared.keep_answers(&names, now);
     }
 }

@@ -173,3 +173,51 @@ fn what_is_learnt_outlives_a_reload() {
     let second = Upstream::build(&spec(", weight = 2"), &[0; 32], &mut context).unwrap();
     assert!(second.table.load().endpoints[0].standing.is_down());
 }
+
+#[test]
+fn a_server_that_is_away_for_a_while_is_not_forgotten() {
+    let upstream = upstream("servers = [{ address = \"a.test:80\" }]");
+    let label: Arc<str> = "a.test:80".into();
+    let shows = |addresses: &[&str], secs: u64| {
+        let addresses = addresses.iter().map(|address| address.parse().unwrap());
+        upstream.learn(&label, addresses.collect());
+        upstream.forget_what_is_gone(Duration::from_secs(secs));
+        Arc::clone(&upstream.table.load().endpoints[0].standing)
+    };
+    let (first, both) = ("192.0.2.1:80", ["192.0.2.1:80", "192.0.2.2:80"]);
+    let standing = shows(&both, 0);
+    let is_known = |now: &Arc<standing::Standing>| Arc::ptr_eq(now, &standing);
+    shows(&both[1..], 10);
+    assert!(is_known(&shows(&[first], 500)));
+    shows(&both[1..], 1000);
+    let busy = InFlight::enter(&standing, 0);
+    shows(&both[1..], 2000);
+    assert!(is_known(&shows(&[first], 3000)), "a request is at it");
+    drop(busy);
+    shows(&both[1..], 4000);
+    shows(&both[1..], 5000);
+    assert!(!is_known(&shows(&[first], 5001)));
+}
+
+#[test]
+fn a_generation_that_does_not_serve_forgets_nothing() {
+    let spec = |servers: &str| -> config::Upstream {
+        toml::from_str(&format!("name = \"u\"\nservers = [{servers}]")).unwrap()
+    };
+    let mut context = BuildContext::default();
+    let old = spec("{ address = \"127.0.0.1:1\" }");
+    let old = Upstream::build(&old, &[0; 32], &mut context).unwrap();
+    let mut context = BuildContext {
+        previous: context.carried,
+        ..BuildContext::default()
+    };
+    let new = spec("{ address = \"a.test:80\" }");
+    let new = Upstream::build(&new, &[0; 32], &mut context).unwrap();
+    new.learn(&"a.test:80".into(), vec!["192.0.2.1:80".parse().unwrap()]);
+    let before = Arc::clone(&old.table.load().endpoints[0].standing);
+    old.rebuild();
+    assert!(Arc::ptr_eq(
+        &before,
+        &old.table.load().endpoints[0].standing
+    ));
+}
