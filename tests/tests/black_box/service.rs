@@ -249,7 +249,7 @@ fn systemd_takes_the_unit() {
 }
 
 #[test]
-fn the_unit_leaves_time_for_the_drain_and_does_not_run_as_root() {
+fn the_unit_tries_again_leaves_time_for_the_drain_and_does_not_run_as_root() {
     let text = fs::read_to_string(root().join("deploy/systemd/thornwall.service")).unwrap();
     let value = |key: &str| {
         let mut values = text
@@ -260,6 +260,13 @@ fn the_unit_leaves_time_for_the_drain_and_does_not_run_as_root() {
             .unwrap_or_else(|| panic!("no {key}"))
             .to_owned()
     };
+    // A failed start is tried again without an end, and not in a hurry.
+    assert!(!text.contains("RestartPreventExitStatus"));
+    assert_eq!(
+        (value("Restart"), value("StartLimitIntervalSec")),
+        ("on-failure".into(), "0".into())
+    );
+    assert!(value("RestartSec").parse::<u64>().unwrap() >= 1);
     let grace = 20;
     assert!(value("TimeoutStopSec").parse::<u64>().unwrap() > grace);
     let user = value("User");
