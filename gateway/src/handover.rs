@@ -24,6 +24,7 @@ mod channel;
 mod control;
 mod predecessor;
 mod successor;
+mod supervisor;
 
 pub use control::{Control, Reply, Request, ask, socket_path};
 pub use predecessor::{Inherited, Predecessor};

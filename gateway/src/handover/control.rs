@@ -25,7 +25,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Heirloom, Inherited, Role, successor::Estate};
+use super::{Heirloom, Inherited, Role, successor::Estate, supervisor};
 use crate::{data_dir::DataDir, generation::Cold, serve::Sockets};
 
 /// What the command asks for: one line of JSON.
@@ -132,6 +132,7 @@ impl Control {
             estate: Estate {
                 descriptors,
                 heirlooms,
+                supervisor: supervisor::of_this_process(),
             },
         })
     }

@@ -50,6 +50,12 @@ pub(super) enum UpgradeError {
     /// The new process took too long.
     #[error("the new process did not serve within {0} s, and was ended")]
     Stalled(u64),
+    /// Who started this process would take its end for the end of the service.
+    #[error(
+        "{0} started this process and cannot be told of another one; restart instead, or run it \
+         under systemd with Type=notify"
+    )]
+    Supervised(String),
     /// The new process could not be started.
     #[error("{0} cannot be started: {1}")]
     Start(String, io::Error),
@@ -65,6 +71,8 @@ pub(super) struct Estate {
     pub(super) descriptors: Vec<(Role, OwnedFd)>,
     /// Parts that only one process may run.
     pub(super) heirlooms: Vec<Arc<dyn Heirloom>>,
+    /// Who would take the end of this process for the end of the service.
+    pub(super) supervisor: Option<String>,
 }
 
 impl Estate {
@@ -75,6 +83,9 @@ impl Estate {
         config: &Path,
         patience: Duration,
     ) -> Result<u32, UpgradeError> {
+        if let Some(supervisor) = &self.supervisor {
+            return Err(UpgradeError::Supervised(supervisor.clone()));
+        }
         let mut successor = Successor::start(config)?;
         match timeout(patience, self.talk(&mut successor)).await {
             Ok(Ok(())) => Ok(successor.leave()),
@@ -306,6 +317,7 @@ mod tests {
         Estate {
             descriptors: (0..MANY).map(|_| (Role::Lock, null())).collect(),
             heirlooms: vec![Arc::<Counted>::clone(heirloom)],
+            supervisor: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::net::UnixDatagram,
+    os::unix::{fs::PermissionsExt, net::UnixDatagram},
     process::Command,
     sync::mpsc::{Receiver, channel},
     thread,
@@ -212,6 +212,37 @@ fn the_access_log_is_rotated_by_renaming() {
     gateway.get("/", "");
     wait_for("a line in it", || access_log(&gateway).len() == 1);
     assert_eq!(fs::read_to_string(&rotated).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn an_upgrade_under_a_supervisor_that_knows_one_process_is_refused() {
+    let check = |name: &str, start: &str, expected: &str| {
+        let folder = Folder::new();
+        let program = folder.write(name, &format!("#!/bin/sh\n{start}\n"));
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let origin = Origin::start();
+        let gateway = Gateway::start_with(&Program::at(&program), folder, origin.port, OPEN_SITE);
+        let output = Command::new(thornwall())
+            .args(["upgrade", "-c"])
+            .arg(&gateway.config)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains(expected), "{told}");
+        let lock = fs::read_to_string(gateway.folder.0.join("data/lock")).unwrap();
+        crate::harness::signal(lock.trim().parse().unwrap(), "TERM");
+        wait_for("the end", || connect(gateway.port).is_none());
+    };
+    let thornwall = thornwall();
+    let thornwall = thornwall.display();
+    check(
+        "tini",
+        &format!("{thornwall} \"$@\" & wait"),
+        "tini started this process",
+    );
+    let exec = format!("SYSTEMD_EXEC_PID=$$ exec {thornwall} \"$@\"");
+    check("any", &exec, "systemd, without Type=notify");
 }
 
 /// The unit with the built command in it.
