@@ -25,6 +25,7 @@ testssl:
 
 # What a request costs, beside other proxies: the table of the README.
 bench:
+	tests/setup build
 	tests/bench/setup
 	models/fetch-runtime
 	cargo build --release --workspace --bins
@@ -33,6 +34,7 @@ bench:
 
 # Real clients make a new recording, and a new model is trained on it.
 lab:
+	tests/setup build
 	tests/lab/setup
 	models/fetch-runtime
 	cargo build --release --workspace --bins
@@ -44,10 +46,13 @@ lab:
 
 # Each fuzz target for ten seconds; needs a nightly toolchain and cargo-fuzz.
 fuzz:
+	tests/setup build
 	fuzz/smoke
 
 # What CI runs before the tests.
 check:
+	tests/setup build
+	command -v cargo-deny >/dev/null || cargo install cargo-deny --version 0.20.2 --locked
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
