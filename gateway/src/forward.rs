@@ -78,7 +78,8 @@ pub async fn peer(
 ) -> Result<Box<HttpPeer>> {
     edge::pause();
     let mut peer = attempt::choose(session, exchange, now).await?;
-    if is_conversation(session.req_header(), &peer) {
+    let conversation = is_conversation(session.req_header(), &peer);
+    if conversation {
         edge::release();
     }
     let options = &mut peer.options;
@@ -87,7 +88,11 @@ pub async fn peer(
         options.write_timeout = Some(CONVERSATION_TIMEOUT);
     } else if options.alpn.get_min_http_version() == 2 && !session.is_body_empty() {
         // Over HTTP/2 Pingora begins to count before the body, and never anew.
-        let upload = longest_upload(session.req_header(), &exchange.generation.limits);
+        let upload = if conversation {
+            CONVERSATION_TIMEOUT
+        } else {
+            longest_upload(session.req_header(), &exchange.generation.limits)
+        };
         options.read_timeout = options.read_timeout.map(|time| time + upload);
     }
     Ok(peer)
@@ -98,14 +103,10 @@ fn longest_upload(header: &RequestHeader, limits: &Limits) -> Duration {
     let length = header.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let paced = length.and_then(|length| length.checked_div(limits.min_receive_rate.into()));
-    match paced {
-        Some(secs) if !is_conversation(header) => {
-            let silence = Duration::from_millis(limits.body_timeout.into());
-            let paced = Duration::from_secs(secs) + 2 * silence;
-            paced.min(CONVERSATION_TIMEOUT)
-        }
-        _ => CONVERSATION_TIMEOUT,
-    }
+    let silence = Duration::from_millis(limits.body_timeout.into());
+    paced.map_or(CONVERSATION_TIMEOUT, |secs| {
+        CONVERSATION_TIMEOUT.min(Duration::from_secs(secs).saturating_add(2 * silence))
+    })
 }
 
 /// Ends a request whose body turns out larger than its site takes. Frames of a WebSocket are no
