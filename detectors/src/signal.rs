@@ -18,6 +18,11 @@ macro_rules! reasons {
             /// Every reason, in the order of its code.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
+            /// The reason of this code, where there is one.
+            pub fn from_code(code: &str) -> Option<Self> {
+                match code { $($code => Some(Self::$name),)+ _ => None }
+            }
+
             /// The stable code, such as `headers.client_hint_mismatch`.
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$name => $code,)+ }
@@ -35,6 +40,12 @@ reasons! {
     DeceptionMarkedLink = "deception.marked_link",
     /// A path below the tarpit's own prefix without a valid signature.
     DeceptionUnsignedLink = "deception.unsigned_link",
+    /// A current decision covers the client.
+    DecisionEnforced = "decision.enforced",
+    /// An operator decided.
+    DecisionOperator = "decision.operator",
+    /// A feed lists the subject.
+    FeedListed = "feed.listed",
     /// A filter failed and is configured with `on_error = "deny"`.
     FilterFailed = "filter.failed",
     /// A client that claims to be a browser accepts no content encoding.

@@ -5,7 +5,10 @@
 //! [`verdict::Ruling`] into bytes. This crate knows neither Pingora nor gRPC.
 
 pub mod build;
+pub mod clock;
 pub mod deception;
+pub mod decision;
+pub mod decisions;
 pub mod filter;
 pub mod kinds;
 pub mod load;
@@ -14,5 +17,6 @@ pub mod pipeline;
 pub mod prefix_set;
 pub mod rate;
 pub mod spec;
+pub mod store;
 pub mod verdict;
 pub mod when;

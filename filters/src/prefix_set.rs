@@ -16,10 +16,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use thornwall_detectors::address::canonical;
 
 pub use self::prefix::{Prefix, PrefixError};
-use self::{
-    ranges::{Ranges, merge},
-    v4::RangesV4,
-};
+pub(crate) use self::ranges::{Bits, Ranges};
+use self::{ranges::merge, v4::RangesV4};
 
 /// An immutable set of IPv4 and IPv6 networks.
 #[derive(Debug, Default)]

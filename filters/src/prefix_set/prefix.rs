@@ -6,12 +6,14 @@ use std::{
     str::FromStr,
 };
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use thornwall_detectors::address::canonical;
 
 /// A network: its first address and how many leading bits its addresses share. The host bits are
 /// always zero (RFC 4632 section 3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Prefix {
     network: IpAddr,
     length: u8,
@@ -28,6 +30,9 @@ pub enum PrefixError {
     /// The address lies inside the network instead of at its start.
     #[error("{0}/{1} has bits set behind its prefix; expected {2}, or {0} for that one address")]
     HostBits(IpAddr, u8, Prefix),
+    /// The address has a zone, which only its own host understands.
+    #[error("`{0}` has a zone, which means something on one host only; expected the address alone")]
+    Zone(String),
     /// The part after the slash is not a prefix length of this kind of address.
     #[error("`/{0}` is not a prefix length of {1}; expected a number from 0 to {2}")]
     Length(String, IpAddr, u8),
@@ -55,6 +60,28 @@ impl Prefix {
         Self {
             network,
             length: width(network),
+        }
+    }
+
+    /// The network of `length` bits that `address` lies in.
+    pub fn around(address: IpAddr, length: u8) -> Option<Self> {
+        let address = canonical(address);
+        (length <= width(address)).then(|| Self {
+            network: masked(address, length),
+            length,
+        })
+    }
+
+    /// Reads a network of which bits behind the prefix may be set: they are cleared, and told of.
+    pub fn lenient(text: &str) -> Result<(Self, Option<String>), PrefixError> {
+        match text.parse() {
+            Ok(prefix) => Ok((prefix, None)),
+            Err(PrefixError::HostBits(address, length, right)) => {
+                let told =
+                    format!("{address}/{length} has bits set behind its prefix: {right} is meant");
+                Ok((right.canonical(), Some(told)))
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -90,7 +117,25 @@ impl Prefix {
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.network, self.length)
+        if self.length == width(self.network) {
+            write!(f, "{}", self.network)
+        } else {
+            write!(f, "{}/{}", self.network, self.length)
+        }
+    }
+}
+
+impl From<Prefix> for String {
+    fn from(prefix: Prefix) -> Self {
+        prefix.to_string()
+    }
+}
+
+impl TryFrom<String> for Prefix {
+    type Error = PrefixError;
+
+    fn try_from(text: String) -> Result<Self, PrefixError> {
+        text.parse()
     }
 }
 
@@ -104,7 +149,11 @@ impl FromStr for Prefix {
             None => (text, None),
         };
         let Ok(address) = address.parse::<IpAddr>() else {
-            return Err(PrefixError::Address(quotable(text)));
+            let quoted = quotable(text);
+            return Err(match address.contains('%') {
+                true => PrefixError::Zone(quoted),
+                false => PrefixError::Address(quoted),
+            });
         };
         let Some(length) = length else {
             return Ok(Self::host(address));
@@ -185,7 +234,7 @@ mod tests {
                 _ => assert_eq!(read, expected, "{text}"),
             }
         };
-        check("192.0.2.7", Ok(("192.0.2.7/32", "192.0.2.7")));
+        check("192.0.2.7", Ok(("192.0.2.7", "192.0.2.7")));
         check("192.0.2.0/24", Ok(("192.0.2.0/24", "192.0.2.255")));
         check("0.0.0.0/0", Ok(("0.0.0.0/0", "255.255.255.255")));
         check(
@@ -196,8 +245,8 @@ mod tests {
             "::/0",
             Ok(("::/0", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")),
         );
-        check("::1", Ok(("::1/128", "::1")));
-        check("::ffff:192.0.2.7", Ok(("192.0.2.7/32", "192.0.2.7")));
+        check("::1", Ok(("::1", "::1")));
+        check("::ffff:192.0.2.7", Ok(("192.0.2.7", "192.0.2.7")));
         check("::ffff:192.0.2.0/120", Ok(("192.0.2.0/24", "192.0.2.255")));
         check("::ffff:0:0/96", Ok(("0.0.0.0/0", "255.255.255.255")));
         check("192.0.2.7/24", Err("expected 192.0.2.0/24, or 192.0.2.7"));
@@ -209,7 +258,7 @@ mod tests {
         check("192.0.2.0/", Err("`/` is not a prefix length"));
         check("192.0.2.0/24/24", Err("`/24/24` is not a prefix length"));
         check("192.0.02.1", Err("is not an address"));
-        check("fe80::1%eth0", Err("is not an address"));
+        check("fe80::1%eth0", Err("has a zone"));
         check("shop.example", Err("`shop.example` is not an address"));
         check("", Err("`` is not an address"));
     }

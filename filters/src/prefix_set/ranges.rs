@@ -12,14 +12,17 @@ const LEAF: usize = 8;
 const FAN_OUT: usize = 16;
 
 /// A number that addresses are kept as.
-pub(super) trait Bits: Copy + Ord {
+pub(crate) trait Bits: Copy + Ord + std::fmt::Debug {
     /// The leading bits that the levels above the leaves compare, half as wide where that helps.
-    type Head: Copy + Ord;
+    type Head: Copy + Ord + std::fmt::Debug;
 
     fn head(self) -> Self::Head;
 
     /// The number after this one; the last has itself.
     fn successor(self) -> Self;
+
+    /// The number before this one; the first has itself.
+    fn predecessor(self) -> Self;
 }
 
 impl Bits for u32 {
@@ -32,6 +35,10 @@ impl Bits for u32 {
     fn successor(self) -> Self {
         self.saturating_add(1)
     }
+
+    fn predecessor(self) -> Self {
+        self.saturating_sub(1)
+    }
 }
 
 impl Bits for u128 {
@@ -43,6 +50,10 @@ impl Bits for u128 {
 
     fn successor(self) -> Self {
         self.saturating_add(1)
+    }
+
+    fn predecessor(self) -> Self {
+        self.saturating_sub(1)
     }
 }
 
@@ -58,9 +69,9 @@ pub(super) fn merge<B: Bits>(pairs: &mut Vec<(B, B)>) {
     });
 }
 
-/// Ranges that neither overlap nor touch.
+/// Ranges that do not overlap.
 #[derive(Debug)]
-pub(super) struct Ranges<B: Bits> {
+pub(crate) struct Ranges<B: Bits> {
     /// Root first. Unused places at the end of a level repeat the last leaf's head.
     levels: Vec<Box<[Node<B::Head>]>>,
     /// Unused places at the end repeat the last range.
@@ -77,20 +88,30 @@ struct Node<H>([H; FAN_OUT]);
 struct Leaf<B>([(B, B); LEAF]);
 
 impl<B: Bits> Ranges<B> {
-    /// Takes pairs of a first and a last number that [`merge`] has been through.
-    pub(super) fn new(merged: &[(B, B)]) -> Self {
-        let leaves: Box<[Leaf<B>]> = merged.chunks(LEAF).map(Leaf::new).collect();
+    /// Takes pairs of a first and a last number, in order, that do not overlap.
+    pub(crate) fn new(disjoint: &[(B, B)]) -> Self {
+        let leaves: Box<[Leaf<B>]> = disjoint.chunks(LEAF).map(Leaf::new).collect();
         Self {
             levels: levels(leaves.iter().map(|leaf| leaf.0[0].0.head()).collect()),
             leaves,
-            len: merged.len(),
+            len: disjoint.len(),
         }
     }
 
     /// The range that holds `key`.
     pub(super) fn find(&self, key: B) -> Option<(B, B)> {
-        let (first, last) = self.leaves[self.leaf_of(key)?].last_begun(key);
-        (key <= last).then_some((first, last))
+        let leaf = self.leaf_of(key)?;
+        let range = self.leaves[leaf].0[self.leaves[leaf].last_begun(key)];
+        (key <= range.1).then_some(range)
+    }
+
+    /// The place of the range that holds `key`, in the order of the pairs.
+    pub(crate) fn place(&self, key: B) -> Option<usize> {
+        let leaf = self.leaf_of(key)?;
+        let place = self.leaves[leaf].last_begun(key);
+        let (_, last) = self.leaves[leaf].0[place];
+        // The filling repeats the last range.
+        (key <= last).then(|| (leaf * LEAF + place).min(self.len - 1))
     }
 
     /// The last leaf that begins at or before `key`.
@@ -116,7 +137,7 @@ impl<B: Bits> Ranges<B> {
         self.len
     }
 
-    pub(super) fn heap_bytes(&self) -> usize {
+    pub(crate) fn heap_bytes(&self) -> usize {
         let nodes: usize = self.levels.iter().map(|level| size_of_val(&**level)).sum();
         let boxes = self.levels.capacity() * size_of::<Box<[Node<B::Head>]>>();
         nodes + boxes + size_of_val(&*self.leaves)
@@ -148,12 +169,12 @@ impl<B: Bits> Leaf<B> {
         Self(std::array::from_fn(|place| ranges[place.min(last)]))
     }
 
-    /// The last range that begins at or before `key`; the first where none does.
-    fn last_begun(&self, key: B) -> (B, B) {
+    /// The place of the last range that begins at or before `key`; the first where none does.
+    fn last_begun(&self, key: B) -> usize {
         let Self(ranges) = self;
         let begun = |at: usize| usize::from(ranges[at].0 <= key);
         let pair = 2 * (begun(2) + begun(4) + begun(6));
-        ranges[pair + begun(pair + 1)]
+        pair + begun(pair + 1)
     }
 }
 

@@ -1,0 +1,33 @@
+//! Time as the store sees it: handed in, so that tests need not wait for it.
+
+/// The two clocks at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Milliseconds of the gateway's own clock, which never jumps: what entries end by.
+    pub own_ms: u64,
+    /// Milliseconds of Unix time: what is written down, and shown to people.
+    pub unix_ms: u64,
+}
+
+impl Moment {
+    /// When, on the gateway's clock, something ends that ends at `unix_ms`.
+    pub const fn own_time_of(&self, unix_ms: u64) -> u64 {
+        match unix_ms.checked_sub(self.unix_ms) {
+            Some(left) => self.own_ms.saturating_add(left),
+            None => 0,
+        }
+    }
+
+    /// When, in Unix time, something ends that ends at `own_ms` on the gateway's clock.
+    pub const fn unix_time_of(&self, own_ms: u64) -> u64 {
+        self.unix_ms
+            .saturating_add(own_ms)
+            .saturating_sub(self.own_ms)
+    }
+}
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// This moment.
+    fn now(&self) -> Moment;
+}

@@ -1,0 +1,335 @@
+//! What has been decided about a client: an entry that ends by itself.
+//!
+//! Decisions come from operators, filters, feeds and, later, the sidecar. Everything in them that
+//! is text is bounded, whoever sent it.
+
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use thornwall_detectors::signal::Reason;
+
+use crate::prefix_set::{Prefix, PrefixError};
+
+/// Longest text of evidence, of a note and of a name.
+pub const MOST_TEXT: usize = 256;
+/// Most requests that one decision names.
+pub const MOST_REQUESTS: usize = 8;
+/// Longest that a decision holds: a year, so that nothing stays by oversight.
+pub const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// One entry about a client, until its time is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Whom it is about: an address, as a network of one, or a network.
+    pub subject: Prefix,
+    /// Where it holds.
+    pub scope: Scope,
+    /// What happens to requests of the subject.
+    pub action: Action,
+    /// Why it was made.
+    pub reason: ReasonCode,
+    /// Who made it.
+    pub source: Source,
+    /// What it rests on.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub evidence: String,
+    /// What an operator wrote about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// Ids of requests that led to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<String>,
+    /// When it was made, in milliseconds of Unix time.
+    pub made_ms: u64,
+    /// When it ends, in milliseconds of Unix time.
+    pub until_ms: u64,
+}
+
+/// What a decision is about: there is at most one for each subject and scope.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Whom it is about.
+    pub subject: Prefix,
+    /// Where it holds.
+    pub scope: Scope,
+}
+
+impl Decision {
+    /// What it is about.
+    pub fn key(&self) -> Key {
+        Key {
+            subject: self.subject,
+            scope: self.scope.clone(),
+        }
+    }
+
+    /// Cuts what is longer than it may be.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        clip(&mut self.evidence);
+        clip(&mut self.note);
+        self.requests.truncate(MOST_REQUESTS);
+        self.requests.iter_mut().for_each(clip);
+        let longest = u64::try_from(LONGEST.as_millis()).unwrap_or(u64::MAX);
+        self.until_ms = self.until_ms.min(self.made_ms.saturating_add(longest));
+        self
+    }
+}
+
+fn clip(text: &mut String) {
+    text.truncate(text.floor_char_boundary(MOST_TEXT));
+}
+
+/// What is written to the store: an entry, or that there is none any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// An entry.
+    Decide(Decision),
+    /// No entry about this any more.
+    Withdraw(Withdrawal),
+}
+
+/// Who took an entry away, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// What the entry was about.
+    pub key: Key,
+    /// Who takes it away.
+    pub source: Source,
+    /// When, in milliseconds of Unix time.
+    pub made_ms: u64,
+}
+
+impl Change {
+    /// What it is about.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Decide(decision) => decision.key(),
+            Self::Withdraw(withdrawal) => withdrawal.key.clone(),
+        }
+    }
+
+    /// When it was made, in milliseconds of Unix time.
+    pub const fn made_ms(&self) -> u64 {
+        match self {
+            Self::Decide(decision) => decision.made_ms,
+            Self::Withdraw(withdrawal) => withdrawal.made_ms,
+        }
+    }
+
+    /// Who made it.
+    pub const fn source(&self) -> &Source {
+        match self {
+            Self::Decide(decision) => &decision.source,
+            Self::Withdraw(withdrawal) => &withdrawal.source,
+        }
+    }
+}
+
+/// Where a decision holds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "Option<Arc<str>>", into = "Option<Arc<str>>")]
+pub enum Scope {
+    /// For every site.
+    Deployment,
+    /// For the site of this name.
+    Site(Arc<str>),
+}
+
+impl From<Option<Arc<str>>> for Scope {
+    fn from(site: Option<Arc<str>>) -> Self {
+        site.map_or(Self::Deployment, Self::Site)
+    }
+}
+
+impl From<Scope> for Option<Arc<str>> {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Deployment => None,
+            Scope::Site(name) => Some(name),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deployment => f.write_str("every site"),
+            Self::Site(name) => write!(f, "site {name}"),
+        }
+    }
+}
+
+/// What happens to requests of the subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// 403; for the whole deployment, no connection at all.
+    Deny,
+    /// A slow stream of worthless text.
+    Tarpit,
+    /// The pipeline's slower rate.
+    Throttle,
+}
+
+impl Action {
+    /// How it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Deny => "deny",
+            Self::Tarpit => "tarpit",
+            Self::Throttle => "throttle",
+        }
+    }
+}
+
+impl FromStr for Action {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "deny" => Ok(Self::Deny),
+            "tarpit" => Ok(Self::Tarpit),
+            "throttle" => Ok(Self::Throttle),
+            _ => Err("expected deny, tarpit or throttle".to_owned()),
+        }
+    }
+}
+
+/// Who made a decision.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Source {
+    /// A feed, by name.
+    Feed(Arc<str>),
+    /// A filter, by the names of its pipeline and itself.
+    Filter(Arc<str>),
+    /// An operator.
+    Operator,
+    /// The system that Thornwall replaces, which still writes its own keys.
+    Predecessor,
+}
+
+impl Source {
+    /// The label of metrics and evidence.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Feed(_) => "feed",
+            Self::Filter(_) => "filter",
+            Self::Operator => "operator",
+            Self::Predecessor => "predecessor",
+        }
+    }
+
+    /// Whether the word of this source stands against one of `other`: an operator's does against
+    /// everybody's but an operator's.
+    pub const fn stands_against(&self, other: &Self) -> bool {
+        matches!(self, Self::Operator) && !matches!(other, Self::Operator)
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Feed(name) | Self::Filter(name) => write!(f, "{}:{name}", self.kind()),
+            Self::Operator | Self::Predecessor => f.write_str(self.kind()),
+        }
+    }
+}
+
+impl From<Source> for String {
+    fn from(source: Source) -> Self {
+        source.to_string()
+    }
+}
+
+impl TryFrom<String> for Source {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let named = |name: &str| -> Result<Arc<str>, Self::Error> {
+            match name.len() {
+                1..=MOST_TEXT => Ok(name.into()),
+                _ => Err("the name of a source is empty or too long"),
+            }
+        };
+        match text.split_once(':') {
+            Some(("feed", name)) => named(name).map(Self::Feed),
+            Some(("filter", name)) => named(name).map(Self::Filter),
+            None if text == "operator" => Ok(Self::Operator),
+            None if text == "predecessor" => Ok(Self::Predecessor),
+            _ => Err("no source; expected operator, predecessor, feed:NAME or filter:NAME"),
+        }
+    }
+}
+
+/// Why a decision was made, as a code that may be another version's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ReasonCode {
+    /// One of another version, or of another program.
+    Foreign(Arc<str>),
+    /// One of ours.
+    Known(Reason),
+}
+
+/// Longest code: longer than any of ours.
+const LONGEST_CODE: usize = 64;
+
+impl fmt::Display for ReasonCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Foreign(code) => f.write_str(code),
+            Self::Known(reason) => f.write_str(reason.code()),
+        }
+    }
+}
+
+impl From<ReasonCode> for String {
+    fn from(code: ReasonCode) -> Self {
+        code.to_string()
+    }
+}
+
+impl TryFrom<String> for ReasonCode {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if let Some(reason) = Reason::from_code(&text) {
+            return Ok(Self::Known(reason));
+        }
+        let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.');
+        if (1..=LONGEST_CODE).contains(&text.len()) && text.bytes().all(plain) {
+            return Ok(Self::Foreign(text.into()));
+        }
+        Err("no reason code; expected up to 64 of a-z, 0-9, _ and .")
+    }
+}
+
+/// Why a text is no subject.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SubjectError {
+    /// A kind of subject that nothing is known about yet.
+    #[error("`{0}` is a kind of subject that is still to come; expected an address or a network")]
+    StillToCome(String),
+    /// Not an address.
+    #[error(transparent)]
+    Network(#[from] PrefixError),
+}
+
+/// Kinds of subject that requests have no facts about yet.
+const STILL_TO_COME: &[&str] = &["asn", "fingerprint", "token"];
+
+/// A subject as an operator writes it. Bits behind the prefix are cleared, and told of.
+pub fn parse_subject(text: &str) -> Result<(Prefix, Option<String>), SubjectError> {
+    if let Some((kind, _)) = text.split_once(':')
+        && STILL_TO_COME.contains(&kind)
+    {
+        return Err(SubjectError::StillToCome(kind.to_owned()));
+    }
+    Prefix::lenient(text).map_err(SubjectError::Network)
+}
+
+#[cfg(test)]
+mod tests;

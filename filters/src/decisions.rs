@@ -1,0 +1,248 @@
+//! The decisions that hold now, as requests see them.
+//!
+//! One table for all sites, in layers that never change: the base, the little that came since, and
+//! what feeds list. A lookup loads one pointer and searches each layer; the most specific entry
+//! that holds for the site counts. One thread, the store's, makes new layers and swaps them in.
+//!
+//! Nobody on the never-block list is found, whatever the layers say.
+
+mod layer;
+mod table;
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::RwLock;
+
+use self::layer::Layer;
+pub(crate) use self::{layer::Row, table::Table};
+use crate::{
+    decision::{Action, Scope, Source},
+    prefix_set::{Prefix, PrefixSet},
+};
+
+/// The number of no site: an entry that holds for all of them.
+pub const EVERY_SITE: u16 = u16::MAX;
+
+/// Who made an entry, as far as requests need to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A feed.
+    Feed,
+    /// A filter.
+    Filter,
+    /// An operator.
+    Operator,
+    /// The system that is being replaced.
+    Predecessor,
+}
+
+impl Origin {
+    /// How it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Feed => "feed",
+            Self::Filter => "filter",
+            Self::Operator => "operator",
+            Self::Predecessor => "predecessor",
+        }
+    }
+}
+
+impl Origin {
+    /// The source of an entry of which the name is not known any more.
+    pub(crate) fn anonymous(self) -> Source {
+        match self {
+            Self::Feed => Source::Feed("unknown".into()),
+            Self::Filter => Source::Filter("unknown".into()),
+            Self::Operator => Source::Operator,
+            Self::Predecessor => Source::Predecessor,
+        }
+    }
+}
+
+impl From<&Source> for Origin {
+    fn from(source: &Source) -> Self {
+        match source {
+            Source::Feed(_) => Self::Feed,
+            Source::Filter(_) => Self::Filter,
+            Source::Operator => Self::Operator,
+            Source::Predecessor => Self::Predecessor,
+        }
+    }
+}
+
+/// The entry that counts for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// The network that covers the client.
+    pub subject: Prefix,
+    /// What happens to the client's requests.
+    pub action: Action,
+    /// Who made it.
+    pub origin: Origin,
+}
+
+/// What holds now. Shared by everything that judges, and by the one thread that changes it.
+#[derive(Debug, Default)]
+pub struct Decisions {
+    layers: ArcSwap<Layers>,
+    never: ArcSwap<PrefixSet>,
+    sites: Sites,
+    spared: AtomicU64,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Layers {
+    /// Most of what was decided.
+    base: Arc<Layer>,
+    /// What was decided since the base was made.
+    recent: Arc<Layer>,
+    /// What feeds list.
+    listed: Arc<Layer>,
+}
+
+impl Decisions {
+    /// The decision that counts for a request of `client` to `site` at `now`.
+    pub fn lookup(&self, client: IpAddr, site: u16, now: Duration) -> Option<Found> {
+        let layers = self.layers.load();
+        let now = millis(now);
+        let row = [&layers.recent, &layers.base, &layers.listed]
+            .into_iter()
+            .filter_map(|layer| layer.find(client, site, now))
+            // The first of equals stays.
+            .reduce(|best, row| if rank(&row) > rank(&best) { row } else { best })?;
+        if self.never.load().lookup(client).is_some() {
+            self.spared.fetch_add(1, Relaxed);
+            return None;
+        }
+        Some(Found {
+            subject: row.subject,
+            action: row.action,
+            origin: row.origin,
+        })
+    }
+
+    /// Whether `client` gets no connection at `now`: denied in the whole deployment.
+    pub fn denies_connection(&self, client: IpAddr, now: Duration) -> bool {
+        self.lookup(client, EVERY_SITE, now)
+            .is_some_and(|found| found.action == Action::Deny)
+    }
+
+    /// Replaces the list of those about whom nothing is decided.
+    pub fn spare(&self, never: PrefixSet) {
+        self.never.store(Arc::new(never));
+    }
+
+    /// Whether nothing may be decided about `subject`: all of it is on the never-block list.
+    pub fn is_spared(&self, subject: Prefix) -> bool {
+        let never = self.never.load();
+        never
+            .lookup(subject.first())
+            .is_some_and(|(_, last)| last >= subject.last())
+    }
+
+    /// Whether `client` is on the never-block list.
+    pub fn spares(&self, client: IpAddr) -> bool {
+        self.never.load().lookup(client).is_some()
+    }
+
+    /// Requests and connections that an entry was not applied to since the client is never blocked.
+    pub fn spared(&self) -> u64 {
+        self.spared.load(Relaxed)
+    }
+
+    /// The numbers of sites.
+    pub const fn sites(&self) -> &Sites {
+        &self.sites
+    }
+
+    /// Entries in all layers, ended ones that were not cleared away yet included.
+    pub fn len(&self) -> usize {
+        let layers = self.layers.load();
+        layers.base.len() + layers.recent.len() + layers.listed.len()
+    }
+
+    /// Whether there is no entry at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Memory on the heap: of the entries, and of the index that finds them.
+    pub fn heap_bytes(&self) -> (usize, usize) {
+        let layers = self.layers.load();
+        [&layers.base, &layers.recent, &layers.listed]
+            .iter()
+            .map(|layer| layer.heap_bytes())
+            .fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
+    }
+
+    fn publish(&self, layers: Layers) {
+        self.layers.store(Arc::new(layers));
+    }
+}
+
+/// The more specific network counts, and of the same one the entry of the site itself.
+fn rank(row: &Row) -> (u8, bool) {
+    (row.subject.length(), row.site != EVERY_SITE)
+}
+
+/// A time of the gateway's clock, as entries keep it.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Numbers that stand for sites in tables. A name keeps its number as long as the process runs.
+#[derive(Debug, Default)]
+pub struct Sites {
+    numbers: RwLock<HashMap<Arc<str>, u16>>,
+}
+
+impl Sites {
+    /// The site's number, a new one for a new name; `None` where all numbers are given away.
+    pub fn number(&self, name: &str) -> Option<u16> {
+        if let Some(number) = self.known(name) {
+            return Some(number);
+        }
+        let mut numbers = self.numbers.write();
+        let next = u16::try_from(numbers.len()).ok()?;
+        if next == EVERY_SITE {
+            return None;
+        }
+        Some(*numbers.entry(name.into()).or_insert(next))
+    }
+
+    /// The site's number, where it has one.
+    pub fn known(&self, name: &str) -> Option<u16> {
+        self.numbers.read().get(name).copied()
+    }
+
+    /// The number of a scope, for entries.
+    pub(crate) fn of(&self, scope: &Scope) -> Option<u16> {
+        match scope {
+            Scope::Deployment => Some(EVERY_SITE),
+            Scope::Site(name) => self.number(name),
+        }
+    }
+
+    /// The scope of a number.
+    pub(crate) fn scope(&self, number: u16) -> Option<Scope> {
+        if number == EVERY_SITE {
+            return Some(Scope::Deployment);
+        }
+        let numbers = self.numbers.read();
+        let (name, _) = numbers.iter().find(|(_, known)| **known == number)?;
+        Some(Scope::Site(Arc::clone(name)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! One immutable layer of the table: networks that lie in each other, found by address.
+//!
+//! Networks are cut into disjoint ranges, each of which knows the innermost network that it is in;
+//! every network knows the next one around it. A lookup is one search among the ranges, and a walk
+//! outwards past what has ended or belongs to another site.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use thornwall_detectors::address::canonical;
+
+use crate::{
+    decision::Action,
+    decisions::{EVERY_SITE, Origin},
+    prefix_set::{Bits, Prefix, Ranges},
+};
+
+/// One entry, as it is put into a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) subject: Prefix,
+    /// Number of its site, or [`EVERY_SITE`].
+    pub(crate) site: u16,
+    pub(crate) action: Action,
+    pub(crate) origin: Origin,
+    /// When it ends, in milliseconds of the gateway's clock.
+    pub(crate) until: u64,
+}
+
+impl Row {
+    /// What there is at most one of: network, and site.
+    pub(crate) fn key(&self) -> (IpAddr, u8, u16) {
+        (self.subject.first(), self.subject.length(), self.site)
+    }
+}
+
+/// A layer that is ready to be asked.
+#[derive(Debug, Default)]
+pub(crate) struct Layer {
+    v4: Family<u32>,
+    v6: Family<u128>,
+}
+
+impl Layer {
+    /// Takes rows in the order of their keys, none of them twice.
+    pub(crate) fn new(rows: &[Row]) -> Self {
+        let split = rows.partition_point(|row| row.subject.first().is_ipv4());
+        let (v4, v6) = rows.split_at(split);
+        Self {
+            v4: Family::new(v4, |address| match address {
+                IpAddr::V4(v4) => v4.to_bits(),
+                IpAddr::V6(_) => u32::MAX,
+            }),
+            v6: Family::new(v6, |address| match address {
+                IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+                IpAddr::V6(v6) => v6.to_bits(),
+            }),
+        }
+    }
+
+    /// The innermost entry around `address` that holds for `site` at `now`.
+    pub(crate) fn find(&self, address: IpAddr, site: u16, now: u64) -> Option<Row> {
+        let holds = |entry: &&Entry| {
+            (entry.site == EVERY_SITE || entry.site == site) && entry.until.load(Relaxed) > now
+        };
+        let entry = match canonical(address) {
+            IpAddr::V4(v4) => self.v4.around(v4.to_bits()).find(holds),
+            IpAddr::V6(v6) => self.v6.around(v6.to_bits()).find(holds),
+        }?;
+        entry.row(canonical(address))
+    }
+
+    /// Every entry around `address`, innermost first, ended ones too.
+    pub(crate) fn around(&self, address: IpAddr) -> Vec<Row> {
+        let address = canonical(address);
+        let entries: Vec<&Entry> = match address {
+            IpAddr::V4(v4) => self.v4.around(v4.to_bits()).collect(),
+            IpAddr::V6(v6) => self.v6.around(v6.to_bits()).collect(),
+        };
+        let rows = entries.into_iter().filter_map(|entry| entry.row(address));
+        rows.collect()
+    }
+
+    /// The entry of exactly this network and site, ended or not.
+    pub(crate) fn get(&self, subject: Prefix, site: u16) -> Option<Row> {
+        self.entry(subject, site)?.row(subject.first())
+    }
+
+    /// Ends the entry of exactly this network and site; whether there was one that had not ended.
+    pub(crate) fn end(&self, subject: Prefix, site: u16, now: u64) -> bool {
+        self.entry(subject, site)
+            .is_some_and(|entry| entry.until.swap(0, Relaxed) > now)
+    }
+
+    fn entry(&self, subject: Prefix, site: u16) -> Option<&Entry> {
+        let same = |entry: &&Entry| entry.length == subject.length() && entry.site == site;
+        match subject.first() {
+            IpAddr::V4(v4) => self.v4.around(v4.to_bits()).find(same),
+            IpAddr::V6(v6) => self.v6.around(v6.to_bits()).find(same),
+        }
+    }
+
+    /// All entries, in the order of their keys, ended ones too.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Row> {
+        let v4 = self.v4.all(|bits| Ipv4Addr::from_bits(bits).into());
+        v4.chain(self.v6.all(|bits| Ipv6Addr::from_bits(bits).into()))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.v4.entries.len() + self.v6.entries.len()
+    }
+
+    /// Memory on the heap: of the entries, and of the index that finds them.
+    pub(crate) fn heap_bytes(&self) -> (usize, usize) {
+        let (v4, v6) = (self.v4.heap_bytes(), self.v6.heap_bytes());
+        (v4.0 + v6.0, v4.1 + v6.1)
+    }
+}
+
+/// Everything of one width of address.
+#[derive(Debug)]
+struct Family<B: Bits> {
+    ranges: Ranges<B>,
+    /// The innermost entry of each range, by its place.
+    innermost: Box<[u32]>,
+    entries: Box<[Entry]>,
+    firsts: Box<[B]>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    until: AtomicU64,
+    /// The next entry around it, or [`NONE`].
+    outer: u32,
+    site: u16,
+    length: u8,
+    action: Action,
+    origin: Origin,
+}
+
+/// No entry.
+const NONE: u32 = u32::MAX;
+
+impl Entry {
+    /// The row of an entry around `address`.
+    fn row(&self, address: IpAddr) -> Option<Row> {
+        Some(Row {
+            subject: Prefix::around(address, self.length)?,
+            site: self.site,
+            action: self.action,
+            origin: self.origin,
+            until: self.until.load(Relaxed),
+        })
+    }
+}
+
+impl<B: Bits> Default for Family<B> {
+    fn default() -> Self {
+        Self {
+            ranges: Ranges::default(),
+            innermost: Box::default(),
+            entries: Box::default(),
+            firsts: Box::default(),
+        }
+    }
+}
+
+impl<B: Bits> Family<B> {
+    fn new(rows: &[Row], bits: impl Fn(IpAddr) -> B) -> Self {
+        let span = |row: &Row| (bits(row.subject.first()), bits(row.subject.last()));
+        let (pieces, outer) = cut(rows.iter().map(span));
+        let entry = |(row, outer): (&Row, u32)| Entry {
+            until: AtomicU64::new(row.until),
+            outer,
+            site: row.site,
+            length: row.subject.length(),
+            action: row.action,
+            origin: row.origin,
+        };
+        let spans: Vec<(B, B)> = pieces.iter().map(|piece| piece.span).collect();
+        Self {
+            ranges: Ranges::new(&spans),
+            innermost: pieces.iter().map(|piece| piece.innermost).collect(),
+            entries: rows.iter().zip(outer).map(entry).collect(),
+            firsts: rows.iter().map(|row| span(row).0).collect(),
+        }
+    }
+
+    /// The entries around an address, innermost first.
+    fn around(&self, address: B) -> impl Iterator<Item = &Entry> {
+        let place = self.ranges.place(address);
+        let innermost = place.and_then(|place| self.innermost.get(place));
+        let mut next = innermost.copied().unwrap_or(NONE);
+        std::iter::from_fn(move || {
+            let entry = self.entries.get(next as usize)?;
+            next = entry.outer;
+            Some(entry)
+        })
+    }
+
+    fn all(&self, address: impl Fn(B) -> IpAddr) -> impl Iterator<Item = Row> {
+        let pairs = self.entries.iter().zip(&self.firsts);
+        pairs.filter_map(move |(entry, first)| entry.row(address(*first)))
+    }
+
+    fn heap_bytes(&self) -> (usize, usize) {
+        let entries = size_of_val(&*self.entries) + size_of_val(&*self.firsts);
+        let index = self.ranges.heap_bytes() + size_of_val(&*self.innermost);
+        (entries, index)
+    }
+}
+
+/// A range in which one network is the innermost.
+struct Piece<B> {
+    span: (B, B),
+    innermost: u32,
+}
+
+/// Cuts networks, in the order of their first address and with the wider before the narrower, into
+/// disjoint ranges; tells for each network which one is next around it.
+fn cut<B: Bits>(networks: impl Iterator<Item = (B, B)>) -> (Vec<Piece<B>>, Vec<u32>) {
+    let mut pieces = Vec::new();
+    let mut outer = Vec::new();
+    // Networks that the cursor is in, outermost first, each with its last address.
+    let mut open: Vec<(B, u32)> = Vec::new();
+    let mut cursor = None;
+    for (number, (first, last)) in (0..NONE).zip(networks) {
+        while let Some(&(end, innermost)) = open.last()
+            && end < first
+        {
+            close(&mut pieces, &mut cursor, end, innermost);
+            open.pop();
+        }
+        if let (Some(&(_, innermost)), Some(begin)) = (open.last(), cursor)
+            && begin < first
+        {
+            pieces.push(Piece {
+                span: (begin, first.predecessor()),
+                innermost,
+            });
+        }
+        outer.push(open.last().map_or(NONE, |&(_, number)| number));
+        open.push((last, number));
+        cursor = Some(first);
+    }
+    while let Some((end, innermost)) = open.pop() {
+        close(&mut pieces, &mut cursor, end, innermost);
+    }
+    (pieces, outer)
+}
+
+/// What is left of a network from the cursor to its end. At the last address of all there is
+/// nothing behind it, and the cursor goes.
+fn close<B: Bits>(pieces: &mut Vec<Piece<B>>, cursor: &mut Option<B>, end: B, innermost: u32) {
+    if let Some(begin) = *cursor
+        && begin <= end
+    {
+        pieces.push(Piece {
+            span: (begin, end),
+            innermost,
+        });
+        *cursor = (end.successor() != end).then(|| end.successor());
+    }
+}

@@ -1,0 +1,308 @@
+//! The one store behind everything that is decided.
+//!
+//! One thread owns it. It takes changes from a bounded queue, applies them to the table that requests
+//! see, writes them to the disk a batch at a time, and only then says that they are kept. Requests
+//! never wait for it: they read the table, and what they propose is dropped, and counted, where the
+//! queue is full.
+//!
+//! ```text
+//!  filters ── propose ──┐                       ┌─> Decisions (memory, what requests see)
+//!  operators ── write ──┼─> queue ─> the thread ┼─> Disk (redb)
+//!  feeds ── list ───────┤                       └─> unsent ─> the shared store
+//!  the shared store ────┘
+//! ```
+
+mod disk;
+mod late;
+mod query;
+pub mod record;
+mod writer;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        mpsc::{self, SyncSender, TrySendError},
+    },
+    thread::{self, JoinHandle},
+};
+
+use self::writer::Writer;
+pub use self::{
+    disk::DiskError,
+    query::{Page, Query},
+};
+use crate::{
+    clock::Clock,
+    decision::{Change, Decision, Key, Source},
+    decisions::Decisions,
+    prefix_set::Prefix,
+};
+
+/// Changes that may wait for the thread.
+const QUEUE: usize = 65_536;
+
+/// What the store is made with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Most decisions that are kept, besides what feeds list.
+    pub capacity: usize,
+    /// Whether another store is to be told of every change.
+    pub shared: bool,
+}
+
+/// A handle to the store; clones are the same store.
+#[derive(Clone)]
+pub struct Store {
+    orders: SyncSender<Order>,
+    decisions: Arc<Decisions>,
+    stats: Arc<StoreStats>,
+}
+
+/// What the thread is asked for.
+enum Order {
+    /// Close the file; somebody else opens it.
+    Close { done: Done<()> },
+    /// Replace what one source lists.
+    List { source: Source, listed: Listed },
+    /// Open the file, and take up what is in it.
+    Open {
+        path: PathBuf,
+        done: Done<Result<Loaded, DiskError>>,
+    },
+    /// Tell what there is.
+    Read { query: Query, done: Done<Page> },
+    /// Replace everything by what the shared store holds, but what it was not told of.
+    Resync { held: Vec<Decision>, done: Done<()> },
+    /// The shared store was told of these.
+    Sent { keys: Vec<(Key, u64)> },
+    /// End.
+    Stop,
+    /// Tell what the shared store is to be told of.
+    Unsent {
+        most: usize,
+        done: Done<Vec<Unsent>>,
+    },
+    /// Make changes.
+    Write {
+        changes: Vec<Change>,
+        from: From,
+        done: Option<Done<Receipt>>,
+    },
+}
+
+/// What is called with an answer, on the store's thread.
+pub type Done<T> = Box<dyn FnOnce(T) + Send>;
+
+/// Where changes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// This gateway.
+    Here,
+    /// The shared store, which knows of them.
+    Shared,
+}
+
+/// What became of one change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// There was nothing to take away.
+    Absent,
+    /// It had ended before it was made.
+    Ended,
+    /// It holds.
+    Made,
+    /// Its subject is on the never-block list.
+    Spared,
+    /// A word that counts more, or that is later, stands.
+    Superseded,
+    /// The entry is gone.
+    Withdrawn,
+}
+
+/// What became of changes.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    /// One for each change, in order.
+    pub outcomes: Vec<Outcome>,
+    /// Whether they are on the disk.
+    pub durable: bool,
+}
+
+/// What one feed lists.
+#[derive(Debug, Clone, Default)]
+pub struct Listed {
+    /// Whom.
+    pub subjects: Vec<Prefix>,
+    /// Until when, in milliseconds of Unix time.
+    pub until_ms: u64,
+}
+
+/// A change that the shared store was not told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsent {
+    /// What it is about.
+    pub key: Key,
+    /// Its number, for [`Store::sent`].
+    pub number: u64,
+    /// What is decided now; nothing where the entry was taken away.
+    pub decision: Option<Decision>,
+}
+
+/// What was in a file when it was opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Decisions that hold.
+    pub decisions: usize,
+    /// Records that could not be read.
+    pub broken: u64,
+    /// Where the file lies that could not be used, if there was one.
+    pub set_aside: Option<PathBuf>,
+}
+
+/// What the store counts.
+#[derive(Debug, Default)]
+pub struct StoreStats {
+    /// Decisions made.
+    pub made: AtomicU64,
+    /// Decisions taken away by hand.
+    pub withdrawn: AtomicU64,
+    /// Decisions whose time was over, as they are cleared away.
+    pub ended: AtomicU64,
+    /// Decisions given up for others.
+    pub evicted: AtomicU64,
+    /// Changes refused: the subject is never blocked.
+    pub refused: AtomicU64,
+    /// Proposals of filters that found the queue full.
+    pub dropped: AtomicU64,
+    /// Writes to the disk that failed.
+    pub failed_writes: AtomicU64,
+    /// Changes that wait for the disk.
+    pub waiting: AtomicU64,
+    /// Changes that wait for the shared store, as far as they were counted.
+    pub unsent: AtomicU64,
+    /// Whether the last write to the disk failed.
+    pub disk_failing: AtomicBool,
+}
+
+impl Store {
+    /// Starts the thread `store`. Nothing is kept on the disk before [`Self::open`].
+    pub fn start(
+        decisions: Arc<Decisions>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (orders, inbox) = mpsc::sync_channel(QUEUE);
+        let stats = Arc::new(StoreStats::default());
+        let writer = Writer::new(Arc::clone(&decisions), Arc::clone(&stats), clock, options);
+        let thread = thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || writer.run(&inbox))?;
+        let store = Self {
+            orders,
+            decisions,
+            stats,
+        };
+        Ok((store, thread))
+    }
+
+    /// What requests see.
+    pub const fn decisions(&self) -> &Arc<Decisions> {
+        &self.decisions
+    }
+
+    /// What the store counts.
+    pub const fn stats(&self) -> &Arc<StoreStats> {
+        &self.stats
+    }
+
+    /// Proposes a decision without waiting; where the queue is full it is dropped and counted.
+    pub fn propose(&self, decision: Decision) {
+        let order = Order::Write {
+            changes: vec![Change::Decide(decision)],
+            from: From::Here,
+            done: None,
+        };
+        if let Err(TrySendError::Full(_)) = self.orders.try_send(order) {
+            self.stats.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Makes changes. `done` is called when they are on the disk, or could not be written.
+    pub fn write(&self, changes: Vec<Change>, from: From, done: Done<Receipt>) {
+        self.order(Order::Write {
+            changes,
+            from,
+            done: Some(done),
+        });
+    }
+
+    /// Replaces what one feed, or the predecessor, lists.
+    pub fn list(&self, source: Source, listed: Listed) {
+        self.order(Order::List { source, listed });
+    }
+
+    /// Looks up decisions.
+    pub fn read(&self, query: Query, done: Done<Page>) {
+        self.order(Order::Read { query, done });
+    }
+
+    /// Opens the file of decisions and takes up what is in it.
+    pub fn open(&self, path: PathBuf) -> Result<Loaded, DiskError> {
+        let (done, answer) = answer();
+        self.order(Order::Open { path, done });
+        answer.recv().unwrap_or_else(|_| Err(gone().into()))
+    }
+
+    /// Closes the file, since another process is to open it. Later changes are left for it beside
+    /// the file.
+    pub fn close(&self) {
+        let (done, answer) = answer();
+        self.order(Order::Close { done });
+        // A thread that is gone has closed it.
+        let _ = answer.recv();
+    }
+
+    /// At most `most` changes that the shared store is to be told of.
+    pub fn unsent(&self, most: usize, done: Done<Vec<Unsent>>) {
+        self.order(Order::Unsent { most, done });
+    }
+
+    /// Notes that the shared store was told of these.
+    pub fn sent(&self, keys: Vec<(Key, u64)>) {
+        self.order(Order::Sent { keys });
+    }
+
+    /// Replaces everything by what the shared store holds, but for what it was not told of yet.
+    pub fn resync(&self, held: Vec<Decision>, done: Done<()>) {
+        self.order(Order::Resync { held, done });
+    }
+
+    /// Ends the thread once it has done what it was asked for before.
+    pub fn stop(&self) {
+        self.order(Order::Stop);
+    }
+
+    fn order(&self, order: Order) {
+        // Where the thread is gone, the answer's sender goes too, and whoever waits is told so.
+        let _ = self.orders.send(order);
+    }
+}
+
+/// A way for the thread to answer somebody who waits.
+fn answer<T: Send + 'static>() -> (Done<T>, mpsc::Receiver<T>) {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let done = Box::new(move |value| {
+        // Nobody waits any more.
+        let _ = sender.send(value);
+    });
+    (done, receiver)
+}
+
+fn gone() -> std::io::Error {
+    std::io::Error::other("the store has ended")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,366 @@
+use std::{
+    fs,
+    io::{Seek, SeekFrom, Write as _},
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use super::*;
+use crate::{
+    clock::Moment,
+    decision::{Action, ReasonCode, Scope, Source, Withdrawal},
+};
+
+/// A clock that stands still until it is told otherwise.
+#[derive(Default)]
+struct Hands {
+    own_ms: AtomicU64,
+    unix_ms: AtomicU64,
+}
+
+impl Clock for Hands {
+    fn now(&self) -> Moment {
+        Moment {
+            own_ms: self.own_ms.load(Relaxed),
+            unix_ms: self.unix_ms.load(Relaxed),
+        }
+    }
+}
+
+struct Bench {
+    store: Store,
+    thread: Option<JoinHandle<()>>,
+    clock: Arc<Hands>,
+}
+
+impl Bench {
+    fn new(unix_ms: u64, shared: bool) -> Self {
+        let clock = Arc::new(Hands::default());
+        clock.own_ms.store(1_000, Relaxed);
+        clock.unix_ms.store(unix_ms, Relaxed);
+        let options = Options {
+            capacity: 1000,
+            shared,
+        };
+        let clock_of_store: Arc<dyn Clock> = Arc::<Hands>::clone(&clock);
+        let (store, thread) = Store::start(Arc::default(), clock_of_store, options).unwrap();
+        Self {
+            store,
+            thread: Some(thread),
+            clock,
+        }
+    }
+
+    fn write(&self, change: Change) -> (Outcome, bool) {
+        self.write_from(change, From::Here)
+    }
+
+    fn write_from(&self, change: Change, from: From) -> (Outcome, bool) {
+        let (done, answer) = answer();
+        self.store.write(vec![change], from, done);
+        let receipt: Receipt = answer.recv().unwrap();
+        (receipt.outcomes[0], receipt.durable)
+    }
+
+    fn read(&self, query: Query) -> Vec<Decision> {
+        let (done, answer) = answer();
+        self.store.read(
+            Query {
+                most: 1000,
+                ..query
+            },
+            done,
+        );
+        answer.recv().unwrap().decisions
+    }
+
+    fn unsent(&self) -> Vec<Unsent> {
+        let (done, answer) = answer();
+        self.store.unsent(100, done);
+        answer.recv().unwrap()
+    }
+
+    fn holds(&self, client: &str) -> bool {
+        let now = Duration::from_millis(self.clock.own_ms.load(Relaxed));
+        let client = client.parse().unwrap();
+        self.store.decisions().lookup(client, 7, now).is_some()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.store.stop();
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// A folder that goes when the test does.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("thornwall-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("decisions.redb")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const NOON: u64 = 1_000_000;
+
+fn by(source: Source, subject: &str, until_ms: u64) -> Decision {
+    Decision {
+        subject: subject.parse().unwrap(),
+        scope: Scope::Deployment,
+        action: Action::Deny,
+        reason: ReasonCode::Known(thornwall_detectors::signal::Reason::DecisionOperator),
+        source,
+        evidence: String::new(),
+        note: "seen at night".to_owned(),
+        requests: Vec::new(),
+        made_ms: NOON,
+        until_ms,
+    }
+}
+
+fn filter() -> Source {
+    Source::Filter("standard.per_client".into())
+}
+
+fn withdraw(source: Source, subject: &str) -> Change {
+    Change::Withdraw(Withdrawal {
+        key: by(source.clone(), subject, 0).key(),
+        source,
+        made_ms: NOON,
+    })
+}
+
+#[test]
+fn an_operators_word_stands_until_an_operator_takes_it_back() {
+    let bench = Bench::new(NOON, false);
+    let decide = |decision| bench.write(Change::Decide(decision)).0;
+    assert_eq!(decide(by(filter(), "192.0.2.1", NOON + 9)), Outcome::Made);
+    assert_eq!(
+        decide(by(filter(), "192.0.2.1", NOON + 8)),
+        Outcome::Superseded
+    );
+    assert_eq!(
+        decide(by(Source::Operator, "192.0.2.1", NOON + 5)),
+        Outcome::Made
+    );
+    assert_eq!(
+        decide(by(filter(), "192.0.2.1", NOON + 90)),
+        Outcome::Superseded
+    );
+    assert_eq!(
+        bench.write(withdraw(filter(), "192.0.2.1")).0,
+        Outcome::Superseded
+    );
+    assert!(bench.holds("192.0.2.1"));
+    assert_eq!(
+        bench.write(withdraw(Source::Operator, "192.0.2.1")).0,
+        Outcome::Withdrawn
+    );
+    assert!(!bench.holds("192.0.2.1"));
+    assert_eq!(
+        bench.write(withdraw(Source::Operator, "192.0.2.1")).0,
+        Outcome::Absent
+    );
+    assert_eq!(decide(by(filter(), "192.0.2.2", NOON)), Outcome::Ended);
+    let never = ["198.51.100.0/24".parse().unwrap()].into_iter().collect();
+    bench.store.decisions().spare(never);
+    assert_eq!(
+        decide(by(filter(), "198.51.100.9", NOON + 9)),
+        Outcome::Spared
+    );
+    assert_eq!(bench.store.stats().refused.load(Relaxed), 1);
+}
+
+#[test]
+fn a_decision_ends_by_the_clock_that_does_not_jump() {
+    let bench = Bench::new(NOON, false);
+    let _ = bench.write(Change::Decide(by(filter(), "192.0.2.1", NOON + 500)));
+    bench.clock.unix_ms.store(NOON * 1000, Relaxed);
+    assert!(bench.holds("192.0.2.1"));
+    bench.clock.own_ms.store(1_499, Relaxed);
+    assert!(bench.holds("192.0.2.1"));
+    bench.clock.own_ms.store(1_500, Relaxed);
+    assert!(!bench.holds("192.0.2.1"));
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_restart_and_nothing_else() {
+    let folder = Folder::new("store-restart");
+    {
+        let bench = Bench::new(NOON, false);
+        assert_eq!(bench.store.open(folder.file()).unwrap(), Loaded::default());
+        for subject in ["192.0.2.1", "192.0.2.2", "2001:db8::/32"] {
+            let made = bench.write(Change::Decide(by(filter(), subject, NOON + 5_000)));
+            assert_eq!(made, (Outcome::Made, true));
+        }
+        let _ = bench.write(Change::Decide(by(filter(), "192.0.2.3", NOON + 100)));
+        assert_eq!(
+            bench.write(withdraw(Source::Operator, "192.0.2.2")),
+            (Outcome::Withdrawn, true)
+        );
+    }
+    let bench = Bench::new(NOON + 1_000, false);
+    let loaded = bench.store.open(folder.file()).unwrap();
+    assert_eq!((loaded.decisions, loaded.broken), (2, 0));
+    assert!(bench.holds("192.0.2.1") && bench.holds("2001:db8::9"));
+    assert!(!bench.holds("192.0.2.2") && !bench.holds("192.0.2.3"));
+    let found = bench.read(Query::default());
+    assert_eq!(found[0], by(filter(), "192.0.2.1", NOON + 5_000));
+    bench.clock.own_ms.store(1_000 + 4_000, Relaxed);
+    assert!(!bench.holds("192.0.2.1"));
+}
+
+#[test]
+fn a_damaged_file_is_put_aside_and_a_new_one_is_begun() {
+    let folder = Folder::new("store-damaged");
+    {
+        let bench = Bench::new(NOON, false);
+        bench.store.open(folder.file()).unwrap();
+        for host in 0..200 {
+            let subject = format!("192.0.2.{host}");
+            let _ = bench.write(Change::Decide(by(filter(), &subject, NOON + 5_000)));
+        }
+    }
+    let length = fs::metadata(folder.file()).unwrap().len();
+    let damages: [&dyn Fn(&Path); 3] = [
+        &|file| fs::write(file, "not a database at all").unwrap(),
+        &|file| {
+            let file = fs::OpenOptions::new().write(true).open(file).unwrap();
+            file.set_len(length / 2).unwrap();
+        },
+        &|file| {
+            let mut file = fs::OpenOptions::new().write(true).open(file).unwrap();
+            for at in (4096..length).step_by(512) {
+                file.seek(SeekFrom::Start(at)).unwrap();
+                file.write_all(&[0xa5; 256]).unwrap();
+            }
+        },
+    ];
+    let whole = fs::read(folder.file()).unwrap();
+    for (number, damage) in damages.into_iter().enumerate() {
+        fs::write(folder.file(), &whole).unwrap();
+        damage(&folder.file());
+        let bench = Bench::new(NOON + number as u64, false);
+        let loaded = bench.store.open(folder.file()).unwrap();
+        assert!(
+            loaded
+                .set_aside
+                .as_ref()
+                .is_some_and(|aside| aside.exists()),
+            "{number}: {loaded:?}"
+        );
+        let made = bench.write(Change::Decide(by(filter(), "192.0.2.1", NOON + 5_000)));
+        assert_eq!(made, (Outcome::Made, true));
+    }
+}
+
+#[test]
+fn what_is_decided_after_the_handover_reaches_the_successor() {
+    let folder = Folder::new("store-late");
+    let old = Bench::new(NOON, false);
+    old.store.open(folder.file()).unwrap();
+    let _ = old.write(Change::Decide(by(filter(), "192.0.2.1", NOON + 5_000)));
+    old.store.close();
+    let new = Bench::new(NOON, false);
+    assert_eq!(new.store.open(folder.file()).unwrap().decisions, 1);
+    let _ = old.write(Change::Decide(by(filter(), "192.0.2.2", NOON + 5_000)));
+    drop(old);
+    new.clock.own_ms.store(2_000, Relaxed);
+    let started = std::time::SystemTime::now();
+    while !new.holds("192.0.2.2") {
+        assert!(started.elapsed().unwrap() < Duration::from_secs(10));
+        let _ = new.read(Query::default());
+    }
+    // Taken back after a failed handover, nothing is missing either.
+    new.store.close();
+    let _ = new.write(Change::Decide(by(filter(), "192.0.2.3", NOON + 6_000)));
+    new.store.open(folder.file()).unwrap();
+    assert!(new.holds("192.0.2.1") && new.holds("192.0.2.3"));
+}
+
+#[test]
+fn the_shared_store_is_told_of_each_change_once_and_of_the_last_one() {
+    let folder = Folder::new("store-unsent");
+    {
+        let bench = Bench::new(NOON, true);
+        bench.store.open(folder.file()).unwrap();
+        let _ = bench.write(Change::Decide(by(filter(), "192.0.2.1", NOON + 5_000)));
+        let first = bench.unsent();
+        assert_eq!(
+            first[0].decision,
+            Some(by(filter(), "192.0.2.1", NOON + 5_000))
+        );
+        let _ = bench.write(withdraw(Source::Operator, "192.0.2.1"));
+        // Sent too early: the withdrawal came in between.
+        bench
+            .store
+            .sent(vec![(first[0].key.clone(), first[0].number)]);
+        assert_eq!(bench.unsent()[0].decision, None);
+        let other = Change::Decide(by(filter(), "192.0.2.9", NOON + 5_000));
+        assert_eq!(bench.write_from(other, From::Shared).0, Outcome::Made);
+        assert_eq!(bench.unsent().len(), 1);
+    }
+    let bench = Bench::new(NOON, true);
+    bench.store.open(folder.file()).unwrap();
+    let unsent = bench.unsent();
+    assert_eq!((unsent.len(), unsent[0].decision.clone()), (1, None));
+    bench
+        .store
+        .sent(vec![(unsent[0].key.clone(), unsent[0].number)]);
+    assert_eq!(bench.unsent(), []);
+}
+
+#[test]
+fn a_resync_takes_what_is_held_and_keeps_what_was_not_told() {
+    let bench = Bench::new(NOON, true);
+    let _ = bench.write(Change::Decide(by(filter(), "192.0.2.1", NOON + 5_000)));
+    let gone = Change::Decide(by(filter(), "192.0.2.2", NOON + 5_000));
+    let _ = bench.write_from(gone, From::Shared);
+    let (done, answer) = answer();
+    let held = vec![by(Source::Operator, "192.0.2.3", NOON + 5_000)];
+    bench.store.resync(held, done);
+    answer.recv().unwrap();
+    assert!(bench.holds("192.0.2.1") && bench.holds("192.0.2.3"));
+    assert!(!bench.holds("192.0.2.2"));
+}
+
+#[test]
+fn what_feeds_list_is_found_and_told_apart() {
+    let bench = Bench::new(NOON, false);
+    let listed = |subjects: &[&str]| Listed {
+        subjects: subjects.iter().map(|text| text.parse().unwrap()).collect(),
+        until_ms: NOON + 5_000,
+    };
+    let (one, other) = (Source::Feed("one".into()), Source::Feed("other".into()));
+    bench
+        .store
+        .list(one.clone(), listed(&["192.0.2.1", "198.51.100.0/24"]));
+    bench.store.list(other.clone(), listed(&["203.0.113.1"]));
+    let sources = |found: Vec<Decision>| found.into_iter().map(|decision| decision.source);
+    let found = bench.read(Query::default());
+    assert_eq!(
+        Vec::from_iter(sources(found)),
+        [one.clone(), one.clone(), other.clone()]
+    );
+    assert!(bench.holds("198.51.100.7"));
+    bench.store.list(one, Listed::default());
+    let found = bench.read(Query::default());
+    assert_eq!(Vec::from_iter(sources(found)), [other]);
+    assert!(!bench.holds("198.51.100.7"));
+}
