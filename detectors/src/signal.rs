@@ -161,6 +161,8 @@ impl fmt::Display for Reason {
 /// What a signal rests on, small enough to copy; it becomes text only when somebody asks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Evidence {
+    /// A network that covers the client: first address, prefix length, and who decided about it.
+    Network(IpAddr, u8, &'static str),
     /// The reason says it all.
     None,
     /// A list entry that covers the client: first and last address of the range.
@@ -174,6 +176,7 @@ pub enum Evidence {
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Network(first, length, by) => write!(f, "{first}/{length} by {by}"),
             Self::None => Ok(()),
             Self::Range(first, last) if first == last => write!(f, "{first}"),
             Self::Range(first, last) => write!(f, "{first}-{last}"),

@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use crate::load::Problem;
+use crate::{decisions::Decisions, load::Problem};
 
 /// Everything that filters may need while they are built.
 #[derive(Default)]
@@ -25,6 +25,8 @@ pub struct BuildContext {
     pub models_dir: PathBuf,
     /// ONNX Runtime's shared library, where the configuration names it.
     pub onnxruntime: Option<PathBuf>,
+    /// What is decided at run time.
+    pub decisions: Arc<Decisions>,
     /// Worker threads that will judge at the same time.
     pub workers: usize,
     /// State of the running generation, by name, that may live on in the next.

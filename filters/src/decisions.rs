@@ -138,8 +138,8 @@ impl Decisions {
     }
 
     /// Replaces the list of those about whom nothing is decided.
-    pub fn spare(&self, never: PrefixSet) {
-        self.never.store(Arc::new(never));
+    pub fn spare(&self, never: Arc<PrefixSet>) {
+        self.never.store(never);
     }
 
     /// Whether nothing may be decided about `subject`: all of it is on the never-block list.

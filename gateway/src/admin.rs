@@ -1,4 +1,4 @@
-//! The operator's own listener: metrics, health, and what was decided why.
+//! The operator's own listener: metrics, health, what was decided why, and what is decided now.
 //!
 //! `/live`, `/ready` and `/metrics` are open to whoever reaches the listener. Everything else asks
 //! for the token, and for a `Host` that no web page of a stranger can send (DNS rebinding).
@@ -12,7 +12,7 @@ use std::{
 use axum::{
     Json, Router,
     extract::{Path, Request, State as Shared},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
@@ -24,23 +24,34 @@ use crate::{
     exchange::RequestId, generation::normalise_host, record::Record, serve::PROCESS, state::State,
 };
 
+mod decisions;
 mod token;
 
+pub use decisions::{Done, Order, Release, Wanted};
 pub use token::{Token, TokenError};
 
 /// What the routes share.
 #[derive(Clone)]
 struct Admin {
     state: Arc<State>,
-    token: Arc<Token>,
+    tokens: Arc<Tokens>,
+}
+
+/// Who may do what.
+#[derive(Debug)]
+pub struct Tokens {
+    /// Of those who may do everything.
+    pub operator: Token,
+    /// Of those who may look, and change nothing.
+    pub viewer: Option<Token>,
 }
 
 /// Serves until the process is told to stop. Task `admin`.
-pub async fn serve(listener: TcpListener, state: Arc<State>, token: Token) {
+pub async fn serve(listener: TcpListener, state: Arc<State>, tokens: Tokens) {
     let mut shutdown = state.shutdown.clone();
     let admin = Admin {
         state,
-        token: Arc::new(token),
+        tokens: Arc::new(tokens),
     };
     let stopped = async move {
         // An error means that the sender is gone, which is a stop too.
@@ -57,6 +68,13 @@ pub async fn serve(listener: TcpListener, state: Arc<State>, token: Token) {
 fn router(admin: Admin) -> Router {
     let guarded = Router::new()
         .route("/explain/{id}", get(explain))
+        .route("/status", get(decisions::status))
+        .route(
+            "/decisions",
+            get(decisions::list)
+                .post(decisions::make)
+                .delete(decisions::withdraw),
+        )
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "no such page") })
         .layer(from_fn_with_state(admin.clone(), guard));
     Router::new()
@@ -109,25 +127,31 @@ async fn explain(Shared(admin): Shared<Admin>, Path(id): Path<String>) -> Respon
 }
 
 async fn guard(Shared(admin): Shared<Admin>, request: Request, next: Next) -> Response {
-    match stranger(&admin.token, request.headers()) {
+    match refuse(&admin.tokens, request.method(), request.headers()) {
         Some(refused) => refused,
         None => next.run(request).await,
     }
 }
 
-/// The refusal of whoever is not the operator.
-fn stranger(token: &Token, headers: &HeaderMap) -> Option<Response> {
+/// The refusal of whoever is a stranger, or would change something and may only look.
+fn refuse(tokens: &Tokens, method: &Method, headers: &HeaderMap) -> Option<Response> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     if !text(header::HOST).is_some_and(is_own_host) {
         let what = "expected a loopback or numeric host";
         return Some(refusal(StatusCode::MISDIRECTED_REQUEST, what));
     }
     let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-    if !bearer.is_some_and(|bearer| token.is(bearer)) {
+    let is = |token: &Token| bearer.is_some_and(|bearer| token.is(bearer));
+    if is(&tokens.operator) {
+        return None;
+    }
+    if !tokens.viewer.as_ref().is_some_and(is) {
         let what = "expected `authorization: Bearer TOKEN`";
         return Some(refusal(StatusCode::UNAUTHORIZED, what));
     }
-    None
+    let looks = matches!(*method, Method::GET | Method::HEAD);
+    let what = "this token may look and change nothing; expected the operator's";
+    (!looks).then(|| refusal(StatusCode::FORBIDDEN, what))
 }
 
 /// A name that resolves to us can be anybody's; an address or `localhost` cannot.

@@ -4,6 +4,7 @@ use std::{
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -11,7 +12,10 @@ use clap::{Args, Parser, Subcommand};
 use crate::{config::ConfigFile, generation::Generation, serve};
 
 mod check;
+mod client;
+mod decisions;
 mod explain;
+mod status;
 mod upgrade;
 
 /// A programmable edge gateway that lets people through and turns scrapers away.
@@ -26,6 +30,9 @@ const EXAMPLES: &str = "Examples:
   thornwall check -c etc/thornwall.toml
   thornwall run -c etc/thornwall.toml
   thornwall explain 0198c0de7f3a7cc0a1b2c3d4e5f60718 -c etc/thornwall.toml
+  thornwall block 192.0.2.7 --for 1h --reason 'asks for every page' -c etc/thornwall.toml
+  thornwall decisions 192.0.2.7 -c etc/thornwall.toml
+  thornwall unblock 192.0.2.7 -c etc/thornwall.toml
   thornwall upgrade -c etc/thornwall.toml
   kill -HUP PID        reload the configuration, reopen the access log; the running configuration
                        stays if the new one is wrong
@@ -41,6 +48,14 @@ enum Command {
     Check(ConfigArgs),
     /// Show what was decided about a recent request, and why
     Explain(explain::ExplainArgs),
+    /// Deny, hold or slow down an address or a network for a time
+    Block(decisions::BlockArgs),
+    /// Take back what was decided about an address or a network
+    Unblock(decisions::UnblockArgs),
+    /// List what is decided now
+    Decisions(decisions::DecisionsArgs),
+    /// Show how the running gateway does
+    Status(status::StatusArgs),
     /// Put a new process in the place of the running one, without a refused connection
     Upgrade(upgrade::UpgradeArgs),
 }
@@ -74,6 +89,10 @@ impl Cli {
             }
             Command::Check(args) => check::check(&args.config),
             Command::Explain(args) => return explain::explain(&args),
+            Command::Block(args) => return decisions::block(&args),
+            Command::Unblock(args) => return decisions::unblock(&args),
+            Command::Decisions(args) => return decisions::decisions(&args),
+            Command::Status(args) => return status::status(&args),
             Command::Upgrade(args) => return upgrade::upgrade(&args),
         };
         match done {
@@ -125,7 +144,15 @@ fn build(path: &Path) -> Result<Generation, String> {
     let inputs = crate::generation::Inputs {
         metrics: &metrics.filters,
         secret: &[0; 32],
+        decisions: &Arc::default(),
         previous: None,
     };
     Generation::build(&file, &inputs).map_err(|problems| file.describe(&problems))
+}
+
+/// A client's text without what a terminal would obey.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }

@@ -15,10 +15,12 @@ use thornwall_filters::{
 use toml::Spanned;
 
 mod limits;
+mod store;
 mod tls;
 mod upstream;
 
 pub use limits::Limits;
+pub use store::{NeverBlock, Store, StoreKind};
 pub use tls::{Certificate, ClientCertificate, ClientCertificateMode, Hsts};
 pub use upstream::{
     Balance, Ejection, HealthCheck, HttpVersion, Queue, Retry, StickyCookie, Upstream,
@@ -33,7 +35,6 @@ const STILL_TO_COME: StillToCome = &[
     ("challenge", "challenges"),
     ("escalate", "the escalation sidecar"),
     ("escalation", "the escalation sidecar"),
-    ("store", "shared state"),
 ];
 
 /// A whole file.
@@ -55,6 +56,12 @@ pub struct Config {
     /// `[blocklist]`.
     #[serde(default)]
     pub blocklist: Blocklist,
+    /// `[never_block]`.
+    #[serde(default)]
+    pub never_block: NeverBlock,
+    /// `[store]`.
+    #[serde(default)]
+    pub store: Store,
     /// `[limits]`.
     #[serde(default)]
     pub limits: Limits,
@@ -118,8 +125,10 @@ impl Default for Server {
 pub struct Admin {
     /// Address and port; never a public one.
     pub address: Spanned<String>,
-    /// File of the token; in `data_dir` where absent.
+    /// File of the operator's token; in `data_dir` where absent.
     pub token_file: Option<String>,
+    /// File of the token of those who may look, and change nothing.
+    pub viewer_token_file: Option<String>,
 }
 
 impl Default for Admin {
@@ -127,6 +136,7 @@ impl Default for Admin {
         Self {
             address: Spanned::new(0..0, "127.0.0.1:9180".to_owned()),
             token_file: None,
+            viewer_token_file: None,
         }
     }
 }

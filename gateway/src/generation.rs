@@ -8,6 +8,7 @@ use http::HeaderName;
 use thornwall_filters::{
     build::{BuildContext, Carried, TableStats},
     deception::links::Links,
+    decisions::Decisions,
     kinds::blocklist::read_files,
     load::Problem,
     metrics::FilterMetrics,
@@ -26,6 +27,7 @@ use crate::{
 
 mod edge;
 mod hosts;
+mod never;
 mod parts;
 
 pub use hosts::{Hosts, host_name, normalise_host};
@@ -46,6 +48,8 @@ pub struct Generation {
     pub limits: Arc<Limits>,
     /// Who gets no connection.
     pub blocklist: PrefixSet,
+    /// About whom nothing is decided.
+    pub never_block: Arc<PrefixSet>,
     /// Certificates, and what each name asks of TLS.
     pub tls: Tls,
     /// What only a restart can change.
@@ -114,8 +118,14 @@ pub struct Cold {
     pub threads: usize,
     /// Folder of what survives a restart.
     pub data_dir: PathBuf,
-    /// File of the admin token.
+    /// File of the operator's token.
     pub token_file: PathBuf,
+    /// File of the token of those who may only look.
+    pub viewer_token_file: Option<PathBuf>,
+    /// Where decisions are kept.
+    pub store: config::StoreKind,
+    /// Decisions that are kept at most.
+    pub max_decisions: usize,
     /// Where access lines go.
     pub access_log: String,
     /// Size of the ring of recent decisions.
@@ -130,6 +140,8 @@ pub struct Inputs<'a> {
     pub metrics: &'a FilterMetrics,
     /// The installation's secret, which signs links.
     pub secret: &'a [u8; 32],
+    /// What is decided at run time.
+    pub decisions: &'a Arc<Decisions>,
     /// The generation that is being replaced.
     pub previous: Option<&'a Generation>,
 }
@@ -170,6 +182,7 @@ impl Generation {
         let held = tarpit.as_ref().map_or(0, |tarpit| tarpit.max_connections);
         let limits = edge::limits(&config.limits, held, context);
         let blocklist = read_files(&config.blocklist.files, context);
+        let never_block = never::build(config, context);
         let upstreams = parts::upstreams(&config.upstream, inputs.secret, context);
         let pipelines = parts::pipelines(config, inputs.metrics, context);
         let hosts = Arc::new(Hosts::build(&config.site, context));
@@ -192,8 +205,7 @@ impl Generation {
                 "no site; expected a `[[site]]`, or exactly one `[[upstream]]`",
             ));
         }
-        let mut sites: Vec<Site> = sites.into_iter().collect::<Option<_>>()?;
-        parts::number_sites(&mut sites, inputs.previous);
+        let sites: Vec<Site> = sites.into_iter().collect::<Option<_>>()?;
         Some(Self {
             number: inputs.previous.map_or(1, |previous| previous.number + 1),
             sites,
@@ -202,6 +214,7 @@ impl Generation {
             tarpit: tarpit?,
             limits: Arc::new(limits?),
             blocklist: blocklist?,
+            never_block: Arc::new(never_block?),
             tls: tls?,
             cold: cold?,
             tables: Vec::new(),

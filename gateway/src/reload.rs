@@ -52,7 +52,7 @@ impl Reloader {
                 for warning in &generation.warnings {
                     log::warn!("{warning}");
                 }
-                self.state.generation.store(Arc::new(generation));
+                self.state.take_up(generation);
                 self.applied.send_replace(number);
                 log::info!("configuration reloaded; generation={number}");
             }
@@ -69,6 +69,7 @@ fn next_generation(path: &Path, secret: &[u8; 32], state: &State) -> Result<Gene
     let inputs = Inputs {
         metrics: &state.metrics.filters,
         secret,
+        decisions: state.store.decisions(),
         previous: Some(&running),
     };
     let next = Generation::build(&file, &inputs).map_err(|problems| file.describe(&problems))?;
@@ -90,6 +91,15 @@ impl Cold {
             ("listener.address", self.listeners != next.listeners),
             ("admin.address", self.admin != next.admin),
             ("admin.token_file", self.token_file != next.token_file),
+            (
+                "admin.viewer_token_file",
+                self.viewer_token_file != next.viewer_token_file,
+            ),
+            ("store.kind", self.store != next.store),
+            (
+                "store.max_decisions",
+                self.max_decisions != next.max_decisions,
+            ),
             ("server.threads", self.threads != next.threads),
             ("server.onnxruntime", self.onnxruntime != next.onnxruntime),
             ("server.data_dir", self.data_dir != next.data_dir),

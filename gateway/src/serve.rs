@@ -9,6 +9,7 @@ use std::{
 
 use pingora::{proxy::http_proxy, server::configuration::ServerConf};
 use thiserror::Error;
+use thornwall_filters::decisions::Decisions;
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -18,7 +19,7 @@ use tokio::{
 
 use crate::{
     access_log::AccessLog,
-    admin::{self, Token, TokenError},
+    admin::{self, Token, TokenError, Tokens},
     config::ConfigFile,
     data_dir::{DataDir, DataDirError, link_secret},
     edge::{self, Edge},
@@ -28,17 +29,19 @@ use crate::{
     proxy::Proxy,
     reload::Reloader,
     robots, service_manager,
-    state::State,
+    state::{ProcessTime, State},
     upstream,
 };
 
 mod doors;
 mod drain;
+mod keeper;
 mod self_check;
 mod signals;
 mod sockets;
 
 use doors::Doors;
+use keeper::Keeper;
 pub use self_check::{Arrivals, NotServed, PROCESS};
 use signals::Signals;
 pub use sockets::Sockets;
@@ -90,25 +93,15 @@ pub fn run(path: &Path, take_over: bool) -> Result<(), ServeError> {
 }
 
 fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeError> {
-    // Each held client is an open file. Where the limit cannot be raised, the tarpit's share of it
-    // still leaves room for people.
-    let _ = rlimit::increase_nofile_limit(u64::MAX);
-    use_aws_lc();
-    let metrics = Metrics::new()?;
-    let file = read_config(path)?;
-    // Where the file is wrong, building says so, and all of it.
-    let cold = Cold::read(&file).ok();
-    let held = match (&cold, predecessor) {
-        (Some(cold), None) => Some(DataDir::hold(&cold.data_dir)?),
-        _ => None,
-    };
-    let secret = cold.map_or(Ok([0; 32]), |cold| link_secret(&cold.data_dir))?;
-    let generation = build(&file, &metrics, &secret)?;
-    for warning in &generation.warnings {
-        log::warn!("{warning}");
-    }
+    let Plan {
+        metrics,
+        generation,
+        decisions,
+        secret,
+        held,
+    } = plan(path, predecessor)?;
     let cold = generation.cold.clone();
-    let token = Token::read_or_make(&cold.token_file)?;
+    let tokens = tokens(&cold)?;
     let runtime = worker_runtime(cold.threads)?;
     let inside = runtime.enter();
     let mut inherited =
@@ -122,29 +115,82 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     let (access_log, log_writer) = AccessLog::open(&cold.access_log, dropped)
         .map_err(ServeError::io(cold.access_log.clone()))?;
     let (stop, shutdown) = watch::channel(false);
-    let state = Arc::new(State::new(generation, metrics, access_log, shutdown));
+    let time = ProcessTime::start();
+    let keeper = Keeper::start(decisions, time, &cold, metrics.store.clone())?;
+    let state = State::new(
+        generation,
+        metrics,
+        access_log,
+        (keeper.store.clone(), time),
+        shutdown,
+    );
+    let state = Arc::new(state);
     let reloader = Reloader::new(path, secret, Arc::clone(&state));
-    let heirlooms: Vec<Arc<dyn Heirloom>> = vec![Arc::new(Doors(Arc::clone(&state)))];
+    let heirlooms: Vec<Arc<dyn Heirloom>> = vec![
+        Arc::<Keeper>::clone(&keeper),
+        Arc::new(Doors(Arc::clone(&state))),
+    ];
     let control = Control::open(&data_dir, &cold, &sockets, &mut inherited, heirlooms);
     let control = control.map_err(ServeError::io("control socket"))?;
     let signals = Signals::catch()?;
     drop((inside, inherited));
-    runtime.block_on(take_turn(&state, predecessor))?;
+    runtime.block_on(take_turn(&state, predecessor, &keeper))?;
     let parts = Parts {
         data_dir: &data_dir,
         predecessor,
         signals,
         sockets,
-        token,
+        tokens,
         reloader,
         control,
     };
     let served = runtime.block_on(serve(Arc::clone(&state), parts, stop));
     runtime.shutdown_timeout(STOP_TIMEOUT);
     drop(state);
+    keeper.end();
     log_writer.finish();
     drop(data_dir);
     served
+}
+
+/// What is known before anything is opened that one process may have alone.
+struct Plan {
+    metrics: Metrics,
+    generation: Generation,
+    decisions: Arc<Decisions>,
+    secret: [u8; 32],
+    held: Option<DataDir>,
+}
+
+fn plan(path: &Path, predecessor: Option<&Predecessor>) -> Result<Plan, ServeError> {
+    // Each held client is an open file. Where the limit cannot be raised, the tarpit's share of it
+    // still leaves room for people.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    use_aws_lc();
+    let metrics = Metrics::new()?;
+    let file = read_config(path)?;
+    // Where the file is wrong, building says so, and all of it.
+    let cold = Cold::read(&file).ok();
+    let held = match (&cold, predecessor) {
+        (Some(cold), None) => Some(DataDir::hold(&cold.data_dir)?),
+        _ => None,
+    };
+    let secret = match &cold {
+        Some(cold) => link_secret(&cold.data_dir)?,
+        None => [0; 32],
+    };
+    let decisions = Arc::new(Decisions::default());
+    let generation = build(&file, &metrics, &secret, &decisions)?;
+    for warning in &generation.warnings {
+        log::warn!("{warning}");
+    }
+    Ok(Plan {
+        metrics,
+        generation,
+        decisions,
+        secret,
+        held,
+    })
 }
 
 /// Pingora's connectors bring a second provider of cryptography; both sides use this one.
@@ -159,7 +205,7 @@ struct Parts<'a> {
     predecessor: Option<&'a Predecessor>,
     signals: Signals,
     sockets: Sockets,
-    token: Token,
+    tokens: Tokens,
     reloader: Reloader,
     control: Control,
 }
@@ -175,14 +221,25 @@ fn build(
     file: &ConfigFile,
     metrics: &Metrics,
     secret: &[u8; 32],
+    decisions: &Arc<Decisions>,
 ) -> Result<Generation, ServeError> {
     let inputs = Inputs {
         metrics: &metrics.filters,
         secret,
+        decisions,
         previous: None,
     };
     Generation::build(file, &inputs)
         .map_err(|problems| ServeError::Config(file.describe(&problems)))
+}
+
+/// Who may use the operator's listener.
+fn tokens(cold: &Cold) -> Result<Tokens, ServeError> {
+    let viewer = cold.viewer_token_file.as_deref();
+    Ok(Tokens {
+        operator: Token::read_or_make(&cold.token_file)?,
+        viewer: viewer.map(Token::read_or_make).transpose()?,
+    })
 }
 
 fn worker_runtime(threads: usize) -> Result<Runtime, ServeError> {
@@ -196,13 +253,17 @@ fn worker_runtime(threads: usize) -> Result<Runtime, ServeError> {
 
 /// Waits for all that can be waited for, and then for the predecessor to stop accepting: until this
 /// process accepts, nobody does.
-async fn take_turn(state: &State, predecessor: Option<&Predecessor>) -> Result<(), ServeError> {
+async fn take_turn(
+    state: &State,
+    predecessor: Option<&Predecessor>,
+    keeper: &Keeper,
+) -> Result<(), ServeError> {
     upstream::settle(state.generation.load().upstreams()).await;
     if let Some(predecessor) = predecessor {
         // Closed doors leave nothing to take up.
         predecessor.release()?;
     }
-    Ok(())
+    keeper.open()
 }
 
 async fn serve(
@@ -223,7 +284,7 @@ async fn serve(
         tokio::spawn(admin::serve(
             parts.sockets.admin,
             Arc::clone(&state),
-            parts.token,
+            parts.tokens,
         )),
         tokio::spawn(edge::sweep(Arc::clone(&edge))),
     ];

@@ -6,11 +6,16 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
+
+use thornwall_filters::{
+    clock::{Clock, Moment},
+    store::Store,
+};
 
 use crate::{
     access_log::AccessLog, answer::tarpit::Tarpit, generation::Generation, metrics::Metrics,
@@ -27,6 +32,8 @@ pub struct State {
     pub recent: Recent,
     /// One line per request.
     pub access_log: AccessLog,
+    /// What is decided at run time.
+    pub store: Store,
     /// Connections held in slow streams.
     pub tarpit: Arc<Tarpit>,
     /// Turns true once, when the process is to end.
@@ -42,41 +49,61 @@ pub struct State {
     pub arrivals: Arrivals,
     /// Turns true once, when every listener was found to be served.
     pub serving: AtomicBool,
-    started: Instant,
+    time: ProcessTime,
 }
 
 impl State {
     /// The state of a process that starts now.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one clock that requests are stamped with"
-    )]
     pub fn new(
         generation: Generation,
         metrics: Metrics,
         access_log: AccessLog,
+        (store, time): (Store, ProcessTime),
         shutdown: watch::Receiver<bool>,
     ) -> Self {
         let recent = Recent::new(generation.cold.recent_decisions);
+        store.decisions().spare(Arc::clone(&generation.never_block));
         Self {
             tarpit: Arc::new(Tarpit::new(metrics.tarpit.clone())),
             generation: ArcSwap::from_pointee(generation),
             metrics,
             recent,
             access_log,
+            store,
             shutdown,
             in_flight: Arc::new(InFlight::default()),
             requests: Arc::default(),
             accepting: watch::Sender::new(true),
             arrivals: Arrivals::default(),
             serving: AtomicBool::new(false),
-            started: Instant::now(),
+            time,
         }
     }
 
     /// Monotonic time since the start: the clock of every filter.
     pub fn now(&self) -> Duration {
-        self.started.elapsed()
+        self.time.since_start()
+    }
+
+    /// This moment by both clocks.
+    pub fn moment(&self) -> Moment {
+        self.time.now()
+    }
+
+    /// Lets this generation serve.
+    pub fn take_up(&self, generation: Generation) {
+        let never_block = Arc::clone(&generation.never_block);
+        self.store.decisions().spare(never_block);
+        self.generation.store(Arc::new(generation));
+    }
+
+    /// Whether `client` gets no connection.
+    pub fn shuts_out(&self, generation: &Generation, client: IpAddr) -> bool {
+        let listed = generation.blocklist.lookup(client).is_some();
+        if !listed && !self.store.decisions().denies_connection(client, self.now()) {
+            return false;
+        }
+        !Self::trusts(generation, client) && generation.never_block.lookup(client).is_none()
     }
 
     /// Counts, keeps and logs a decision.
@@ -95,6 +122,34 @@ impl State {
     /// Whether a peer's word about its client counts.
     pub fn trusts(generation: &Generation, peer: IpAddr) -> bool {
         generation.client_address.trusted.lookup(peer).is_some()
+    }
+}
+
+/// The one clock that requests are stamped with, and the time that people read.
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessTime(Instant);
+
+impl ProcessTime {
+    /// A clock that starts now.
+    #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    fn since_start(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+impl Clock for ProcessTime {
+    fn now(&self) -> Moment {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Moment {
+            own_ms: millis(self.since_start()),
+            // A clock before 1970 is as good as none.
+            unix_ms: millis(unix.unwrap_or_default()),
+        }
     }
 }
 

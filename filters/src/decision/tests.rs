@@ -79,7 +79,9 @@ fn subjects_are_read_as_operators_write_them() {
     check("asn:64500", Err("still to come"));
     check("token:abc", Err("still to come"));
     check("shop.example", Err("is not an address"));
-    check("fe80::1%eth0", Err("zone"));
+    check("fe80::1%eth0", Ok("fe80::1"));
+    check("fe80::1%eth0/64", Ok("fe80::/64"));
+    check("%/%", Err("is not an address"));
     let warned = parse_subject("192.0.2.7/24").unwrap().1;
     assert!(warned.unwrap().contains("192.0.2.0/24"));
     assert_eq!(parse_subject("192.0.2.7").unwrap().1, None);

@@ -141,11 +141,10 @@ fn those_who_are_never_blocked_are_not_found() {
     let (mut table, shown) = table();
     table.put(row("10.0.0.0/8", EVERY_SITE, 2000));
     table.show();
-    shown.spare(
-        ["10.1.0.0/16".parse::<Prefix>().unwrap()]
-            .into_iter()
-            .collect(),
-    );
+    let never: PrefixSet = ["10.1.0.0/16".parse::<Prefix>().unwrap()]
+        .into_iter()
+        .collect();
+    shown.spare(Arc::new(never));
     assert_eq!(covering(&shown, "10.1.2.3", 0), None);
     assert!(covering(&shown, "10.2.0.1", 0).is_some());
     assert_eq!(shown.spared(), 1);

@@ -1,4 +1,10 @@
-//! `blocklist`: denies clients whose address stands on a list.
+//! `blocklist`: enforces what was decided about a client, and denies whose address stands on a list.
+//!
+//! Current decisions of operators, filters, feeds and the store are always looked up, those of the
+//! site before those of the whole deployment and a narrower network before a wider one: `deny` is
+//! answered with 403, `tarpit` with a slow stream, `throttle` lets the client through within the
+//! pipeline's slower rate. The reason is `decision.enforced`, the evidence the network and who
+//! decided. Addresses of `[never_block]` and trusted proxies pass whatever lists and decisions say.
 //!
 //! | Key | Value | Default |
 //! | --- | --- | --- |
@@ -17,7 +23,10 @@
 //! blocklist = { files = ["lists/deny.txt"] }
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::Deserialize;
 use thornwall_detectors::{
@@ -28,6 +37,8 @@ use toml::Spanned;
 
 use crate::{
     build::BuildContext,
+    decision::Action,
+    decisions::{Decisions, Found},
     filter::{Filter, FilterError},
     load::Problem,
     prefix_set::{
@@ -48,45 +59,59 @@ pub struct Config {
 
 /// Builds the filter, or notes what is wrong.
 pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
-    let files = &spec.get_ref().files;
-    if files.is_empty() {
-        context.warnings.push(format!(
-            "{}: `blocklist` names no files: it lists nobody",
-            context.scope
-        ));
-    }
-    let listed = read_files(files, context)?;
-    Some(Box::new(Blocklist { listed }))
+    let listed = read_files(&spec.get_ref().files, context)?;
+    Some(Box::new(Blocklist {
+        listed,
+        decisions: Arc::clone(&context.decisions),
+    }))
 }
 
 /// The addresses of all files, or notes what is wrong with them.
 pub fn read_files(files: &[Spanned<String>], context: &mut BuildContext) -> Option<PrefixSet> {
-    let mut listed = Vec::new();
-    let mut complete = true;
+    let lists = read_lists(files, context)?;
+    for (file, prefixes) in files.iter().zip(&lists) {
+        warn_of_broad(file.get_ref(), prefixes, context);
+    }
+    Some(lists.into_iter().flatten().collect())
+}
+
+/// The networks of each file, or notes what is wrong with them.
+pub fn read_lists(
+    files: &[Spanned<String>],
+    context: &mut BuildContext,
+) -> Option<Vec<Vec<Prefix>>> {
+    let mut lists = Vec::new();
     for file in files {
-        match read_list(&context.resolve(file.get_ref())) {
-            Ok(prefixes) => {
-                warn_of_broad(file.get_ref(), &prefixes, context);
-                listed.extend(prefixes);
+        let path = context.resolve(file.get_ref());
+        match read_list(&path) {
+            Ok(list) => {
+                let told = |LineError { line, what }| format!("{}:{line}: {what}", path.display());
+                context.warnings.extend(list.warnings.into_iter().map(told));
+                lists.push(list.prefixes);
             }
-            Err(error) => {
-                note(file, error, context);
-                complete = false;
-            }
+            Err(error) => note(file, error, context),
         }
     }
-    complete.then(|| listed.into_iter().collect())
+    (lists.len() == files.len()).then_some(lists)
 }
 
 struct Blocklist {
     listed: PrefixSet,
+    decisions: Arc<Decisions>,
 }
 
 impl Filter for Blocklist {
     fn judge(&self, request: &RequestView<'_>, trail: &mut Trail) -> Result<Verdict, FilterError> {
-        let Some((first, last)) = self.listed.lookup(request.client) else {
+        let (client, site) = (request.client, request.site.id);
+        if let Some(found) = self.decisions.lookup(client, site, request.now) {
+            return Ok(enforce(&found, trail));
+        }
+        let Some((first, last)) = self.listed.lookup(client) else {
             return Ok(Verdict::Pass);
         };
+        if self.decisions.spares(client) {
+            return Ok(Verdict::Pass);
+        }
         let evidence = Evidence::Range(first, last);
         trail.push(Signal::with_evidence(
             Reason::BlocklistListed,
@@ -94,6 +119,26 @@ impl Filter for Blocklist {
             evidence,
         ));
         Ok(Verdict::Deny(Denial::forbidden(Reason::BlocklistListed)))
+    }
+}
+
+/// What a decision says about a request of its subject.
+fn enforce(found: &Found, trail: &mut Trail) -> Verdict {
+    let reason = Reason::DecisionEnforced;
+    let Found {
+        subject, origin, ..
+    } = found;
+    let evidence = Evidence::Network(subject.first(), subject.length(), origin.name());
+    // A throttled client is to be served, so what was decided does not weigh on its score.
+    let weight = match found.action {
+        Action::Deny | Action::Tarpit => 1.0,
+        Action::Throttle => 0.0,
+    };
+    trail.push(Signal::with_evidence(reason, weight, evidence));
+    match found.action {
+        Action::Deny => Verdict::Deny(Denial::forbidden(reason)),
+        Action::Tarpit => Verdict::Tarpit(reason),
+        Action::Throttle => Verdict::Throttle(reason),
     }
 }
 
@@ -279,16 +324,10 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_name_nobody_or_everybody_deserve_a_second_look() {
+    fn lists_that_name_nearly_everybody_deserve_a_second_look() {
         let folder = Folder::new(
             "blocklist-warnings",
             &[("all.txt", "0.0.0.0/0\n::/0\n10.0.0.0/8\n2001::/16\n")],
-        );
-        let (filter, context) = folder.build("blocklist = {}");
-        assert!(filter.is_some());
-        assert_eq!(
-            context.warnings,
-            ["standard.known_bad: `blocklist` names no files: it lists nobody"]
         );
         let (filter, context) = folder.build("blocklist = { files = ['all.txt'] }");
         assert!(filter.is_some());

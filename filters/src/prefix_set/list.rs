@@ -1,6 +1,7 @@
 //! Lists of networks in text files: one address or network per line.
 //!
-//! `#` and `;` start a comment, also behind an address; empty lines, a byte order mark and
+//! An address with bits behind its prefix, or with a zone, is taken for what it must mean, and told
+//! of. `#` and `;` start a comment, also behind an address; empty lines, a byte order mark and
 //! Windows line ends do not matter. Anything else is a mistake that is reported with its line:
 //! a list that is half read would let somebody through, or lock somebody out, unnoticed.
 
@@ -45,8 +46,17 @@ pub enum ListError {
     Unreadable(#[from] io::Error),
 }
 
+/// A list that could be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct List {
+    /// What it names.
+    pub prefixes: Vec<Prefix>,
+    /// Lines that were not written as they were taken; at most [`MAX_REPORTED_LINES`].
+    pub warnings: Vec<LineError>,
+}
+
 /// Reads and parses the list at `path`.
-pub fn read_list(path: &Path) -> Result<Vec<Prefix>, ListError> {
+pub fn read_list(path: &Path) -> Result<List, ListError> {
     // Asked before opening: opening a pipe would wait for its writer.
     if !path.metadata()?.is_file() {
         return Err(ListError::NotAFile);
@@ -61,14 +71,21 @@ pub fn read_list(path: &Path) -> Result<Vec<Prefix>, ListError> {
 }
 
 /// Parses a list. Broken lines beyond [`MAX_REPORTED_LINES`] are summed up in one last entry.
-pub fn parse_list(bytes: &[u8]) -> Result<Vec<Prefix>, Vec<LineError>> {
+pub fn parse_list(bytes: &[u8]) -> Result<List, Vec<LineError>> {
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-    let mut prefixes = Vec::new();
+    let mut list = List::default();
     let mut errors = Vec::new();
     let mut unreported = Unreported::default();
     for (number, line) in (1..).zip(text.split(|&byte| byte == b'\n')) {
         match parse_line(line) {
-            Ok(prefix) => prefixes.extend(prefix),
+            Ok(None) => {}
+            Ok(Some((prefix, warning))) => {
+                list.prefixes.push(prefix);
+                let room = list.warnings.len() < MAX_REPORTED_LINES;
+                let warning = warning.filter(|_| room);
+                let at_line = |what| LineError { line: number, what };
+                list.warnings.extend(warning.map(at_line));
+            }
             Err(what) if errors.len() < MAX_REPORTED_LINES => {
                 errors.push(LineError { line: number, what });
             }
@@ -77,13 +94,13 @@ pub fn parse_list(bytes: &[u8]) -> Result<Vec<Prefix>, Vec<LineError>> {
     }
     errors.extend(unreported.summary());
     if errors.is_empty() {
-        Ok(prefixes)
+        Ok(list)
     } else {
         Err(errors)
     }
 }
 
-fn parse_line(line: &[u8]) -> Result<Option<Prefix>, String> {
+fn parse_line(line: &[u8]) -> Result<Option<(Prefix, Option<String>)>, String> {
     if line.len() > MAX_LINE_BYTES {
         return Err(format!(
             "line of {} bytes; expected at most {MAX_LINE_BYTES}",
@@ -105,7 +122,9 @@ fn parse_line(line: &[u8]) -> Result<Option<Prefix>, String> {
             quotable(entry)
         ));
     }
-    entry.parse().map(Some).map_err(|error| format!("{error}"))
+    Prefix::lenient(entry)
+        .map(Some)
+        .map_err(|error| error.to_string())
 }
 
 /// Broken lines that are only counted.

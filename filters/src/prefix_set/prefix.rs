@@ -72,14 +72,22 @@ impl Prefix {
         })
     }
 
-    /// Reads a network of which bits behind the prefix may be set: they are cleared, and told of.
+    /// Reads a network of which bits behind the prefix may be set, or which may have a zone: both
+    /// are dropped, and told of.
     pub fn lenient(text: &str) -> Result<(Self, Option<String>), PrefixError> {
+        let told = |right: Self| format!("`{}` is taken for {right}", quotable(text));
         match text.parse() {
             Ok(prefix) => Ok((prefix, None)),
-            Err(PrefixError::HostBits(address, length, right)) => {
-                let told =
-                    format!("{address}/{length} has bits set behind its prefix: {right} is meant");
-                Ok((right.canonical(), Some(told)))
+            Err(PrefixError::HostBits(_, _, right)) => {
+                let right = right.canonical();
+                Ok((right, Some(told(right))))
+            }
+            Err(PrefixError::Zone(_)) => {
+                let (address, rest) = text.split_once('%').unwrap_or((text, ""));
+                let length = rest.split_once('/').map(|(_, length)| format!("/{length}"));
+                let plain = format!("{address}{}", length.unwrap_or_default());
+                let (right, _) = Self::lenient(&plain)?;
+                Ok((right, Some(told(right))))
             }
             Err(error) => Err(error),
         }

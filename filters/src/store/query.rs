@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     decision::{Decision, Scope},
@@ -25,7 +25,7 @@ pub struct Query {
 }
 
 /// Some decisions.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Page {
     /// In the order of their addresses.
     pub decisions: Vec<Decision>,

@@ -10,6 +10,7 @@ use super::*;
 use crate::{
     clock::Moment,
     decision::{Action, ReasonCode, Scope, Source, Withdrawal},
+    prefix_set::PrefixSet,
 };
 
 /// A clock that stands still until it is told otherwise.
@@ -178,8 +179,10 @@ fn an_operators_word_stands_until_an_operator_takes_it_back() {
         Outcome::Absent
     );
     assert_eq!(decide(by(filter(), "192.0.2.2", NOON)), Outcome::Ended);
-    let never = ["198.51.100.0/24".parse().unwrap()].into_iter().collect();
-    bench.store.decisions().spare(never);
+    let never: PrefixSet = ["198.51.100.0/24".parse::<Prefix>().unwrap()]
+        .into_iter()
+        .collect();
+    bench.store.decisions().spare(Arc::new(never));
     assert_eq!(
         decide(by(filter(), "198.51.100.9", NOON + 9)),
         Outcome::Spared

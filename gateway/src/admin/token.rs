@@ -1,7 +1,7 @@
 //! The token that the operator's commands show.
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +12,13 @@ use crate::secret_file;
 
 /// A secret text that only the operator can read.
 pub struct Token(String);
+
+impl fmt::Debug for Token {
+    /// Without the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
 
 /// The token file cannot be used.
 #[derive(Debug, Error)]

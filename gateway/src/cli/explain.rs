@@ -1,16 +1,15 @@
 //! `thornwall explain`: what was decided about a request, and why.
 
-use std::{fmt::Write, path::PathBuf, process::ExitCode, time::Duration};
+use std::{fmt::Write, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
-use super::{bold, fail, print};
-use crate::{
-    admin::Token,
-    config::ConfigFile,
-    generation::Cold,
-    record::{Record, SignalRecord},
+use super::{
+    bold,
+    client::{Client, Failure},
+    fail, print, printable,
 };
+use crate::record::{Record, SignalRecord};
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
@@ -24,9 +23,6 @@ pub(super) struct ExplainArgs {
     #[arg(long)]
     json: bool,
 }
-
-/// Longest wait for the gateway.
-const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
     match ask(args) {
@@ -45,49 +41,8 @@ pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
     }
 }
 
-fn ask(args: &ExplainArgs) -> Result<Record, (String, u8)> {
-    let unusable = |message: String| (message, 2);
-    let file = ConfigFile::read(&args.config).map_err(|problem| unusable(problem.to_string()))?;
-    let Cold {
-        admin: address,
-        token_file,
-        ..
-    } = Cold::read(&file).map_err(unusable)?;
-    let token = Token::read(&token_file).map_err(|error| unusable(error.to_string()))?;
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(TIMEOUT))
-        .http_status_as_error(false)
-        .proxy(None)
-        .build()
-        .into();
-    let url = format!("http://{address}/explain/{}", args.request_id);
-    let answer = agent
-        .get(url)
-        .header("authorization", token.bearer())
-        .call();
-    let mut answer = answer.map_err(|error| {
-        unusable(format!(
-            "the gateway at {address} does not answer: {error}; is it running?"
-        ))
-    })?;
-    let body = answer
-        .body_mut()
-        .read_to_string()
-        .map_err(|error| unusable(error.to_string()))?;
-    if answer.status().as_u16() != 200 {
-        return Err((refusal(&body), 1));
-    }
-    serde_json::from_str(&body)
-        .map_err(|error| unusable(format!("the gateway's answer cannot be read: {error}")))
-}
-
-fn refusal(body: &str) -> String {
-    let parsed: Option<serde_json::Value> = serde_json::from_str(body).ok();
-    parsed
-        .as_ref()
-        .and_then(|value| value.get("error")?.as_str())
-        .unwrap_or("the gateway refused")
-        .to_owned()
+fn ask(args: &ExplainArgs) -> Result<Record, Failure> {
+    Client::of(&args.config)?.get(&format!("/explain/{}", args.request_id))
 }
 
 fn describe(record: &Record) -> String {
@@ -155,11 +110,4 @@ fn describe_signal(signal: &SignalRecord) -> String {
         ..
     } = signal;
     format!("{reason:<34} {weight:.2}  {evidence}{observed}")
-}
-
-/// A client's text without what a terminal would obey.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }

@@ -41,16 +41,19 @@ impl Admission {
     pub(super) fn identify(
         &self,
         client: IpAddr,
-        limits: &Limits,
+        state: &State,
         generation: &Generation,
     ) -> Result<Option<Share>, Ending> {
         if State::trusts(generation, client) {
             return Ok(None);
         }
-        if generation.blocklist.lookup(client).is_some() {
+        if state.shuts_out(generation, client) {
             return Err(Ending::Blocklist);
         }
-        match self.by_client.take(client, limits.max_per_client) {
+        match self
+            .by_client
+            .take(client, generation.limits.max_per_client)
+        {
             None => Err(Ending::LimitClient),
             share => Ok(share),
         }

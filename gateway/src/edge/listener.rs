@@ -18,7 +18,6 @@ use super::{
     open::{Opened, open},
     socket::Socket,
 };
-use crate::state::State;
 
 /// What is spoken on a public socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,8 +81,7 @@ fn admit(edge: &Arc<Edge>, tcp: TcpStream, peer: SocketAddr, facts: ListenerFact
     let generation = edge.state.generation.load();
     let connection = Arc::new(Connection::new(peer, Arc::clone(&edge.clock)));
     let from = connection.peer();
-    let listed = generation.blocklist.lookup(from).is_some();
-    if listed && !State::trusts(&generation, from) {
+    if edge.state.shuts_out(&generation, from) {
         return edge.metrics.closed(Ending::Blocklist);
     }
     let seat = match edge.admission.enter(&generation.limits) {

@@ -43,7 +43,7 @@ pub(super) async fn open(
     let generation = edge.state.generation.load_full();
     let seat = edge
         .admission
-        .identify(connection.client(), &generation.limits, &generation)
+        .identify(connection.client(), &edge.state, &generation)
         .map_err(Some)?;
     if !listener.tls {
         return Ok(Opened {

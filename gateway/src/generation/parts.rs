@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ops::RangeInclusive,
     path::PathBuf,
     sync::Arc,
     thread::available_parallelism,
@@ -18,9 +19,7 @@ use thornwall_filters::{
 };
 use toml::Spanned;
 
-use super::{
-    ClientAddress, Cold, Generation, Inputs, Site, TarpitLimits, edge, socket_address, unknown,
-};
+use super::{ClientAddress, Cold, Inputs, Site, TarpitLimits, edge, socket_address, unknown};
 use crate::{
     config::{self, Config, ConfigFile},
     robots::RobotsCell,
@@ -39,6 +38,7 @@ pub(super) fn context(file: &ConfigFile, config: &Config, inputs: &Inputs<'_>) -
             .map_or_else(default_models_dir, resolve),
         onnxruntime: config.server.onnxruntime.as_ref().map(resolve),
         workers: threads(config),
+        decisions: Arc::clone(inputs.decisions),
         previous: inputs
             .previous
             .map(|previous| previous.carried.clone())
@@ -69,6 +69,9 @@ fn threads(config: &Config) -> usize {
         threads => threads.min(MOST_THREADS),
     }
 }
+
+/// The most take some 100 MiB.
+const DECISIONS: RangeInclusive<usize> = 1024..=4_194_304;
 
 pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContext) -> Option<Cold> {
     let before = context.problems.len();
@@ -103,6 +106,12 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
         let what = "out of bounds; expected 16 to 1048576 decisions";
         context.problem(config.server.recent_decisions.span(), what);
     }
+    let decisions = *config.store.max_decisions.get_ref();
+    if !DECISIONS.contains(&decisions) {
+        let (least, most) = DECISIONS.into_inner();
+        let what = format!("out of bounds; expected {least} to {most} decisions");
+        context.problem(config.store.max_decisions.span(), what);
+    }
     let data_dir = context.resolve(&config.server.data_dir);
     (context.problems.len() == before).then(|| Cold {
         listeners: config.listener.iter().map(edge::listener).collect(),
@@ -112,6 +121,13 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
             Some(path) => context.resolve(path),
             None => data_dir.join("admin.token"),
         },
+        viewer_token_file: config
+            .admin
+            .viewer_token_file
+            .as_ref()
+            .map(|path| context.resolve(path)),
+        store: config.store.kind,
+        max_decisions: decisions,
         data_dir,
         access_log: access_log(&config.access_log.file, context),
         recent_decisions: recent,
@@ -266,9 +282,14 @@ pub(super) fn site(
     let name = spec.name.get_ref().clone();
     context.scope = format!("site.{name}");
     let robots = context.carry_over("robots", |_: &RobotsCell| true, RobotsCell::default);
+    let Some(id) = inputs.decisions.sites().number(&name) else {
+        let what = "no number is left for another site; restart to give them anew";
+        context.problem(spec.name.span(), what);
+        return None;
+    };
     let definite = |host: &&String| !host.contains('*');
     Some(Site {
-        id: 0,
+        id,
         own_host: spec.hosts.get_ref().iter().find(definite).cloned(),
         upstream: upstream?,
         max_body_bytes: (spec.max_body_bytes != 0).then_some(spec.max_body_bytes),
@@ -310,24 +331,5 @@ pub(super) fn check_site_names(sites: &[config::Site], context: &mut BuildContex
             let what = format!("too many sites; expected at most {MOST_SITES}");
             context.problem(site.name.span(), what);
         }
-    }
-}
-
-/// A site keeps its number as long as its name stays, so that limits outlive a reload.
-pub(super) fn number_sites(sites: &mut [Site], previous: Option<&Generation>) {
-    let before = previous.map_or(&[][..], |previous| previous.sites.as_slice());
-    let mut next = before
-        .iter()
-        .map(|site| site.id.wrapping_add(1))
-        .max()
-        .unwrap_or_default();
-    for site in sites {
-        site.id = match before.iter().find(|old| old.name == site.name) {
-            Some(old) => old.id,
-            None => {
-                next = next.wrapping_add(1);
-                next.wrapping_sub(1)
-            }
-        };
     }
 }

@@ -11,6 +11,7 @@
 mod harness;
 
 mod configuration;
+mod decisions;
 mod edge_wire;
 mod filters;
 mod house;

@@ -1,0 +1,304 @@
+//! What is decided at run time: looked up by whoever may look, changed by operators.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::{Query as Asked, State as Shared, rejection::QueryRejection},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use thornwall_detectors::signal::Reason;
+use thornwall_filters::{
+    decision::{
+        Action, Change, Decision, Key, LONGEST, ReasonCode, Scope, Source, Withdrawal,
+        parse_subject,
+    },
+    prefix_set::Prefix,
+    store::{From, Outcome, Page, Query, Receipt},
+};
+use tokio::sync::oneshot;
+
+use super::{Admin, refusal};
+use crate::state::State;
+
+/// Most decisions of one page.
+const MOST: usize = 1000;
+/// Decisions of one page, where nobody says how many.
+const USUAL: usize = 100;
+
+/// Which decisions are wanted.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// Those that cover this address.
+    pub covering: Option<IpAddr>,
+    /// Those of this site.
+    pub site: Option<String>,
+    /// Those of this kind of source.
+    pub source: Option<String>,
+    /// Those behind this place.
+    pub after: Option<usize>,
+    /// At most so many.
+    pub limit: Option<usize>,
+}
+
+/// What an operator decides.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// An address or a network.
+    pub subject: String,
+    /// The site that it is for; all where absent.
+    pub site: Option<String>,
+    /// What happens to the subject's requests.
+    #[serde(default = "deny")]
+    pub action: Action,
+    /// How long.
+    pub for_secs: u64,
+    /// What the operator says about it.
+    #[serde(default)]
+    pub note: String,
+}
+
+const fn deny() -> Action {
+    Action::Deny
+}
+
+/// What an operator takes back.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// An address or a network.
+    pub subject: String,
+    /// The site that it was for; all where absent.
+    pub site: Option<String>,
+}
+
+/// What became of an order or a release.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Done {
+    /// The subject as it was understood.
+    pub subject: Prefix,
+    /// Whether it survives a crash.
+    pub durable: bool,
+    /// What deserves a second look.
+    pub warnings: Vec<String>,
+}
+
+pub(super) async fn list(
+    Shared(admin): Shared<Admin>,
+    wanted: Result<Asked<Wanted>, QueryRejection>,
+) -> Response {
+    let Asked(wanted) = match wanted {
+        Ok(wanted) => wanted,
+        Err(error) => return refusal(StatusCode::BAD_REQUEST, &error.body_text()),
+    };
+    let query = Query {
+        covering: wanted.covering,
+        scope: wanted.site.map(|site| Scope::Site(site.into())),
+        origin: wanted.source,
+        after: wanted.after.unwrap_or_default(),
+        most: wanted.limit.unwrap_or(USUAL).min(MOST),
+    };
+    match read(&admin.state, query).await {
+        Some(page) => Json(page).into_response(),
+        None => gone(),
+    }
+}
+
+pub(super) async fn make(Shared(admin): Shared<Admin>, Json(order): Json<Order>) -> Response {
+    let state = &admin.state;
+    let (subject, warning) = match parse_subject(&order.subject) {
+        Ok(parsed) => parsed,
+        Err(error) => return refusal(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let scope = match scope(state, order.site) {
+        Ok(scope) => scope,
+        Err(what) => return refusal(StatusCode::BAD_REQUEST, &what),
+    };
+    if !(1..=LONGEST.as_secs()).contains(&order.for_secs) {
+        let what = format!(
+            "for_secs is {}; expected 1 to {}",
+            order.for_secs,
+            LONGEST.as_secs()
+        );
+        return refusal(StatusCode::BAD_REQUEST, &what);
+    }
+    let made_ms = state.moment().unix_ms;
+    let decision = Decision {
+        subject,
+        scope,
+        action: order.action,
+        reason: ReasonCode::Known(Reason::DecisionOperator),
+        source: Source::Operator,
+        evidence: String::new(),
+        note: order.note,
+        requests: Vec::new(),
+        made_ms,
+        until_ms: made_ms + order.for_secs * 1000,
+    };
+    log::info!(
+        "decided by an operator; subject={subject} action={} for_secs={}",
+        order.action.name(),
+        order.for_secs
+    );
+    let warnings = warning.into_iter().collect();
+    finish(state, subject, Change::Decide(decision), warnings).await
+}
+
+pub(super) async fn withdraw(
+    Shared(admin): Shared<Admin>,
+    Json(release): Json<Release>,
+) -> Response {
+    let state = &admin.state;
+    let (subject, warning) = match parse_subject(&release.subject) {
+        Ok(parsed) => parsed,
+        Err(error) => return refusal(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let scope = match scope(state, release.site) {
+        Ok(scope) => scope,
+        Err(what) => return refusal(StatusCode::BAD_REQUEST, &what),
+    };
+    let change = Change::Withdraw(Withdrawal {
+        key: Key { subject, scope },
+        source: Source::Operator,
+        made_ms: state.moment().unix_ms,
+    });
+    log::info!("taken back by an operator; subject={subject}");
+    let mut answer = finish(state, subject, change, warning.into_iter().collect()).await;
+    if answer.status().is_success() || answer.status() == StatusCode::NOT_FOUND {
+        let query = Query {
+            covering: Some(subject.first()),
+            most: 10,
+            ..Query::default()
+        };
+        let page = read(state, query).await.unwrap_or_default();
+        answer = with_covering(answer.status(), subject, page);
+    }
+    answer
+}
+
+/// Tells what else covers a subject that an operator has let off.
+fn with_covering(status: StatusCode, subject: Prefix, page: Page) -> Response {
+    let warnings: Vec<String> = page
+        .decisions
+        .iter()
+        .map(|left| {
+            format!(
+                "{} is still covered: {} by {}, {}",
+                subject, left.subject, left.source, left.scope
+            )
+        })
+        .collect();
+    if status == StatusCode::NOT_FOUND {
+        let mut what = format!("nothing is decided about exactly {subject}");
+        for warning in &warnings {
+            what.push_str("; ");
+            what.push_str(warning);
+        }
+        return refusal(status, &what);
+    }
+    let durable = true;
+    Json(Done {
+        subject,
+        durable,
+        warnings,
+    })
+    .into_response()
+}
+
+async fn finish(
+    state: &State,
+    subject: Prefix,
+    change: Change,
+    mut warnings: Vec<String>,
+) -> Response {
+    let Some(Receipt { outcomes, durable }) = write(state, change).await else {
+        return gone();
+    };
+    if !durable {
+        warnings.push("kept in memory alone: the disk could not be written".to_owned());
+    }
+    match outcomes.first() {
+        Some(Outcome::Made | Outcome::Withdrawn) => Json(Done {
+            subject,
+            durable,
+            warnings,
+        })
+        .into_response(),
+        Some(Outcome::Spared) => {
+            let what = format!(
+                "{subject} is on the never-block list: [never_block], trusted proxies, upstreams"
+            );
+            refusal(StatusCode::CONFLICT, &what)
+        }
+        Some(Outcome::Absent) => refusal(StatusCode::NOT_FOUND, "nothing is decided about it"),
+        outcome => refusal(StatusCode::CONFLICT, &format!("not done: {outcome:?}")),
+    }
+}
+
+/// The scope of an order; a site that is not there is a mistake.
+fn scope(state: &State, site: Option<String>) -> Result<Scope, String> {
+    let Some(site) = site else {
+        return Ok(Scope::Deployment);
+    };
+    let generation = state.generation.load();
+    let mut names = generation.sites.iter().map(|site| &site.name);
+    match names.find(|name| ***name == *site) {
+        Some(name) => Ok(Scope::Site(Arc::clone(name))),
+        None => Err(format!("no site `{site}`")),
+    }
+}
+
+async fn write(state: &State, change: Change) -> Option<Receipt> {
+    let (sender, receiver) = oneshot::channel();
+    let done = Box::new(move |receipt| {
+        // The client has gone.
+        let _ = sender.send(receipt);
+    });
+    state.store.write(vec![change], From::Here, done);
+    receiver.await.ok()
+}
+
+async fn read(state: &State, query: Query) -> Option<Page> {
+    let (sender, receiver) = oneshot::channel();
+    let done = Box::new(move |page| {
+        // The client has gone.
+        let _ = sender.send(page);
+    });
+    state.store.read(query, done);
+    receiver.await.ok()
+}
+
+fn gone() -> Response {
+    refusal(StatusCode::SERVICE_UNAVAILABLE, "the store has ended")
+}
+
+/// How the process and its store do.
+pub(super) async fn status(Shared(admin): Shared<Admin>) -> Response {
+    use std::sync::atomic::Ordering::Relaxed;
+    let state = &admin.state;
+    let generation = state.generation.load();
+    let stats = state.store.stats();
+    let (entries, index) = state.store.decisions().heap_bytes();
+    let uptime: Duration = state.now();
+    Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "uptime_secs": uptime.as_secs(),
+        "generation": generation.number,
+        "in_flight": state.in_flight.count(),
+        "sites": generation.sites.iter().map(|site| &*site.name).collect::<Vec<_>>(),
+        "store": {
+            "kind": "memory",
+            "decisions": state.store.decisions().len(),
+            "memory_bytes": entries + index,
+            "disk": if stats.disk_failing.load(Relaxed) { "failing" } else { "ok" },
+            "waiting_for_disk": stats.waiting.load(Relaxed),
+        },
+    }))
+    .into_response()
+}

@@ -1,0 +1,46 @@
+//! About whom nothing is decided, and whom no list covers: the operator's own.
+
+use std::net::{IpAddr, SocketAddr};
+
+use thornwall_filters::{
+    build::BuildContext,
+    kinds::blocklist::read_lists,
+    prefix_set::{Prefix, PrefixSet},
+};
+
+use crate::config::Config;
+
+/// What `[never_block]` names, trusted proxies, and servers of upstreams, but not this machine
+/// itself: what comes from there may be anybody's, through a tunnel.
+pub(super) fn build(config: &Config, context: &mut BuildContext) -> Option<PrefixSet> {
+    let before = context.problems.len();
+    let mut never = Vec::new();
+    for text in &config.never_block.addresses {
+        match Prefix::lenient(text.get_ref()) {
+            Ok((prefix, warning)) => {
+                never.push(prefix);
+                let warning = warning.map(|what| format!("never_block.addresses: {what}"));
+                context.warnings.extend(warning);
+            }
+            Err(error) => context.problem(text.span(), error.to_string()),
+        }
+    }
+    // What is wrong with these is told where they are used first.
+    let proxies = config.client_address.trusted_proxies.iter();
+    never.extend(proxies.filter_map(|text| text.get_ref().parse::<Prefix>().ok()));
+    let lists = read_lists(&config.never_block.files, context)?;
+    never.extend(lists.into_iter().flatten());
+    let servers = config
+        .upstream
+        .iter()
+        .flat_map(|upstream| upstream.servers.get_ref());
+    never.extend(servers.filter_map(|server| host(server.address.get_ref())));
+    (context.problems.len() == before).then(|| never.into_iter().collect())
+}
+
+/// A server's address, where it is written as one and is another machine's.
+fn host(address: &str) -> Option<Prefix> {
+    let socket: SocketAddr = address.parse().ok()?;
+    let other = |address: IpAddr| !address.is_loopback() && !address.is_unspecified();
+    other(socket.ip()).then(|| Prefix::host(socket.ip()))
+}

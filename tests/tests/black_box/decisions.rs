@@ -1,0 +1,365 @@
+//! What is decided at run time: by operators, enforced at once, kept over crashes.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    process::{Command, Output},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::harness::{CHROME, Gateway, Origin, connect, send, thornwall, wait_for};
+
+/// A site behind a trusted proxy, so that a test can choose its client's address.
+const SITE: &str = "[client_address]\ntrusted_proxies = [\"127.0.0.1\"]\n\
+    [never_block]\naddresses = [\"203.0.113.0/24\"]\n\
+    [tarpit]\ninterval_ms = 20\nmax_secs = 1\n\
+    [[site]]\nname = \"t\"\nhosts = [\"t.example\"]\nupstream = \"o\"\npipeline = \"p\"\n\
+    [[site]]\nname = \"other\"\nhosts = [\"*\"]\nupstream = \"o\"\npipeline = \"p\"\n\
+    [[pipeline]]\nname = \"p\"\nthrottle = { requests = 1, per_secs = 3600, burst = 2 }\n\
+    [[pipeline.filter]]\nname = \"known_bad\"\nblocklist = {}\n";
+
+fn from(client: &str) -> String {
+    format!("X-Forwarded-For: {client}\r\n{CHROME}")
+}
+
+fn run(gateway: &Gateway, words: &[&str]) -> Output {
+    Command::new(thornwall())
+        .args(words)
+        .arg("-c")
+        .arg(&gateway.config)
+        .output()
+        .unwrap()
+}
+
+/// What a command said, and its exit code.
+fn told(gateway: &Gateway, words: &[&str]) -> (Option<i32>, String) {
+    let output = run(gateway, words);
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+fn status(gateway: &Gateway, client: &str) -> u16 {
+    gateway.get("/", &from(client)).status
+}
+
+#[test]
+fn an_operator_blocks_for_a_time_and_lets_off() {
+    let gateway = Gateway::start(Origin::start().port, SITE);
+    let (code, text) = told(
+        &gateway,
+        &[
+            "block",
+            "192.0.2.7",
+            "--for",
+            "1h",
+            "--reason",
+            "every page",
+        ],
+    );
+    assert_eq!((code, text.trim()), (Some(0), "192.0.2.7: deny for 3600 s"));
+    let denied = gateway.get("/", &from("192.0.2.7"));
+    assert_eq!(denied.status, 403);
+    let decided = gateway.explain(denied.id());
+    assert_eq!(decided["reason"], "decision.enforced");
+    assert_eq!(
+        decided["signals"][0]["evidence"],
+        "192.0.2.7/32 by operator"
+    );
+    assert_eq!(status(&gateway, "192.0.2.8"), 200);
+
+    let (_, text) = told(&gateway, &["decisions"]);
+    for expected in ["192.0.2.7", "deny", "every site", "operator", "every page"] {
+        assert!(text.contains(expected), "{expected} is not in {text}");
+    }
+    let (code, text) = told(&gateway, &["unblock", "192.0.2.7"]);
+    assert_eq!((code, text.trim()), (Some(0), "192.0.2.7: let off"));
+    assert_eq!(status(&gateway, "192.0.2.7"), 200);
+    let (code, text) = told(&gateway, &["unblock", "192.0.2.7"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        text.contains("nothing is decided about exactly 192.0.2.7"),
+        "{text}"
+    );
+
+    let _ = told(&gateway, &["block", "192.0.2.9", "--for", "1s"]);
+    assert_eq!(status(&gateway, "192.0.2.9"), 403);
+    wait_for("the end of the decision", || {
+        status(&gateway, "192.0.2.9") == 200
+    });
+}
+
+#[test]
+fn a_decision_can_be_one_sites_and_hold_or_slow_down_instead() {
+    let gateway = Gateway::start(Origin::start().port, SITE);
+    let at = |host: &str, client: &str| {
+        let head = format!(
+            "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{}\r\n",
+            from(client).replace("Connection: keep-alive\r\n", "")
+        );
+        gateway.send(&head)
+    };
+    let block = |subject: &str, action: &str| {
+        let (code, text) = told(
+            &gateway,
+            &["block", subject, "--site", "t", "--action", action],
+        );
+        assert_eq!(code, Some(0), "{text}");
+    };
+    block("192.0.2.0/24", "deny");
+    assert_eq!(at("t.example", "192.0.2.7").status, 403);
+    assert_eq!(at("other.example", "192.0.2.7").status, 200);
+    block("2001:db8::/32", "tarpit");
+    let held = at("t.example", "2001:db8::7");
+    assert_eq!(gateway.explain(held.id())["ruling"], "tarpit");
+    block("198.51.100.7", "throttle");
+    let answers: Vec<u16> = (0..3)
+        .map(|_| at("t.example", "198.51.100.7").status)
+        .collect();
+    assert_eq!(answers, [200, 200, 429]);
+    // What is narrower counts, and what is the site's own.
+    block("192.0.2.128/25", "throttle");
+    assert_eq!(at("t.example", "192.0.2.200").status, 200);
+    let (code, text) = told(&gateway, &["block", "192.0.2.7", "--site", "none"]);
+    assert_eq!((code, text.trim()), (Some(1), "no site `none`"));
+    let (_, text) = told(&gateway, &["unblock", "192.0.2.200", "--site", "t"]);
+    assert!(
+        text.contains("still covered: 192.0.2.128/25 by operator"),
+        "{text}"
+    );
+}
+
+#[test]
+fn nothing_is_decided_about_those_who_are_never_blocked() {
+    let gateway = Gateway::start(Origin::start().port, SITE);
+    for subject in ["203.0.113.9", "203.0.113.0/25", "127.0.0.1"] {
+        let (code, text) = told(&gateway, &["block", subject]);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("never-block list"), "{text}");
+    }
+    // A network around them is decided about, and does not touch them.
+    assert_eq!(told(&gateway, &["block", "203.0.0.0/16"]).0, Some(0));
+    assert_eq!(status(&gateway, "203.0.112.1"), 403);
+    assert_eq!(status(&gateway, "203.0.113.9"), 200);
+    for (words, part) in [
+        (["block", "asn:64500"], "still to come"),
+        (["block", "shop.example"], "is not an address"),
+        (["block", "192.0.2.0/33"], "is not a prefix length"),
+    ] {
+        let (code, text) = told(&gateway, &words);
+        assert_eq!(code, Some(1));
+        assert!(text.contains(part), "{text}");
+    }
+    let (code, text) = told(&gateway, &["block", "198.51.100.7/24", "--for", "1 day"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        text.contains("warning: `198.51.100.7/24` is taken for 198.51.100.0/24"),
+        "{text}"
+    );
+    assert_eq!(
+        told(&gateway, &["block", "192.0.2.1", "--for", "9999 days"]).0,
+        Some(1)
+    );
+    assert_eq!(
+        told(&gateway, &["block", "192.0.2.1", "--for", "soon"]).0,
+        Some(2)
+    );
+}
+
+#[test]
+fn a_deployment_wide_deny_is_no_connection_at_all() {
+    let site = SITE.replace("trusted_proxies = [\"127.0.0.1\"]", "trusted_proxies = []");
+    let gateway = Gateway::start(Origin::start().port, &site);
+    assert_eq!(gateway.get("/", CHROME).status, 200);
+    assert_eq!(told(&gateway, &["block", "127.0.0.1"]).0, Some(0));
+    let mut stream = connect(gateway.port).unwrap();
+    let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: t.example\r\n\r\n");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert_eq!(answer, b"", "closed without a word");
+    assert_eq!(told(&gateway, &["unblock", "127.0.0.1"]).0, Some(0));
+    assert_eq!(gateway.get("/", CHROME).status, 200);
+}
+
+#[test]
+fn a_viewer_may_look_and_change_nothing() {
+    let origin = Origin::start();
+    let folder = crate::harness::Folder::new();
+    let (port, admin) = (crate::harness::free_port(), crate::harness::free_port());
+    let config = Gateway::toml(port, admin, origin.port, SITE).replace(
+        &format!("address = \"127.0.0.1:{admin}\"\n"),
+        &format!("address = \"127.0.0.1:{admin}\"\nviewer_token_file = \"viewer.token\"\n"),
+    );
+    let config = folder.write("t.toml", &config);
+    let gateway = Gateway::start_from(folder, config, port, admin);
+    let token = fs::read_to_string(gateway.folder.0.join("viewer.token")).unwrap();
+    let ask = |method: &str, path: &str, body: &str| {
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            token.trim(),
+            body.len()
+        );
+        send(gateway.admin, &head).status
+    };
+    let order = r#"{"subject":"192.0.2.7","for_secs":60}"#;
+    assert_eq!(ask("GET", "/decisions", ""), 200);
+    assert_eq!(ask("GET", "/status", ""), 200);
+    assert_eq!(ask("GET", "/decisions?colour=red", ""), 400);
+    assert_eq!(ask("POST", "/decisions", order), 403);
+    assert_eq!(
+        ask("DELETE", "/decisions", r#"{"subject":"192.0.2.7"}"#),
+        403
+    );
+    assert_eq!(status(&gateway, "192.0.2.7"), 200);
+}
+
+#[test]
+fn decisions_outlive_the_process() {
+    let mut gateway = Gateway::start(Origin::start().port, SITE);
+    for subject in ["192.0.2.7", "2001:db8::/32"] {
+        assert_eq!(
+            told(&gateway, &["block", subject, "--for", "1h"]).0,
+            Some(0)
+        );
+    }
+    assert_eq!(
+        told(&gateway, &["block", "192.0.2.8", "--site", "t"]).0,
+        Some(0)
+    );
+    let _ = told(&gateway, &["unblock", "2001:db8::/32"]);
+    gateway.signal("TERM");
+    gateway.wait();
+    let gateway = gateway.start_again();
+    assert_eq!(status(&gateway, "192.0.2.7"), 403);
+    assert_eq!(status(&gateway, "192.0.2.8"), 403);
+    assert_eq!(status(&gateway, "2001:db8::1"), 200);
+    let (_, text) = told(&gateway, &["status"]);
+    assert!(text.contains("decisions            2"), "{text}");
+    let upgraded = run(&gateway, &["upgrade"]);
+    assert!(upgraded.status.success(), "{upgraded:?}");
+    assert_eq!(status(&gateway, "192.0.2.7"), 403);
+    assert_eq!(told(&gateway, &["block", "192.0.2.9"]).0, Some(0));
+    assert_eq!(status(&gateway, "192.0.2.9"), 403);
+    let (_, text) = told(&gateway, &["status"]);
+    assert!(text.contains("decisions            3"), "{text}");
+    // The process that took over is no child of this test.
+    let pid = text
+        .lines()
+        .find_map(|line| line.strip_prefix("pid"))
+        .unwrap();
+    crate::harness::signal(pid.trim().parse().unwrap(), "TERM");
+}
+
+/// What one client of the operator's listener did until the process was killed.
+fn keep_deciding(admin: u16, token: &str, round: u32) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    let Some(mut stream) = connect(admin) else {
+        return acknowledged;
+    };
+    for number in 0u32.. {
+        let subject = format!("10.{}.{}.{}", round % 256, number / 256 % 256, number % 256);
+        let body = format!(r#"{{"subject":"{subject}","for_secs":3600}}"#);
+        let request = format!(
+            "POST /decisions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        if stream.write_all(request.as_bytes()).is_err() {
+            break;
+        }
+        let mut answer = [0; 4096];
+        match stream.read(&mut answer) {
+            Ok(read) if answer[..read].starts_with(b"HTTP/1.1 200") => acknowledged.push(subject),
+            _ => break,
+        }
+    }
+    acknowledged
+}
+
+#[test]
+fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
+    const KILLS: u32 = 50;
+    const CLIENTS: u32 = 16;
+    let mut gateway = Gateway::start(Origin::start().port, SITE);
+    let token = fs::read_to_string(gateway.folder.0.join("data/admin.token")).unwrap();
+    let token = token.trim();
+    let mut expected = 0;
+    for kill in 0..KILLS {
+        let admin = gateway.admin;
+        let acknowledged: Vec<Vec<String>> = thread::scope(|scope| {
+            let deciders: Vec<_> = (0..CLIENTS)
+                .map(|client| {
+                    scope.spawn(move || keep_deciding(admin, token, kill * CLIENTS + client))
+                })
+                .collect();
+            // A different moment of the writes each time.
+            thread::sleep(Duration::from_micros(u64::from(
+                20_000 + kill * 7_919 % 60_000,
+            )));
+            gateway.child.kill().unwrap();
+            deciders
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        gateway.wait();
+        gateway = gateway.start_again();
+        for subject in acknowledged.iter().flatten() {
+            assert_eq!(
+                status(&gateway, subject),
+                403,
+                "{subject} after kill {kill}"
+            );
+        }
+        expected += acknowledged.iter().flatten().count();
+    }
+    println!("{expected} acknowledged decisions over {KILLS} kills, all there");
+    assert!(expected > 1000, "{expected}");
+    let log = gateway.stderr();
+    assert!(
+        !log.contains("damaged") && !log.contains("could not be read"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_damaged_file_is_put_aside_and_the_gateway_serves() {
+    let mut gateway = Gateway::start(Origin::start().port, SITE);
+    assert_eq!(told(&gateway, &["block", "192.0.2.7"]).0, Some(0));
+    gateway.signal("KILL");
+    gateway.wait();
+    let file = gateway.folder.0.join("data/decisions.redb");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[4096..].fill(0x5a);
+    fs::write(&file, bytes).unwrap();
+    let gateway = gateway.start_again();
+    assert_eq!(status(&gateway, "192.0.2.8"), 200);
+    assert!(
+        gateway.stderr().contains("was damaged"),
+        "{}",
+        gateway.stderr()
+    );
+    let kept = fs::read_dir(gateway.folder.0.join("data")).unwrap();
+    let aside = kept
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().contains("damaged"));
+    assert!(aside, "the old file is kept");
+    assert_eq!(told(&gateway, &["block", "192.0.2.7"]).0, Some(0));
+    assert_eq!(status(&gateway, "192.0.2.7"), 403);
+}
+
+#[test]
+fn a_decision_holds_within_a_second() {
+    let gateway = Gateway::start(Origin::start().port, SITE);
+    for host in 1..20 {
+        let subject = format!("192.0.2.{host}");
+        let started = Instant::now();
+        assert_eq!(told(&gateway, &["block", &subject]).0, Some(0));
+        assert_eq!(status(&gateway, &subject), 403);
+        assert!(started.elapsed() < Duration::from_secs(1));
+    }
+}
