@@ -14,10 +14,13 @@ use std::{
     },
 };
 
-use crate::{decisions::Decisions, load::Problem};
+use crate::{
+    counters::{Counters, MemoryCounters},
+    decisions::Decisions,
+    load::Problem,
+};
 
 /// Everything that filters may need while they are built.
-#[derive(Default)]
 pub struct BuildContext {
     /// Folder of the configuration file: relative paths start here.
     pub folder: PathBuf,
@@ -25,6 +28,8 @@ pub struct BuildContext {
     pub models_dir: PathBuf,
     /// ONNX Runtime's shared library, where the configuration names it.
     pub onnxruntime: Option<PathBuf>,
+    /// What is counted about clients.
+    pub counters: Arc<dyn Counters>,
     /// What is decided at run time.
     pub decisions: Arc<Decisions>,
     /// Worker threads that will judge at the same time.
@@ -43,6 +48,27 @@ pub struct BuildContext {
     pub file: PathBuf,
     /// Name of the pipeline and filter being built, for table names.
     pub scope: String,
+}
+
+impl Default for BuildContext {
+    /// A context that nothing else shares.
+    fn default() -> Self {
+        Self {
+            folder: PathBuf::new(),
+            models_dir: PathBuf::new(),
+            onnxruntime: None,
+            counters: Arc::new(MemoryCounters::default()),
+            decisions: Arc::default(),
+            workers: 0,
+            previous: Carried::new(),
+            carried: Carried::new(),
+            tables: Vec::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            file: PathBuf::new(),
+            scope: String::new(),
+        }
+    }
 }
 
 /// State that outlives a generation, by the name of its owner.

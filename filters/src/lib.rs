@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod clock;
+pub mod counters;
 pub mod deception;
 pub mod decision;
 pub mod decisions;

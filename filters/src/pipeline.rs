@@ -14,6 +14,7 @@ use thornwall_detectors::{
 };
 use toml::Spanned;
 
+use self::decide::Decide;
 use crate::{
     build::BuildContext,
     filter::Filter,
@@ -24,8 +25,10 @@ use crate::{
     when::Condition,
 };
 
+mod decide;
 mod ladder;
 
+pub use decide::{DecideSpec, Proposal};
 pub use ladder::{Ladder, LadderSpec, ThrottleSpec};
 
 /// One `[[pipeline]]` as it is written.
@@ -39,6 +42,8 @@ pub struct PipelineSpec {
     pub filter: Vec<FilterSpec>,
     /// Score at which each action starts; without it the score is only shown.
     pub ladder: Option<Spanned<LadderSpec>>,
+    /// Who is held or refused by the ladder again and again is decided about.
+    pub decide: Option<Spanned<DecideSpec>>,
     /// The slower rate of throttled clients.
     pub throttle: Option<Spanned<ThrottleSpec>>,
 }
@@ -50,6 +55,7 @@ pub struct Pipeline {
     filter_names: Arc<[String]>,
     stages: Vec<Stage>,
     ladder: Ladder,
+    decide: Option<Decide>,
     throttle: Arc<Buckets>,
 }
 
@@ -61,6 +67,7 @@ struct Stage {
     mode: Mode,
     on_error: OnError,
     condition: Option<Condition>,
+    decide: Option<Decide>,
     metrics: StageMetrics,
 }
 
@@ -75,6 +82,8 @@ pub struct Judgement {
     pub trail: Trail,
     /// The trail as one number, 0..1.
     pub score: f32,
+    /// A decision that is to be made about the client.
+    pub proposal: Option<Box<Proposal>>,
     /// How long each filter that was asked took, by its place in the pipeline.
     pub timings: Timings,
 }
@@ -96,6 +105,9 @@ impl Pipeline {
             .iter()
             .map(|filter| Stage::build(name, filter, metrics, context))
             .collect();
+        context.scope = format!("{name}.ladder");
+        let decide = spec.decide.as_ref();
+        let decide = decide.map(|spec| Decide::build(spec.get_ref(), context));
         context.scope.clone_from(name);
         let ladder = Ladder::build(spec.ladder.as_ref(), context);
         let throttle = ladder::build_throttle(spec.throttle.as_ref(), context);
@@ -108,6 +120,10 @@ impl Pipeline {
                 .collect(),
             stages: stages.into_iter().collect::<Option<_>>()?,
             ladder: ladder?,
+            decide: match decide {
+                Some(decide) => Some(decide?),
+                None => None,
+            },
             throttle,
         })
     }
@@ -116,14 +132,22 @@ impl Pipeline {
     pub fn judge(&self, request: &RequestView<'_>) -> Judgement {
         let mut trail = Trail::default();
         let mut timings = Timings::new();
-        let verdict = self
-            .ask_filters(request, &mut trail, &mut timings)
-            .unwrap_or_else(|| self.ladder.verdict(&trail));
+        let (verdict, decide) = match self.ask_filters(request, &mut trail, &mut timings) {
+            Some((verdict, stage)) => (verdict, stage.decide.as_ref()),
+            None => (self.ladder.verdict(&trail), self.decide.as_ref()),
+        };
+        let proposal = match (verdict, decide) {
+            (Verdict::Deny(Denial { reason, .. }) | Verdict::Tarpit(reason), Some(decide)) => {
+                decide.count(request, reason).map(Box::new)
+            }
+            _ => None,
+        };
         Judgement {
             ruling: self.rule(verdict, request),
             throttled: matches!(verdict, Verdict::Throttle(_)),
             score: trail.score(),
             trail,
+            proposal,
             timings,
         }
     }
@@ -145,13 +169,13 @@ impl Pipeline {
         &self.ladder
     }
 
-    /// The first word that ends the round, if a filter says one.
+    /// The first word that ends the round, and whose it is, if a filter says one.
     fn ask_filters(
         &self,
         request: &RequestView<'_>,
         trail: &mut Trail,
         timings: &mut Timings,
-    ) -> Option<Verdict> {
+    ) -> Option<(Verdict, &Stage)> {
         let mut before = now();
         for (place, stage) in (0_u8..).zip(&self.stages) {
             if !stage.applies(request) {
@@ -164,7 +188,7 @@ impl Pipeline {
             stage.count(&verdict, took);
             timings.push((place, u32::try_from(took.as_nanos()).unwrap_or(u32::MAX)));
             if verdict != Verdict::Pass && stage.mode == Mode::Enforce {
-                return Some(verdict);
+                return Some((verdict, stage));
             }
         }
         None
@@ -205,6 +229,10 @@ impl Stage {
             .when
             .as_ref()
             .map(|when| Condition::build(when.get_ref(), context));
+        let decide = match &spec.decide {
+            Some(decide) => Some(Decide::build(decide.get_ref(), context)?),
+            None => None,
+        };
         let mode = match spec.mode {
             Mode::Enforce => "enforce",
             Mode::Observe => "observe",
@@ -215,6 +243,7 @@ impl Stage {
             mode: spec.mode,
             on_error: spec.on_error,
             condition,
+            decide,
             metrics: metrics.stage(pipeline, &name, mode),
             name,
         })

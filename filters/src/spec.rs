@@ -10,6 +10,7 @@ use crate::{
     build::BuildContext,
     filter::Filter,
     kinds::{anomaly, blocklist, heuristics, rate_limit},
+    pipeline::DecideSpec,
     when::When,
 };
 
@@ -25,6 +26,8 @@ pub struct FilterSpec {
     /// What a failure of the filter means.
     #[serde(default)]
     pub on_error: OnError,
+    /// Who is refused or held by it again and again is decided about.
+    pub decide: Option<Spanned<DecideSpec>>,
     /// Which requests it looks at; all where absent.
     pub when: Option<Spanned<When>>,
 

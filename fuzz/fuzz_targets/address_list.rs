@@ -7,7 +7,8 @@ use libfuzzer_sys::fuzz_target;
 use thornwall_filters::prefix_set::{PrefixSet, list::parse_list};
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(prefixes) = parse_list(bytes) {
+    if let Ok(list) = parse_list(bytes) {
+        let prefixes = list.prefixes;
         let firsts: Vec<IpAddr> = prefixes.iter().map(|prefix| prefix.first()).collect();
         let set: PrefixSet = prefixes.into_iter().collect();
         assert!(firsts.into_iter().all(|address| set.lookup(address).is_some()));

@@ -81,7 +81,12 @@ pub fn judge(
         secure: exchange.secure,
         now: state.now(),
     };
-    Ok(judge_marked_link(site, &request).unwrap_or_else(|| site.pipeline.judge(&request)))
+    let mut judgement =
+        judge_marked_link(site, &request).unwrap_or_else(|| site.pipeline.judge(&request));
+    if let Some(proposal) = judgement.proposal.take() {
+        state.propose(*proposal, &site.name, exchange.id);
+    }
+    Ok(judgement)
 }
 
 /// Whoever asks for a path that only tarpit pages contain needs no further look; whatever else is
@@ -101,6 +106,7 @@ fn judge_marked_link(site: &Site, request: &RequestView<'_>) -> Option<Judgement
         throttled: false,
         score: trail.score(),
         trail,
+        proposal: None,
         timings: Timings::new(),
     })
 }

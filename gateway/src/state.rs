@@ -14,12 +14,14 @@ use tokio::sync::watch;
 
 use thornwall_filters::{
     clock::{Clock, Moment},
+    decision::{self, ReasonCode, Scope, Source},
+    pipeline::Proposal,
     store::Store,
 };
 
 use crate::{
-    access_log::AccessLog, answer::tarpit::Tarpit, generation::Generation, metrics::Metrics,
-    recent::Recent, record::Decision, serve::Arrivals, shares::Shares,
+    access_log::AccessLog, answer::tarpit::Tarpit, exchange::RequestId, generation::Generation,
+    metrics::Metrics, recent::Recent, record::Decision, serve::Arrivals, shares::Shares,
 };
 
 /// Everything that outlives a generation.
@@ -95,6 +97,24 @@ impl State {
         let never_block = Arc::clone(&generation.never_block);
         self.store.decisions().spare(never_block);
         self.generation.store(Arc::new(generation));
+    }
+
+    /// Has a decision made that a pipeline proposes because of this request.
+    pub fn propose(&self, proposal: Proposal, site: &Arc<str>, id: RequestId) {
+        let Moment { unix_ms, .. } = self.moment();
+        let lifetime = u64::try_from(proposal.lifetime.as_millis()).unwrap_or(u64::MAX);
+        self.store.propose(decision::Decision {
+            subject: proposal.subject,
+            scope: Scope::Site(Arc::clone(site)),
+            action: proposal.action,
+            reason: ReasonCode::Known(proposal.reason),
+            source: Source::Filter(proposal.by),
+            evidence: proposal.evidence,
+            note: String::new(),
+            requests: vec![id.to_string()],
+            made_ms: unix_ms,
+            until_ms: unix_ms.saturating_add(lifetime),
+        });
     }
 
     /// Whether `client` gets no connection.

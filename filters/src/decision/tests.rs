@@ -1,3 +1,5 @@
+//! Decisions as they are written and read.
+
 use std::sync::Arc;
 
 use super::*;

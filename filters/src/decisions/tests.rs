@@ -1,3 +1,5 @@
+//! The table against a plain list, and what it promises besides.
+
 use std::{sync::Arc, time::Duration};
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};

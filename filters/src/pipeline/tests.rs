@@ -13,7 +13,7 @@ use crate::{
     build::BuildContext,
     filter::{Filter, FilterError},
     metrics::FilterMetrics,
-    pipeline::{Judgement, Pipeline, PipelineSpec, Stage},
+    pipeline::{Judgement, Pipeline, PipelineSpec, Proposal, Stage},
     spec::{Mode, OnError},
     verdict::{Answer, Denial, Ruling, Verdict},
     when::Condition,
@@ -60,6 +60,7 @@ fn stage(signal: Option<f32>, verdict: Result<Verdict, &'static str>) -> Stage {
         mode: Mode::Enforce,
         on_error: OnError::Pass,
         condition: None,
+        decide: None,
         metrics: metrics().stage("p", "s", "enforce"),
     }
 }
@@ -208,4 +209,59 @@ fn a_filter_looks_only_at_what_it_is_for() {
     check("hosts = [\"*.Example\"]", true);
     check("hosts = [\"other.example\"]", false);
     check("hosts = [\"t.example\"]\npaths = [\"/b\"]", false);
+}
+
+#[test]
+fn repeated_offences_lead_to_decisions_that_hold_longer_each_time() {
+    let spec: PipelineSpec = toml::from_str(
+        "name = \"p\"\ndecide = { after = 3, within_secs = 60, for_secs = 100, most_secs = 300 }\n\
+         [ladder]\ndeny = 0.95\n",
+    )
+    .unwrap();
+    let mut context = BuildContext::default();
+    let mut pipeline = Pipeline::build(&spec, &metrics(), &mut context).unwrap();
+    pipeline.stages = vec![stage(Some(1.0), Ok(Verdict::Pass))];
+    let proposed = |client: &str, secs: u64| {
+        let judgement = judge_at(&pipeline, client, Duration::from_secs(secs));
+        judgement.proposal.map(|proposal| {
+            let Proposal {
+                subject, lifetime, ..
+            } = *proposal;
+            (subject.to_string(), lifetime.as_secs())
+        })
+    };
+    let first = |secs| Some(("192.0.2.7".to_owned(), secs));
+    assert_eq!(proposed("192.0.2.7", 600), None);
+    assert_eq!(proposed("192.0.2.8", 600), None);
+    assert_eq!(proposed("192.0.2.7", 601), None);
+    assert_eq!(proposed("192.0.2.7", 602), first(100));
+    // While that one holds, requests under way lead to no other.
+    assert_eq!(proposed("192.0.2.7", 603), None);
+    // Three in a minute again, after it.
+    let mut again = (0..3).map(|second| proposed("192.0.2.7", 780 + second));
+    assert_eq!(again.find_map(|found| found), first(200));
+    let mut again = (0..3).map(|second| proposed("192.0.2.7", 1200 + second));
+    assert_eq!(again.find_map(|found| found), first(300));
+    // The addresses of one subscriber are one client.
+    for host in 1..3 {
+        assert_eq!(proposed(&format!("2001:db8::{host}"), 600), None);
+    }
+    let network = Some(("2001:db8::/64".to_owned(), 100));
+    assert_eq!(proposed("2001:db8::9", 601), network);
+}
+
+#[test]
+fn what_is_wrong_with_a_decide_table_is_told() {
+    let check = |decide: &str, part: &str| {
+        let text = format!("name = \"p\"\ndecide = {decide}\n");
+        let spec: PipelineSpec = toml::from_str(&text).unwrap();
+        let mut context = BuildContext::default();
+        assert!(Pipeline::build(&spec, &metrics(), &mut context).is_none());
+        assert!(context.problems[0].what.contains(part), "{part}");
+    };
+    check(
+        "{ for_secs = 100, most_secs = 99 }",
+        "`for_secs` is 100; expected at most",
+    );
+    check("{ most_secs = 9999999 }", "expected at most 2592000");
 }

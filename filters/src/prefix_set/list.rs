@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn lists_of_all_shapes_are_read() {
         let check = |text: &[u8], expected: &[&str]| {
-            let prefixes = parse_list(text).unwrap();
+            let prefixes = parse_list(text).unwrap().prefixes;
             let prefixes: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
             assert_eq!(prefixes, expected, "{}", text.escape_ascii());
         };
@@ -179,6 +179,21 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_say_more_than_is_meant_are_taken_and_told_of() {
+        let text = b"192.0.2.1\n192.0.2.7/24\nfe80::1%eth0\n::ffff:198.51.100.7/120\n";
+        let list = parse_list(text).unwrap();
+        let prefixes: Vec<String> = list.prefixes.iter().map(ToString::to_string).collect();
+        let expected = ["192.0.2.1", "192.0.2.0/24", "fe80::1", "198.51.100.0/24"];
+        assert_eq!(prefixes, expected);
+        let lines: Vec<usize> = list.warnings.iter().map(|warning| warning.line).collect();
+        assert_eq!(lines, [2, 3, 4]);
+        assert_eq!(
+            list.warnings[0].what,
+            "`192.0.2.7/24` is taken for 192.0.2.0/24"
+        );
+    }
+
+    #[test]
     fn broken_lines_are_named() {
         let check = |text: &[u8], line: usize, part: &str| {
             let errors = parse_list(text).unwrap_err();
@@ -187,7 +202,6 @@ mod tests {
             assert!(errors[0].what.contains(part), "{errors:?}");
             assert!(errors[0].what.contains("; expected"), "{errors:?}");
         };
-        check(b"192.0.2.1\n\n192.0.2.1/24\n", 3, "expected 192.0.2.0/24");
         check(b"192.0.2.1 192.0.2.2", 1, "more than one word");
         check(
             b"192.0.2.1\r192.0.2.2",
@@ -231,7 +245,7 @@ mod tests {
                 .collect();
             let lines = text.split(|&byte| byte == b'\n').count();
             match parse_list(&text) {
-                Ok(prefixes) => assert!(prefixes.len() <= lines),
+                Ok(list) => assert!(list.prefixes.len() <= lines),
                 Err(errors) => assert!(errors.iter().all(|error| error.line <= lines)),
             }
         }

@@ -1,3 +1,5 @@
+//! The store with a clock that stands still, and with real files.
+
 use std::{
     fs,
     io::{Seek, SeekFrom, Write as _},

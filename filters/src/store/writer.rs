@@ -1,9 +1,10 @@
 //! The thread that owns the store.
 
+mod file;
+mod read;
+
 use std::{
     collections::{HashMap, HashSet},
-    fs,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::Ordering::Relaxed,
@@ -12,14 +13,11 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Done, From, Listed, Loaded, Options, Order, Outcome, Page, Query, Receipt, StoreStats, Unsent,
-    disk::{Disk, DiskError, Opened, Write},
-    late,
-};
+use self::file::File;
+use super::{Done, From, Listed, Options, Order, Outcome, Receipt, StoreStats};
 use crate::{
     clock::{Clock, Moment},
-    decision::{Action, Change, Decision, Key, ReasonCode, Source},
+    decision::{Action, Change, Decision, Key, Source},
     decisions::{Decisions, Origin, Row, Table},
 };
 
@@ -52,18 +50,6 @@ pub(super) struct Writer {
     left: u64,
     /// When, on the gateway's clock, each thing is due again.
     due: Due,
-}
-
-/// The file of decisions.
-enum File {
-    /// Another process has it.
-    HandedOver(PathBuf),
-    /// There is none.
-    None,
-    /// Open.
-    Open(PathBuf, Disk),
-    /// It failed, and is opened again later.
-    Failed(PathBuf),
 }
 
 #[derive(Default)]
@@ -306,136 +292,6 @@ impl Writer {
         self.save();
     }
 
-    /// Brings everything that waits to the disk, or leaves it waiting.
-    fn save(&mut self) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let written = match &self.file {
-            File::None | File::Failed(_) => return,
-            File::HandedOver(path) => {
-                let folder = late::folder(path);
-                let decisions: Vec<Decision> = self
-                    .waiting
-                    .values()
-                    .filter_map(|w| w.decision.clone())
-                    .collect();
-                self.left += 1;
-                late::leave(&folder, self.left, &decisions).map_err(DiskError::from)
-            }
-            File::Open(_, disk) => disk.commit(self.waiting.iter().map(|(key, waiting)| Write {
-                key,
-                decision: waiting.decision.as_ref(),
-                unsent: waiting.unsent,
-            })),
-        };
-        match written {
-            Ok(()) => {
-                self.waiting.clear();
-                self.stats.disk_failing.store(false, Relaxed);
-            }
-            Err(error) => self.fail(&error),
-        }
-    }
-
-    /// A file that failed once has to be opened again.
-    fn fail(&mut self, error: &DiskError) {
-        self.stats.failed_writes.fetch_add(1, Relaxed);
-        if !self.stats.disk_failing.swap(true, Relaxed) {
-            log::error!("decisions are kept in memory alone; error={error}");
-        }
-        self.due.retry = self.clock.now().own_ms + RETRY_AFTER_MS;
-        if let File::Open(path, _) = std::mem::replace(&mut self.file, File::None) {
-            self.file = File::Failed(path);
-        }
-    }
-
-    fn reopen(&mut self, now: Moment) {
-        let File::Failed(path) = &self.file else {
-            return;
-        };
-        match Disk::open(path, now.unix_ms) {
-            Ok(Opened { disk, set_aside }) => {
-                if let Some(aside) = set_aside {
-                    log::error!("decisions were damaged; put aside={}", aside.display());
-                }
-                self.file = File::Open(path.clone(), disk);
-            }
-            Err(error) => self.fail(&error),
-        }
-    }
-
-    fn open(&mut self, path: PathBuf) -> Result<Loaded, DiskError> {
-        let now = self.clock.now();
-        let Opened { disk, set_aside } = Disk::open(&path, now.unix_ms)?;
-        let stored = disk.load()?;
-        let mut rows = Vec::with_capacity(stored.rows.len());
-        for (key, essence) in stored.rows {
-            let until = now.own_time_of(essence.until_ms);
-            if until <= now.own_ms {
-                self.waiting.insert(key, Waiting::default());
-            } else if let Some(site) = self.shown.sites().of(&key.scope) {
-                rows.push(Row {
-                    subject: key.subject,
-                    site,
-                    action: essence.action,
-                    origin: essence.origin,
-                    until,
-                });
-            }
-        }
-        if self.shared {
-            self.unsent = disk.unsent(usize::MAX)?.into_iter().collect();
-            self.number = self.unsent.values().copied().max().unwrap_or_default();
-        }
-        let loaded = Loaded {
-            decisions: rows.len(),
-            broken: stored.broken,
-            set_aside,
-        };
-        // What was decided before the file was there stays.
-        let made_before: Vec<Row> = self.table.rows(now.own_ms).collect();
-        self.table.load(rows);
-        made_before.into_iter().for_each(|row| self.table.put(row));
-        self.table.show();
-        self.file = File::Open(path, disk);
-        self.due.clear = now.own_ms + CLEAR_EVERY_MS;
-        Ok(loaded)
-    }
-
-    fn hand_over(&mut self) {
-        self.save();
-        let file = std::mem::replace(&mut self.file, File::None);
-        self.file = match file {
-            // Dropping the database closes it.
-            File::Open(path, _) | File::Failed(path) => File::HandedOver(path),
-            other => other,
-        };
-    }
-
-    /// Takes up what the process before decided after it had handed over the file.
-    fn take_up_late(&mut self) {
-        let File::Open(path, _) = &self.file else {
-            return;
-        };
-        let (decisions, files) = late::found(&late::folder(path));
-        if files.is_empty() {
-            return;
-        }
-        let now = self.clock.now();
-        for decision in decisions {
-            self.apply(Change::Decide(decision), From::Here, now);
-        }
-        self.table.show();
-        self.save();
-        if self.waiting.is_empty() {
-            for file in files {
-                // Taken up twice, it says the same.
-                let _ = fs::remove_file(file);
-            }
-        }
-    }
-
     fn list(&mut self, source: Source, mut listed: Listed) {
         listed.subjects.sort_unstable_by_key(order);
         if listed.subjects.is_empty() {
@@ -477,97 +333,6 @@ impl Writer {
         }
         self.table.show();
         self.save();
-    }
-
-    fn unsent(&self, most: usize) -> Vec<Unsent> {
-        let unsent = self.unsent.iter().take(most);
-        unsent
-            .map(|(key, number)| Unsent {
-                key: key.clone(),
-                number: *number,
-                decision: self.whole(key),
-            })
-            .collect()
-    }
-
-    fn sent(&mut self, keys: &[(Key, u64)]) {
-        for (key, number) in keys {
-            if self.unsent.get(key) == Some(number) {
-                self.unsent.remove(key);
-            }
-        }
-        if let File::Open(_, disk) = &self.file
-            && let Err(error) = disk.sent(keys)
-        {
-            self.fail(&error);
-        }
-    }
-
-    fn page(&self, query: &Query) -> Page {
-        let now = self.clock.now();
-        let site = query
-            .scope
-            .as_ref()
-            .and_then(|scope| self.shown.sites().of(scope));
-        let rows: Box<dyn Iterator<Item = Row>> = match query.covering {
-            Some(address) => Box::new(self.table.around(address, now.own_ms).into_iter()),
-            None => Box::new(self.table.rows(now.own_ms).chain(self.table.listed())),
-        };
-        let mut wanted = rows.filter(|row| query.wants(row, site)).skip(query.after);
-        let rows: Vec<Row> = wanted.by_ref().take(query.most).collect();
-        Page {
-            next: wanted.next().map(|_| query.after + rows.len()),
-            decisions: rows
-                .iter()
-                .filter_map(|row| self.detail(row, now))
-                .collect(),
-        }
-    }
-
-    /// The whole decision behind a row.
-    fn detail(&self, row: &Row, now: Moment) -> Option<Decision> {
-        let key = Key {
-            subject: row.subject,
-            scope: self.shown.sites().scope(row.site)?,
-        };
-        let kept = match row.origin {
-            Origin::Feed | Origin::Predecessor => None,
-            Origin::Filter | Origin::Operator => self.whole(&key),
-        };
-        Some(kept.unwrap_or_else(|| self.summary(key, row, now)))
-    }
-
-    fn whole(&self, key: &Key) -> Option<Decision> {
-        if let Some(waiting) = self.waiting.get(key) {
-            return waiting.decision.clone();
-        }
-        match &self.file {
-            File::Open(_, disk) => disk.get(key),
-            _ => None,
-        }
-    }
-
-    /// What the memory alone knows of an entry.
-    fn summary(&self, key: Key, row: &Row, now: Moment) -> Decision {
-        let lists = |listed: &Listed| {
-            let place = order(&row.subject);
-            listed.subjects.binary_search_by_key(&place, order).is_ok()
-        };
-        let mut sources = self.listed.iter();
-        let source =
-            sources.find(|(source, listed)| Origin::from(*source) == row.origin && lists(listed));
-        Decision {
-            subject: key.subject,
-            scope: key.scope,
-            action: row.action,
-            reason: ReasonCode::Foreign(format!("decision.{}", row.origin.name()).into()),
-            source: source.map_or_else(|| row.origin.anonymous(), |(source, _)| source.clone()),
-            evidence: String::new(),
-            note: String::new(),
-            requests: Vec::new(),
-            made_ms: 0,
-            until_ms: now.unix_time_of(row.until),
-        }
     }
 }
 

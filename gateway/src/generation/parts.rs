@@ -12,6 +12,7 @@ use std::{
 use http::HeaderName;
 use thornwall_filters::{
     build::BuildContext,
+    counters::MemoryCounters,
     deception::links::Links,
     metrics::FilterMetrics,
     pipeline::Pipeline,
@@ -30,7 +31,7 @@ use crate::{
 pub(super) fn context(file: &ConfigFile, config: &Config, inputs: &Inputs<'_>) -> BuildContext {
     let folder = file.folder();
     let resolve = |path: &String| folder.join(path);
-    BuildContext {
+    let mut context = BuildContext {
         models_dir: config
             .server
             .models_dir
@@ -46,7 +47,15 @@ pub(super) fn context(file: &ConfigFile, config: &Config, inputs: &Inputs<'_>) -
         file: file.path.clone(),
         folder,
         ..BuildContext::default()
+    };
+    context.scope = "clients".to_owned();
+    let counters: Arc<MemoryCounters> =
+        context.carry_over("counters", |_| true, MemoryCounters::default);
+    for (name, stats) in counters.stats() {
+        context.show_table(name, stats);
     }
+    context.counters = counters;
+    context
 }
 
 /// Where packages put the models.

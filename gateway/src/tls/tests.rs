@@ -77,7 +77,9 @@ impl Bench {
             path: self.folder.join("t.toml"),
             text: format!("{text}{REST}"),
         };
+        let decisions = Arc::default();
         let inputs = Inputs {
+            decisions: &decisions,
             metrics: &self.metrics,
             secret: &[0; 32],
             previous,

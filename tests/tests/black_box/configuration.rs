@@ -70,8 +70,16 @@ fn every_mistake_is_told_with_its_place_and_what_was_expected() {
         &["`challenge` is still to come (challenges)"],
     );
     mistake(
-        "[store]\nkind = \"redis\"\n",
-        &["`store` is still to come (shared state)"],
+        "[store]\nkind = \"file\"\nmax_decisions = 7\n",
+        &["unknown variant `file`"],
+    );
+    mistake(
+        "[store]\nmax_decisions = 7\n",
+        &["out of bounds; expected 1024 to 4194304 decisions"],
+    );
+    mistake(
+        "[never_block]\naddresses = [\"shop.example\"]\n",
+        &["`shop.example` is not an address"],
     );
     mistake(
         "[pipeline.throttle]\nrequests = 0\n",

@@ -1,0 +1,159 @@
+//! What the thread does with the file of decisions, and what it does without one.
+
+use std::{fs, path::PathBuf, sync::atomic::Ordering::Relaxed};
+
+use super::{CLEAR_EVERY_MS, RETRY_AFTER_MS, Waiting, Writer};
+use crate::{
+    clock::Moment,
+    decision::{Change, Decision},
+    decisions::Row,
+    store::{
+        From, Loaded,
+        disk::{Disk, DiskError, Opened, Write},
+        late,
+    },
+};
+
+/// The file of decisions.
+pub(super) enum File {
+    /// It failed, and is opened again later.
+    Failed(PathBuf),
+    /// Another process has it.
+    HandedOver(PathBuf),
+    /// There is none.
+    None,
+    /// Open.
+    Open(PathBuf, Disk),
+}
+
+impl Writer {
+    /// Brings everything that waits to the disk, or leaves it waiting.
+    pub(super) fn save(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let written = match &self.file {
+            File::None | File::Failed(_) => return,
+            File::HandedOver(path) => {
+                let folder = late::folder(path);
+                let decisions: Vec<Decision> = self
+                    .waiting
+                    .values()
+                    .filter_map(|w| w.decision.clone())
+                    .collect();
+                self.left += 1;
+                late::leave(&folder, self.left, &decisions).map_err(DiskError::from)
+            }
+            File::Open(_, disk) => disk.commit(self.waiting.iter().map(|(key, waiting)| Write {
+                key,
+                decision: waiting.decision.as_ref(),
+                unsent: waiting.unsent,
+            })),
+        };
+        match written {
+            Ok(()) => {
+                self.waiting.clear();
+                self.stats.disk_failing.store(false, Relaxed);
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// A file that failed once has to be opened again.
+    pub(super) fn fail(&mut self, error: &DiskError) {
+        self.stats.failed_writes.fetch_add(1, Relaxed);
+        if !self.stats.disk_failing.swap(true, Relaxed) {
+            log::error!("decisions are kept in memory alone; error={error}");
+        }
+        self.due.retry = self.clock.now().own_ms + RETRY_AFTER_MS;
+        if let File::Open(path, _) = std::mem::replace(&mut self.file, File::None) {
+            self.file = File::Failed(path);
+        }
+    }
+
+    pub(super) fn reopen(&mut self, now: Moment) {
+        let File::Failed(path) = &self.file else {
+            return;
+        };
+        match Disk::open(path, now.unix_ms) {
+            Ok(Opened { disk, set_aside }) => {
+                if let Some(aside) = set_aside {
+                    log::error!("decisions were damaged; put aside={}", aside.display());
+                }
+                self.file = File::Open(path.clone(), disk);
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    pub(super) fn open(&mut self, path: PathBuf) -> Result<Loaded, DiskError> {
+        let now = self.clock.now();
+        let Opened { disk, set_aside } = Disk::open(&path, now.unix_ms)?;
+        let stored = disk.load()?;
+        let mut rows = Vec::with_capacity(stored.rows.len());
+        for (key, essence) in stored.rows {
+            let until = now.own_time_of(essence.until_ms);
+            if until <= now.own_ms {
+                self.waiting.insert(key, Waiting::default());
+            } else if let Some(site) = self.shown.sites().of(&key.scope) {
+                rows.push(Row {
+                    subject: key.subject,
+                    site,
+                    action: essence.action,
+                    origin: essence.origin,
+                    until,
+                });
+            }
+        }
+        if self.shared {
+            self.unsent = disk.unsent(usize::MAX)?.into_iter().collect();
+            self.number = self.unsent.values().copied().max().unwrap_or_default();
+        }
+        let loaded = Loaded {
+            decisions: rows.len(),
+            broken: stored.broken,
+            set_aside,
+        };
+        // What was decided before the file was there stays.
+        let made_before: Vec<Row> = self.table.rows(now.own_ms).collect();
+        self.table.load(rows);
+        made_before.into_iter().for_each(|row| self.table.put(row));
+        self.table.show();
+        self.file = File::Open(path, disk);
+        self.due.clear = now.own_ms + CLEAR_EVERY_MS;
+        Ok(loaded)
+    }
+
+    pub(super) fn hand_over(&mut self) {
+        self.save();
+        let file = std::mem::replace(&mut self.file, File::None);
+        self.file = match file {
+            // Dropping the database closes it.
+            File::Open(path, _) | File::Failed(path) => File::HandedOver(path),
+            other => other,
+        };
+    }
+
+    /// Takes up what the process before decided after it had handed over the file.
+    pub(super) fn take_up_late(&mut self) {
+        let File::Open(path, _) = &self.file else {
+            return;
+        };
+        let (decisions, files) = late::found(&late::folder(path));
+        if files.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        for decision in decisions {
+            self.apply(Change::Decide(decision), From::Here, now);
+        }
+        self.table.show();
+        self.save();
+        if self.waiting.is_empty() {
+            for file in files {
+                // Taken up twice, it says the same.
+                let _ = fs::remove_file(file);
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What the thread tells: to operators, and to the shared store.
+
+use super::{Writer, file::File, order};
+use crate::{
+    clock::Moment,
+    decision::{Decision, Key, ReasonCode},
+    decisions::{Origin, Row},
+    store::{Listed, Page, Query, Unsent},
+};
+
+impl Writer {
+    pub(super) fn unsent(&self, most: usize) -> Vec<Unsent> {
+        let unsent = self.unsent.iter().take(most);
+        unsent
+            .map(|(key, number)| Unsent {
+                key: key.clone(),
+                number: *number,
+                decision: self.whole(key),
+            })
+            .collect()
+    }
+
+    pub(super) fn sent(&mut self, keys: &[(Key, u64)]) {
+        for (key, number) in keys {
+            if self.unsent.get(key) == Some(number) {
+                self.unsent.remove(key);
+            }
+        }
+        if let File::Open(_, disk) = &self.file
+            && let Err(error) = disk.sent(keys)
+        {
+            self.fail(&error);
+        }
+    }
+
+    pub(super) fn page(&self, query: &Query) -> Page {
+        let now = self.clock.now();
+        let site = query
+            .scope
+            .as_ref()
+            .and_then(|scope| self.shown.sites().of(scope));
+        let rows: Box<dyn Iterator<Item = Row>> = match query.covering {
+            Some(address) => Box::new(self.table.around(address, now.own_ms).into_iter()),
+            None => Box::new(self.table.rows(now.own_ms).chain(self.table.listed())),
+        };
+        let mut wanted = rows.filter(|row| query.wants(row, site)).skip(query.after);
+        let rows: Vec<Row> = wanted.by_ref().take(query.most).collect();
+        Page {
+            next: wanted.next().map(|_| query.after + rows.len()),
+            decisions: rows
+                .iter()
+                .filter_map(|row| self.detail(row, now))
+                .collect(),
+        }
+    }
+
+    /// The whole decision behind a row.
+    pub(super) fn detail(&self, row: &Row, now: Moment) -> Option<Decision> {
+        let key = Key {
+            subject: row.subject,
+            scope: self.shown.sites().scope(row.site)?,
+        };
+        let kept = match row.origin {
+            Origin::Feed | Origin::Predecessor => None,
+            Origin::Filter | Origin::Operator => self.whole(&key),
+        };
+        Some(kept.unwrap_or_else(|| self.summary(key, row, now)))
+    }
+
+    pub(super) fn whole(&self, key: &Key) -> Option<Decision> {
+        if let Some(waiting) = self.waiting.get(key) {
+            return waiting.decision.clone();
+        }
+        match &self.file {
+            File::Open(_, disk) => disk.get(key),
+            _ => None,
+        }
+    }
+
+    /// What the memory alone knows of an entry.
+    pub(super) fn summary(&self, key: Key, row: &Row, now: Moment) -> Decision {
+        let lists = |listed: &Listed| {
+            let place = order(&row.subject);
+            listed.subjects.binary_search_by_key(&place, order).is_ok()
+        };
+        let mut sources = self.listed.iter();
+        let source =
+            sources.find(|(source, listed)| Origin::from(*source) == row.origin && lists(listed));
+        Decision {
+            subject: key.subject,
+            scope: key.scope,
+            action: row.action,
+            reason: ReasonCode::Foreign(format!("decision.{}", row.origin.name()).into()),
+            source: source.map_or_else(|| row.origin.anonymous(), |(source, _)| source.clone()),
+            evidence: String::new(),
+            note: String::new(),
+            requests: Vec::new(),
+            made_ms: 0,
+            until_ms: now.unix_time_of(row.until),
+        }
+    }
+}
