@@ -14,6 +14,7 @@
 
 mod disk;
 mod late;
+mod metrics;
 mod query;
 pub mod record;
 mod writer;
@@ -22,7 +23,6 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
         mpsc::{self, SyncSender, TrySendError},
     },
     thread::{self, JoinHandle},
@@ -31,6 +31,7 @@ use std::{
 use self::writer::Writer;
 pub use self::{
     disk::DiskError,
+    metrics::StoreMetrics,
     query::{Page, Query},
 };
 use crate::{
@@ -57,7 +58,7 @@ pub struct Options {
 pub struct Store {
     orders: SyncSender<Order>,
     decisions: Arc<Decisions>,
-    stats: Arc<StoreStats>,
+    metrics: StoreMetrics,
 }
 
 /// What the thread is asked for.
@@ -161,48 +162,23 @@ pub struct Loaded {
     pub set_aside: Option<PathBuf>,
 }
 
-/// What the store counts.
-#[derive(Debug, Default)]
-pub struct StoreStats {
-    /// Decisions made.
-    pub made: AtomicU64,
-    /// Decisions taken away by hand.
-    pub withdrawn: AtomicU64,
-    /// Decisions whose time was over, as they are cleared away.
-    pub ended: AtomicU64,
-    /// Decisions given up for others.
-    pub evicted: AtomicU64,
-    /// Changes refused: the subject is never blocked.
-    pub refused: AtomicU64,
-    /// Proposals of filters that found the queue full.
-    pub dropped: AtomicU64,
-    /// Writes to the disk that failed.
-    pub failed_writes: AtomicU64,
-    /// Changes that wait for the disk.
-    pub waiting: AtomicU64,
-    /// Changes that wait for the shared store, as far as they were counted.
-    pub unsent: AtomicU64,
-    /// Whether the last write to the disk failed.
-    pub disk_failing: AtomicBool,
-}
-
 impl Store {
     /// Starts the thread `store`. Nothing is kept on the disk before [`Self::open`].
     pub fn start(
         decisions: Arc<Decisions>,
         clock: Arc<dyn Clock>,
         options: Options,
+        metrics: StoreMetrics,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (orders, inbox) = mpsc::sync_channel(QUEUE);
-        let stats = Arc::new(StoreStats::default());
-        let writer = Writer::new(Arc::clone(&decisions), Arc::clone(&stats), clock, options);
+        let writer = Writer::new(Arc::clone(&decisions), metrics.clone(), clock, options);
         let thread = thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || writer.run(&inbox))?;
         let store = Self {
             orders,
             decisions,
-            stats,
+            metrics,
         };
         Ok((store, thread))
     }
@@ -213,8 +189,8 @@ impl Store {
     }
 
     /// What the store counts.
-    pub const fn stats(&self) -> &Arc<StoreStats> {
-        &self.stats
+    pub const fn metrics(&self) -> &StoreMetrics {
+        &self.metrics
     }
 
     /// Proposes a decision without waiting; where the queue is full it is dropped and counted.
@@ -225,7 +201,7 @@ impl Store {
             done: None,
         };
         if let Err(TrySendError::Full(_)) = self.orders.try_send(order) {
-            self.stats.dropped.fetch_add(1, Relaxed);
+            self.metrics.dropped.inc();
         }
     }
 

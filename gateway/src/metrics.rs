@@ -6,7 +6,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use thornwall_detectors::signal::Reason;
-use thornwall_filters::metrics::FilterMetrics;
+use thornwall_filters::{metrics::FilterMetrics, store::StoreMetrics};
 
 use crate::{
     edge::EdgeMetrics, generation::Generation, state::State, upstream::metrics::UpstreamMetrics,
@@ -22,6 +22,8 @@ pub struct Metrics {
     pub tarpit: TarpitMetrics,
     /// What the edge counts.
     pub edge: EdgeMetrics,
+    /// What the store counts.
+    pub store: StoreMetrics,
     requests: IntCounterVec,
     duration: HistogramVec,
     own_answers: IntCounterVec,
@@ -78,6 +80,7 @@ impl Metrics {
             filters: FilterMetrics::register(&registry)?,
             tarpit: TarpitMetrics::register(&make)?,
             edge: EdgeMetrics::register(&make)?,
+            store: StoreMetrics::register(&registry)?,
             requests: make.counters(
                 "thornwall_requests_total",
                 "Requests, by what was ruled and the class of the answer's status.",
@@ -165,6 +168,10 @@ impl Metrics {
         self.clients.set(gauge_value(state.requests.clients()));
         self.generation
             .set(i64::try_from(generation.number).unwrap_or(i64::MAX));
+        let decisions = state.store.decisions();
+        let (entries, index) = decisions.heap_bytes();
+        self.store.entries.set(gauge_value(decisions.len()));
+        self.store.memory.set(gauge_value(entries + index));
         let upstreams = self.upstreams.lock();
         let all: Vec<_> = generation.upstreams().collect();
         upstreams.show(all.iter().map(AsRef::as_ref), state.now());

@@ -4,7 +4,10 @@ use std::{
     fs,
     io::{Seek, SeekFrom, Write as _},
     path::Path,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -47,7 +50,10 @@ impl Bench {
             shared,
         };
         let clock_of_store: Arc<dyn Clock> = Arc::<Hands>::clone(&clock);
-        let (store, thread) = Store::start(Arc::default(), clock_of_store, options).unwrap();
+        let (store, thread) = {
+            let metrics = StoreMetrics::register(&prometheus::Registry::new()).unwrap();
+            Store::start(Arc::default(), clock_of_store, options, metrics).unwrap()
+        };
         Self {
             store,
             thread: Some(thread),
@@ -189,7 +195,7 @@ fn an_operators_word_stands_until_an_operator_takes_it_back() {
         decide(by(filter(), "198.51.100.9", NOON + 9)),
         Outcome::Spared
     );
-    assert_eq!(bench.store.stats().refused.load(Relaxed), 1);
+    assert_eq!(bench.store.metrics().refused.get(), 1);
 }
 
 #[test]

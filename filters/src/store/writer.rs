@@ -7,14 +7,13 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc,
-        atomic::Ordering::Relaxed,
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::Duration,
 };
 
 use self::file::File;
-use super::{Done, From, Listed, Options, Order, Outcome, Receipt, StoreStats};
+use super::{Done, From, Listed, Options, Order, Outcome, Receipt, StoreMetrics};
 use crate::{
     clock::{Clock, Moment},
     decision::{Action, Change, Decision, Key, Source},
@@ -37,7 +36,7 @@ const LATE_EVERY_MS: u64 = 500;
 pub(super) struct Writer {
     table: Table,
     shown: Arc<Decisions>,
-    stats: Arc<StoreStats>,
+    metrics: StoreMetrics,
     clock: Arc<dyn Clock>,
     shared: bool,
     file: File,
@@ -68,14 +67,14 @@ struct Due {
 impl Writer {
     pub(super) fn new(
         decisions: Arc<Decisions>,
-        stats: Arc<StoreStats>,
+        metrics: StoreMetrics,
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> Self {
         Self {
             table: Table::new(Arc::clone(&decisions), options.capacity),
             shown: decisions,
-            stats,
+            metrics,
             clock,
             shared: options.shared,
             file: File::None,
@@ -194,7 +193,7 @@ impl Writer {
             Change::Withdraw(_) if before.is_none() => Outcome::Absent,
             Change::Withdraw(_) => {
                 self.table.remove(key.subject, site);
-                self.stats.withdrawn.fetch_add(1, Relaxed);
+                self.metrics.withdrawn.inc();
                 self.note(key, None, from);
                 Outcome::Withdrawn
             }
@@ -215,7 +214,7 @@ impl Writer {
             return Outcome::Ended;
         }
         if self.shown.is_spared(key.subject) {
-            self.stats.refused.fetch_add(1, Relaxed);
+            self.metrics.refused.inc();
             return Outcome::Spared;
         }
         let is_operators = decision.source == Source::Operator;
@@ -229,7 +228,7 @@ impl Writer {
             origin: Origin::from(&decision.source),
             until,
         });
-        self.stats.made.fetch_add(1, Relaxed);
+        self.metrics.made.inc();
         self.note(key, Some(decision), from);
         Outcome::Made
     }
@@ -261,18 +260,16 @@ impl Writer {
             self.due.late = now.own_ms + LATE_EVERY_MS;
             self.take_up_late();
         }
-        self.stats.waiting.store(self.waiting.len() as u64, Relaxed);
-        self.stats.unsent.store(self.unsent.len() as u64, Relaxed);
+        self.metrics.waiting.set(gauge(self.waiting.len()));
+        self.metrics.unsent.set(gauge(self.unsent.len()));
     }
 
     /// Clears away what has ended or finds no room.
     fn clear(&mut self, now: Moment) {
         let left_out = self.table.merge(now.own_ms);
         let count = |rows: &[Row]| rows.len() as u64;
-        self.stats.ended.fetch_add(count(&left_out.ended), Relaxed);
-        self.stats
-            .evicted
-            .fetch_add(count(&left_out.evicted), Relaxed);
+        self.metrics.ended.inc_by(count(&left_out.ended));
+        self.metrics.evicted.inc_by(count(&left_out.evicted));
         for row in left_out.ended.iter().chain(&left_out.evicted) {
             let Some(scope) = self.shown.sites().scope(row.site) else {
                 continue;
@@ -334,6 +331,10 @@ impl Writer {
         self.table.show();
         self.save();
     }
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// The order of networks in a list.

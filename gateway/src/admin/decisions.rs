@@ -279,10 +279,9 @@ fn gone() -> Response {
 
 /// How the process and its store do.
 pub(super) async fn status(Shared(admin): Shared<Admin>) -> Response {
-    use std::sync::atomic::Ordering::Relaxed;
     let state = &admin.state;
     let generation = state.generation.load();
-    let stats = state.store.stats();
+    let metrics = state.store.metrics();
     let (entries, index) = state.store.decisions().heap_bytes();
     let uptime: Duration = state.now();
     Json(json!({
@@ -296,8 +295,9 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Response {
             "kind": "memory",
             "decisions": state.store.decisions().len(),
             "memory_bytes": entries + index,
-            "disk": if stats.disk_failing.load(Relaxed) { "failing" } else { "ok" },
-            "waiting_for_disk": stats.waiting.load(Relaxed),
+            "spared": state.store.decisions().spared(),
+            "disk": if metrics.disk_failing.get() == 0 { "ok" } else { "failing" },
+            "waiting_for_disk": metrics.waiting.get(),
         },
     }))
     .into_response()

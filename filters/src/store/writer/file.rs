@@ -1,6 +1,6 @@
 //! What the thread does with the file of decisions, and what it does without one.
 
-use std::{fs, path::PathBuf, sync::atomic::Ordering::Relaxed};
+use std::{fs, path::PathBuf};
 
 use super::{CLEAR_EVERY_MS, RETRY_AFTER_MS, Waiting, Writer};
 use crate::{
@@ -53,7 +53,7 @@ impl Writer {
         match written {
             Ok(()) => {
                 self.waiting.clear();
-                self.stats.disk_failing.store(false, Relaxed);
+                self.metrics.disk_failing.set(0);
             }
             Err(error) => self.fail(&error),
         }
@@ -61,8 +61,9 @@ impl Writer {
 
     /// A file that failed once has to be opened again.
     pub(super) fn fail(&mut self, error: &DiskError) {
-        self.stats.failed_writes.fetch_add(1, Relaxed);
-        if !self.stats.disk_failing.swap(true, Relaxed) {
+        self.metrics.failed_writes.inc();
+        if self.metrics.disk_failing.get() == 0 {
+            self.metrics.disk_failing.set(1);
             log::error!("decisions are kept in memory alone; error={error}");
         }
         self.due.retry = self.clock.now().own_ms + RETRY_AFTER_MS;
