@@ -174,6 +174,9 @@ pub enum Action {
 }
 
 impl Action {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Deny, Self::Tarpit, Self::Throttle];
+
     /// How it is written.
     pub const fn name(self) -> &'static str {
         match self {

@@ -46,6 +46,9 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Feed, Self::Filter, Self::Operator, Self::Predecessor];
+
     /// How it is written.
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,8 +1,9 @@
 //! One immutable layer of the table: networks that lie in each other, found by address.
 //!
-//! Networks are cut into disjoint ranges, each of which knows the innermost network that it is in;
-//! every network knows the next one around it. A lookup is one search among the ranges, and a walk
-//! outwards past what has ended or belongs to another site.
+//! Networks are cut into disjoint ranges, each with a copy of the entry of the innermost network that
+//! it is in; every entry knows the next one around it. A lookup is one search among the ranges and a
+//! look at the copy beside it: two reads of memory that no cache holds. Only where that entry has
+//! ended, or belongs to another site, is there a walk outwards.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -62,14 +63,12 @@ impl Layer {
 
     /// The innermost entry around `address` that holds for `site` at `now`.
     pub(crate) fn find(&self, address: IpAddr, site: u16, now: u64) -> Option<Row> {
-        let holds = |entry: &&Entry| {
-            (entry.site == EVERY_SITE || entry.site == site) && entry.until.load(Relaxed) > now
-        };
-        let entry = match canonical(address) {
-            IpAddr::V4(v4) => self.v4.around(v4.to_bits()).find(holds),
-            IpAddr::V6(v6) => self.v6.around(v6.to_bits()).find(holds),
-        }?;
-        entry.row(canonical(address))
+        let address = canonical(address);
+        match address {
+            IpAddr::V4(v4) => self.v4.find(v4.to_bits(), site, now),
+            IpAddr::V6(v6) => self.v6.find(v6.to_bits(), site, now),
+        }?
+        .row(address)
     }
 
     /// Every entry around `address`, innermost first, ended ones too.
@@ -90,8 +89,19 @@ impl Layer {
 
     /// Ends the entry of exactly this network and site; whether there was one that had not ended.
     pub(crate) fn end(&self, subject: Prefix, site: u16, now: u64) -> bool {
-        self.entry(subject, site)
-            .is_some_and(|entry| entry.until.swap(0, Relaxed) > now)
+        let (first, last) = (subject.first(), subject.last());
+        match (first, last) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                let (first, last) = (first.to_bits(), last.to_bits());
+                self.v4.end(first, last, subject.length(), site, now)
+            }
+            (IpAddr::V6(first), IpAddr::V6(last)) => {
+                let (first, last) = (first.to_bits(), last.to_bits());
+                self.v6.end(first, last, subject.length(), site, now)
+            }
+            // Both ends of a network are of one family.
+            _ => false,
+        }
     }
 
     fn entry(&self, subject: Prefix, site: u16) -> Option<&Entry> {
@@ -123,8 +133,8 @@ impl Layer {
 #[derive(Debug)]
 struct Family<B: Bits> {
     ranges: Ranges<B>,
-    /// The innermost entry of each range, by its place.
-    innermost: Box<[u32]>,
+    /// The innermost entry of each range, by its place: its number and a copy of it.
+    innermost: Box<[Innermost]>,
     entries: Box<[Entry]>,
     firsts: Box<[B]>,
 }
@@ -140,19 +150,77 @@ struct Entry {
     origin: Origin,
 }
 
+#[derive(Debug)]
+struct Innermost {
+    until: AtomicU64,
+    number: u32,
+    site: u16,
+    length: u8,
+    mark: Mark,
+}
+
+// Four to a cache line.
+const _: () = assert!(size_of::<Innermost>() == 16);
+
+/// Action and origin in one byte.
+#[derive(Debug, Clone, Copy)]
+struct Mark(u8);
+
+impl Mark {
+    const fn new(action: Action, origin: Origin) -> Self {
+        Self((action as u8) << 4 | origin as u8)
+    }
+
+    fn action(self) -> Option<Action> {
+        Action::ALL
+            .into_iter()
+            .find(|known| *known as u8 == self.0 >> 4)
+    }
+
+    fn origin(self) -> Option<Origin> {
+        Origin::ALL
+            .into_iter()
+            .find(|known| *known as u8 == self.0 & 15)
+    }
+}
+
 /// No entry.
 const NONE: u32 = u32::MAX;
 
-impl Entry {
+/// An entry that was found, wherever its copy lies.
+struct Seen {
+    until: u64,
+    site: u16,
+    length: u8,
+    mark: Mark,
+}
+
+impl Seen {
     /// The row of an entry around `address`.
     fn row(&self, address: IpAddr) -> Option<Row> {
         Some(Row {
             subject: Prefix::around(address, self.length)?,
             site: self.site,
-            action: self.action,
-            origin: self.origin,
-            until: self.until.load(Relaxed),
+            action: self.mark.action()?,
+            origin: self.mark.origin()?,
+            until: self.until,
         })
+    }
+}
+
+impl Entry {
+    fn seen(&self) -> Seen {
+        Seen {
+            until: self.until.load(Relaxed),
+            site: self.site,
+            length: self.length,
+            mark: Mark::new(self.action, self.origin),
+        }
+    }
+
+    /// The row of an entry around `address`.
+    fn row(&self, address: IpAddr) -> Option<Row> {
+        self.seen().row(address)
     }
 }
 
@@ -182,7 +250,10 @@ impl<B: Bits> Family<B> {
         let spans: Vec<(B, B)> = pieces.iter().map(|piece| piece.span).collect();
         Self {
             ranges: Ranges::new(&spans),
-            innermost: pieces.iter().map(|piece| piece.innermost).collect(),
+            innermost: pieces
+                .iter()
+                .map(|piece| copy(rows, piece.innermost))
+                .collect(),
             entries: rows.iter().zip(outer).map(entry).collect(),
             firsts: rows.iter().map(|row| span(row).0).collect(),
         }
@@ -192,12 +263,57 @@ impl<B: Bits> Family<B> {
     fn around(&self, address: B) -> impl Iterator<Item = &Entry> {
         let place = self.ranges.place(address);
         let innermost = place.and_then(|place| self.innermost.get(place));
-        let mut next = innermost.copied().unwrap_or(NONE);
+        self.outwards(innermost.map_or(NONE, |innermost| innermost.number))
+    }
+
+    /// The entry of this number and those around it.
+    fn outwards(&self, number: u32) -> impl Iterator<Item = &Entry> {
+        let mut next = number;
         std::iter::from_fn(move || {
             let entry = self.entries.get(next as usize)?;
             next = entry.outer;
             Some(entry)
         })
+    }
+
+    /// The innermost entry around an address that holds for `site` at `now`.
+    fn find(&self, address: B, site: u16, now: u64) -> Option<Seen> {
+        let innermost = self.innermost.get(self.ranges.place(address)?)?;
+        let until = innermost.until.load(Relaxed);
+        let here = |of: u16| of == EVERY_SITE || of == site;
+        if until > now && here(innermost.site) {
+            return Some(Seen {
+                until,
+                site: innermost.site,
+                length: innermost.length,
+                mark: innermost.mark,
+            });
+        }
+        let entries = self.outwards(innermost.number).skip(1);
+        let mut seen = entries.map(Entry::seen);
+        seen.find(|seen| seen.until > now && here(seen.site))
+    }
+
+    /// Ends an entry, and its copies in the ranges of its network.
+    fn end(&self, first: B, last: B, length: u8, site: u16, now: u64) -> bool {
+        let Some(place) = self.ranges.place(first) else {
+            return false;
+        };
+        let mut number = self.innermost[place].number;
+        while let Some(entry) = self.entries.get(number as usize) {
+            if entry.length == length && entry.site == site {
+                let inside = |place: &usize| self.ranges.first(*place).is_some_and(|at| at <= last);
+                let places = (place..self.innermost.len()).take_while(inside);
+                for innermost in places.map(|place| &self.innermost[place]) {
+                    if innermost.number == number {
+                        innermost.until.store(0, Relaxed);
+                    }
+                }
+                return entry.until.swap(0, Relaxed) > now;
+            }
+            number = entry.outer;
+        }
+        false
     }
 
     fn all(&self, address: impl Fn(B) -> IpAddr) -> impl Iterator<Item = Row> {
@@ -209,6 +325,18 @@ impl<B: Bits> Family<B> {
         let entries = size_of_val(&*self.entries) + size_of_val(&*self.firsts);
         let index = self.ranges.heap_bytes() + size_of_val(&*self.innermost);
         (entries, index)
+    }
+}
+
+/// The copy of an entry for a range that it is the innermost of.
+fn copy(rows: &[Row], number: u32) -> Innermost {
+    let row = &rows[number as usize];
+    Innermost {
+        until: AtomicU64::new(row.until),
+        number,
+        site: row.site,
+        length: row.subject.length(),
+        mark: Mark::new(row.action, row.origin),
     }
 }
 

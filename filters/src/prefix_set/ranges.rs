@@ -133,6 +133,12 @@ impl<B: Bits> Ranges<B> {
         begun.checked_sub(1)
     }
 
+    /// Where the range of this place begins.
+    pub(crate) fn first(&self, place: usize) -> Option<B> {
+        let leaf = self.leaves.get(place / LEAF)?;
+        Some(leaf.0[place % LEAF].0)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }

@@ -120,23 +120,18 @@ pub(super) fn essence(bytes: &[u8]) -> Result<Essence, RecordError> {
     let until = rest.first_chunk::<8>().ok_or(RecordError::Form)?;
     let named = |found: Option<_>| found.ok_or(RecordError::Form);
     Ok(Essence {
-        action: named(ACTIONS.into_iter().find(|known| *known as u8 == *action))?,
-        origin: ORIGINS
+        action: named(
+            Action::ALL
+                .into_iter()
+                .find(|known| *known as u8 == *action),
+        )?,
+        origin: Origin::ALL
             .into_iter()
             .find(|known| *known as u8 == *origin)
             .ok_or(RecordError::Form)?,
         until_ms: u64::from_le_bytes(*until),
     })
 }
-
-const ACTIONS: [Action; 3] = [Action::Deny, Action::Tarpit, Action::Throttle];
-
-const ORIGINS: [Origin; 4] = [
-    Origin::Feed,
-    Origin::Filter,
-    Origin::Operator,
-    Origin::Predecessor,
-];
 
 /// The whole decision of a value.
 pub fn decode(bytes: &[u8]) -> Result<Decision, RecordError> {

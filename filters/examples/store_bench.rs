@@ -1,0 +1,222 @@
+//! Measures the store: a million decisions written, looked up, and taken up again by a new start.
+//!
+//! `cargo run --release -p thornwall-filters --example store_bench`
+//!
+//! Decisions are half IPv4 and half IPv6, networks of the lengths that lists have. Every lookup
+//! waits for the one before it, as in `prefix_set_bench`: what is printed is latency, the median of
+//! many runs.
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "measuring is what this program is for"
+)]
+
+use std::{
+    fs,
+    hint::black_box,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{Ordering, fence},
+        mpsc,
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant, SystemTime},
+};
+
+use prometheus::Registry;
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+use thornwall_detectors::signal::Reason;
+use thornwall_filters::{
+    clock::{Clock, Moment},
+    decision::{Action, Change, Decision, ReasonCode, Scope, Source},
+    decisions::Decisions,
+    prefix_set::Prefix,
+    store::{From, Listed, Options, Receipt, Store, StoreMetrics},
+};
+
+const DECISIONS: usize = 1_000_000;
+const BATCH: usize = 4096;
+const LISTED: usize = 100_000;
+const LOOKUPS: usize = 1 << 20;
+const RUN: usize = 1 << 11;
+
+struct Hands(Instant);
+
+impl Clock for Hands {
+    fn now(&self) -> Moment {
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Moment {
+            own_ms: u64::try_from(self.0.elapsed().as_millis()).unwrap(),
+            unix_ms: u64::try_from(unix.unwrap().as_millis()).unwrap(),
+        }
+    }
+}
+
+fn main() {
+    let folder = std::env::temp_dir().join(format!("thornwall-store-bench-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("decisions.redb");
+    let mut rng = SmallRng::seed_from_u64(1);
+    let subjects: Vec<Prefix> = (0..DECISIONS).map(|at| subject(&mut rng, at)).collect();
+
+    let (store, thread) = start();
+    store.open(file.clone()).unwrap();
+    let began = Instant::now();
+    for batch in subjects.chunks(BATCH) {
+        write(&store, batch);
+    }
+    let wrote = began.elapsed();
+    report("written, on disk", wrote.as_secs_f64() * 1e3, "ms");
+    report(
+        "per decision",
+        wrote.as_secs_f64() * 1e6 / DECISIONS as f64,
+        "us",
+    );
+    let size = fs::metadata(&file).unwrap().len();
+    report("file", size as f64 / f64::from(1 << 20), "MiB");
+    stop(store, thread);
+
+    let (store, thread) = start();
+    let began = Instant::now();
+    let loaded = store.open(file).unwrap();
+    report(
+        "taken up by a start",
+        began.elapsed().as_secs_f64() * 1e3,
+        "ms",
+    );
+    let decisions = Arc::clone(store.decisions());
+    let (entries, index) = decisions.heap_bytes();
+    let each = |bytes: usize| bytes as f64 / loaded.decisions as f64;
+    report("entry", each(entries), "bytes");
+    report("index", each(index), "bytes");
+
+    let none = Decisions::default();
+    let clients = |v4: bool, rng: &mut SmallRng| -> Vec<IpAddr> {
+        (0..LOOKUPS).map(|_| client(rng, &subjects, v4)).collect()
+    };
+    let (v4, v6) = (clients(true, &mut rng), clients(false, &mut rng));
+    measure("no decisions", &none, &v4);
+    measure("v4", &decisions, &v4);
+    measure("v6", &decisions, &v6);
+
+    let began = Instant::now();
+    let listed = Listed {
+        subjects: (0..LISTED)
+            .map(|_| Prefix::host(Ipv4Addr::from_bits(rng.random()).into()))
+            .collect(),
+        until_ms: u64::MAX,
+    };
+    let last = listed.subjects[LISTED - 1].first();
+    store.list(Source::Feed("bench".into()), listed);
+    while decisions.lookup(last, 0, Duration::from_secs(1)).is_none() {
+        std::thread::yield_now();
+    }
+    report(
+        "100,000 of a feed",
+        began.elapsed().as_secs_f64() * 1e3,
+        "ms",
+    );
+    measure("v4 and a feed", &decisions, &v4);
+    let one = [Prefix::host(Ipv4Addr::from_bits(rng.random()).into())];
+    let began = Instant::now();
+    write(&store, &one);
+    report(
+        "one more, on disk",
+        began.elapsed().as_secs_f64() * 1e3,
+        "ms",
+    );
+    stop(store, thread);
+    remove(&folder);
+}
+
+fn start() -> (Store, JoinHandle<()>) {
+    let options = Options {
+        capacity: 2 * DECISIONS,
+        shared: false,
+    };
+    let metrics = StoreMetrics::register(&Registry::new()).unwrap();
+    Store::start(
+        Arc::default(),
+        Arc::new(Hands(Instant::now())),
+        options,
+        metrics,
+    )
+    .unwrap()
+}
+
+fn stop(store: Store, thread: JoinHandle<()>) {
+    store.stop();
+    thread.join().unwrap();
+}
+
+fn remove(folder: &Path) {
+    fs::remove_dir_all(folder).unwrap();
+}
+
+fn write(store: &Store, subjects: &[Prefix]) {
+    let now = Hands(Instant::now()).now().unix_ms;
+    let change = |subject: &Prefix| {
+        Change::Decide(Decision {
+            subject: *subject,
+            scope: Scope::Deployment,
+            action: Action::Deny,
+            reason: ReasonCode::Known(Reason::RateLimitClient),
+            source: Source::Filter("standard.per_client".into()),
+            evidence: "12 in 60 s, time 1".to_owned(),
+            note: String::new(),
+            requests: vec!["0198c0de7f3a7cc0a1b2c3d4e5f60718".to_owned()],
+            made_ms: now,
+            until_ms: now + 3_600_000,
+        })
+    };
+    let (sender, receiver) = mpsc::channel();
+    let done = Box::new(move |receipt: Receipt| sender.send(receipt).unwrap());
+    store.write(subjects.iter().map(change).collect(), From::Here, done);
+    assert!(receiver.recv().unwrap().durable);
+}
+
+/// Half IPv4, mostly single addresses; half IPv6, mostly /64.
+fn subject(rng: &mut SmallRng, at: usize) -> Prefix {
+    let few = rng.random_range(0..100) < 10;
+    let (address, length): (IpAddr, u8) = if at.is_multiple_of(2) {
+        let length = if few { rng.random_range(20..32) } else { 32 };
+        (Ipv4Addr::from_bits(rng.random()).into(), length)
+    } else {
+        let length = if few { rng.random_range(40..64) } else { 64 };
+        let bits = 0x2000 << 112 | rng.random::<u128>() >> 4;
+        (Ipv6Addr::from_bits(bits).into(), length)
+    };
+    Prefix::around(address, length).unwrap()
+}
+
+/// One half inside of a subject, the other anywhere.
+fn client(rng: &mut SmallRng, subjects: &[Prefix], v4: bool) -> IpAddr {
+    let own = subjects[rng.random_range(0..subjects.len() / 2) * 2 + usize::from(!v4)];
+    match (rng.random(), v4) {
+        (true, _) => own.first(),
+        (false, true) => Ipv4Addr::from_bits(rng.random()).into(),
+        (false, false) => Ipv6Addr::from_bits(0x2000 << 112 | rng.random::<u128>() >> 4).into(),
+    }
+}
+
+fn measure(name: &str, decisions: &Decisions, clients: &[IpAddr]) {
+    let mut times: Vec<f64> = clients
+        .chunks_exact(RUN)
+        .map(|run| {
+            let began = Instant::now();
+            for client in run {
+                black_box(decisions.lookup(*client, 0, Duration::from_secs(1)));
+                fence(Ordering::SeqCst);
+            }
+            began.elapsed().as_secs_f64() * 1e9 / RUN as f64
+        })
+        .collect();
+    times.sort_unstable_by(f64::total_cmp);
+    report(name, times[times.len() / 2], "ns a lookup");
+}
+
+fn report(name: &str, value: f64, unit: &str) {
+    println!("{name:<22} {value:>10.1} {unit}");
+}
