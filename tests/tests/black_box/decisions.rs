@@ -3,12 +3,15 @@
 use std::{
     fs,
     io::{Read, Write},
+    os::unix::fs::PermissionsExt,
     process::{Command, Output},
     thread,
     time::{Duration, Instant},
 };
 
-use crate::harness::{CHROME, Gateway, Origin, connect, send, thornwall, wait_for};
+use crate::harness::{
+    CHROME, Folder, Gateway, Origin, Program, connect, free_port, send, signal, thornwall, wait_for,
+};
 
 /// A site behind a trusted proxy, so that a test can choose its client's address.
 const SITE: &str = "[client_address]\ntrusted_proxies = [\"127.0.0.1\"]\n\
@@ -187,8 +190,8 @@ fn a_deployment_wide_deny_is_no_connection_at_all() {
 #[test]
 fn a_viewer_may_look_and_change_nothing() {
     let origin = Origin::start();
-    let folder = crate::harness::Folder::new();
-    let (port, admin) = (crate::harness::free_port(), crate::harness::free_port());
+    let folder = Folder::new();
+    let (port, admin) = (free_port(), free_port());
     let config = Gateway::toml(port, admin, origin.port, SITE).replace(
         &format!("address = \"127.0.0.1:{admin}\"\n"),
         &format!("address = \"127.0.0.1:{admin}\"\nviewer_token_file = \"viewer.token\"\n"),
@@ -251,7 +254,7 @@ fn decisions_outlive_the_process() {
         .lines()
         .find_map(|line| line.strip_prefix("pid"))
         .unwrap();
-    crate::harness::signal(pid.trim().parse().unwrap(), "TERM");
+    signal(pid.trim().parse().unwrap(), "TERM");
 }
 
 /// What one client of the operator's listener did until the process was killed.
@@ -410,4 +413,63 @@ fn who_runs_into_a_limit_again_and_again_is_decided_about_for_longer_each_time()
     );
     let millis = |name: &str| decision[name].as_u64().unwrap();
     assert_eq!(millis("until_ms") - millis("made_ms"), 2000);
+}
+
+/// A gateway whose data folder is a disk of its own, as small as that; what is in the folder is seen
+/// through `/proc/PID/root`.
+fn on_a_small_disk(origin: u16) -> Gateway {
+    let folder = Folder::new();
+    let (port, admin) = (free_port(), free_port());
+    let config = Gateway::toml(port, admin, origin, SITE).replace(
+        &format!("address = \"127.0.0.1:{admin}\"\n"),
+        &format!("address = \"127.0.0.1:{admin}\"\ntoken_file = \"admin.token\"\n"),
+    );
+    let config = folder.write("t.toml", &config);
+    fs::create_dir_all(folder.0.join("data")).unwrap();
+    let script = format!(
+        "#!/bin/sh\nexec unshare -rm sh -c 'mount -t tmpfs -o size=8m tmpfs {} && exec {} \"$@\"' sh \"$@\"\n",
+        folder.0.join("data").display(),
+        thornwall().display()
+    );
+    let program = folder.write("small", &script);
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    Gateway::spawn(&Program::at(&program), folder, config, port, admin)
+}
+
+#[test]
+fn a_full_disk_costs_durability_and_nothing_else() {
+    let gateway = on_a_small_disk(Origin::start().port);
+    let failing = || gateway.metric("thornwall_store_disk_failing") == 1.0;
+    assert_eq!(told(&gateway, &["block", "192.0.2.1"]).0, Some(0));
+    let data = format!(
+        "/proc/{}/root{}",
+        gateway.child.id(),
+        gateway.folder.0.join("data").display()
+    );
+    let filler = format!("{data}/filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    while file.write_all(&[0x41; 4096]).is_ok() {}
+    drop(file);
+    let mut host = 1;
+    wait_for("the disk to be found full", || {
+        host += 1;
+        let (code, text) = told(&gateway, &["block", &format!("192.0.2.{host}")]);
+        assert_eq!(code, Some(0), "{text}");
+        failing() && text.contains("warning: kept in memory alone")
+    });
+    // Decisions hold, people are served, and the operator is told.
+    assert_eq!(status(&gateway, &format!("192.0.2.{host}")), 403);
+    assert_eq!(status(&gateway, "198.51.100.1"), 200);
+    assert!(told(&gateway, &["status"]).1.contains("failing"));
+    assert!(
+        gateway
+            .stderr()
+            .contains("decisions are kept in memory alone")
+    );
+    fs::remove_file(&filler).unwrap();
+    wait_for("the disk to be written again", || {
+        !failing() && gateway.metric("thornwall_store_waiting_changes") == 0.0
+    });
+    let (_, text) = told(&gateway, &["decisions", &format!("192.0.2.{host}")]);
+    assert!(text.contains("operator"), "{text}");
 }

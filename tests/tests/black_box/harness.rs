@@ -183,7 +183,13 @@ impl Gateway {
         Self::start_from(folder, self.config.clone(), self.port, self.admin)
     }
 
-    fn spawn(program: &Program, folder: Folder, config: PathBuf, port: u16, admin: u16) -> Self {
+    pub(crate) fn spawn(
+        program: &Program,
+        folder: Folder,
+        config: PathBuf,
+        port: u16,
+        admin: u16,
+    ) -> Self {
         let log = fs::File::create(folder.0.join("stderr.log")).unwrap();
         let child = Command::new(&program.path)
             .envs(program.variables.iter().cloned())
