@@ -10,6 +10,7 @@
 //! network (/24 or /48) then share a bucket in a small table of fixed size, which cannot run out:
 //! two networks that fall on the same place share it. Each such request is counted as an overflow.
 
+pub mod adaptive;
 mod gcra;
 mod key;
 mod slots;
