@@ -44,7 +44,7 @@ pub(super) struct Essence {
 }
 
 /// The key of a decision.
-pub(super) fn encode_key(key: &Key) -> Vec<u8> {
+pub fn encode_key(key: &Key) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(32);
     match key.subject.first() {
         IpAddr::V4(v4) => {
@@ -95,7 +95,7 @@ pub fn decode_key(bytes: &[u8]) -> Result<Key, RecordError> {
 }
 
 /// The value of a decision.
-pub(super) fn encode(decision: &Decision) -> Vec<u8> {
+pub fn encode(decision: &Decision) -> Vec<u8> {
     let mut bytes = vec![0; 4];
     bytes.push(VERSION);
     bytes.push(decision.action as u8);
