@@ -80,6 +80,8 @@ reasons! {
     PathTraversal = "path.traversal",
     /// The client's own bucket is empty.
     RateLimitClient = "rate_limit.client",
+    /// The bucket of what a limit counts by is empty: a header's value, a path, a combination.
+    RateLimitKey = "rate_limit.key",
     /// The bucket of the client's network is empty.
     RateLimitPrefix = "rate_limit.prefix",
     /// The site's bucket is empty.
@@ -161,6 +163,8 @@ impl fmt::Display for Reason {
 /// What a signal rests on, small enough to copy; it becomes text only when somebody asks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Evidence {
+    /// A name from the configuration.
+    Label(Label),
     /// A network that covers the client: first address, prefix length, and who decided about it.
     Network(IpAddr, u8, &'static str),
     /// The reason says it all.
@@ -176,6 +180,7 @@ pub enum Evidence {
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Label(label) => f.write_str(label.as_str()),
             Self::Network(first, length, by) => write!(f, "{first}/{length} by {by}"),
             Self::None => Ok(()),
             Self::Range(first, last) if first == last => write!(f, "{first}"),
@@ -183,6 +188,43 @@ impl fmt::Display for Evidence {
             Self::Score(score) => write!(f, "{score:.4}"),
             Self::Text(text) => f.write_str(text),
         }
+    }
+}
+
+/// A short text of the configuration that can be copied: what is too long ends in `...`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Label {
+    bytes: [u8; Self::LONGEST],
+    length: u8,
+}
+
+impl Label {
+    /// As many bytes as an [`Evidence`] takes anyway.
+    const LONGEST: usize = 38;
+
+    /// The beginning of a text.
+    pub fn new(text: &str) -> Self {
+        const DOTS: &str = "...";
+        let (start, end) = if text.len() <= Self::LONGEST {
+            (text, "")
+        } else {
+            (
+                &text[..text.floor_char_boundary(Self::LONGEST - DOTS.len())],
+                DOTS,
+            )
+        };
+        let mut bytes = [0; Self::LONGEST];
+        bytes[..start.len()].copy_from_slice(start.as_bytes());
+        bytes[start.len()..][..end.len()].copy_from_slice(end.as_bytes());
+        Self {
+            bytes,
+            length: (start.len() + end.len()) as u8,
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
     }
 }
 
@@ -268,7 +310,18 @@ impl Trail {
 
 #[cfg(test)]
 mod tests {
-    use super::{Reason, Signal, TRAIL_CAPACITY, Trail};
+    use super::{Evidence, Label, Reason, Signal, TRAIL_CAPACITY, Trail};
+
+    #[test]
+    fn labels_are_short() {
+        let check = |text: &str, kept: &str| assert_eq!(Label::new(text).as_str(), kept);
+        check("", "");
+        check("client+header:x-api-key", "client+header:x-api-key");
+        check(&"k".repeat(38), &"k".repeat(38));
+        check(&"k".repeat(39), &format!("{}...", "k".repeat(35)));
+        check(&"\u{e9}".repeat(30), &format!("{}...", "\u{e9}".repeat(17)));
+        assert_eq!(size_of::<Evidence>(), 40);
+    }
 
     #[test]
     fn codes_are_unique_and_sorted() {

@@ -1,5 +1,5 @@
-//! Measures [`Buckets`]: a million clients in random order, in a table with room for all of them
-//! and in one of the default size.
+//! Measures the limits: a million clients in random order, in a table with room for all of them, in
+//! one of the default size, and in a flood that leaves no bucket full again.
 //!
 //! `cargo run --release -p thornwall-filters --example rate_bench`
 //!
@@ -19,53 +19,124 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header::COOKIE};
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
-use thornwall_filters::rate::{Buckets, Key, Quota};
+use thornwall_detectors::{
+    request::{RequestView, SiteFacts},
+    signal::Trail,
+};
+use thornwall_filters::{
+    build::BuildContext,
+    filter::Filter,
+    key::KeySeed,
+    rate::{Buckets, Quota},
+    spec::FilterSpec,
+};
 
 const CLIENTS: u32 = 1_000_000;
 /// Takes that are timed at once: half a millisecond, so that most runs are not interrupted.
 const RUN: usize = 1 << 11;
 
 fn main() {
-    let quota = Quota {
-        requests: NonZeroU32::new(50).unwrap(),
-        per: Duration::from_secs(1),
-        burst: NonZeroU32::new(200).unwrap(),
-    };
     let mut clients: Vec<u32> = (0..CLIENTS)
         .map(|client| client.wrapping_mul(0x9e37_79b1))
         .collect();
     clients.shuffle(&mut SmallRng::seed_from_u64(1));
-    for (what, capacity) in [("room for all", 1 << 21), ("default size", 1 << 18)] {
-        let buckets = Buckets::new(quota, capacity);
-        let mut now = Duration::from_secs(1);
-        let first = round(&buckets, &clients, &mut now);
-        let later = (0..3)
-            .flat_map(|_| round(&buckets, &clients, &mut now))
-            .collect();
-        let stats = buckets.stats();
-        println!(
-            "{what}: {:.1} bytes per client; first sight {:.0} ns, later {:.0} ns per take; {} entries, {} evictions, {} overflows",
-            buckets.heap_bytes() as f64 / capacity as f64,
-            median(first),
-            median(later),
-            stats.entries.load(Ordering::Relaxed),
-            stats.evictions.load(Ordering::Relaxed),
-            stats.overflows.load(Ordering::Relaxed),
-        );
+    // In a flood nobody's burst comes back while it lasts.
+    for (what, capacity, per) in [
+        ("room for all", 1 << 21, 1),
+        ("default size", 1 << 18, 1),
+        ("flood", 1 << 18, 600),
+    ] {
+        let buckets = Buckets::new(quota(per), capacity);
+        measure(what, &buckets, &clients);
+    }
+    for key in [
+        "'client'",
+        "['client', 'path']",
+        "'header:cookie'",
+        "'cookie:sid'",
+    ] {
+        measure_filter(key, &clients);
     }
 }
 
-/// Takes one request for every client, a microsecond apart; returns the nanoseconds of each run.
-fn round(buckets: &Buckets, clients: &[u32], now: &mut Duration) -> Vec<f64> {
+fn quota(per_secs: u64) -> Quota {
+    Quota {
+        requests: NonZeroU32::new(50).unwrap(),
+        per: Duration::from_secs(per_secs),
+        burst: NonZeroU32::new(200).unwrap(),
+    }
+}
+
+fn measure(what: &str, buckets: &Buckets, clients: &[u32]) {
+    let seed = KeySeed::new(&[1; 32]);
+    let take = |client: Ipv4Addr, now: Duration| {
+        let _ = black_box(buckets.take(seed.client(0, client.into()), 1, now));
+    };
+    let mut now = Duration::from_secs(1);
+    let first = round(clients, &mut now, take);
+    let later = (0..3)
+        .flat_map(|_| round(clients, &mut now, take))
+        .collect();
+    let stats = buckets.stats();
+    println!(
+        "{what}: {:.1} bytes per client; first sight {:.0} ns, later {:.0} ns per take; {} entries, {} evictions, {} overflows",
+        buckets.heap_bytes() as f64 / buckets.capacity() as f64,
+        median(first),
+        median(later),
+        stats.entries.load(Ordering::Relaxed),
+        stats.evictions.load(Ordering::Relaxed),
+        stats.overflows.load(Ordering::Relaxed),
+    );
+}
+
+/// The whole filter, as a pipeline asks it.
+fn measure_filter(key: &str, clients: &[u32]) {
+    let text = format!(
+        "name = 'f'\nrate_limit = {{ key = {key}, requests = 50, burst = 200, capacity = 2097152 }}"
+    );
+    let spec: FilterSpec = toml::from_str(&text).unwrap();
+    let filter = spec.build(&mut BuildContext::default()).unwrap();
+    let mut headers = HeaderMap::new();
+    let cookies = "theme=dark; sid=4f6c1b7e9a2d4f6c1b7e9a2d; lang=en";
+    headers.insert(COOKIE, HeaderValue::from_static(cookies));
+    let uri = Uri::from_static("/shop/orders/1001/items/7.json");
+    let ask = |client: Ipv4Addr, now: Duration| judge(&*filter, client, now, &headers, &uri);
+    let mut now = Duration::from_secs(1);
+    let _ = round(clients, &mut now, ask);
+    let later = (0..3).flat_map(|_| round(clients, &mut now, ask)).collect();
+    println!("rate_limit by {key}: {:.0} ns per request", median(later));
+}
+
+fn judge(filter: &dyn Filter, client: Ipv4Addr, now: Duration, headers: &HeaderMap, uri: &Uri) {
+    let request = RequestView {
+        method: &Method::GET,
+        uri,
+        path: uri.path().into(),
+        version: Version::HTTP_11,
+        headers,
+        client: client.into(),
+        host: "shop.example",
+        site: SiteFacts {
+            id: 0,
+            robots: None,
+        },
+        secure: false,
+        now,
+    };
+    let _ = black_box(filter.judge(&request, &mut Trail::default()));
+}
+
+/// Asks once for every client, a microsecond apart; returns the nanoseconds of each run.
+fn round(clients: &[u32], now: &mut Duration, ask: impl Fn(Ipv4Addr, Duration)) -> Vec<f64> {
     let mut nanos = Vec::new();
     for run in clients.chunks(RUN) {
         let started = Instant::now();
         for &client in run {
             fence(Ordering::SeqCst);
             *now += Duration::from_micros(1);
-            let key = Key::client(0, Ipv4Addr::from_bits(client).into());
-            let _ = black_box(buckets.take(key, *now));
+            ask(Ipv4Addr::from_bits(client), *now);
         }
         nanos.push(started.elapsed().as_secs_f64() * 1e9 / run.len() as f64);
     }

@@ -17,6 +17,7 @@ use std::{
 use crate::{
     counters::{Counters, MemoryCounters},
     decisions::Decisions,
+    key::KeySeed,
     load::Problem,
 };
 
@@ -32,6 +33,8 @@ pub struct BuildContext {
     pub counters: Arc<dyn Counters>,
     /// What is decided at run time.
     pub decisions: Arc<Decisions>,
+    /// What the keys of limits are made with: the same in every generation.
+    pub key_seed: KeySeed,
     /// Worker threads that will judge at the same time.
     pub workers: usize,
     /// State of the running generation, by name, that may live on in the next.
@@ -59,6 +62,7 @@ impl Default for BuildContext {
             onnxruntime: None,
             counters: Arc::new(MemoryCounters::default()),
             decisions: Arc::default(),
+            key_seed: KeySeed::default(),
             workers: 0,
             previous: Carried::new(),
             carried: Carried::new(),

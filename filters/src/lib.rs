@@ -11,6 +11,7 @@ pub mod deception;
 pub mod decision;
 pub mod decisions;
 pub mod filter;
+pub mod key;
 pub mod kinds;
 pub mod load;
 pub mod metrics;

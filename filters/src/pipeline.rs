@@ -18,8 +18,9 @@ use self::decide::Decide;
 use crate::{
     build::BuildContext,
     filter::Filter,
+    key::KeySeed,
     metrics::{FilterMetrics, StageMetrics},
-    rate::{Buckets, Key},
+    rate::Buckets,
     spec::{FilterSpec, Mode, OnError},
     verdict::{Answer, Denial, Ruling, Verdict},
     when::Condition,
@@ -57,6 +58,7 @@ pub struct Pipeline {
     ladder: Ladder,
     decide: Option<Decide>,
     throttle: Arc<Buckets>,
+    key_seed: KeySeed,
 }
 
 /// One filter and what the runner does around it.
@@ -125,6 +127,7 @@ impl Pipeline {
                 None => None,
             },
             throttle,
+            key_seed: context.key_seed,
         })
     }
 
@@ -205,12 +208,12 @@ impl Pipeline {
 
     /// A throttled client is served while it stays below its slower rate.
     fn throttle(&self, request: &RequestView<'_>) -> Ruling {
-        let client = Key::client(request.site.id, request.client);
-        match self.throttle.take(client, request.now) {
+        let client = self.key_seed.client(request.site.id, request.client);
+        match self.throttle.take(client, 1, request.now) {
             Ok(()) => Ruling::Forward,
-            Err(excess) => Ruling::Answer(Answer::Deny(Denial {
+            Err(limit) => Ruling::Answer(Answer::Deny(Denial {
                 reason: Reason::ThrottleExceeded,
-                limit: Some(excess.limit),
+                limit: Some(limit),
             })),
         }
     }

@@ -58,6 +58,8 @@ impl Denial {
 pub struct Limit {
     /// Requests that a full bucket allows at once.
     pub burst: u32,
+    /// Requests that the bucket would still allow; fewer than what was asked for costs.
+    pub remaining: u32,
     /// Time in which an empty bucket fills up.
     pub window: Duration,
     /// Time until the next request would be let through.

@@ -171,7 +171,10 @@ fn tell_limit(response: &mut ResponseHeader, limit: &Limit) -> Result<()> {
     response.insert_header(header::RETRY_AFTER, seconds.to_string())?;
     let policy = format!("\"default\";q={};w={window}", limit.burst);
     response.insert_header("ratelimit-policy", policy)?;
-    response.insert_header("ratelimit", format!("\"default\";r=0;t={seconds}"))?;
+    response.insert_header(
+        "ratelimit",
+        format!("\"default\";r={};t={seconds}", limit.remaining),
+    )?;
     Ok(())
 }
 

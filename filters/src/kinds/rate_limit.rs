@@ -1,22 +1,36 @@
-//! `rate_limit`: denies requests beyond a rate, counted per client, network or site.
+//! `rate_limit`: denies requests beyond a rate, counted by client, network, header, path and more.
 //!
 //! | Key | Value | Default |
 //! | --- | --- | --- |
-//! | `key` | Who shares a limit: `"client"` (an IPv4 address or an IPv6 /64), `"prefix"` (an IPv4 /24 or an IPv6 /48) or `"site"` (all clients of a site). | `"client"` |
+//! | `key` | Who shares a limit: one of the facts below, or a list of those that count together, such as `["client", "path"]`. | `"client"` |
 //! | `requests` | Requests that come back in `per_secs`, 1 to 1000000. | required |
 //! | `per_secs` | Seconds, 1 to 86400. | `1` |
 //! | `burst` | Requests at once after a pause, 1 to 1000000. | as `requests` |
-//! | `capacity` | Keys remembered at a time, 1024 to 16777216, at 37 bytes each. | `262144` |
+//! | `capacity` | Keys remembered at a time, 1024 to 16777216, at 38 bytes each. | `262144` |
+//!
+//! | Fact | What it is |
+//! | --- | --- |
+//! | `client` | An IPv4 address or an IPv6 /64. |
+//! | `prefix` | An IPv4 /24 or an IPv6 /48. |
+//! | `site` | All clients of a site together; only alone. |
+//! | `header:NAME` | The values of a header. A client that sends none counts by its address. |
+//! | `cookie:NAME` | The first cookie of this name. A client that sends none counts by its address. |
+//! | `path` | The path's template: numbers, UUIDs, hexadecimal ids of 8 digits or more and long tokens are one, upper and lower case and path parameters make no difference, and only the first 256 bytes count. |
 //!
 //! Each site counts for itself. The limit is exact: after a pause `burst` requests pass at once,
 //! then `requests` in each `per_secs`, evenly spread. The client is answered with 429 and told
-//! when to come back; the reason is `rate_limit.client`, `rate_limit.prefix` or `rate_limit.site`.
-//! A page with its images, loaded by several people behind one address, is a burst of hundreds.
+//! when to come back; the reason is `rate_limit.client`, `rate_limit.prefix`, `rate_limit.site`, or
+//! `rate_limit.key` with the facts as evidence. A page with its images, loaded by several people
+//! behind one address, is a burst of hundreds. Whoever chooses headers, cookies and paths chooses its
+//! bucket: beside such a limit belongs one of the client. Any number of limits may stand in a
+//! pipeline.
 //!
-//! Only keys that have been quiet long enough to have their whole burst back are forgotten. While
-//! the table holds no such key, new clients share the limit of their network (an IPv4 /24 or an
-//! IPv6 /48), and each of their requests counts as an overflow of the table in the metrics.
-//! Counts live on through a reload that changes neither the rate nor the capacity.
+//! Keys that have been quiet long enough to have their whole burst back are forgotten first. While
+//! the table holds no such key, as in a flood of keys, new ones are only estimated until they seem
+//! to have asked for more than a burst, and each of their requests counts as an overflow of the
+//! table in the metrics. So a client is refused for its own requests only, however many others
+//! there are, and a flood on one site takes no places from sites that hold fewer. Counts live on
+//! through a reload that changes neither the rate nor the capacity.
 //!
 //! ```toml
 //! [[pipeline.filter]]
@@ -29,14 +43,15 @@ use std::{num::NonZeroU32, ops::RangeInclusive, sync::Arc, time::Duration};
 use serde::Deserialize;
 use thornwall_detectors::{
     request::RequestView,
-    signal::{Reason, Signal, Trail},
+    signal::{Evidence, Reason, Signal, Trail},
 };
 use toml::Spanned;
 
 use crate::{
     build::BuildContext,
     filter::{Filter, FilterError},
-    rate::{Buckets, Key, Quota},
+    key::{KeyRule, KeySpec},
+    rate::{Buckets, Quota},
     verdict::{Denial, Verdict},
 };
 
@@ -52,8 +67,7 @@ const DEFAULT_CAPACITY: u64 = 262_144;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Who shares a limit.
-    #[serde(default)]
-    pub key: CountedBy,
+    pub key: Option<Spanned<KeySpec>>,
     /// Requests that come back in `per_secs`.
     pub requests: Spanned<u64>,
     /// The time in which `requests` come back.
@@ -64,22 +78,10 @@ pub struct Config {
     pub capacity: Option<Spanned<u64>>,
 }
 
-/// Who shares a limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CountedBy {
-    /// An IPv4 address or an IPv6 /64.
-    #[default]
-    Client,
-    /// An IPv4 /24 or an IPv6 /48.
-    Prefix,
-    /// All clients of a site.
-    Site,
-}
-
 /// Builds the filter, or notes what is wrong.
 pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
     let config = spec.get_ref();
+    let key = KeyRule::build(config.key.as_ref(), context);
     let requests = within("requests", Some(&config.requests), REQUESTS, context);
     let per_secs = within("per_secs", config.per_secs.as_ref(), PER_SECS, context);
     let burst = within("burst", config.burst.as_ref(), BURST, context);
@@ -91,10 +93,12 @@ pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<d
         burst: count(burst?.unwrap_or(requests))?,
     };
     let capacity = usize::try_from(capacity?.unwrap_or(DEFAULT_CAPACITY)).ok()?;
-    if config.key == CountedBy::Site {
+    let key = key?;
+    if key.is_shared_by_all() {
         context.warnings.push(format!(
-            "{}: a `rate_limit` with key = \"site\" lets one attacker shut everybody out",
-            context.scope
+            "{}: a `rate_limit` with key = \"{}\" lets one attacker shut everybody out",
+            context.scope,
+            key.label().as_str()
         ));
     }
     let buckets = context.carry_over(
@@ -104,39 +108,43 @@ pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<d
     );
     context.show_table("buckets", buckets.stats());
     Some(Box::new(RateLimit {
-        key: config.key,
+        signal: signal(&key),
+        key,
         buckets,
     }))
 }
 
+/// What is noted of a request beyond the limit.
+fn signal(key: &KeyRule) -> Signal {
+    let reason = match key.label().as_str() {
+        "client" => Reason::RateLimitClient,
+        "prefix" => Reason::RateLimitPrefix,
+        "site" => Reason::RateLimitSite,
+        _ => Reason::RateLimitKey,
+    };
+    let evidence = match reason {
+        Reason::RateLimitKey => Evidence::Label(key.label()),
+        _ => Evidence::None,
+    };
+    // Weighs nothing: it shows what a filter that only observes would have denied.
+    Signal::with_evidence(reason, 0.0, evidence)
+}
+
 struct RateLimit {
-    key: CountedBy,
+    key: KeyRule,
+    signal: Signal,
     buckets: Arc<Buckets>,
 }
 
 impl Filter for RateLimit {
     fn judge(&self, request: &RequestView<'_>, trail: &mut Trail) -> Result<Verdict, FilterError> {
-        let site = request.site.id;
-        let (key, reason) = match self.key {
-            CountedBy::Client => (Key::client(site, request.client), Reason::RateLimitClient),
-            CountedBy::Prefix => (Key::prefix(site, request.client), Reason::RateLimitPrefix),
-            CountedBy::Site => (Key::site(site), Reason::RateLimitSite),
-        };
-        let Err(excess) = self.buckets.take(key, request.now) else {
+        let Err(limit) = self.buckets.take(self.key.key(request), 1, request.now) else {
             return Ok(Verdict::Pass);
         };
-        // A client that found no bucket of its own was judged by that of its network.
-        let network = excess.shared && self.key == CountedBy::Client;
-        let reason = if network {
-            Reason::RateLimitPrefix
-        } else {
-            reason
-        };
-        // Weighs nothing: it shows what a filter that only observes would have denied.
-        trail.push(Signal::new(reason, 0.0));
+        trail.push(self.signal);
         Ok(Verdict::Deny(Denial {
-            reason,
-            limit: Some(excess.limit),
+            reason: self.signal.reason,
+            limit: Some(limit),
         }))
     }
 }
@@ -220,18 +228,35 @@ mod tests {
     }
 
     #[test]
-    fn a_client_without_a_bucket_of_its_own_is_denied_for_its_network() {
-        let config = "rate_limit = { requests = 1, per_secs = 86400, capacity = 1024 }";
+    fn other_keys_are_named_in_the_evidence() {
+        let config = "rate_limit = { key = ['path', 'client'], requests = 1, per_secs = 10 }";
         let filter = build_one(config, &mut BuildContext::default()).unwrap();
-        for client in 0..20_000u32 {
-            let client = format!("10.{}.{}.1", client >> 8, client & 0xff);
-            let _ = judge(filter.as_ref(), 0, &client);
-        }
-        assert_eq!(judge(filter.as_ref(), 0, "192.0.2.1").name(), "deny");
-        let Verdict::Deny(denial) = judge(filter.as_ref(), 0, "192.0.2.1") else {
-            panic!("the shared bucket is empty");
+        assert_eq!(judge(filter.as_ref(), 0, "192.0.2.1"), Verdict::Pass);
+        let mut trail = Trail::default();
+        let verdict = judge_into(&mut trail, filter.as_ref(), 0, "192.0.2.1");
+        assert_eq!(verdict.name(), "deny");
+        let signal = trail.signals()[0];
+        assert_eq!(signal.reason, Reason::RateLimitKey);
+        assert_eq!(signal.evidence.to_string(), "client+path");
+        assert_eq!(judge(filter.as_ref(), 0, "192.0.2.2"), Verdict::Pass);
+    }
+
+    #[test]
+    fn several_limits_stand_beside_each_other() {
+        // A burst for each client, and a slower rate for the network that it is in.
+        let limits = [
+            "key = 'client', requests = 2",
+            "key = 'prefix', requests = 3",
+        ]
+        .map(|keys| format!("rate_limit = {{ {keys}, per_secs = 60 }}"))
+        .map(|config| build_one(&config, &mut BuildContext::default()).unwrap());
+        let passes = |client: &str| {
+            let mut asked = limits.iter().map(|limit| judge(limit.as_ref(), 0, client));
+            asked.all(|verdict| verdict == Verdict::Pass)
         };
-        assert_eq!(denial.reason, Reason::RateLimitPrefix);
+        assert_eq!([(); 3].map(|()| passes("192.0.2.1")), [true, true, false]);
+        assert_eq!([(); 2].map(|()| passes("192.0.2.2")), [true, false]);
+        assert!(passes("198.51.100.1"));
     }
 
     #[test]
@@ -256,6 +281,17 @@ mod tests {
             &[("0", "`requests` is 0; expected 1 to 1000000")],
         );
         check(
+            "rate_limit = { key = 'asn', requests = 0 }",
+            &[
+                (
+                    "'asn'",
+                    "the fact `asn` is still to come; expected `client`, `prefix`, `site`, `path`, \
+                     `header:NAME` or `cookie:NAME`",
+                ),
+                ("0", "`requests` is 0; expected 1 to 1000000"),
+            ],
+        );
+        check(
             "rate_limit = { requests = 5, burst = 1000001, per_secs = 86401, capacity = 1023 }",
             &[
                 ("86401", "`per_secs` is 86401; expected 1 to 86400"),
@@ -273,7 +309,10 @@ mod tests {
             assert!(build_one(&config, &mut context).is_some());
             context.warnings.len()
         };
-        assert_eq!(["client", "prefix", "site"].map(warnings), [0, 0, 1]);
+        assert_eq!(
+            ["client", "path", "site", "cookie:a"].map(warnings),
+            [0, 1, 1, 0]
+        );
     }
 
     #[test]
@@ -307,6 +346,10 @@ mod tests {
     }
 
     fn judge(filter: &dyn Filter, site: u16, client: &str) -> Verdict {
+        judge_into(&mut Trail::default(), filter, site, client)
+    }
+
+    fn judge_into(trail: &mut Trail, filter: &dyn Filter, site: u16, client: &str) -> Verdict {
         let request = RequestView {
             method: &Method::GET,
             uri: &Uri::from_static("/"),
@@ -322,6 +365,6 @@ mod tests {
             secure: false,
             now: Duration::from_secs(1),
         };
-        filter.judge(&request, &mut Trail::default()).unwrap()
+        filter.judge(&request, trail).unwrap()
     }
 }

@@ -37,20 +37,29 @@ impl Gcra {
         time.as_nanos() * self.ticks_per_nano
     }
 
-    /// Lets a request through and moves the bucket's TAT, or leaves it and says what the limit is.
-    pub(super) fn admit(&self, tat: &mut u128, now: u128) -> Result<(), Limit> {
-        let due = tat.saturating_sub(self.tolerance);
-        if now < due {
-            return Err(self.limit(due - now));
-        }
-        *tat = now.max(*tat) + self.increment;
-        Ok(())
+    /// The ticks in which an empty bucket fills up, and at least those of a second.
+    pub(super) fn window(&self) -> u128 {
+        (self.tolerance + self.increment).max(NANOS_PER_SEC * self.ticks_per_nano)
     }
 
-    fn limit(&self, wait: u128) -> Limit {
+    /// The bucket's TAT once `cost` requests, at most the burst, were let through, or what the limit
+    /// is that they would exceed.
+    pub(super) fn admit(&self, tat: u128, now: u128, cost: u32) -> Result<u128, Limit> {
+        let cost = self.increment * u128::from(cost.clamp(1, self.burst));
+        let due = (tat + cost).saturating_sub(self.tolerance + self.increment);
+        if now < due {
+            return Err(self.limit(tat, now, due - now));
+        }
+        Ok(now.max(tat) + cost)
+    }
+
+    fn limit(&self, tat: u128, now: u128, wait: u128) -> Limit {
         let window = self.tolerance + self.increment;
+        let free = (now + window).saturating_sub(tat.max(now));
         Limit {
             burst: self.burst,
+            // At most the burst.
+            remaining: free.checked_div(self.increment).unwrap_or_default() as u32,
             window: nanos(window.div_ceil(self.ticks_per_nano)),
             retry_after: nanos(
                 wait.div_ceil(self.ticks_per_nano * NANOS_PER_MILLI)

@@ -1,15 +1,18 @@
-//! A hash table of TATs that never grows, never moves an entry and forgets only full buckets.
+//! A hash table of TATs that never grows and never moves an entry.
 //!
 //! Entries lie in one array, in the order in which they came, and are chained through it. Unlike a
 //! table with open addressing it needs no free places to stay fast, leaves no tombstones behind
 //! where entries change forever, and so never has to be rebuilt while a request waits.
 
-use crate::rate::Key;
+use crate::key::Key;
 
-/// Slots that one newcomer may look at for a bucket that is full again.
-const SCAN: usize = 32;
+/// Slots that one newcomer may look at for one that it can have.
+const REACH: usize = 32;
 /// The end of a chain.
 const NONE: u32 = u32::MAX;
+/// The highest TAT that a slot holds: for 2^32 requests a nanosecond it is 68 years away, for as
+/// many as a limit can have, 2^20 in a second, 2^76 ns.
+const HIGHEST: u128 = (1 << 96) - 1;
 
 /// At most `capacity` keys with the TAT of each.
 pub(super) struct Slots {
@@ -17,29 +20,41 @@ pub(super) struct Slots {
     heads: Box<[u32]>,
     slots: Vec<Slot>,
     capacity: usize,
-    /// Where the next newcomer's scan begins (the hand of the CLOCK algorithm, Corbató 1968).
+    /// Where the next newcomer's look begins (the hand of the CLOCK algorithm, Corbató 1968).
     hand: usize,
 }
 
-struct Slot {
-    tat: u128,
+/// Half of a cache line, and never in two.
+#[repr(align(32))]
+pub(super) struct Slot {
     key: Key,
+    tat_low: u64,
+    tat_high: u32,
     next: u32,
 }
 
-// The table's promise of 48 bytes per client rests on it.
+// The table's promise of memory per key rests on it.
 const _: () = assert!(size_of::<Slot>() == 32);
 
-/// A key's TAT, and how it was come by.
-pub(super) enum Claim<'a> {
-    /// The key is new.
-    Added(&'a mut u128),
-    /// The key is new, and another one gave its place.
-    Evicted(&'a mut u128),
-    /// The key was there.
-    Found(&'a mut u128),
-    /// The key is new, and no bucket within reach is full again.
-    Full,
+impl Slot {
+    /// When the bucket is full again.
+    pub(super) fn get(&self) -> u128 {
+        u128::from(self.tat_high) << 64 | u128::from(self.tat_low)
+    }
+
+    pub(super) fn set(&mut self, tat: u128) {
+        let tat = tat.min(HIGHEST);
+        self.tat_low = tat as u64;
+        self.tat_high = (tat >> 64) as u32;
+    }
+}
+
+/// What a newcomer can have where every slot is taken.
+pub(super) enum Reach {
+    /// A bucket that is full again.
+    Full(usize),
+    /// The bucket nearest to being full among those that may go, if any may.
+    Lightest(Option<usize>),
 }
 
 impl Slots {
@@ -54,47 +69,9 @@ impl Slots {
         }
     }
 
-    /// The key's place: the one that it has, a new one, or that of a bucket full again at `now`.
-    /// A new place starts with a TAT of `now`: a full bucket.
-    pub(super) fn claim(
-        &mut self,
-        key: Key,
-        hash: u64,
-        now: u128,
-        hash_of: impl Fn(&Key) -> u64,
-    ) -> Claim<'_> {
-        if let Some(at) = self.find(key, hash) {
-            return Claim::Found(&mut self.slots[at].tat);
-        }
-        if self.slots.len() < self.capacity {
-            let at = self.slots.len();
-            let next = self.link(hash, at);
-            self.slots.push(Slot {
-                tat: now,
-                key,
-                next,
-            });
-            return Claim::Added(&mut self.slots[at].tat);
-        }
-        let Some(at) = self.full_again(now) else {
-            return Claim::Full;
-        };
-        self.unlink(hash_of(&self.slots[at].key), at);
-        let next = self.link(hash, at);
-        self.slots[at] = Slot {
-            tat: now,
-            key,
-            next,
-        };
-        Claim::Evicted(&mut self.slots[at].tat)
-    }
-
-    pub(super) fn heap_bytes(&self) -> usize {
-        size_of_val(&*self.heads) + self.slots.capacity() * size_of::<Slot>()
-    }
-
-    fn find(&self, key: Key, hash: u64) -> Option<usize> {
-        let mut next = self.heads[self.chain(hash)];
+    /// The key's slot.
+    pub(super) fn find(&self, key: Key) -> Option<usize> {
+        let mut next = self.heads[self.chain(key)];
         while let Some(slot) = self.slots.get(next as usize) {
             if slot.key == key {
                 return Some(next as usize);
@@ -104,28 +81,66 @@ impl Slots {
         None
     }
 
-    /// The next slot from the hand on whose bucket is full again.
-    fn full_again(&mut self, now: u128) -> Option<usize> {
-        for _ in 0..SCAN.min(self.slots.len()) {
+    pub(super) fn slot(&mut self, at: usize) -> &mut Slot {
+        &mut self.slots[at]
+    }
+
+    /// Gives the key a slot that nobody had, while there is one.
+    pub(super) fn add(&mut self, key: Key, tat: u128) -> Option<usize> {
+        let at = self.slots.len();
+        if at == self.capacity {
+            return None;
+        }
+        let next = self.link(key, at);
+        self.slots.push(Slot::new(key, tat, next));
+        Some(at)
+    }
+
+    /// What is within reach of a newcomer at `now`.
+    pub(super) fn reach(&mut self, now: u128, may_go: impl Fn(u16) -> bool) -> Reach {
+        let mut lightest: Option<(usize, u128)> = None;
+        for _ in 0..REACH.min(self.slots.len()) {
             let at = self.hand;
-            self.hand = (at + 1) % self.slots.len();
-            if self.slots[at].tat <= now {
-                return Some(at);
+            self.hand = if at + 1 == self.slots.len() {
+                0
+            } else {
+                at + 1
+            };
+            let tat = self.slots[at].get();
+            if tat <= now {
+                return Reach::Full(at);
+            }
+            let lighter = lightest.is_none_or(|(_, least)| tat < least);
+            if lighter && may_go(self.slots[at].key.site()) {
+                lightest = Some((at, tat));
             }
         }
-        None
+        Reach::Lightest(lightest.map(|(at, _)| at))
+    }
+
+    /// Gives a slot to another key; the site that it is taken from.
+    pub(super) fn pass_on(&mut self, at: usize, key: Key, tat: u128) -> u16 {
+        let before = self.slots[at].key;
+        self.unlink(before, at);
+        let next = self.link(key, at);
+        self.slots[at] = Slot::new(key, tat, next);
+        before.site()
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.heads) + self.slots.capacity() * size_of::<Slot>()
     }
 
     /// Makes `at` the first slot of its chain; returns what follows it.
-    fn link(&mut self, hash: u64, at: usize) -> u32 {
-        let chain = self.chain(hash);
+    fn link(&mut self, key: Key, at: usize) -> u32 {
+        let chain = self.chain(key);
         // There are fewer than `NONE` slots.
         std::mem::replace(&mut self.heads[chain], at as u32)
     }
 
     /// Takes `at` out of its chain.
-    fn unlink(&mut self, hash: u64, at: usize) {
-        let chain = self.chain(hash);
+    fn unlink(&mut self, key: Key, at: usize) {
+        let chain = self.chain(key);
         let behind = self.slots[at].next;
         if self.heads[chain] as usize == at {
             self.heads[chain] = behind;
@@ -141,7 +156,21 @@ impl Slots {
         }
     }
 
-    fn chain(&self, hash: u64) -> usize {
-        hash as usize & (self.heads.len() - 1)
+    /// The low bits of the place; the high ones chose the shard.
+    const fn chain(&self, key: Key) -> usize {
+        key.place() as usize & (self.heads.len() - 1)
+    }
+}
+
+impl Slot {
+    fn new(key: Key, tat: u128, next: u32) -> Self {
+        let mut slot = Self {
+            key,
+            tat_low: 0,
+            tat_high: 0,
+            next,
+        };
+        slot.set(tat);
+        slot
     }
 }

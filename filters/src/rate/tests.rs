@@ -2,17 +2,22 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv4Addr},
+    net::Ipv4Addr,
     num::NonZeroU32,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::Duration,
 };
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{Buckets, Excess, Key, Quota};
+use super::{Buckets, Quota};
+use crate::key::{Key, KeySeed};
 
+static SEED: LazyLock<KeySeed> = LazyLock::new(|| KeySeed::new(&[1; 32]));
 const MILLI: Duration = Duration::from_millis(1);
 
 #[test]
@@ -27,7 +32,7 @@ fn agrees_with_the_continuous_leaky_bucket() {
         for step in 0..500 {
             now += pause(&mut rng, quota);
             let client = rng.random_range(0..4);
-            let admitted = buckets.take(client_key(client), now).is_ok();
+            let admitted = buckets.take(client_key(client), 1, now).is_ok();
             assert_eq!(
                 admitted,
                 reference.take(client, now),
@@ -43,7 +48,7 @@ fn a_burst_then_the_steady_rate() {
         let buckets = Buckets::new(quota(requests, Duration::from_secs(per_secs), burst), 1024);
         let admitted_at = |now: Duration| {
             (0..burst + 5)
-                .filter(|_| buckets.take(client_key(1), now).is_ok())
+                .filter(|_| buckets.take(client_key(1), 1, now).is_ok())
                 .count()
         };
         let start = Duration::from_secs(1000);
@@ -71,19 +76,19 @@ fn retry_after_is_right_to_the_millisecond() {
         let start = Duration::from_secs(5);
         let emptied = || {
             let buckets = Buckets::new(quota(requests, per, burst), 1024);
-            assert!((0..burst).all(|_| buckets.take(client_key(1), start).is_ok()));
+            assert!((0..burst).all(|_| buckets.take(client_key(1), 1, start).is_ok()));
             buckets
         };
-        let limit = emptied().take(client_key(1), start).unwrap_err().limit;
+        let limit = emptied().take(client_key(1), 1, start).unwrap_err();
         assert_eq!((limit.burst, limit.window), (burst, limit_window));
         assert_eq!(limit.retry_after.subsec_nanos() % 1_000_000, 0);
         assert!(
             emptied()
-                .take(client_key(1), start + limit.retry_after)
+                .take(client_key(1), 1, start + limit.retry_after)
                 .is_ok()
         );
-        let sooner = emptied().take(client_key(1), start + limit.retry_after - MILLI);
-        assert_eq!(sooner.unwrap_err().limit.retry_after, MILLI);
+        let sooner = emptied().take(client_key(1), 1, start + limit.retry_after - MILLI);
+        assert_eq!(sooner.unwrap_err().retry_after, MILLI);
         limit.retry_after
     };
     let second = Duration::from_secs(1);
@@ -106,32 +111,114 @@ fn retry_after_is_right_to_the_millisecond() {
 }
 
 #[test]
-fn an_unfull_bucket_is_never_given_up() {
+fn only_who_asks_for_more_than_a_burst_takes_an_unfull_bucket() {
     let buckets = Buckets::new(quota(1, Duration::from_secs(60), 2), 64);
     let start = Duration::from_secs(1);
+    let take = |client: u32, now: Duration| buckets.take(client_key(client), 1, now).is_ok();
     for client in 0..64 {
-        assert!(buckets.take(client_key(client), start).is_ok());
+        assert!(take(client, start));
     }
-    // Newcomers of 10.9.9.0/24 share its two requests, those of another network have their own.
-    let newcomer = |last: u8| Key::client(0, IpAddr::from([10, 9, 9, last]));
-    let shared = |result: Result<(), Excess>| result.map_err(|excess| excess.shared);
-    assert_eq!(shared(buckets.take(newcomer(1), start)), Ok(()));
-    assert_eq!(shared(buckets.take(newcomer(2), start)), Ok(()));
-    assert_eq!(shared(buckets.take(newcomer(3), start)), Err(true));
     let stats = buckets.stats();
     let counts = || [&stats.entries, &stats.evictions, &stats.overflows].map(read);
-    assert_eq!(counts(), [64, 0, 3]);
-    // Those who were there first have lost nothing and gained nothing.
-    for client in 0..64 {
-        assert_eq!(shared(buckets.take(client_key(client), start)), Ok(()));
-        assert_eq!(shared(buckets.take(client_key(client), start)), Err(false));
+    // A burst without a bucket, then one with it, and then no more.
+    assert_eq!(
+        [(); 6].map(|()| take(100, start)),
+        [true, true, true, true, false, false]
+    );
+    assert_eq!(counts(), [64, 1, 3]);
+    // One of those who were there first has lost what it had used, the others nothing.
+    let again = (0..64).filter(|client| take(*client, start)).count();
+    let third = (0..64).filter(|client| take(*client, start)).count();
+    assert_eq!((again, third), (64, 1));
+    // Once the buckets are full again there is room without a count.
+    let full_again = start + Duration::from_secs(180);
+    let overflows = read(&stats.overflows);
+    assert!(take(200, full_again));
+    assert_eq!(read(&stats.overflows), overflows);
+}
+
+#[test]
+fn in_a_flood_of_keys_only_the_heavy_ones_are_refused() {
+    let burst = 20;
+    let buckets = Buckets::new(quota(1, Duration::from_secs(1), burst), 16_384);
+    let before = buckets.heap_bytes();
+    let innocent = |number: u32| client_key(10_000_000 + number);
+    let heavy = client_key(20_000_000);
+    let mut heavy_admitted = 0;
+    for flooder in 0..1_000_000 {
+        // A million keys within ten seconds: what refills a bucket by half.
+        let now = Duration::from_secs(1) + Duration::from_micros(u64::from(flooder) * 10);
+        assert!(
+            buckets.take(client_key(flooder), 1, now).is_ok(),
+            "a flooder asks once"
+        );
+        // A thousand people with fifteen requests each, and one who asks a thousand times a second.
+        if flooder % 66 == 0 {
+            let person = innocent(flooder / 66 % 1000);
+            assert!(
+                buckets.take(person, 1, now).is_ok(),
+                "an innocent, {flooder}"
+            );
+        }
+        if flooder % 100 == 0 {
+            heavy_admitted += u32::from(buckets.take(heavy, 1, now).is_ok());
+        }
     }
-    // One nanosecond before the buckets are full again there is no room, then there is.
-    let full_again = start + Duration::from_secs(120);
-    let _ = buckets.take(newcomer(4), full_again - Duration::from_nanos(1));
-    assert_eq!(counts(), [64, 0, 4]);
-    assert!(buckets.take(newcomer(4), full_again).is_ok());
-    assert_eq!(counts(), [64, 1, 4]);
+    // Ten thousand times in ten seconds: its burst, what came back, and a burst until it was seen.
+    assert!(heavy_admitted <= 2 * burst + 10, "{heavy_admitted}");
+    assert_eq!(buckets.heap_bytes(), before);
+    let stats = buckets.stats();
+    assert_eq!(read(&stats.entries), 16_384);
+    assert!(read(&stats.overflows) > 500_000);
+}
+
+#[test]
+fn a_flood_on_one_site_leaves_another_its_buckets() {
+    let day = Duration::from_secs(86_400);
+    let buckets = Buckets::new(quota(1, day, 3), 1024);
+    let now = Duration::from_secs(1);
+    let key = |site: u16, number: u32| SEED.client(site, Ipv4Addr::from_bits(number).into());
+    // Site 2 has asked for all that it may, and remembers it.
+    let spent = |number: u32| (0..3).all(|_| buckets.take(key(2, number), 1, now).is_ok());
+    assert!((0..200).all(spent));
+    // Every key of the flood asks for more than a burst, so each is due a bucket.
+    for number in 0..20_000 {
+        for _ in 0..8 {
+            let _ = buckets.take(key(1, number), 1, now);
+        }
+    }
+    assert!(read(&buckets.stats().evictions) > 10_000);
+    let refused = |number: &u32| buckets.take(key(2, *number), 1, now).is_err();
+    assert_eq!((0..200).filter(refused).count(), 200);
+    // And a newcomer of a small site gets a bucket that stays.
+    for _ in 0..8 {
+        let _ = buckets.take(key(3, 1), 1, now);
+    }
+    for number in 20_000..30_000 {
+        for _ in 0..8 {
+            let _ = buckets.take(key(1, number), 1, now);
+        }
+    }
+    assert!(buckets.take(key(3, 1), 1, now).is_err());
+}
+
+#[test]
+fn a_request_takes_what_it_costs() {
+    let start = Duration::from_secs(1);
+    let buckets = Buckets::new(quota(1, Duration::from_secs(1), 10), 64);
+    let take = |cost: u32, now: Duration| buckets.take(client_key(1), cost, now);
+    assert_eq!([take(4, start), take(4, start)], [Ok(()), Ok(())]);
+    let limit = take(4, start).unwrap_err();
+    assert_eq!(
+        (limit.remaining, limit.burst, limit.retry_after),
+        (2, 10, Duration::from_secs(2))
+    );
+    // A refused one has taken nothing.
+    assert_eq!([take(1, start), take(1, start)], [Ok(()), Ok(())]);
+    assert_eq!(take(1, start).unwrap_err().remaining, 0);
+    let later = start + Duration::from_secs(10);
+    assert!(take(10, later - MILLI).is_err());
+    assert_eq!(take(10, later), Ok(()));
 }
 
 #[test]
@@ -148,7 +235,7 @@ fn giving_up_full_buckets_keeps_the_limit_exact() {
         for _ in 0..100 {
             now += Duration::from_micros(rng.random_range(0..100));
             let client = crowd + rng.random_range(0..16);
-            let admitted = buckets.take(client_key(client), now).is_ok();
+            let admitted = buckets.take(client_key(client), 1, now).is_ok();
             assert_eq!(
                 admitted,
                 reference.take(client, now),
@@ -167,7 +254,7 @@ fn memory_is_flat_under_a_million_clients() {
     let before = buckets.heap_bytes();
     for client in 0..1_000_000 {
         let now = Duration::from_micros(u64::from(client));
-        assert!(buckets.take(client_key(client), now).is_ok());
+        assert!(buckets.take(client_key(client), 1, now).is_ok());
     }
     let stats = buckets.stats();
     let [entries, evictions, overflows] =
@@ -187,8 +274,11 @@ fn threads_together_get_no_more_than_one() {
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                let taken = (0..burst / 4)
-                    .filter(|_| buckets.take(client_key(1), Duration::from_secs(1)).is_ok());
+                let taken = (0..burst / 4).filter(|_| {
+                    buckets
+                        .take(client_key(1), 1, Duration::from_secs(1))
+                        .is_ok()
+                });
                 admitted.fetch_add(taken.count() as u64, Ordering::Relaxed);
             });
         }
@@ -204,7 +294,7 @@ fn strange_clocks_and_quotas_do_no_harm() {
             let buckets = Buckets::new(quota(requests, per, burst), 0);
             for now in extremes.into_iter().chain(extremes) {
                 for client in 0..3 {
-                    let _ = buckets.take(client_key(client), now);
+                    let _ = buckets.take(client_key(client), 1, now);
                 }
             }
         }
@@ -213,7 +303,7 @@ fn strange_clocks_and_quotas_do_no_harm() {
     let buckets = Buckets::new(quota(1, Duration::from_secs(1), 3), 64);
     let at = |secs: u64| {
         buckets
-            .take(client_key(1), Duration::from_secs(secs))
+            .take(client_key(1), 1, Duration::from_secs(secs))
             .is_ok()
     };
     assert_eq!([at(100), at(100), at(50), at(99), at(100), at(101)], {
@@ -274,7 +364,7 @@ fn pause(rng: &mut StdRng, quota: Quota) -> Duration {
 }
 
 fn client_key(number: u32) -> Key {
-    Key::client(0, Ipv4Addr::from_bits(0x0b00_0000 + number).into())
+    SEED.client(0, Ipv4Addr::from_bits(0x0b00_0000 + number).into())
 }
 
 fn read(count: &AtomicU64) -> u64 {

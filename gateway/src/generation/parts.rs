@@ -14,6 +14,7 @@ use thornwall_filters::{
     build::BuildContext,
     counters::MemoryCounters,
     deception::links::Links,
+    key::KeySeed,
     metrics::FilterMetrics,
     pipeline::Pipeline,
     prefix_set::{Prefix, PrefixSet},
@@ -40,6 +41,7 @@ pub(super) fn context(file: &ConfigFile, config: &Config, inputs: &Inputs<'_>) -
         onnxruntime: config.server.onnxruntime.as_ref().map(resolve),
         workers: threads(config),
         decisions: Arc::clone(inputs.decisions),
+        key_seed: KeySeed::new(inputs.secret),
         previous: inputs
             .previous
             .map(|previous| previous.carried.clone())

@@ -3,7 +3,7 @@
 
 use hmac::{Hmac, Mac};
 use http::{
-    HeaderMap, HeaderValue,
+    HeaderMap,
     header::{COOKIE, SET_COOKIE},
 };
 use pingora::{
@@ -11,6 +11,7 @@ use pingora::{
     http::{RequestHeader, ResponseHeader},
 };
 use sha2::Sha256;
+use thornwall_detectors::cookies;
 use thornwall_filters::build::BuildContext;
 
 use crate::config;
@@ -30,10 +31,7 @@ impl Sticky {
     /// Reads the settings, or notes what is wrong with them.
     pub fn build(spec: &config::StickyCookie, context: &mut BuildContext) -> Option<Self> {
         let name = spec.name.get_ref();
-        // A token: RFC 6265 section 4.1.1.
-        let is_token =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if name.is_empty() || !name.bytes().all(is_token) {
+        if !cookies::is_name(name) {
             let what =
                 format!("`{name}` is no name of a cookie; expected letters, digits, `-`, `_`");
             context.problem(spec.name.span(), what);
@@ -71,7 +69,7 @@ impl Sticky {
         if self.read(&request.headers).is_none() {
             return Ok(());
         }
-        let is_ours = |pair: &&[u8]| value_of(pair, &self.name).is_some();
+        let is_ours = |pair: &&[u8]| cookies::value_of(pair, &self.name).is_some();
         let lines = request.headers.get_all(COOKIE).iter().map(|line| {
             let pairs = line.as_bytes().split(|byte| *byte == b';');
             let kept = pairs.map(<[u8]>::trim_ascii).filter(|pair| !is_ours(pair));
@@ -96,16 +94,7 @@ impl Sticky {
 
 /// The first cookie of this name, where it is text.
 pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
-    let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';'));
-    let value = pairs
-        .filter_map(|pair| value_of(pair.trim_ascii(), name))
-        .next();
-    std::str::from_utf8(value?).ok()
-}
-
-fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+    std::str::from_utf8(cookies::find(headers, name)?).ok()
 }
 
 #[cfg(test)]
