@@ -59,12 +59,14 @@ impl KeySeed {
     }
 
     /// One client: an IPv4 address, or the /64 of an IPv6 address.
+    #[inline]
     pub fn client(&self, site: u16, client: IpAddr) -> Key {
         let mut owner = self.owner();
         owner.client(client);
         owner.key(site)
     }
 
+    #[inline]
     fn owner(&self) -> Owner {
         Owner(SipHasher13::new_with_key(&self.0))
     }
@@ -94,29 +96,38 @@ impl fmt::Debug for KeySeed {
 struct Owner(SipHasher13);
 
 impl Owner {
+    #[inline]
     fn client(&mut self, client: IpAddr) -> bool {
-        self.address(1, subscriber(canonical(client)))
-    }
-
-    fn prefix(&mut self, client: IpAddr) -> bool {
-        self.address(2, neighbourhood(canonical(client)))
-    }
-
-    fn address(&mut self, tag: u8, address: IpAddr) -> bool {
-        match address {
-            IpAddr::V4(v4) => self.part(tag, &v4.octets()),
-            IpAddr::V6(v6) => self.part(tag, &v6.octets()),
+        match subscriber(canonical(client)) {
+            IpAddr::V4(v4) => self.word(1, v4.to_bits().into()),
+            IpAddr::V6(v6) => self.word(2, (v6.to_bits() >> 64) as u64),
         }
     }
 
-    /// Adds bytes; their number keeps them apart from what follows. Like all that adds a fact, it
-    /// returns whether there was one.
+    #[inline]
+    fn prefix(&mut self, client: IpAddr) -> bool {
+        match neighbourhood(canonical(client)) {
+            IpAddr::V4(v4) => self.word(3, v4.to_bits().into()),
+            IpAddr::V6(v6) => self.word(4, (v6.to_bits() >> 64) as u64),
+        }
+    }
+
+    /// Adds a word. Like all that adds a fact, it returns whether there was one.
+    #[inline]
+    fn word(&mut self, tag: u8, word: u64) -> bool {
+        self.0.write_u64(u64::from(tag) << 56 | 8);
+        self.0.write_u64(word);
+        true
+    }
+
+    /// Adds bytes; their number keeps them apart from what follows.
     fn part(&mut self, tag: u8, bytes: &[u8]) -> bool {
         self.0.write_u64(u64::from(tag) << 56 | bytes.len() as u64);
         self.0.write(bytes);
         true
     }
 
+    #[inline]
     fn key(self, site: u16) -> Key {
         let (high, low) = self.0.finish128().as_u64();
         Key {

@@ -107,7 +107,7 @@ impl KeyRule {
                 Part::Client => false,
                 Part::Cookie(name) => owner.cookie(name, request),
                 Part::Header(name) => owner.header(name, request),
-                Part::Path => owner.part(3, Template::of(&request.path).as_bytes()),
+                Part::Path => owner.part(5, Template::of(&request.path).as_bytes()),
                 Part::Prefix => owner.prefix(request.client),
                 Part::Site => true,
             };
@@ -137,8 +137,8 @@ impl Owner {
         let mut found = false;
         for value in request.headers.get_all(name) {
             if !value.is_empty() {
-                self.part(4, name.as_str().as_bytes());
-                self.part(4, value.as_bytes());
+                self.part(6, name.as_str().as_bytes());
+                self.part(6, value.as_bytes());
                 found = true;
             }
         }
@@ -151,8 +151,8 @@ impl Owner {
         let Some(value) = value.filter(|value| !value.is_empty()) else {
             return false;
         };
-        self.part(5, name.as_bytes());
-        self.part(5, value);
+        self.part(7, name.as_bytes());
+        self.part(7, value);
         true
     }
 }

@@ -30,11 +30,12 @@ impl Template {
             bytes: [0; LONGEST],
             length: 0,
         };
-        for segment in path.split('/') {
+        for segment in path.as_bytes().split(|byte| *byte == b'/') {
             if template.length == LONGEST {
                 break;
             }
-            let name = segment.split(';').next().unwrap_or_default();
+            let parameters = segment.iter().position(|byte| *byte == b';');
+            let name = &segment[..parameters.unwrap_or(segment.len())];
             if !name.is_empty() {
                 template.push(b"/");
                 template.push_name(name);
@@ -47,14 +48,18 @@ impl Template {
         &self.bytes[..self.length]
     }
 
-    fn push_name(&mut self, name: &str) {
-        let (stem, ending) = match name.rsplit_once('.') {
-            Some((stem, ending)) if is_ending(ending) => (stem, &name[stem.len()..]),
-            _ => (name, ""),
+    fn push_name(&mut self, name: &[u8]) {
+        let has_digit = name.iter().any(u8::is_ascii_digit);
+        if !has_digit && name.len() <= LONGEST_NAME {
+            return self.push(name);
+        }
+        let dot = name.iter().rposition(|byte| *byte == b'.');
+        let (stem, ending) = match dot.map(|dot| name.split_at(dot)) {
+            Some((stem, ending)) if is_ending(&ending[1..]) => (stem, ending),
+            _ => (name, &b""[..]),
         };
-        let stem = if is_id(stem.as_bytes()) { "*" } else { stem };
-        self.push(stem.as_bytes());
-        self.push(ending.as_bytes());
+        self.push(if is_id(stem) { b"*" } else { stem });
+        self.push(ending);
     }
 
     fn push(&mut self, bytes: &[u8]) {
@@ -66,10 +71,10 @@ impl Template {
     }
 }
 
-fn is_ending(text: &str) -> bool {
+fn is_ending(text: &[u8]) -> bool {
     (1..=LONGEST_ENDING).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        && !text.bytes().all(|byte| byte.is_ascii_digit())
+        && text.iter().all(u8::is_ascii_alphanumeric)
+        && !text.iter().all(u8::is_ascii_digit)
 }
 
 /// Whether a segment names one thing among many.

@@ -7,7 +7,7 @@
 use crate::key::Key;
 
 /// Slots that one newcomer may look at for one that it can have.
-const REACH: usize = 32;
+const REACH: usize = 16;
 /// The end of a chain.
 const NONE: u32 = u32::MAX;
 /// The highest TAT that a slot holds: for 2^32 requests a nanosecond it is 68 years away, for as
