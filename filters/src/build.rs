@@ -6,13 +6,15 @@
 use std::{
     any::Any,
     collections::HashMap,
-    ops::Range,
+    ops::{Range, RangeInclusive},
     path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
+
+use toml::Spanned;
 
 use crate::{
     counters::{Counters, MemoryCounters},
@@ -86,6 +88,26 @@ impl BuildContext {
             span: Some(span),
             what: what.into(),
         });
+    }
+
+    /// The value of a key where there is one, or `None` and a note where it is out of range.
+    pub fn within(
+        &mut self,
+        name: &str,
+        value: Option<&Spanned<u64>>,
+        range: RangeInclusive<u64>,
+    ) -> Option<Option<u64>> {
+        let Some(spanned) = value else {
+            return Some(None);
+        };
+        let value = *spanned.get_ref();
+        if !range.contains(&value) {
+            let (least, most) = range.into_inner();
+            let what = format!("`{name}` is {value}; expected {least} to {most}");
+            self.problem(spanned.span(), what);
+            return None;
+        }
+        Some(Some(value))
     }
 
     /// A path from the configuration, relative to the folder of its file.

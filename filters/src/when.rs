@@ -11,7 +11,7 @@ use crate::build::BuildContext;
 ///
 /// Paths and hosts are exact, or patterns in which one `*` stands for anything: `/api/*`,
 /// `*.jpg`, `*.shop.example`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct When {
     /// Hosts, one of which must be asked for.

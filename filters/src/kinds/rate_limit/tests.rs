@@ -1,0 +1,239 @@
+//! The limit through its configuration.
+
+use std::{mem, time::Duration};
+
+use http::{HeaderMap, Method, Uri, Version};
+use thornwall_detectors::{
+    request::{RequestView, SiteFacts},
+    signal::{Reason, Trail},
+};
+use toml::Spanned;
+
+use super::{Config, build};
+use crate::{
+    build::BuildContext,
+    filter::Filter,
+    verdict::{Denial, Verdict},
+};
+
+#[derive(serde::Deserialize)]
+struct File {
+    rate_limit: Spanned<Config>,
+}
+
+#[test]
+fn each_key_counts_for_itself() {
+    let check = |key: &str, reason: Reason, (site, client): (u16, &str), apart: bool| {
+        let config = format!("rate_limit = {{ key = '{key}', requests = 1, per_secs = 10 }}");
+        let filter = build_one(&config, &mut BuildContext::default()).unwrap();
+        assert_eq!(judge(filter.as_ref(), 0, "192.0.2.1"), Verdict::Pass);
+        match judge(filter.as_ref(), site, client) {
+            Verdict::Pass => assert!(apart, "{key} {site} {client}"),
+            Verdict::Deny(Denial {
+                reason: given,
+                limit: Some(limit),
+            }) => {
+                assert!(!apart, "{key} {site} {client}");
+                assert_eq!(given, reason);
+                assert_eq!((limit.burst, limit.window.as_secs()), (1, 10));
+                assert_eq!(limit.retry_after, Duration::from_secs(10));
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    check("client", Reason::RateLimitClient, (0, "192.0.2.1"), false);
+    check("client", Reason::RateLimitClient, (0, "192.0.2.2"), true);
+    check("client", Reason::RateLimitClient, (1, "192.0.2.1"), true);
+    check("prefix", Reason::RateLimitPrefix, (0, "192.0.2.2"), false);
+    check("prefix", Reason::RateLimitPrefix, (0, "192.0.3.1"), true);
+    check("site", Reason::RateLimitSite, (0, "2001:db8::1"), false);
+    check("site", Reason::RateLimitSite, (1, "192.0.2.1"), true);
+}
+
+#[test]
+fn other_keys_are_named_in_the_evidence() {
+    let config = "rate_limit = { key = ['path', 'client'], requests = 1, per_secs = 10 }";
+    let filter = build_one(config, &mut BuildContext::default()).unwrap();
+    assert_eq!(judge(filter.as_ref(), 0, "192.0.2.1"), Verdict::Pass);
+    let mut trail = Trail::default();
+    let verdict = judge_into(&mut trail, filter.as_ref(), 0, "192.0.2.1");
+    assert_eq!(verdict.name(), "deny");
+    let signal = trail.signals()[0];
+    assert_eq!(signal.reason, Reason::RateLimitKey);
+    assert_eq!(signal.evidence.to_string(), "client+path");
+    assert_eq!(judge(filter.as_ref(), 0, "192.0.2.2"), Verdict::Pass);
+}
+
+#[test]
+fn several_limits_stand_beside_each_other() {
+    // A burst for each client, and a slower rate for the network that it is in.
+    let limits = [
+        "key = 'client', requests = 2",
+        "key = 'prefix', requests = 3",
+    ]
+    .map(|keys| format!("rate_limit = {{ {keys}, per_secs = 60 }}"))
+    .map(|config| build_one(&config, &mut BuildContext::default()).unwrap());
+    let passes = |client: &str| {
+        let mut asked = limits.iter().map(|limit| judge(limit.as_ref(), 0, client));
+        asked.all(|verdict| verdict == Verdict::Pass)
+    };
+    assert_eq!([(); 3].map(|()| passes("192.0.2.1")), [true, true, false]);
+    assert_eq!([(); 2].map(|()| passes("192.0.2.2")), [true, false]);
+    assert!(passes("198.51.100.1"));
+}
+
+#[test]
+fn the_first_cost_that_fits_is_taken() {
+    let config = "rate_limit = { requests = 1, per_secs = 60, burst = 10, costs = [\
+        { paths = ['/search*'], methods = ['POST'], cost = 8 }, \
+        { paths = ['/search*', '*.pdf'], cost = 3 }] }";
+    let filter = build_one(config, &mut BuildContext::default()).unwrap();
+    // What is left of ten after each, told by the next that is refused.
+    let check = |client: &str, path: &str, method: Method, passes: usize| {
+        let ask = || judge_as(filter.as_ref(), client, path, &method) == Verdict::Pass;
+        assert_eq!((0..20).filter(|_| ask()).count(), passes, "{method} {path}");
+    };
+    check("192.0.2.1", "/", Method::GET, 10);
+    check("192.0.2.2", "/search?q=x", Method::POST, 1);
+    check("192.0.2.3", "/search", Method::GET, 3);
+    check("192.0.2.4", "/a.pdf", Method::POST, 3);
+    check("192.0.2.5", "/a/..%2Fsearch", Method::POST, 1);
+}
+
+#[test]
+fn mistakes_are_reported_where_they_are() {
+    let check = |config: &str, mistakes: &[(&str, &str)]| {
+        let mut context = BuildContext::default();
+        assert!(build_one(config, &mut context).is_none());
+        let found: Vec<(&str, &str)> = context
+            .problems
+            .iter()
+            .map(|problem| {
+                (
+                    &config[problem.span.clone().unwrap()],
+                    problem.what.as_str(),
+                )
+            })
+            .collect();
+        assert_eq!(found, mistakes);
+    };
+    check(
+        "rate_limit = { requests = 0 }",
+        &[("0", "`requests` is 0; expected 1 to 1000000")],
+    );
+    check(
+        "rate_limit = { key = 'asn', requests = 0 }",
+        &[
+            (
+                "'asn'",
+                "the fact `asn` is still to come; expected `client`, `prefix`, `site`, `path`, \
+                 `header:NAME` or `cookie:NAME`",
+            ),
+            ("0", "`requests` is 0; expected 1 to 1000000"),
+        ],
+    );
+    check(
+        "rate_limit = { requests = 5, costs = [{ paths = ['x'], cost = 6 }, { cost = 1 }] }",
+        &[
+            ("6", "`cost` is 6; expected 1 to the burst, 5"),
+            (
+                "'x'",
+                "pattern `x` can match nothing; expected a text that starts with `/` or `*`",
+            ),
+            (
+                "{ cost = 1 }",
+                "a cost of every request; expected `paths`, `methods` or both",
+            ),
+        ],
+    );
+    check(
+        "rate_limit = { requests = 5, burst = 1000001, per_secs = 86401, capacity = 1023 }",
+        &[
+            ("86401", "`per_secs` is 86401; expected 1 to 86400"),
+            ("1000001", "`burst` is 1000001; expected 1 to 1000000"),
+            ("1023", "`capacity` is 1023; expected 1024 to 16777216"),
+        ],
+    );
+}
+
+#[test]
+fn a_limit_for_a_whole_site_deserves_a_second_look() {
+    let warnings = |key: &str| {
+        let mut context = BuildContext::default();
+        let config = format!("rate_limit = {{ key = '{key}', requests = 1 }}");
+        assert!(build_one(&config, &mut context).is_some());
+        context.warnings.len()
+    };
+    assert_eq!(
+        ["client", "path", "site", "cookie:a"].map(warnings),
+        [0, 1, 1, 0]
+    );
+}
+
+#[test]
+fn counts_survive_a_reload_that_leaves_the_limit_alone() {
+    let check = |next: &str, survives: bool| {
+        let mut context = BuildContext {
+            scope: String::from("standard.per_client"),
+            ..BuildContext::default()
+        };
+        let before = build_one("rate_limit = { requests = 1 }", &mut context).unwrap();
+        assert_eq!(judge(before.as_ref(), 0, "192.0.2.1"), Verdict::Pass);
+        assert_eq!(context.tables[0].0, "standard.per_client.buckets");
+        context.previous = mem::take(&mut context.carried);
+        let after = build_one(next, &mut context).unwrap();
+        let verdict = judge(after.as_ref(), 0, "192.0.2.1");
+        assert_eq!(verdict.name() == "deny", survives, "{next}");
+    };
+    check("rate_limit = { requests = 1 }", true);
+    check(
+        "rate_limit = { requests = 1, burst = 1, per_secs = 1 }",
+        true,
+    );
+    check("rate_limit = { requests = 1, burst = 2 }", false);
+    check("rate_limit = { requests = 1, per_secs = 2 }", false);
+    check("rate_limit = { requests = 1, capacity = 2048 }", false);
+}
+
+fn build_one(config: &str, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+    let file: File = toml::from_str(config).unwrap();
+    build(&file.rate_limit, context)
+}
+
+fn judge(filter: &dyn Filter, site: u16, client: &str) -> Verdict {
+    judge_into(&mut Trail::default(), filter, site, client)
+}
+
+fn judge_into(trail: &mut Trail, filter: &dyn Filter, site: u16, client: &str) -> Verdict {
+    judge_view(trail, filter, (site, client, "/", &Method::GET))
+}
+
+fn judge_as(filter: &dyn Filter, client: &str, path: &str, method: &Method) -> Verdict {
+    judge_view(&mut Trail::default(), filter, (0, client, path, method))
+}
+
+/// Site, client, path and method.
+type Sent<'a> = (u16, &'a str, &'a str, &'a Method);
+
+fn judge_view(
+    trail: &mut Trail,
+    filter: &dyn Filter,
+    (site, client, path, method): Sent<'_>,
+) -> Verdict {
+    let request = RequestView {
+        method,
+        uri: &Uri::from_static("/"),
+        path: path.into(),
+        version: Version::HTTP_11,
+        headers: &HeaderMap::new(),
+        client: client.parse().unwrap(),
+        host: "shop.example",
+        site: SiteFacts {
+            id: site,
+            robots: None,
+        },
+        secure: false,
+        now: Duration::from_secs(1),
+    };
+    filter.judge(&request, trail).unwrap()
+}
