@@ -70,6 +70,8 @@ reasons! {
     HostMissing = "host.missing",
     /// No site serves this host.
     HostUnknown = "host.unknown",
+    /// As much is under way of what a limit counts by as may be.
+    InFlightExceeded = "in_flight.exceeded",
     /// A method that neither browsers nor crawlers use on pages.
     MethodUnusual = "method.unusual",
     /// The anomaly model's score.

@@ -21,13 +21,10 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header::COOKIE};
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
-use thornwall_detectors::{
-    request::{RequestView, SiteFacts},
-    signal::Trail,
-};
+use thornwall_detectors::request::{RequestView, SiteFacts};
 use thornwall_filters::{
     build::BuildContext,
-    filter::Filter,
+    filter::{Filter, Round},
     key::KeySeed,
     rate::{Buckets, Quota},
     spec::FilterSpec,
@@ -125,7 +122,7 @@ fn judge(filter: &dyn Filter, client: Ipv4Addr, now: Duration, headers: &HeaderM
         secure: false,
         now,
     };
-    let _ = black_box(filter.judge(&request, &mut Trail::default()));
+    let _ = black_box(filter.judge(&request, &mut Round::default()));
 }
 
 /// Asks once for every client, a microsecond apart; returns the nanoseconds of each run.

@@ -148,7 +148,7 @@ pub struct TableStats {
     pub entries: AtomicU64,
     /// Entries given up to make room.
     pub evictions: AtomicU64,
-    /// Requests that found no room and were judged by the coarser fallback.
+    /// Requests that found no room: of a rate they were only estimated, else let through.
     pub overflows: AtomicU64,
     /// Most entries that it may hold.
     pub capacity: u64,
@@ -166,6 +166,11 @@ impl TableStats {
     /// One more entry.
     pub fn added(&self) {
         self.entries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One entry less.
+    pub fn removed(&self) {
+        self.entries.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// One entry gave its place to another.

@@ -17,12 +17,12 @@ use toml::Spanned;
 use self::decide::Decide;
 use crate::{
     build::BuildContext,
-    filter::Filter,
+    filter::{Filter, Holds, Round},
     key::KeySeed,
     metrics::{FilterMetrics, StageMetrics},
     rate::Buckets,
     spec::{FilterSpec, Mode, OnError},
-    verdict::{Answer, Denial, Ruling, Verdict},
+    verdict::{Answer, Denial, Refusal, Ruling, Verdict},
     when::Condition,
 };
 
@@ -74,7 +74,7 @@ struct Stage {
 }
 
 /// What a pipeline made of one request.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Judgement {
     /// What happens now.
     pub ruling: Ruling,
@@ -86,6 +86,8 @@ pub struct Judgement {
     pub score: f32,
     /// A decision that is to be made about the client.
     pub proposal: Option<Box<Proposal>>,
+    /// What is held until the request ends; nothing where it is answered at once.
+    pub holds: Holds,
     /// How long each filter that was asked took, by its place in the pipeline.
     pub timings: Timings,
 }
@@ -133,11 +135,11 @@ impl Pipeline {
 
     /// Judges one request.
     pub fn judge(&self, request: &RequestView<'_>) -> Judgement {
-        let mut trail = Trail::default();
+        let mut round = Round::default();
         let mut timings = Timings::new();
-        let (verdict, decide) = match self.ask_filters(request, &mut trail, &mut timings) {
+        let (verdict, decide) = match self.ask_filters(request, &mut round, &mut timings) {
             Some((verdict, stage)) => (verdict, stage.decide.as_ref()),
-            None => (self.ladder.verdict(&trail), self.decide.as_ref()),
+            None => (self.ladder.verdict(&round.trail), self.decide.as_ref()),
         };
         let proposal = match (verdict, decide) {
             (Verdict::Deny(Denial { reason, .. }) | Verdict::Tarpit(reason), Some(decide)) => {
@@ -145,12 +147,18 @@ impl Pipeline {
             }
             _ => None,
         };
+        let Round { trail, mut holds } = round;
+        let ruling = self.rule(verdict, request);
+        if ruling != Ruling::Forward {
+            holds.release();
+        }
         Judgement {
-            ruling: self.rule(verdict, request),
+            ruling,
             throttled: matches!(verdict, Verdict::Throttle(_)),
             score: trail.score(),
             trail,
             proposal,
+            holds,
             timings,
         }
     }
@@ -176,7 +184,7 @@ impl Pipeline {
     fn ask_filters(
         &self,
         request: &RequestView<'_>,
-        trail: &mut Trail,
+        round: &mut Round,
         timings: &mut Timings,
     ) -> Option<(Verdict, &Stage)> {
         let mut before = now();
@@ -184,7 +192,7 @@ impl Pipeline {
             if !stage.applies(request) {
                 continue;
             }
-            let verdict = stage.ask(request, trail);
+            let verdict = stage.ask(request, round);
             let after = now();
             let took = after.saturating_duration_since(before);
             before = after;
@@ -213,7 +221,7 @@ impl Pipeline {
             Ok(()) => Ruling::Forward,
             Err(limit) => Ruling::Answer(Answer::Deny(Denial {
                 reason: Reason::ThrottleExceeded,
-                limit: Some(limit),
+                refusal: Refusal::Limited(limit),
             })),
         }
     }
@@ -259,13 +267,13 @@ impl Stage {
     }
 
     /// Asks the filter, and settles a failure as configured.
-    fn ask(&self, request: &RequestView<'_>, trail: &mut Trail) -> Verdict {
-        trail.observe(self.mode == Mode::Observe);
+    fn ask(&self, request: &RequestView<'_>, round: &mut Round) -> Verdict {
+        round.observe(self.mode == Mode::Observe);
         let verdict = self
             .filter
-            .judge(request, trail)
-            .unwrap_or_else(|error| self.settle(&error, trail));
-        trail.observe(false);
+            .judge(request, round)
+            .unwrap_or_else(|error| self.settle(&error, &mut round.trail));
+        round.observe(false);
         verdict
     }
 

@@ -80,6 +80,21 @@ impl Buckets {
         }
     }
 
+    /// Takes `amount` out of the key's bucket at `now` whether it is there or not; how long to wait
+    /// until it is. A debt is never more than what comes back in `most`.
+    pub fn charge(&self, key: Key, amount: u32, now: Duration, most: Duration) -> Duration {
+        let now = self.gcra.ticks(now);
+        let mut shard = self.table.shard(key);
+        match self.table.place(&mut shard, key, amount, now) {
+            Place::Own(tat) => {
+                let (after, wait) = self.gcra.charge(tat.get(), now, amount, most);
+                tat.set(after);
+                wait
+            }
+            Place::None => Duration::ZERO,
+        }
+    }
+
     /// What each key may ask for.
     pub const fn quota(&self) -> Quota {
         self.quota

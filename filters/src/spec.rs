@@ -9,7 +9,7 @@ use toml::Spanned;
 use crate::{
     build::BuildContext,
     filter::Filter,
-    kinds::{anomaly, blocklist, heuristics, rate_limit},
+    kinds::{anomaly, bandwidth, blocklist, heuristics, in_flight, rate_limit},
     pipeline::DecideSpec,
     when::When,
 };
@@ -33,10 +33,14 @@ pub struct FilterSpec {
 
     /// Scores requests with an ONNX model.
     pub anomaly: Option<Spanned<anomaly::Config>>,
+    /// Paces the bodies of answers per key.
+    pub bandwidth: Option<Spanned<bandwidth::Config>>,
     /// Denies listed addresses.
     pub blocklist: Option<Spanned<blocklist::Config>>,
     /// Weighs user agent, headers, method, path and robots.txt.
     pub heuristics: Option<Spanned<heuristics::Config>>,
+    /// Limits requests under way per key.
+    pub in_flight: Option<Spanned<in_flight::Config>>,
     /// Limits requests per key.
     pub rate_limit: Option<Spanned<rate_limit::Config>>,
 }
@@ -79,8 +83,10 @@ impl FilterSpec {
         };
         match kind {
             Kind::Anomaly(spec) => anomaly::build(spec, context),
+            Kind::Bandwidth(spec) => bandwidth::build(spec, context),
             Kind::Blocklist(spec) => blocklist::build(spec, context),
             Kind::Heuristics(spec) => heuristics::build(spec, context),
+            Kind::InFlight(spec) => in_flight::build(spec, context),
             Kind::RateLimit(spec) => rate_limit::build(spec, context),
         }
     }
@@ -89,8 +95,10 @@ impl FilterSpec {
     pub fn kind_name(&self) -> &'static str {
         match self.only_kind() {
             Some(Kind::Anomaly(_)) => "anomaly",
+            Some(Kind::Bandwidth(_)) => "bandwidth",
             Some(Kind::Blocklist(_)) => "blocklist",
             Some(Kind::Heuristics(_)) => "heuristics",
+            Some(Kind::InFlight(_)) => "in_flight",
             Some(Kind::RateLimit(_)) => "rate_limit",
             None => "none",
         }
@@ -99,8 +107,10 @@ impl FilterSpec {
     fn only_kind(&self) -> Option<Kind<'_>> {
         let kinds = [
             self.anomaly.as_ref().map(Kind::Anomaly),
+            self.bandwidth.as_ref().map(Kind::Bandwidth),
             self.blocklist.as_ref().map(Kind::Blocklist),
             self.heuristics.as_ref().map(Kind::Heuristics),
+            self.in_flight.as_ref().map(Kind::InFlight),
             self.rate_limit.as_ref().map(Kind::RateLimit),
         ];
         let mut present = kinds.into_iter().flatten();
@@ -109,11 +119,20 @@ impl FilterSpec {
 }
 
 /// The kinds of filter, as they are written.
-pub const KINDS: &[&str] = &["anomaly", "blocklist", "heuristics", "rate_limit"];
+pub const KINDS: &[&str] = &[
+    "anomaly",
+    "bandwidth",
+    "blocklist",
+    "heuristics",
+    "in_flight",
+    "rate_limit",
+];
 
 enum Kind<'a> {
     Anomaly(&'a Spanned<anomaly::Config>),
+    Bandwidth(&'a Spanned<bandwidth::Config>),
     Blocklist(&'a Spanned<blocklist::Config>),
     Heuristics(&'a Spanned<heuristics::Config>),
+    InFlight(&'a Spanned<in_flight::Config>),
     RateLimit(&'a Spanned<rate_limit::Config>),
 }

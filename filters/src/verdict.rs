@@ -38,8 +38,19 @@ impl Verdict {
 pub struct Denial {
     /// Why; never told to the client.
     pub reason: Reason,
-    /// Set where the client may try again: the answer is 429 and not 403.
-    pub limit: Option<Limit>,
+    /// What the client is told.
+    pub refusal: Refusal,
+}
+
+/// What a client is told that is refused.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Refusal {
+    /// Too much is under way: this status, 429 or 503, and when to come back.
+    Busy(u16, Duration),
+    /// Nothing but 403.
+    Forbidden,
+    /// 429, the limit, and when to come back.
+    Limited(Limit),
 }
 
 impl Denial {
@@ -47,7 +58,7 @@ impl Denial {
     pub const fn forbidden(reason: Reason) -> Self {
         Self {
             reason,
-            limit: None,
+            refusal: Refusal::Forbidden,
         }
     }
 }
@@ -80,8 +91,10 @@ impl Ruling {
     /// The label of metrics and logs.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Answer(Answer::Deny(Denial { limit: None, .. })) => "deny",
-            Self::Answer(Answer::Deny(_)) => "limit",
+            Self::Answer(Answer::Deny(denial)) => match denial.refusal {
+                Refusal::Forbidden => "deny",
+                Refusal::Busy(..) | Refusal::Limited(_) => "limit",
+            },
             Self::Answer(Answer::Tarpit(_)) => "tarpit",
             Self::Forward => "forward",
         }

@@ -2,11 +2,13 @@
 //!
 //! An answer reflects nothing that the client sent, and does not say why it was refused.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderValue, Method, Uri, header, uri::PathAndQuery};
 use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader, proxy::Session};
 use thornwall_detectors::signal::Reason;
-use thornwall_filters::verdict::{Answer, Denial, Limit};
+use thornwall_filters::verdict::{Answer, Denial, Limit, Refusal};
 
 use crate::{exchange::Exchange, forward::REQUEST_ID, state::State};
 
@@ -39,9 +41,14 @@ pub async fn send(
 }
 
 async fn deny(session: &mut Session, exchange: &Exchange, denial: Denial) -> Result<()> {
-    match denial.limit {
-        None => refuse(session, exchange, 403).await,
-        Some(limit) => {
+    match denial.refusal {
+        Refusal::Forbidden => refuse(session, exchange, 403).await,
+        Refusal::Busy(status, retry_after) => {
+            let mut response = page_header(status, page::body(status).len(), exchange)?;
+            tell_wait(&mut response, retry_after)?;
+            write(session, response, page::body(status)).await
+        }
+        Refusal::Limited(limit) => {
             let mut response = page_header(429, page::body(429).len(), exchange)?;
             tell_limit(&mut response, &limit)?;
             write(session, response, page::body(429)).await
@@ -164,18 +171,21 @@ const fn is_connect(kind: &ErrorType) -> bool {
     )
 }
 
-/// RFC 9110 section 10.2.3, and the fields of draft-ietf-httpapi-ratelimit-headers-10.
+/// The fields of draft-ietf-httpapi-ratelimit-headers-10, and `Retry-After`.
 fn tell_limit(response: &mut ResponseHeader, limit: &Limit) -> Result<()> {
-    let seconds = limit.retry_after.as_millis().div_ceil(1000).max(1);
+    let seconds = tell_wait(response, limit.retry_after)?;
     let window = limit.window.as_secs().max(1);
-    response.insert_header(header::RETRY_AFTER, seconds.to_string())?;
     let policy = format!("\"default\";q={};w={window}", limit.burst);
     response.insert_header("ratelimit-policy", policy)?;
-    response.insert_header(
-        "ratelimit",
-        format!("\"default\";r={};t={seconds}", limit.remaining),
-    )?;
-    Ok(())
+    let left = format!("\"default\";r={};t={seconds}", limit.remaining);
+    response.insert_header("ratelimit", left)
+}
+
+/// When to come back, RFC 9110 section 10.2.3; the seconds that were told.
+fn tell_wait(response: &mut ResponseHeader, retry_after: Duration) -> Result<u128> {
+    let seconds = retry_after.as_millis().div_ceil(1000).max(1);
+    response.insert_header(header::RETRY_AFTER, seconds.to_string())?;
+    Ok(seconds)
 }
 
 fn page_header(status: u16, length: usize, exchange: &Exchange) -> Result<ResponseHeader> {

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::{Uri, uri::PathAndQuery};
 use thornwall_detectors::signal::Reason;
-use thornwall_filters::pipeline::Judgement;
+use thornwall_filters::{filter::Holds, pipeline::Judgement};
 use uuid::Uuid;
 
 use crate::{
@@ -42,6 +42,8 @@ pub struct Exchange {
     pub upgrade: bool,
     /// What the pipeline made of it.
     pub judgement: Option<Judgement>,
+    /// What filters hold until it ends.
+    pub holds: Holds,
     /// Why the answer is ours, where it is.
     pub reason: Option<Reason>,
     /// Whether a failure was answered by a page of ours, which is the last word of its connection.
@@ -74,6 +76,7 @@ impl Exchange {
             peer_trusted: false,
             upgrade: false,
             judgement: None,
+            holds: Holds::default(),
             reason: None,
             explained: false,
             detached_status: None,

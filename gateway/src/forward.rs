@@ -17,6 +17,7 @@ use pingora::{
 use crate::{
     edge::{self, Connection, Limits},
     exchange::Exchange,
+    state::State,
     upstream::attempt,
 };
 
@@ -131,6 +132,16 @@ pub fn measure_body(
         );
     }
     Ok(())
+}
+
+/// How long a piece of the answer's body has to wait for the limits that hold the request.
+pub fn pace(piece: Option<&Bytes>, exchange: &mut Exchange, state: &State) -> Option<Duration> {
+    let bytes = piece.map_or(0, Bytes::len);
+    if exchange.holds.is_empty() || bytes == 0 {
+        return None;
+    }
+    let wait = exchange.holds.pace(bytes, state.now());
+    (!wait.is_zero()).then_some(wait)
 }
 
 /// A client of HTTP/1.0 knows no chunks: it reads to the end of the connection (RFC 9112

@@ -227,7 +227,7 @@ impl TableGauges {
             )?,
             overflows: gauges(
                 "thornwall_table_overflows",
-                "Requests judged by the coarser fallback since the table was made.",
+                "Requests that found no room since the table was made.",
             )?,
         })
     }

@@ -144,6 +144,16 @@ impl ProxyHttp for Proxy {
         answer::name(response, exchange)
     }
 
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<Option<Duration>> {
+        Ok(forward::pace(body.as_ref(), exchange, &self.state))
+    }
+
     fn fail_to_connect(
         &self,
         _: &mut Session,
@@ -207,6 +217,7 @@ impl ProxyHttp for Proxy {
         if let Some(error) = error {
             self.state.metrics.edge.ended_with(error);
         }
+        exchange.holds.release();
         let took: Duration = self.state.now().saturating_sub(exchange.started);
         self.state.conclude(Decision::new(session, exchange, took));
         answer::part(session, exchange).await;

@@ -18,6 +18,7 @@ use thornwall_detectors::{
 };
 use thornwall_filters::{
     deception::links::Marked,
+    filter::Holds,
     pipeline::{Judgement, Timings},
     verdict::{Answer, Denial, Ruling},
 };
@@ -86,6 +87,7 @@ pub fn judge(
     if let Some(proposal) = judgement.proposal.take() {
         state.propose(*proposal, &site.name, exchange.id);
     }
+    exchange.holds = std::mem::take(&mut judgement.holds);
     Ok(judgement)
 }
 
@@ -107,6 +109,7 @@ fn judge_marked_link(site: &Site, request: &RequestView<'_>) -> Option<Judgement
         score: trail.score(),
         trail,
         proposal: None,
+        holds: Holds::default(),
         timings: Timings::new(),
     })
 }

@@ -124,10 +124,16 @@ impl KeyRule {
         self.label
     }
 
-    /// Whether nothing in the key tells clients apart.
-    pub fn is_shared_by_all(&self) -> bool {
+    /// Warns where nothing in the key of a filter of this kind tells clients apart.
+    pub fn warn_of_sharing(&self, kind: &str, context: &mut BuildContext) {
         let common = |part: &Part| matches!(part, Part::Path | Part::Site);
-        self.parts.iter().all(common)
+        if self.parts.iter().all(common) {
+            context.warnings.push(format!(
+                "{}: a `{kind}` with key = \"{}\" lets one attacker shut everybody out",
+                context.scope,
+                self.label.as_str()
+            ));
+        }
     }
 }
 

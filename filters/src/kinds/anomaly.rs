@@ -31,13 +31,13 @@ use thornwall_detectors::{
     features,
     model::{Model, ModelError, init_runtime},
     request::RequestView,
-    signal::{Evidence, Reason, Signal, Trail},
+    signal::{Evidence, Reason, Signal},
 };
 use toml::Spanned;
 
 use crate::{
     build::BuildContext,
-    filter::{Filter, FilterError},
+    filter::{Filter, FilterError, Round},
     verdict::Verdict,
 };
 
@@ -159,7 +159,8 @@ impl Anomaly {
 }
 
 impl Filter for Anomaly {
-    fn judge(&self, request: &RequestView<'_>, trail: &mut Trail) -> Result<Verdict, FilterError> {
+    fn judge(&self, request: &RequestView<'_>, round: &mut Round) -> Result<Verdict, FilterError> {
+        let trail = &mut round.trail;
         let score = self
             .score(request)
             .map_err(|error| FilterError(error.to_string()))?;

@@ -39,7 +39,7 @@ use crate::{
     build::BuildContext,
     decision::Action,
     decisions::{Decisions, Found},
-    filter::{Filter, FilterError},
+    filter::{Filter, FilterError, Round},
     load::Problem,
     prefix_set::{
         Prefix, PrefixSet,
@@ -101,7 +101,8 @@ struct Blocklist {
 }
 
 impl Filter for Blocklist {
-    fn judge(&self, request: &RequestView<'_>, trail: &mut Trail) -> Result<Verdict, FilterError> {
+    fn judge(&self, request: &RequestView<'_>, round: &mut Round) -> Result<Verdict, FilterError> {
+        let trail = &mut round.trail;
         let (client, site) = (request.client, request.site.id);
         if let Some(found) = self.decisions.lookup(client, site, request.now) {
             return Ok(enforce(&found, trail));
@@ -202,7 +203,7 @@ mod tests {
     use super::{Config, build};
     use crate::{
         build::BuildContext,
-        filter::Filter,
+        filter::{Filter, Round},
         verdict::{Denial, Verdict},
     };
 
@@ -347,6 +348,9 @@ mod tests {
             secure: false,
             now: Duration::from_secs(1),
         };
-        filter.judge(&request, trail).unwrap()
+        let mut round = Round::default();
+        let verdict = filter.judge(&request, &mut round).unwrap();
+        *trail = round.trail;
+        verdict
     }
 }

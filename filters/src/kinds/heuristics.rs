@@ -33,14 +33,14 @@ use serde::Deserialize;
 use thornwall_detectors::{
     heuristics,
     request::RequestView,
-    signal::{Reason, Signal, Trail},
+    signal::{Reason, Signal},
     user_agent::UserAgent,
 };
 use toml::Spanned;
 
 use crate::{
     build::BuildContext,
-    filter::{Filter, FilterError},
+    filter::{Filter, FilterError, Round},
     verdict::Verdict,
 };
 
@@ -97,7 +97,8 @@ struct Heuristics {
 }
 
 impl Filter for Heuristics {
-    fn judge(&self, request: &RequestView<'_>, trail: &mut Trail) -> Result<Verdict, FilterError> {
+    fn judge(&self, request: &RequestView<'_>, round: &mut Round) -> Result<Verdict, FilterError> {
+        let trail = &mut round.trail;
         heuristics::judge(request, &mut |signal| {
             if let Some(signal) = self.weights.weigh(signal) {
                 trail.push(signal);
@@ -134,14 +135,15 @@ mod tests {
     };
 
     use http::{HeaderMap, HeaderValue, Method, Uri, Version, header::USER_AGENT};
-    use thornwall_detectors::{
-        request::{RequestView, SiteFacts},
-        signal::Trail,
-    };
+    use thornwall_detectors::request::{RequestView, SiteFacts};
     use toml::Spanned;
 
     use super::{Config, build};
-    use crate::{build::BuildContext, filter::Filter, verdict::Verdict};
+    use crate::{
+        build::BuildContext,
+        filter::{Filter, Round},
+        verdict::Verdict,
+    };
 
     #[derive(serde::Deserialize)]
     struct File {
@@ -181,9 +183,9 @@ mod tests {
             secure: false,
             now: Duration::ZERO,
         };
-        let mut trail = Trail::default();
-        assert_eq!(filter.judge(&view, &mut trail).unwrap(), Verdict::Pass);
-        trail.score()
+        let mut round = Round::default();
+        assert_eq!(filter.judge(&view, &mut round).unwrap(), Verdict::Pass);
+        round.trail.score()
     }
 
     #[test]

@@ -48,16 +48,16 @@ use std::{num::NonZeroU32, ops::RangeInclusive, sync::Arc, time::Duration};
 use serde::Deserialize;
 use thornwall_detectors::{
     request::RequestView,
-    signal::{Evidence, Reason, Signal, Trail},
+    signal::{Evidence, Reason, Signal},
 };
 use toml::Spanned;
 
 use crate::{
     build::BuildContext,
-    filter::{Filter, FilterError},
+    filter::{Filter, FilterError, Round},
     key::{KeyRule, KeySpec},
     rate::{Buckets, Quota},
-    verdict::{Denial, Verdict},
+    verdict::{Denial, Refusal, Verdict},
     when::{Condition, When},
 };
 
@@ -119,13 +119,7 @@ pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<d
     let costs = costs(&config.costs, quota.burst.get(), context)?;
     let capacity = usize::try_from(capacity?.unwrap_or(DEFAULT_CAPACITY)).ok()?;
     let key = key?;
-    if key.is_shared_by_all() {
-        context.warnings.push(format!(
-            "{}: a `rate_limit` with key = \"{}\" lets one attacker shut everybody out",
-            context.scope,
-            key.label().as_str()
-        ));
-    }
+    key.warn_of_sharing("rate_limit", context);
     let buckets = context.carry_over(
         "buckets",
         |buckets: &Buckets| buckets.quota() == quota && buckets.capacity() == capacity,
@@ -202,15 +196,15 @@ struct RateLimit {
 }
 
 impl Filter for RateLimit {
-    fn judge(&self, request: &RequestView<'_>, trail: &mut Trail) -> Result<Verdict, FilterError> {
+    fn judge(&self, request: &RequestView<'_>, round: &mut Round) -> Result<Verdict, FilterError> {
         let (key, cost) = (self.key.key(request), self.cost(request));
         let Err(limit) = self.buckets.take(key, cost, request.now) else {
             return Ok(Verdict::Pass);
         };
-        trail.push(self.signal);
+        round.trail.push(self.signal);
         Ok(Verdict::Deny(Denial {
             reason: self.signal.reason,
-            limit: Some(limit),
+            refusal: Refusal::Limited(limit),
         }))
     }
 }

@@ -1,17 +1,25 @@
 //! The runner's duties, each with filters that do nothing but what the test says.
 
-use std::{borrow::Cow, net::IpAddr, time::Duration};
+use std::{
+    borrow::Cow,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use http::{HeaderMap, Method, Uri, Version};
 use prometheus::Registry;
 use thornwall_detectors::{
     request::{RequestView, SiteFacts},
-    signal::{Reason, Signal, Trail},
+    signal::{Reason, Signal},
 };
 
 use crate::{
     build::BuildContext,
-    filter::{Filter, FilterError},
+    filter::{Filter, FilterError, Hold, Round},
     metrics::FilterMetrics,
     pipeline::{Judgement, Pipeline, PipelineSpec, Proposal, Stage},
     spec::{Mode, OnError},
@@ -26,11 +34,36 @@ struct Says {
 }
 
 impl Filter for Says {
-    fn judge(&self, _: &RequestView<'_>, trail: &mut Trail) -> Result<Verdict, FilterError> {
+    fn judge(&self, _: &RequestView<'_>, round: &mut Round) -> Result<Verdict, FilterError> {
         if let Some(weight) = self.signal {
-            trail.push(Signal::new(Reason::PathProbe, weight));
+            round.trail.push(Signal::new(Reason::PathProbe, weight));
         }
         self.verdict.map_err(|error| FilterError(error.to_owned()))
+    }
+}
+
+/// Leaves a hold with each request.
+struct Holding(Arc<AtomicUsize>);
+
+struct Held(Arc<AtomicUsize>);
+
+impl Filter for Holding {
+    fn judge(&self, _: &RequestView<'_>, round: &mut Round) -> Result<Verdict, FilterError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        round.holds.keep(Held(Arc::clone(&self.0)));
+        Ok(Verdict::Pass)
+    }
+}
+
+impl Hold for Held {
+    fn pace(&mut self, _: usize, _: Duration) -> Duration {
+        Duration::from_secs(1)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -264,4 +297,34 @@ fn what_is_wrong_with_a_decide_table_is_told() {
         "`for_secs` is 100; expected at most",
     );
     check("{ most_secs = 9999999 }", "expected at most 2592000");
+}
+
+#[test]
+fn what_filters_hold_lasts_as_long_as_a_request_that_is_forwarded() {
+    let check = |after: Stage, forwarded: usize| {
+        let held = Arc::new(AtomicUsize::new(0));
+        let mut holding = stage(None, Ok(Verdict::Pass));
+        holding.filter = Box::new(Holding(Arc::clone(&held)));
+        let judgement = judge(&pipeline(vec![holding, after]));
+        assert_eq!(held.load(Ordering::Relaxed), forwarded);
+        assert_eq!(judgement.holds.is_empty(), forwarded == 0);
+        drop(judgement);
+        assert_eq!(held.load(Ordering::Relaxed), 0);
+    };
+    check(stage(None, Ok(Verdict::Pass)), 1);
+    check(stage(Some(0.6), Ok(Verdict::Pass)), 1);
+    check(stage(None, Ok(DENIED)), 0);
+    check(stage(Some(0.9), Ok(Verdict::Pass)), 0);
+    check(stage(None, Ok(Verdict::Tarpit(Reason::PathProbe))), 0);
+}
+
+#[test]
+fn what_an_observing_filter_holds_makes_nobody_wait() {
+    for (mode, wait) in [(Mode::Enforce, 1), (Mode::Observe, 0)] {
+        let mut holding = stage(None, Ok(Verdict::Pass));
+        holding.filter = Box::new(Holding(Arc::default()));
+        holding.mode = mode;
+        let mut holds = judge(&pipeline(vec![holding])).holds;
+        assert_eq!(holds.pace(1, Duration::ZERO), Duration::from_secs(wait));
+    }
 }

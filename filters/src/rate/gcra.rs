@@ -53,6 +53,23 @@ impl Gcra {
         Ok(now.max(tat) + cost)
     }
 
+    /// The bucket's TAT once `amount` was taken, and how long it is in debt: at most `most`.
+    pub(super) fn charge(
+        &self,
+        tat: u128,
+        now: u128,
+        amount: u32,
+        most: Duration,
+    ) -> (u128, Duration) {
+        let after = now.max(tat) + self.increment * u128::from(amount);
+        let debt = after.saturating_sub(now + self.tolerance + self.increment);
+        let kept = debt.min(self.ticks(most));
+        (
+            after - (debt - kept),
+            nanos(kept.div_ceil(self.ticks_per_nano)),
+        )
+    }
+
     fn limit(&self, tat: u128, now: u128, wait: u128) -> Limit {
         let window = self.tolerance + self.increment;
         let free = (now + window).saturating_sub(tat.max(now));

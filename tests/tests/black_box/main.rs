@@ -16,6 +16,7 @@ mod edge_wire;
 mod filters;
 mod house;
 mod lifecycle;
+mod limits;
 mod observability;
 mod proxy;
 mod recording;

@@ -225,7 +225,11 @@ fn mistakes_are_reported_where_they_are() {
 
 #[test]
 fn what_all_share_is_known() {
-    let shared = |text: &str| rule(text).is_shared_by_all();
+    let shared = |text: &str| {
+        let mut context = BuildContext::default();
+        rule(text).warn_of_sharing("rate_limit", &mut context);
+        !context.warnings.is_empty()
+    };
     assert!(shared("key = 'site'") && shared("key = 'path'"));
     assert!(!shared("key = ['path', 'prefix']") && !shared("key = 'header:x'"));
     let label = |text: &str| rule(text).label().as_str().to_owned();

@@ -161,12 +161,12 @@ impl Case {
 
 /// What the filter noted about a request: the weight and the score.
 fn judged(filter: &dyn Filter, request: &RequestView<'_>) -> (f32, f32) {
-    let mut trail = Trail::default();
+    let mut round = Round::default();
     assert_eq!(
-        filter.judge(request, &mut trail).expect("a judgement"),
+        filter.judge(request, &mut round).expect("a judgement"),
         Verdict::Pass
     );
-    match trail.signals() {
+    match round.trail.signals() {
         [
             Signal {
                 reason: Reason::ModelAnomalous,
@@ -279,11 +279,11 @@ fn threshold_of_the_configuration_comes_first() {
 fn full_trail_is_no_error() {
     let text = "anomaly = { model = 'bot_score' }";
     let filter = sound(text, &mut BuildContext::default());
-    let mut trail = Trail::default();
+    let mut round = Round::default();
     for _ in 0..TRAIL_CAPACITY {
-        trail.push(Signal::new(Reason::MethodUnusual, 0.1));
+        round.trail.push(Signal::new(Reason::MethodUnusual, 0.1));
     }
     let case = &Golden::read().cases[0];
-    let verdict = case.with_view(|view| filter.judge(view, &mut trail));
+    let verdict = case.with_view(|view| filter.judge(view, &mut round));
     assert!(verdict.is_ok());
 }

@@ -12,8 +12,8 @@ use toml::Spanned;
 use super::{Config, build};
 use crate::{
     build::BuildContext,
-    filter::Filter,
-    verdict::{Denial, Verdict},
+    filter::{Filter, Round},
+    verdict::{Denial, Refusal, Verdict},
 };
 
 #[derive(serde::Deserialize)]
@@ -31,7 +31,7 @@ fn each_key_counts_for_itself() {
             Verdict::Pass => assert!(apart, "{key} {site} {client}"),
             Verdict::Deny(Denial {
                 reason: given,
-                limit: Some(limit),
+                refusal: Refusal::Limited(limit),
             }) => {
                 assert!(!apart, "{key} {site} {client}");
                 assert_eq!(given, reason);
@@ -235,5 +235,8 @@ fn judge_view(
         secure: false,
         now: Duration::from_secs(1),
     };
-    filter.judge(&request, trail).unwrap()
+    let mut round = Round::default();
+    let verdict = filter.judge(&request, &mut round).unwrap();
+    *trail = round.trail;
+    verdict
 }
