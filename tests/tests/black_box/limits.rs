@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{CHROME, Gateway, Origin, PATIENCE, Reply, connect, wait_for};
+use thornwall_tests::authority::{Authority, Wanted};
+
+use crate::harness::{
+    CHROME, Folder, Gateway, Origin, PATIENCE, Reply, connect, free_port, thornwall, wait_for,
+};
 
 /// A site behind a trusted proxy, so that a test can choose its client's address, and the filters
 /// of its pipeline.
@@ -120,11 +125,11 @@ fn limits_of_a_pipeline_add_up_and_requests_cost_what_they_do() {
 
 #[test]
 fn facts_that_are_still_to_come_are_refused_by_saying_so() {
-    let folder = crate::harness::Folder::new();
+    let folder = Folder::new();
     let filters = "[[pipeline.filter]]\nname = \"f\"\n\
         in_flight = { key = [\"client\", \"country\"], most = 1 }\n";
     let config = folder.write("t.toml", &Gateway::toml(18_084, 19_184, 9, &site(filters)));
-    let output = std::process::Command::new(crate::harness::thornwall())
+    let output = Command::new(thornwall())
         .args(["check", "-c"])
         .arg(config)
         .output()
@@ -300,6 +305,51 @@ fn a_place_is_free_again_however_the_request_ended() {
     // The origin breaks off in the middle of its answer.
     assert_eq!(get("/stall"), 200);
     wait_until_held(&gateway, 0.0);
+}
+
+#[test]
+fn a_stream_of_http_2_that_is_left_frees_its_place() {
+    let (files, authority, origin) = (
+        Folder::new(),
+        Authority::new("servers"),
+        SlowOrigin::start(),
+    );
+    let issued = authority.issue(Wanted {
+        names: &["a.t.example"],
+        ..Wanted::default()
+    });
+    let (chain, key) = (
+        files.write("a.pem", &issued.chain),
+        files.write("a.key", &issued.key),
+    );
+    let port = free_port();
+    let tls = format!(
+        "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n\
+         [[certificate]]\nhosts = [\"a.t.example\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n",
+        chain.display(),
+        key.display()
+    );
+    let gateway = Gateway::start(origin.port, &format!("{tls}{}", site(ONE_AT_A_TIME)));
+    let ask = |path: &str| {
+        let mut curl = Command::new("curl");
+        curl.args(["--http2", "--insecure", "--silent", "--output", "/dev/null"])
+            .args(["--write-out", "%{http_version} %{http_code}", "--resolve"])
+            .arg(format!("a.t.example:{port}:127.0.0.1"))
+            .arg(format!("https://a.t.example:{port}{path}"))
+            .stdout(Stdio::piped());
+        curl
+    };
+    let told = |path: &str| String::from_utf8(ask(path).output().unwrap().stdout).unwrap();
+    assert_eq!(told("/6"), "2 200");
+    for path in ["/wait", "/stall"] {
+        let mut waiting = ask(path).spawn().unwrap();
+        wait_until_held(&gateway, 1.0);
+        assert_eq!(told("/6"), "2 429", "{path}");
+        waiting.kill().unwrap();
+        waiting.wait().unwrap();
+        wait_until_held(&gateway, 0.0);
+    }
+    assert_eq!(told("/6"), "2 200");
 }
 
 #[test]
