@@ -21,6 +21,7 @@ use crate::{
     decisions::Decisions,
     key::KeySeed,
     load::Problem,
+    rate::SharedLimit,
 };
 
 /// Everything that filters may need while they are built.
@@ -37,6 +38,10 @@ pub struct BuildContext {
     pub decisions: Arc<Decisions>,
     /// What the keys of limits are made with: the same in every generation.
     pub key_seed: KeySeed,
+    /// Whether gateways share a store, and keep limits together.
+    pub gateways_share: bool,
+    /// Limits that they keep together.
+    pub shared_limits: Vec<SharedLimit>,
     /// Worker threads that will judge at the same time.
     pub workers: usize,
     /// State of the running generation, by name, that may live on in the next.
@@ -65,6 +70,8 @@ impl Default for BuildContext {
             counters: Arc::new(MemoryCounters::default()),
             decisions: Arc::default(),
             key_seed: KeySeed::default(),
+            gateways_share: false,
+            shared_limits: Vec::new(),
             workers: 0,
             previous: Carried::new(),
             carried: Carried::new(),

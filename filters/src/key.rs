@@ -28,7 +28,31 @@ pub struct Key {
     low: u64,
 }
 
+/// Bytes of a key without its site.
+pub const DIGEST: usize = 14;
+
 impl Key {
+    /// The key without its site, which every gateway with the same [`KeySeed`] has alike.
+    pub fn digest(self) -> [u8; DIGEST] {
+        let mut digest = [0; DIGEST];
+        digest[..6].copy_from_slice(&self.high.to_be_bytes()[2..]);
+        digest[6..].copy_from_slice(&self.low.to_be_bytes());
+        digest
+    }
+
+    /// The key of a site with this digest.
+    pub fn of(site: u16, digest: [u8; DIGEST]) -> Self {
+        let mut high = [0; 8];
+        high[..2].copy_from_slice(&site.to_be_bytes());
+        high[2..].copy_from_slice(&digest[..6]);
+        let mut low = [0; 8];
+        low.copy_from_slice(&digest[6..]);
+        Self {
+            high: u64::from_be_bytes(high),
+            low: u64::from_be_bytes(low),
+        }
+    }
+
     /// The site that it belongs to.
     pub const fn site(self) -> u16 {
         (self.high >> 48) as u16

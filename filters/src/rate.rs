@@ -19,7 +19,9 @@
 
 pub mod adaptive;
 mod gcra;
+pub mod report;
 mod shares;
+mod sharing;
 mod sketch;
 mod slots;
 mod table;
@@ -28,11 +30,18 @@ mod tests;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
+pub use self::sharing::EXACT_BELOW;
+use sha2::{Digest, Sha256};
+
 use self::{
     gcra::Gcra,
+    sharing::Sharing,
     table::{Place, Table},
 };
 use crate::{build::TableStats, key::Key, verdict::Limit};
+
+/// The time after which a client may have its turn once the other gateways have been heard.
+const UNTIL_HEARD: Duration = Duration::from_millis(100);
 
 /// How much a key may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,11 +54,36 @@ pub struct Quota {
     pub burst: NonZeroU32,
 }
 
+/// A limit that gateways keep together, and the number that they all know it by.
+#[derive(Clone)]
+pub struct SharedLimit {
+    /// A digest of its name and quota: limits that differ are not the same one.
+    pub number: u64,
+    /// Its buckets.
+    pub buckets: Arc<Buckets>,
+}
+
+impl SharedLimit {
+    /// The limit of this name, such as `standard.per_client`.
+    pub fn new(name: &str, buckets: &Arc<Buckets>) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(format!("{:?} {name}", buckets.quota()));
+        let digest = hash.finalize();
+        let number = digest.first_chunk::<8>().copied().unwrap_or_default();
+        Self {
+            number: u64::from_be_bytes(number),
+            buckets: Arc::clone(buckets),
+        }
+    }
+}
+
 /// One bucket per key, for at most `capacity` keys at a time.
 pub struct Buckets {
     quota: Quota,
     gcra: Gcra,
     table: Table,
+    /// Set where gateways keep the limit together.
+    sharing: Option<Sharing>,
 }
 
 impl Buckets {
@@ -60,6 +94,15 @@ impl Buckets {
             quota,
             gcra,
             table: Table::new(capacity, quota.burst.get(), gcra.window()),
+            sharing: None,
+        }
+    }
+
+    /// The same, of a limit that gateways keep together.
+    pub fn shared(quota: Quota, capacity: usize) -> Self {
+        Self {
+            sharing: Some(Sharing::new()),
+            ..Self::new(quota, capacity)
         }
     }
 
@@ -70,14 +113,54 @@ impl Buckets {
     /// more because of an earlier time.
     pub fn take(&self, key: Key, cost: u32, now: Duration) -> Result<(), Limit> {
         let now = self.gcra.ticks(now);
+        let sharing = self.sharing.as_ref();
+        let price = sharing.map_or(cost, |sharing| sharing.price(cost));
         let mut shard = self.table.shard(key);
-        match self.table.place(&mut shard, key, cost, now) {
-            Place::Own(tat) => {
-                tat.set(self.gcra.admit(tat.get(), now, cost)?);
-                Ok(())
-            }
-            Place::None => Ok(()),
+        let Place::Own(tat) = self.table.place(&mut shard, key, price, now) else {
+            return Ok(());
+        };
+        if let Some(sharing) = sharing
+            && self.quota.burst.get() < EXACT_BELOW
+            && !sharing.may_have(key, cost, self.gcra.free(tat.get(), now))
+        {
+            return Err(self.gcra.limit_after(tat.get(), now, UNTIL_HEARD));
         }
+        tat.set(self.gcra.admit(tat.get(), now, price)?);
+        if let Some(sharing) = sharing {
+            sharing.note(key, cost);
+        }
+        Ok(())
+    }
+
+    /// What was let through here since the last call, for the other gateways.
+    pub fn taken(&self) -> Vec<(Key, u32)> {
+        self.sharing.as_ref().map(Sharing::take).unwrap_or_default()
+    }
+
+    /// Takes what another gateway let through out of the key's bucket, into debt where it is
+    /// empty: of at most as much again as a burst, or as comes back in a second, so that no report
+    /// shuts anybody out for long.
+    pub fn owe(&self, key: Key, cost: u32, now: Duration) {
+        let whole = self.quota.per * self.quota.burst.get() / self.quota.requests.get();
+        // One second is ten exchanges.
+        self.charge(key, cost, now, whole.max(Duration::from_secs(1)));
+    }
+
+    /// Notes how many gateways keep the limit, this one included, and whether the others are heard.
+    pub fn meet(&self, gateways: u32, heard: bool) {
+        if let Some(sharing) = &self.sharing {
+            sharing.meet(gateways, heard);
+        }
+    }
+
+    /// Whether gateways keep the limit together.
+    pub const fn is_shared(&self) -> bool {
+        self.sharing.is_some()
+    }
+
+    /// Requests that the other gateways were not told of, since there were too many keys.
+    pub fn untold(&self) -> u64 {
+        self.sharing.as_ref().map_or(0, Sharing::untold)
     }
 
     /// Takes `amount` out of the key's bucket at `now` whether it is there or not; how long to wait

@@ -7,6 +7,7 @@
 //! | `per_secs` | Seconds, 1 to 86400. | `1` |
 //! | `burst` | Requests at once after a pause, 1 to 1000000. | as `requests` |
 //! | `costs` | What requests cost: a list of `{ paths, methods, cost }`, of which the first that fits counts; patterns as in `when`, costs of 1 to the burst, 16 entries at most. | `[]`: each costs 1 |
+//! | `shared` | Whether gateways with a shared store keep the limit together; without one, each keeps its own. | `true` |
 //! | `capacity` | Keys remembered at a time, 1024 to 16777216, at 38 bytes each. | `262144` |
 //!
 //! | Fact | What it is |
@@ -29,6 +30,12 @@
 //! A request that costs more than one takes as many out of the bucket at once:
 //! `costs = [{ paths = ["/search*"], methods = ["POST"], cost = 5 }]`. A path that origins may read
 //! in several ways (`%2F`) fits all `paths`.
+//!
+//! Gateways that share a store (`[store]`) tell each other ten times a second what they let through,
+//! and take what the others did out of their own buckets: all together keep to the limit as one
+//! would, but for what happens within a tenth of a second, which is owed afterwards. Bursts below
+//! 100 are exceeded by one request for each gateway at most. While the others cannot be heard, each
+//! gateway keeps to its share.
 //!
 //! Keys that have been quiet long enough to have their whole burst back are forgotten first. While
 //! the table holds no such key, as in a flood of keys, new ones are only estimated until they seem
@@ -56,7 +63,7 @@ use crate::{
     build::BuildContext,
     filter::{Filter, FilterError, Round},
     key::{KeyRule, KeySpec},
-    rate::{Buckets, Quota},
+    rate::{Buckets, Quota, SharedLimit},
     verdict::{Denial, Refusal, Verdict},
     when::{Condition, When},
 };
@@ -83,8 +90,15 @@ pub struct Config {
     /// What requests cost; 1 where nothing fits.
     #[serde(default)]
     pub costs: Vec<Spanned<CostSpec>>,
+    /// Whether gateways with a shared store keep the limit together.
+    #[serde(default = "yes")]
+    pub shared: bool,
     /// Keys remembered at a time.
     pub capacity: Option<Spanned<u64>>,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// What the requests of a route cost.
@@ -120,12 +134,24 @@ pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<d
     let capacity = usize::try_from(capacity?.unwrap_or(DEFAULT_CAPACITY)).ok()?;
     let key = key?;
     key.warn_of_sharing("rate_limit", context);
+    let shared = config.shared && context.gateways_share;
     let buckets = context.carry_over(
         "buckets",
-        |buckets: &Buckets| buckets.quota() == quota && buckets.capacity() == capacity,
-        || Buckets::new(quota, capacity),
+        |buckets: &Buckets| {
+            let same = buckets.quota() == quota && buckets.capacity() == capacity;
+            same && buckets.is_shared() == shared
+        },
+        || match shared {
+            true => Buckets::shared(quota, capacity),
+            false => Buckets::new(quota, capacity),
+        },
     );
     context.show_table("buckets", buckets.stats());
+    if shared {
+        context
+            .shared_limits
+            .push(SharedLimit::new(&context.scope, &buckets));
+    }
     Some(Box::new(RateLimit {
         signal: signal(&key),
         key,

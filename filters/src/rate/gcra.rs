@@ -70,13 +70,23 @@ impl Gcra {
         )
     }
 
+    /// Requests that are left in a bucket.
+    pub(super) fn free(&self, tat: u128, now: u128) -> u32 {
+        let left = (now + self.tolerance + self.increment).saturating_sub(tat.max(now));
+        // At most the burst.
+        left.checked_div(self.increment).unwrap_or_default() as u32
+    }
+
+    /// The limit as it is told to who has to wait for that long, whatever is in the bucket.
+    pub(super) fn limit_after(&self, tat: u128, now: u128, wait: Duration) -> Limit {
+        self.limit(tat, now, self.ticks(wait))
+    }
+
     fn limit(&self, tat: u128, now: u128, wait: u128) -> Limit {
         let window = self.tolerance + self.increment;
-        let free = (now + window).saturating_sub(tat.max(now));
         Limit {
             burst: self.burst,
-            // At most the burst.
-            remaining: free.checked_div(self.increment).unwrap_or_default() as u32,
+            remaining: self.free(tat, now),
             window: nanos(window.div_ceil(self.ticks_per_nano)),
             retry_after: nanos(
                 wait.div_ceil(self.ticks_per_nano * NANOS_PER_MILLI)
