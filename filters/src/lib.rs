@@ -1,6 +1,7 @@
 //! Filters, the pipeline that runs them, and the configuration that they are written in.
 //!
-//! A filter decides from memory: nothing here opens a socket, spawns a task or writes a response.
+//! A filter decides from memory: it opens no socket, spawns no task and writes no response. What is
+//! decided may be shared with other gateways; that is done beside the requests, in [`store::shared`].
 //! What a filter says is data (a [`verdict::Verdict`]); the gateway turns the pipeline's
 //! [`verdict::Ruling`] into bytes. This crate knows neither Pingora nor gRPC.
 

@@ -17,6 +17,7 @@ mod late;
 mod metrics;
 mod query;
 pub mod record;
+pub mod shared;
 mod writer;
 
 use std::{
@@ -63,8 +64,12 @@ pub struct Store {
 
 /// What the thread is asked for.
 enum Order {
+    /// Note, from now on, which entries the shared store has.
+    BeginResync,
     /// Close the file; somebody else opens it.
     Close { done: Done<()> },
+    /// Settle what the shared store turned out not to have.
+    EndResync { missing: Missing, done: Done<usize> },
     /// Replace what one source lists.
     List { source: Source, listed: Listed },
     /// Open the file, and take up what is in it.
@@ -74,8 +79,10 @@ enum Order {
     },
     /// Tell what there is.
     Read { query: Query, done: Done<Page> },
-    /// Replace everything by what the shared store holds, but what it was not told of.
-    Resync { held: Vec<Decision>, done: Done<()> },
+    /// Note how far the shared store was followed.
+    Note { position: Position },
+    /// Tell how far it was followed.
+    Position { done: Done<Option<Position>> },
     /// The shared store was told of these.
     Sent { keys: Vec<(Key, u64)> },
     /// End.
@@ -101,8 +108,28 @@ pub type Done<T> = Box<dyn FnOnce(T) + Send>;
 pub enum From {
     /// This gateway.
     Here,
-    /// The shared store, which knows of them.
+    /// The shared store, one after the other as it came to know of them.
     Shared,
+    /// The shared store, as it is now: what was missed in between has no say any more.
+    Snapshot,
+}
+
+/// What to make of entries that the shared store turns out not to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// They were taken away while nobody looked: take them away here.
+    Remove,
+    /// It has lost them: tell it again.
+    Tell,
+}
+
+/// How far the shared store was followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// Which life of the shared store it is of.
+    pub epoch: String,
+    /// The last entry of its stream.
+    pub entry: String,
 }
 
 /// What became of one change.
@@ -250,9 +277,28 @@ impl Store {
         self.order(Order::Sent { keys });
     }
 
-    /// Replaces everything by what the shared store holds, but for what it was not told of yet.
-    pub fn resync(&self, held: Vec<Decision>, done: Done<()>) {
-        self.order(Order::Resync { held, done });
+    /// From now on it is noted what the shared store has: everything that is written
+    /// [`From::Shared`] or [`From::Snapshot`].
+    pub fn begin_resync(&self) {
+        self.order(Order::BeginResync);
+    }
+
+    /// Settles everything that the shared store turned out not to have since
+    /// [`Self::begin_resync`], and tells how much that was. What it was not told of yet stays.
+    pub fn end_resync(&self, missing: Missing, done: Done<usize>) {
+        self.order(Order::EndResync { missing, done });
+    }
+
+    /// How far the shared store was followed, also by the process before; nothing where it never
+    /// was.
+    pub fn position(&self, done: Done<Option<Position>>) {
+        self.order(Order::Position { done });
+    }
+
+    /// Notes how far the shared store was followed. It is on the disk some time after the changes
+    /// are that led there, and never before.
+    pub fn note(&self, position: Position) {
+        self.order(Order::Note { position });
     }
 
     /// Ends the thread once it has done what it was asked for before.

@@ -21,6 +21,7 @@ use crate::{
     config::{self, Config, ConfigFile},
     edge::{Limits, ListenerFacts},
     robots::RobotsCell,
+    shared::Shared,
     tls::{SiteTls, Tls},
     upstream::Upstream,
 };
@@ -124,6 +125,8 @@ pub struct Cold {
     pub viewer_token_file: Option<PathBuf>,
     /// Where decisions are kept.
     pub store: config::StoreKind,
+    /// Where they are shared, and read from the predecessor.
+    pub shared: Shared,
     /// Decisions that are kept at most.
     pub max_decisions: usize,
     /// Where access lines go.
@@ -177,6 +180,9 @@ impl Generation {
         context: &mut BuildContext,
     ) -> Option<Self> {
         let cold = parts::cold(config, file, context);
+        if let Some(cold) = &cold {
+            cold.shared.check(&config.store, context);
+        }
         let client_address = parts::client_address(&config.client_address, context);
         let tarpit = parts::tarpit(&config.tarpit, context);
         let held = tarpit.as_ref().map_or(0, |tarpit| tarpit.max_connections);

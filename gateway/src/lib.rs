@@ -26,6 +26,7 @@ pub mod robots;
 pub mod secret_file;
 pub mod serve;
 pub mod service_manager;
+pub mod shared;
 pub mod shares;
 pub mod state;
 pub mod tls;

@@ -12,6 +12,10 @@ use crate::{
     edge::EdgeMetrics, generation::Generation, state::State, upstream::metrics::UpstreamMetrics,
 };
 
+mod shared;
+
+use shared::SharedGauges;
+
 /// All families of the gateway.
 #[derive(Debug)]
 pub struct Metrics {
@@ -29,6 +33,7 @@ pub struct Metrics {
     own_answers: IntCounterVec,
     reloads: IntCounterVec,
     tables: TableGauges,
+    shared: SharedGauges,
     /// Locked while it is filled and read.
     upstreams: Mutex<UpstreamMetrics>,
     recent: IntGauge,
@@ -103,6 +108,7 @@ impl Metrics {
                 &["result"],
             )?,
             tables: TableGauges::register(&make)?,
+            shared: SharedGauges::register(&make)?,
             upstreams: Mutex::new(UpstreamMetrics::register(&make)?),
             recent: make.gauge(
                 "thornwall_recent_decisions",
@@ -163,6 +169,7 @@ impl Metrics {
         let generation = state.generation.load();
         self.tables.show(&generation);
         self.show_certificates(&generation);
+        self.shared.show(state);
         self.recent.set(gauge_value(state.recent.held()));
         self.in_flight.set(gauge_value(state.in_flight.count()));
         self.clients.set(gauge_value(state.requests.clients()));

@@ -97,6 +97,10 @@ impl Cold {
             ),
             ("store.kind", self.store != next.store),
             (
+                "another key of [store] than max_decisions",
+                self.store == next.store && self.shared != next.shared,
+            ),
+            (
                 "store.max_decisions",
                 self.max_decisions != next.max_decisions,
             ),

@@ -9,7 +9,7 @@ use std::{
 
 use pingora::{proxy::http_proxy, server::configuration::ServerConf};
 use thiserror::Error;
-use thornwall_filters::decisions::Decisions;
+use thornwall_filters::{clock::Clock, decisions::Decisions};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -29,6 +29,7 @@ use crate::{
     proxy::Proxy,
     reload::Reloader,
     robots, service_manager,
+    shared::Replication,
     state::{ProcessTime, State},
     upstream,
 };
@@ -117,11 +118,15 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     let (stop, shutdown) = watch::channel(false);
     let time = ProcessTime::start();
     let keeper = Keeper::start(decisions, time, &cold, metrics.store.clone())?;
+    let (replication, standings) = cold
+        .shared
+        .replication(&keeper.store, &(Arc::new(time) as Arc<dyn Clock>))
+        .map_err(ServeError::Config)?;
     let state = State::new(
         generation,
         metrics,
         access_log,
-        (keeper.store.clone(), time),
+        (keeper.store.clone(), time, standings),
         shutdown,
     );
     let state = Arc::new(state);
@@ -143,6 +148,7 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
         tokens,
         reloader,
         control,
+        replication,
     };
     let served = runtime.block_on(serve(Arc::clone(&state), parts, stop));
     runtime.shutdown_timeout(STOP_TIMEOUT);
@@ -208,6 +214,7 @@ struct Parts<'a> {
     tokens: Tokens,
     reloader: Reloader,
     control: Control,
+    replication: Replication,
 }
 
 /// Longest wait for tasks that are still there when everything is over.
@@ -288,6 +295,7 @@ async fn serve(
         )),
         tokio::spawn(edge::sweep(Arc::clone(&edge))),
     ];
+    tasks.extend(parts.replication.start(&state.shutdown));
     listen(&edge, parts.sockets.public, &mut tasks)?;
     self_check::check(&public, operator, &state.arrivals, self_check::PATIENCE).await?;
     if let Some(predecessor) = parts.predecessor {

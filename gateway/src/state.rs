@@ -21,7 +21,8 @@ use thornwall_filters::{
 
 use crate::{
     access_log::AccessLog, answer::tarpit::Tarpit, exchange::RequestId, generation::Generation,
-    metrics::Metrics, recent::Recent, record::Decision, serve::Arrivals, shares::Shares,
+    metrics::Metrics, recent::Recent, record::Decision, serve::Arrivals, shared::Standings,
+    shares::Shares,
 };
 
 /// Everything that outlives a generation.
@@ -36,6 +37,8 @@ pub struct State {
     pub access_log: AccessLog,
     /// What is decided at run time.
     pub store: Store,
+    /// How the way to other stores does.
+    pub standings: Standings,
     /// Connections held in slow streams.
     pub tarpit: Arc<Tarpit>,
     /// Turns true once, when the process is to end.
@@ -60,7 +63,7 @@ impl State {
         generation: Generation,
         metrics: Metrics,
         access_log: AccessLog,
-        (store, time): (Store, ProcessTime),
+        (store, time, standings): (Store, ProcessTime, Standings),
         shutdown: watch::Receiver<bool>,
     ) -> Self {
         let recent = Recent::new(generation.cold.recent_decisions);
@@ -72,6 +75,7 @@ impl State {
             recent,
             access_log,
             store,
+            standings,
             shutdown,
             in_flight: Arc::new(InFlight::default()),
             requests: Arc::default(),

@@ -22,10 +22,12 @@ mod ocsp;
 mod pem;
 mod server;
 mod site;
+mod trust;
 
 pub use certificate::Expiry;
 pub use client::{ClientPolicy, Refusal, admits};
 pub use site::{Arrival, SiteTls};
+pub use trust::client_config;
 
 use certificate::Certificate;
 use names::Certificates;

@@ -15,13 +15,18 @@ use redb::{
 };
 use thiserror::Error;
 
-use super::record::{self, Essence};
+use super::{
+    Position,
+    record::{self, Essence},
+};
 use crate::decision::{Decision, Key};
 
 /// Decisions, by key.
 const DECISIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("decisions");
 /// Keys of changes that the shared store was not told of, each with a number that grows.
 const UNSENT: TableDefinition<'_, &[u8], u64> = TableDefinition::new("unsent");
+/// How far the shared store was followed: its epoch and an entry of its stream.
+const POSITION: TableDefinition<'_, (), (&str, &str)> = TableDefinition::new("position");
 
 /// Memory for pages of the file: listings read it, requests never do.
 const CACHE_BYTES: usize = 8 << 20;
@@ -112,8 +117,16 @@ impl Disk {
     pub(super) fn commit<'a>(
         &self,
         writes: impl Iterator<Item = Write<'a>>,
+        position: Option<&Position>,
     ) -> Result<(), DiskError> {
         let transaction = self.database.begin_write().map_err(redb::Error::from)?;
+        if let Some(Position { epoch, entry }) = position {
+            let mut kept = transaction
+                .open_table(POSITION)
+                .map_err(redb::Error::from)?;
+            kept.insert((), (epoch.as_str(), entry.as_str()))
+                .map_err(redb::Error::from)?;
+        }
         {
             let mut decisions = transaction
                 .open_table(DECISIONS)
@@ -132,6 +145,30 @@ impl Disk {
                 }
             }
         }
+        transaction.commit().map_err(redb::Error::from)?;
+        Ok(())
+    }
+
+    /// How far the shared store was followed.
+    pub(super) fn position(&self) -> Option<Position> {
+        let read = self.database.begin_read().ok()?;
+        let kept = read.open_table(POSITION).ok()?.get(()).ok()??;
+        let (epoch, entry) = kept.value();
+        Some(Position {
+            epoch: epoch.to_owned(),
+            entry: entry.to_owned(),
+        })
+    }
+
+    /// Forgets how far the shared store was followed.
+    pub(super) fn forget_position(&self) -> Result<(), DiskError> {
+        if self.position().is_none() {
+            return Ok(());
+        }
+        let transaction = self.database.begin_write().map_err(redb::Error::from)?;
+        transaction
+            .delete_table(POSITION)
+            .map_err(redb::Error::from)?;
         transaction.commit().map_err(redb::Error::from)?;
         Ok(())
     }

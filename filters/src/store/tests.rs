@@ -338,20 +338,6 @@ fn the_shared_store_is_told_of_each_change_once_and_of_the_last_one() {
 }
 
 #[test]
-fn a_resync_takes_what_is_held_and_keeps_what_was_not_told() {
-    let bench = Bench::new(NOON, true);
-    let _ = bench.write(Change::Decide(by(filter(), "192.0.2.1", NOON + 5_000)));
-    let gone = Change::Decide(by(filter(), "192.0.2.2", NOON + 5_000));
-    let _ = bench.write_from(gone, From::Shared);
-    let (done, answer) = answer();
-    let held = vec![by(Source::Operator, "192.0.2.3", NOON + 5_000)];
-    bench.store.resync(held, done);
-    answer.recv().unwrap();
-    assert!(bench.holds("192.0.2.1") && bench.holds("192.0.2.3"));
-    assert!(!bench.holds("192.0.2.2"));
-}
-
-#[test]
 fn what_feeds_list_is_found_and_told_apart() {
     let bench = Bench::new(NOON, false);
     let listed = |subjects: &[&str]| Listed {

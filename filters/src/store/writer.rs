@@ -2,9 +2,10 @@
 
 mod file;
 mod read;
+mod replica;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use self::file::File;
+use self::{file::File, replica::Replica};
 use super::{Done, From, Listed, Options, Order, Outcome, Receipt, StoreMetrics};
 use crate::{
     clock::{Clock, Moment},
@@ -44,6 +45,7 @@ pub(super) struct Writer {
     waiting: HashMap<Key, Waiting>,
     /// What the shared store was not told of yet, with the number of the change.
     unsent: HashMap<Key, u64>,
+    replica: Replica,
     listed: HashMap<Source, Listed>,
     number: u64,
     left: u64,
@@ -80,6 +82,7 @@ impl Writer {
             file: File::None,
             waiting: HashMap::new(),
             unsent: HashMap::new(),
+            replica: Replica::default(),
             listed: HashMap::new(),
             number: 0,
             left: 0,
@@ -105,6 +108,7 @@ impl Writer {
             }
         }
         self.save();
+        self.save_position();
     }
 
     /// Does what was asked for, with other changes that come at the same time; whether to go on.
@@ -151,17 +155,17 @@ impl Writer {
     /// Does what is not a change; whether to go on.
     fn answer(&mut self, order: Order) -> bool {
         match order {
+            Order::BeginResync => self.replica.begin(),
             Order::Close { done } => {
                 self.hand_over();
                 done(());
             }
+            Order::EndResync { missing, done } => done(self.end_resync(missing)),
             Order::List { source, listed } => self.list(source, listed),
+            Order::Note { position } => self.replica.note(position),
             Order::Open { path, done } => done(self.open(path)),
+            Order::Position { done } => done(self.replica.position()),
             Order::Read { query, done } => done(self.page(&query)),
-            Order::Resync { held, done } => {
-                self.resync(held);
-                done(());
-            }
             Order::Sent { keys } => self.sent(&keys),
             Order::Stop => return false,
             Order::Unsent { most, done } => done(self.unsent(most)),
@@ -177,13 +181,16 @@ impl Writer {
         let Some(site) = self.shown.sites().of(&key.scope) else {
             return Outcome::Superseded;
         };
-        if from == From::Shared && self.unsent.contains_key(&key) {
-            return Outcome::Superseded;
-        }
         let before = self.table.get(key.subject, site, now.own_ms);
+        if from != From::Here
+            && let Some(known) = self.known(&change, &key, site, before, now)
+        {
+            return known;
+        }
         let stands =
             |row: &Row| row.origin == Origin::Operator && *change.source() != Source::Operator;
-        if before.as_ref().is_some_and(stands) {
+        if from != From::Snapshot && before.as_ref().is_some_and(stands) {
+            self.insist(&key, from);
             return Outcome::Superseded;
         }
         match change {
@@ -270,6 +277,7 @@ impl Writer {
         let count = |rows: &[Row]| rows.len() as u64;
         self.metrics.ended.inc_by(count(&left_out.ended));
         self.metrics.evicted.inc_by(count(&left_out.evicted));
+        let mut settled = Vec::new();
         for row in left_out.ended.iter().chain(&left_out.evicted) {
             let Some(scope) = self.shown.sites().scope(row.site) else {
                 continue;
@@ -280,13 +288,15 @@ impl Writer {
             };
             if let Some(number) = self.unsent.get(&key).copied() {
                 // Everybody else's copy ends by itself.
-                self.sent(&[(key.clone(), number)]);
+                settled.push((key.clone(), number));
             }
             if !matches!(self.file, File::None) {
                 self.waiting.insert(key, Waiting::default());
             }
         }
+        self.sent(&settled);
         self.save();
+        self.save_position();
     }
 
     fn list(&mut self, source: Source, mut listed: Listed) {
@@ -308,28 +318,6 @@ impl Writer {
             })
         });
         self.table.list(rows.collect());
-    }
-
-    fn resync(&mut self, held: Vec<Decision>) {
-        let now = self.clock.now();
-        let known: HashSet<Key> = held.iter().map(Decision::key).collect();
-        let rows: Vec<Row> = self.table.rows(now.own_ms).collect();
-        for row in rows {
-            let Some(scope) = self.shown.sites().scope(row.site) else {
-                continue;
-            };
-            let subject = row.subject;
-            let key = Key { subject, scope };
-            if !known.contains(&key) && !self.unsent.contains_key(&key) {
-                self.table.remove(row.subject, row.site);
-                self.note(key, None, From::Shared);
-            }
-        }
-        for decision in held {
-            self.apply(Change::Decide(decision), From::Shared, now);
-        }
-        self.table.show();
-        self.save();
     }
 }
 

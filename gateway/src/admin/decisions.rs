@@ -1,6 +1,10 @@
 //! What is decided at run time: looked up by whoever may look, changed by operators.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use axum::{
     Json,
@@ -17,7 +21,7 @@ use thornwall_filters::{
         parse_subject,
     },
     prefix_set::Prefix,
-    store::{From, Outcome, Page, Query, Receipt},
+    store::{From, Outcome, Page, Query, Receipt, shared::Standing},
 };
 use tokio::sync::oneshot;
 
@@ -277,6 +281,13 @@ fn gone() -> Response {
     refusal(StatusCode::SERVICE_UNAVAILABLE, "the store has ended")
 }
 
+/// Seconds since it was last known what another store holds.
+fn age(state: &State, standing: &Standing) -> Option<u64> {
+    let synced_ms = standing.synced_ms.load(Relaxed);
+    let age_ms = state.moment().unix_ms.saturating_sub(synced_ms);
+    (synced_ms > 0).then_some(age_ms / 1000)
+}
+
 /// How the process and its store do.
 pub(super) async fn status(Shared(admin): Shared<Admin>) -> Response {
     let state = &admin.state;
@@ -292,12 +303,25 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Response {
         "in_flight": state.in_flight.count(),
         "sites": generation.sites.iter().map(|site| &*site.name).collect::<Vec<_>>(),
         "store": {
-            "kind": "memory",
+            "kind": generation.cold.store.name(),
             "decisions": state.store.decisions().len(),
             "memory_bytes": entries + index,
             "spared": state.store.decisions().spared(),
             "disk": if metrics.disk_failing.get() == 0 { "ok" } else { "failing" },
             "waiting_for_disk": metrics.waiting.get(),
+            "shared": state.standings.store.as_ref().map(|standing| json!({
+                "state": standing.word(),
+                "trouble": standing.trouble(),
+                "last_sync_secs_ago": age(state, standing),
+                "unsent": metrics.unsent.get(),
+                "resyncs": standing.resyncs.load(Relaxed),
+            })),
+            "predecessor": state.standings.predecessor.as_ref().map(|standing| json!({
+                "state": standing.word(),
+                "trouble": standing.trouble(),
+                "last_sync_secs_ago": age(state, standing),
+                "addresses": standing.listed.load(Relaxed),
+            })),
         },
     }))
     .into_response()

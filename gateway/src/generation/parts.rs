@@ -25,6 +25,7 @@ use super::{ClientAddress, Cold, Inputs, Site, TarpitLimits, edge, socket_addres
 use crate::{
     config::{self, Config, ConfigFile},
     robots::RobotsCell,
+    shared::Shared,
     tls::SiteTls,
     upstream::Upstream,
 };
@@ -123,8 +124,10 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
         let what = format!("out of bounds; expected {least} to {most} decisions");
         context.problem(config.store.max_decisions.span(), what);
     }
+    let shared = Shared::read(&config.store, context);
     let data_dir = context.resolve(&config.server.data_dir);
-    (context.problems.len() == before).then(|| Cold {
+    let shared = shared.filter(|_| context.problems.len() == before)?;
+    Some(Cold {
         listeners: config.listener.iter().map(edge::listener).collect(),
         admin: admin.clone(),
         threads: threads(config),
@@ -137,7 +140,8 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
             .viewer_token_file
             .as_ref()
             .map(|path| context.resolve(path)),
-        store: config.store.kind,
+        store: *config.store.kind.get_ref(),
+        shared,
         max_decisions: decisions,
         data_dir,
         access_log: access_log(&config.access_log.file, context),

@@ -29,7 +29,7 @@ impl Keeper {
     ) -> Result<Arc<Self>, ServeError> {
         let options = Options {
             capacity: cold.max_decisions,
-            shared: false,
+            shared: cold.shared.is_on(),
         };
         let (store, thread) = Store::start(decisions, Arc::new(time), options, metrics)
             .map_err(ServeError::io("thread of the store"))?;

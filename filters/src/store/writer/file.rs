@@ -44,15 +44,19 @@ impl Writer {
                 self.left += 1;
                 late::leave(&folder, self.left, &decisions).map_err(DiskError::from)
             }
-            File::Open(_, disk) => disk.commit(self.waiting.iter().map(|(key, waiting)| Write {
-                key,
-                decision: waiting.decision.as_ref(),
-                unsent: waiting.unsent,
-            })),
+            File::Open(_, disk) => {
+                let writes = self.waiting.iter().map(|(key, waiting)| Write {
+                    key,
+                    decision: waiting.decision.as_ref(),
+                    unsent: waiting.unsent,
+                });
+                disk.commit(writes, self.replica.unsaved())
+            }
         };
         match written {
             Ok(()) => {
                 self.waiting.clear();
+                self.replica.saved();
                 self.metrics.disk_failing.set(0);
             }
             Err(error) => self.fail(&error),
@@ -109,6 +113,10 @@ impl Writer {
         if self.shared {
             self.unsent = disk.unsent(usize::MAX)?.into_iter().collect();
             self.number = self.unsent.values().copied().max().unwrap_or_default();
+            self.replica.resume(disk.position());
+        } else {
+            // What is decided from now on, no shared store is told of.
+            disk.forget_position()?;
         }
         let loaded = Loaded {
             decisions: rows.len(),

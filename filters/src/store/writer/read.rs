@@ -1,38 +1,14 @@
-//! What the thread tells: to operators, and to the shared store.
+//! What the thread tells operators.
 
 use super::{Writer, file::File, order};
 use crate::{
     clock::Moment,
     decision::{Decision, Key, ReasonCode},
     decisions::{Origin, Row},
-    store::{Listed, Page, Query, Unsent},
+    store::{Listed, Page, Query},
 };
 
 impl Writer {
-    pub(super) fn unsent(&self, most: usize) -> Vec<Unsent> {
-        let unsent = self.unsent.iter().take(most);
-        unsent
-            .map(|(key, number)| Unsent {
-                key: key.clone(),
-                number: *number,
-                decision: self.whole(key),
-            })
-            .collect()
-    }
-
-    pub(super) fn sent(&mut self, keys: &[(Key, u64)]) {
-        for (key, number) in keys {
-            if self.unsent.get(key) == Some(number) {
-                self.unsent.remove(key);
-            }
-        }
-        if let File::Open(_, disk) = &self.file
-            && let Err(error) = disk.sent(keys)
-        {
-            self.fail(&error);
-        }
-    }
-
     pub(super) fn page(&self, query: &Query) -> Page {
         let now = self.clock.now();
         let site = query

@@ -1,0 +1,147 @@
+//! A store that several gateways share: Redis or Valkey, beside the local one and never in its place.
+//!
+//! Requests are judged from memory, whatever becomes of the shared store. A task brings to it what
+//! was decided here, and to the local store what was decided elsewhere. Each decision is a key with
+//! a lifetime, and each change is an entry of a stream besides:
+//!
+//! | key | holds |
+//! |---|---|
+//! | `<tenant>:decision:<site or *>:<network>` | the decision as JSON, with the time that is left to it |
+//! | `<tenant>:decisions` | a stream of changes, in the field `change` as JSON, at most about [`MOST_ENTRIES`] |
+//! | `<tenant>:epoch` | a random text: which life of the shared store this is |
+//!
+//! A session reads the stream from where the gateway left it and compares all keys with what it
+//! holds. Where the stream does not reach back that far, the keys are the truth, and what is not
+//! there any more is dropped here too. Where the shared store has lost something (another epoch, an
+//! entry of the stream that is gone, a key that nobody withdrew), the gateways tell it again. So a
+//! Redis that comes back empty is filled, and lets nobody off.
+//!
+//! Whatever goes wrong ends the session; the next one begins after a pause, with new connections.
+
+mod access;
+mod entry;
+mod follow;
+mod predecessor;
+mod standing;
+mod tell;
+
+use std::{
+    convert::Infallible,
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use fred::error::{Error, ErrorKind};
+use tokio::{
+    sync::{oneshot, watch},
+    time::sleep,
+};
+
+use super::{Done, Store};
+use crate::clock::Clock;
+
+pub use access::{Access, AccessError, Credentials};
+pub use entry::{EntryError, Names, decode_entry, decode_value};
+pub use predecessor::PredecessorList;
+pub use standing::{Standing, Trouble};
+
+/// Entries that are kept in the stream. A gateway that was away for longer compares all keys.
+pub const MOST_ENTRIES: u64 = 65_536;
+/// Pause before the second try, which doubles with each further one.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause between tries.
+const MOST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What keeps the local store and the shared one alike.
+pub struct SharedStore {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    access: Access,
+    names: Names,
+    standing: Arc<Standing>,
+}
+
+impl SharedStore {
+    /// One for the store of this process. Nothing is connected before [`Self::run`].
+    pub fn new(store: Store, clock: Arc<dyn Clock>, access: Access, names: Names) -> Self {
+        Self {
+            store,
+            clock,
+            access,
+            names,
+            standing: Arc::default(),
+        }
+    }
+
+    /// How it does.
+    pub const fn standing(&self) -> &Arc<Standing> {
+        &self.standing
+    }
+
+    /// Until `shutdown` turns true. What was not told by then is told by the next process.
+    pub async fn run(self, shutdown: watch::Receiver<bool>) {
+        let (standing, session) = (&self.standing, || self.session());
+        keep_up("shared store", standing, session, shutdown).await;
+    }
+
+    async fn session(&self) -> Result<Infallible, Error> {
+        let reader = self.access.connect().await?;
+        let writer = self.access.connect().await?;
+        tokio::select! {
+            ended = self.follow(&reader) => ended,
+            ended = self.tell(&writer) => ended,
+        }
+    }
+}
+
+/// One session after the other, with pauses between them.
+async fn keep_up<S, F>(
+    what: &'static str,
+    standing: &Standing,
+    session: S,
+    mut shutdown: watch::Receiver<bool>,
+) where
+    S: Fn() -> F,
+    F: Future<Output = Result<Infallible, Error>>,
+{
+    let sessions = async {
+        let mut pause = LEAST_PAUSE;
+        loop {
+            let Err(error) = session().await;
+            if standing.up.swap(false, Relaxed) {
+                pause = LEAST_PAUSE;
+            }
+            standing.note(what, &error);
+            sleep(jittered(pause)).await;
+            pause = MOST_PAUSE.min(pause * 2);
+        }
+    };
+    tokio::select! {
+        () = sessions => {}
+        // Whoever could say so is gone, which is a stop too.
+        _ = async { shutdown.wait_for(|stop| *stop).await.is_ok() } => {}
+    }
+}
+
+/// Between half and all of a time, so that gateways do not act in step.
+fn jittered(time: Duration) -> Duration {
+    let part = random() % 1024;
+    time / 2 + time * u32::try_from(part).unwrap_or_default() / 2048
+}
+
+/// A number that nobody foresees: the keys of the standard library's hashers are the system's.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// Waits for an answer of the local store.
+async fn ask<T: Send + 'static>(order: impl FnOnce(Done<T>)) -> Result<T, Error> {
+    let (sender, receiver) = oneshot::channel();
+    order(Box::new(move |answer| {
+        // The session has ended meanwhile.
+        let _ = sender.send(answer);
+    }));
+    let gone = |_| Error::new(ErrorKind::Canceled, "the local store has ended");
+    receiver.await.map_err(gone)
+}

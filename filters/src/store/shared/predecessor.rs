@@ -1,0 +1,161 @@
+//! Addresses that the predecessor blocks, read from its own database as long as it runs.
+//!
+//! It keeps a string per address, `<tenant>:blocklist:ip:<address>`, with the lifetime of the block;
+//! what the string says is of no use to requests and is not read. Nothing is written there.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use fred::{error::Error, interfaces::KeysInterface};
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::{sync::watch, time::sleep};
+
+use super::{Access, Names, Standing, access::Link, follow::Pages, jittered, keep_up};
+use crate::{
+    clock::Clock,
+    decision::{LONGEST, Source},
+    prefix_set::Prefix,
+    store::{Listed, Store},
+};
+
+/// Longest time between two looks: half of what is promised, for the look itself takes time.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Time between two looks at what has ended.
+const END_EVERY: Duration = Duration::from_secs(1);
+/// Addresses that are taken at most.
+const MOST: usize = 1 << 20;
+
+/// What keeps the local store alike to the predecessor's list.
+pub struct PredecessorList {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    access: Access,
+    names: Names,
+    standing: Arc<Standing>,
+    /// Whom it blocks, and until when in milliseconds of Unix time.
+    held: Mutex<HashMap<Prefix, u64>>,
+}
+
+impl PredecessorList {
+    /// One for the store of this process. Nothing is connected before [`Self::run`].
+    pub fn new(store: Store, clock: Arc<dyn Clock>, access: Access, names: Names) -> Self {
+        Self {
+            store,
+            clock,
+            access,
+            names,
+            standing: Arc::default(),
+            held: Mutex::default(),
+        }
+    }
+
+    /// How it does.
+    pub const fn standing(&self) -> &Arc<Standing> {
+        &self.standing
+    }
+
+    /// Until `shutdown` turns true. While the database is away, its blocks end when they said.
+    pub async fn run(self, shutdown: watch::Receiver<bool>) {
+        let reading = keep_up("predecessor", &self.standing, || self.session(), shutdown);
+        tokio::select! {
+            () = reading => {}
+            () = self.end_in_time() => {}
+        }
+    }
+
+    async fn session(&self) -> Result<Infallible, Error> {
+        let link = self.access.connect().await?;
+        loop {
+            let found = self.look(&link).await?;
+            if *self.held.lock() != found {
+                *self.held.lock() = found;
+                self.show();
+            }
+            let now = self.clock.now().unix_ms;
+            self.standing.resyncs.fetch_add(1, Relaxed);
+            self.standing.clear("predecessor", now);
+            sleep(jittered(LOOK_EVERY)).await;
+        }
+    }
+
+    async fn look(&self, link: &Link) -> Result<HashMap<Prefix, u64>, Error> {
+        let prefix = self.names.predecessor();
+        let pattern = format!("{prefix}*");
+        let mut pages = Pages::new(link, &pattern);
+        let mut found = HashMap::new();
+        let mut skipped = 0;
+        while let Some(keys) = pages.next().await? {
+            let left = keys.iter().map(|key| link.client.pttl::<i64, _>(key));
+            let left = join_all(left).await;
+            let now = self.clock.now().unix_ms;
+            for (key, left) in keys.iter().zip(left) {
+                let Some(until) = end(now, left?) else {
+                    continue;
+                };
+                let address = key.as_str().and_then(|key| key.strip_prefix(&prefix));
+                match address.and_then(|address| address.parse::<IpAddr>().ok()) {
+                    Some(address) if found.len() < MOST => {
+                        let subject = Prefix::host(address);
+                        let until = self.same_end(subject, until);
+                        found.insert(subject, until);
+                    }
+                    _ => skipped += 1,
+                }
+            }
+        }
+        // As many as there are now, not one more for each look.
+        self.standing.skipped.store(skipped, Relaxed);
+        Ok(found)
+    }
+
+    /// An end that is known already, where the new one differs by no more than reading it took.
+    fn same_end(&self, subject: Prefix, until: u64) -> u64 {
+        let held = self.held.lock();
+        let known = held.get(&subject).copied();
+        known
+            .filter(|known| known.abs_diff(until) < 1000)
+            .unwrap_or(until)
+    }
+
+    async fn end_in_time(&self) {
+        loop {
+            sleep(END_EVERY).await;
+            let now = self.clock.now().unix_ms;
+            let ended = {
+                let mut held = self.held.lock();
+                let before = held.len();
+                held.retain(|_, until| *until > now);
+                before != held.len()
+            };
+            if ended {
+                self.show();
+            }
+        }
+    }
+
+    fn show(&self) {
+        let held = self.held.lock();
+        self.standing.listed.store(held.len() as u64, Relaxed);
+        let listed = Listed {
+            subjects: held.keys().copied().collect(),
+            until_ms: held.values().copied().max().unwrap_or_default(),
+        };
+        self.store.list(Source::Predecessor, listed);
+    }
+}
+
+/// When a key ends of which Redis says that it has `left` milliseconds: -1 for no end, -2 where it
+/// is gone.
+fn end(now: u64, left: i64) -> Option<u64> {
+    let longest = u64::try_from(LONGEST.as_millis()).unwrap_or(u64::MAX);
+    match u64::try_from(left) {
+        Ok(left) => Some(now.saturating_add(left.min(longest))),
+        Err(_) => (left == -1).then(|| now.saturating_add(longest)),
+    }
+}

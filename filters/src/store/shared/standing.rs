@@ -1,0 +1,170 @@
+//! How the way to a shared store does, for metrics and for people.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
+
+use fred::error::{Error, ErrorKind};
+use parking_lot::Mutex;
+
+/// What is known of the way to a shared store.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// Whether it answers, and is followed.
+    pub up: AtomicBool,
+    /// Whether it refuses what it is told.
+    pub refusing: AtomicBool,
+    /// When it was last known what it holds, in milliseconds of Unix time; 0 for never.
+    pub synced_ms: AtomicU64,
+    /// Times that all of its keys were looked at.
+    pub resyncs: AtomicU64,
+    /// Changes read from it.
+    pub received: AtomicU64,
+    /// Changes told to it.
+    pub told: AtomicU64,
+    /// Values of it that are nothing of ours.
+    pub skipped: AtomicU64,
+    /// Addresses that it lists now: the predecessor's alone.
+    pub listed: AtomicU64,
+    troubles: [AtomicU64; Trouble::ALL.len()],
+    last: Mutex<Option<(Trouble, String)>>,
+}
+
+/// What can go wrong on the way to a shared store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// The password is wrong or missing.
+    Auth,
+    /// The access list of the user does not allow it.
+    Denied,
+    /// It has no memory left.
+    Full,
+    /// No connection, or it broke.
+    Io,
+    /// It reads its data from the disk.
+    Loading,
+    /// It is a replica, as after a failover.
+    ReadOnly,
+    /// It answered with another error.
+    Refused,
+    /// No answer in time.
+    Timeout,
+    /// Its certificate is not trusted, or ours not by it.
+    Tls,
+}
+
+impl Trouble {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Auth,
+        Self::Denied,
+        Self::Full,
+        Self::Io,
+        Self::Loading,
+        Self::ReadOnly,
+        Self::Refused,
+        Self::Timeout,
+        Self::Tls,
+    ];
+
+    /// The label of metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Denied => "denied",
+            Self::Full => "full",
+            Self::Io => "io",
+            Self::Loading => "loading",
+            Self::ReadOnly => "read_only",
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+        }
+    }
+
+    /// Whether a command was understood and refused, so that the connection is as good as before.
+    pub(super) const fn is_refusal(self) -> bool {
+        matches!(self, Self::Denied | Self::Full | Self::Refused)
+    }
+
+    pub(super) fn of(error: &Error) -> Self {
+        let details = error.details();
+        match details.split_whitespace().next().unwrap_or_default() {
+            "NOPERM" => return Self::Denied,
+            "OOM" => return Self::Full,
+            "LOADING" => return Self::Loading,
+            "READONLY" => return Self::ReadOnly,
+            _ => {}
+        }
+        match error.kind() {
+            ErrorKind::Auth => Self::Auth,
+            ErrorKind::Timeout => Self::Timeout,
+            ErrorKind::Tls => Self::Tls,
+            // How rustls's errors look inside of those of connections.
+            ErrorKind::IO if details.contains("InvalidData") => Self::Tls,
+            ErrorKind::InvalidArgument | ErrorKind::Unknown => Self::Refused,
+            _ => Self::Io,
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Standing {
+    /// Notes what went wrong; said aloud where it is something new.
+    pub(super) fn note(&self, what: &'static str, error: &Error) {
+        let trouble = Trouble::of(error);
+        if let Some(count) = self.troubles.get(trouble as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+        let mut last = self.last.lock();
+        let is_new = last.as_ref().is_none_or(|(before, _)| *before != trouble);
+        if is_new {
+            log::error!(
+                "{what}: {trouble}; this gateway goes on with what it knows; error={}",
+                error.details()
+            );
+        }
+        *last = Some((trouble, error.details().to_owned()));
+    }
+
+    /// Notes that all is well.
+    pub(super) fn clear(&self, what: &'static str, unix_ms: u64) {
+        self.synced_ms.store(unix_ms, Relaxed);
+        let was_up = self.up.swap(true, Relaxed);
+        if self.refusing.load(Relaxed) {
+            return;
+        }
+        let trouble = self.last.lock().take();
+        if !was_up || trouble.is_some() {
+            log::info!("{what}: in step");
+        }
+    }
+
+    /// How often each thing went wrong.
+    pub fn troubles(&self) -> impl Iterator<Item = (Trouble, u64)> {
+        let counts = self.troubles.iter().map(|count| count.load(Relaxed));
+        Trouble::ALL.into_iter().zip(counts)
+    }
+
+    /// What is wrong now.
+    pub fn trouble(&self) -> Option<String> {
+        let last = self.last.lock();
+        last.as_ref()
+            .map(|(trouble, details)| format!("{trouble}: {details}"))
+    }
+
+    /// How it does, in a word or two.
+    pub fn word(&self) -> &'static str {
+        match (self.up.load(Relaxed), self.refusing.load(Relaxed)) {
+            (true, false) => "in step",
+            (true, true) => "not taking",
+            (false, _) => "away",
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! How the way to other stores does: the shared one, and the predecessor's.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use prometheus::{IntGauge, IntGaugeVec};
+use thornwall_filters::store::shared::Standing;
+
+use super::{Families, gauge_value};
+use crate::state::State;
+
+/// Families that are there whether or not there is another store; without one they say nothing.
+#[derive(Debug)]
+pub(super) struct SharedGauges {
+    up: IntGaugeVec,
+    last_sync: IntGaugeVec,
+    resyncs: IntGaugeVec,
+    errors: IntGaugeVec,
+    skipped: IntGaugeVec,
+    changes: IntGaugeVec,
+    listed: IntGauge,
+}
+
+impl SharedGauges {
+    pub(super) fn register(make: &Families<'_>) -> prometheus::Result<Self> {
+        let gauges = |name: &str, help: &str| make.gauges(name, help, &["store"]);
+        Ok(Self {
+            up: gauges(
+                "thornwall_store_shared_up",
+                "Whether another store answers and is followed.",
+            )?,
+            last_sync: gauges(
+                "thornwall_store_shared_last_sync_timestamp_seconds",
+                "When it was last known what another store holds; 0 for never.",
+            )?,
+            resyncs: gauges(
+                "thornwall_store_shared_resyncs",
+                "Times that all keys of another store were looked at since the start.",
+            )?,
+            errors: make.gauges(
+                "thornwall_store_shared_errors",
+                "What went wrong on the way to another store since the start, by kind.",
+                &["store", "kind"],
+            )?,
+            skipped: gauges(
+                "thornwall_store_shared_skipped",
+                "Values of another store that are nothing of ours, or no addresses.",
+            )?,
+            changes: make.gauges(
+                "thornwall_store_shared_changes",
+                "Changes received from the shared store and told to it since the start.",
+                &["direction"],
+            )?,
+            listed: make.gauge(
+                "thornwall_store_predecessor_addresses",
+                "Addresses that the predecessor blocks.",
+            )?,
+        })
+    }
+
+    pub(super) fn show(&self, state: &State) {
+        if let Some(standing) = &state.standings.store {
+            self.show_one("shared", standing);
+            let set = |direction: &str, count: u64| {
+                let gauge = self.changes.with_label_values(&[direction]);
+                gauge.set(value(count));
+            };
+            set("received", standing.received.load(Relaxed));
+            set("told", standing.told.load(Relaxed));
+        }
+        if let Some(standing) = &state.standings.predecessor {
+            self.show_one("predecessor", standing);
+            self.listed.set(value(standing.listed.load(Relaxed)));
+        }
+    }
+
+    fn show_one(&self, store: &str, standing: &Standing) {
+        let set = |family: &IntGaugeVec, count: u64| {
+            family.with_label_values(&[store]).set(value(count));
+        };
+        set(&self.up, u64::from(standing.up.load(Relaxed)));
+        set(&self.last_sync, standing.synced_ms.load(Relaxed) / 1000);
+        set(&self.resyncs, standing.resyncs.load(Relaxed));
+        set(&self.skipped, standing.skipped.load(Relaxed));
+        for (trouble, count) in standing.troubles() {
+            let gauge = self.errors.with_label_values(&[store, trouble.name()]);
+            gauge.set(value(count));
+        }
+    }
+}
+
+fn value(count: u64) -> i64 {
+    gauge_value(usize::try_from(count).unwrap_or(usize::MAX))
+}

@@ -1,0 +1,242 @@
+//! The shared store and the predecessor's list, as `[store]` configures them, and how both do.
+//!
+//! Neither is needed to serve: what is wrong with a file or an address is told at start, what is
+//! wrong with a server only later, by the tasks.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use thornwall_filters::{
+    build::BuildContext,
+    clock::Clock,
+    store::{
+        Store,
+        shared::{Access, Credentials, Names, PredecessorList, SharedStore, Standing},
+    },
+};
+use tokio::{sync::watch, task::JoinHandle};
+use toml::Spanned;
+
+use crate::{
+    config::{self, StoreKind},
+    tls::client_config,
+};
+
+/// The database that the predecessor keeps its list in.
+const PREDECESSORS_DATABASE: u8 = 2;
+/// Longest password.
+const MOST_PASSWORD: u64 = 4096;
+
+/// Where the shared store and the predecessor's list are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shared {
+    store: Option<Server>,
+    predecessor: Option<Server>,
+    tenant: String,
+}
+
+/// A Redis as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Server {
+    url: String,
+    username: Option<String>,
+    password_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+    certificate: Option<(PathBuf, PathBuf)>,
+    database: u8,
+}
+
+/// How the shared store and the predecessor's list do, where there are any.
+#[derive(Debug, Default)]
+pub struct Standings {
+    /// The shared store.
+    pub store: Option<Arc<Standing>>,
+    /// The predecessor's list.
+    pub predecessor: Option<Arc<Standing>>,
+}
+
+/// The tasks, before they are started.
+pub struct Replication {
+    store: Option<SharedStore>,
+    predecessor: Option<PredecessorList>,
+}
+
+impl Shared {
+    /// What the configuration says, or what is wrong with it. No file is read.
+    pub(crate) fn read(spec: &config::Store, context: &mut BuildContext) -> Option<Self> {
+        let before = context.problems.len();
+        check_keys(spec, context);
+        let tenant = spec.tenant.get_ref().clone();
+        if Names::new(&tenant).is_none() {
+            let what =
+                format!("`{tenant}` is no tenant; expected 1 to 64 of a-z, 0-9, `_` and `-`");
+            context.problem(spec.tenant.span(), what);
+        }
+        for url in [&spec.url, &spec.predecessor_url].into_iter().flatten() {
+            if let Err(error) = Access::new(url.get_ref(), Credentials::default(), None, 0) {
+                context.problem(url.span(), error.to_string());
+            }
+        }
+        let path =
+            |file: &Option<Spanned<String>>| file.as_ref().map(|f| context.resolve(f.get_ref()));
+        let store = spec.url.as_ref().map(|url| Server {
+            url: url.get_ref().clone(),
+            username: spec.username.as_ref().map(|name| name.get_ref().clone()),
+            password_file: path(&spec.password_file),
+            ca_file: path(&spec.ca_file),
+            certificate: path(&spec.client_chain_file).zip(path(&spec.client_key_file)),
+            database: 0,
+        });
+        let predecessor = spec.predecessor_url.as_ref().map(|url| Server {
+            url: url.get_ref().clone(),
+            username: None,
+            password_file: path(&spec.predecessor_password_file),
+            ca_file: path(&spec.ca_file),
+            certificate: None,
+            database: PREDECESSORS_DATABASE,
+        });
+        (context.problems.len() == before).then_some(Self {
+            store,
+            predecessor,
+            tenant,
+        })
+    }
+
+    /// Reads all files, and notes what is wrong with them.
+    pub(crate) fn check(&self, spec: &config::Store, context: &mut BuildContext) {
+        let servers = [
+            (&self.store, &spec.url),
+            (&self.predecessor, &spec.predecessor_url),
+        ];
+        for (server, url) in servers {
+            if let (Some(server), Some(url)) = (server, url)
+                && let Err(what) = server.access()
+            {
+                context.problem(url.span(), what);
+            }
+        }
+    }
+
+    /// Whether gateways share their decisions.
+    pub const fn is_on(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// The tasks for `store`, and how they will do.
+    pub fn replication(
+        &self,
+        store: &Store,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<(Replication, Standings), String> {
+        let names = Names::new(&self.tenant).ok_or("no tenant")?;
+        let access = |server: &Option<Server>| server.as_ref().map(Server::access).transpose();
+        let replication = Replication {
+            store: access(&self.store)?.map(|access| {
+                SharedStore::new(store.clone(), Arc::clone(clock), access, names.clone())
+            }),
+            predecessor: access(&self.predecessor)?.map(|access| {
+                PredecessorList::new(store.clone(), Arc::clone(clock), access, names.clone())
+            }),
+        };
+        let standings = Standings {
+            store: replication
+                .store
+                .as_ref()
+                .map(|shared| Arc::clone(shared.standing())),
+            predecessor: replication
+                .predecessor
+                .as_ref()
+                .map(|list| Arc::clone(list.standing())),
+        };
+        Ok((replication, standings))
+    }
+}
+
+impl Replication {
+    /// Starts the tasks `shared store` and `predecessor`, as far as they are configured.
+    pub fn start(self, shutdown: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+        let shared = self
+            .store
+            .map(|task| tokio::spawn(task.run(shutdown.clone())));
+        let list = self
+            .predecessor
+            .map(|task| tokio::spawn(task.run(shutdown.clone())));
+        shared.into_iter().chain(list).collect()
+    }
+}
+
+/// Keys that mean something only beside others.
+fn check_keys(spec: &config::Store, context: &mut BuildContext) {
+    let redis_only = [
+        ("url", &spec.url),
+        ("username", &spec.username),
+        ("password_file", &spec.password_file),
+        ("client_chain_file", &spec.client_chain_file),
+        ("client_key_file", &spec.client_key_file),
+    ];
+    if spec.kind.get_ref() == &StoreKind::Memory {
+        for (name, value) in redis_only {
+            if let Some(value) = value {
+                let what = format!("{name} goes with kind = \"redis\"; this store is the memory");
+                context.problem(value.span(), what);
+            }
+        }
+    } else if spec.url.is_none() {
+        let what = "kind = \"redis\" without url; expected one such as \"redis://127.0.0.1:6379\"";
+        context.problem(spec.kind.span(), what);
+    }
+    let pair = (&spec.client_chain_file, &spec.client_key_file);
+    if let (Some(alone), None) | (None, Some(alone)) = pair {
+        let what = "client_chain_file and client_key_file belong together; expected both";
+        context.problem(alone.span(), what);
+    }
+    if let (Some(file), None) = (&spec.predecessor_password_file, &spec.predecessor_url) {
+        let what = "predecessor_password_file without predecessor_url";
+        context.problem(file.span(), what);
+    }
+    let urls = [&spec.url, &spec.predecessor_url].into_iter().flatten();
+    let any_tls = urls.into_iter().any(|url| Access::wants_tls(url.get_ref()));
+    let tls_only = [
+        &spec.ca_file,
+        &spec.client_chain_file,
+        &spec.client_key_file,
+    ];
+    for file in tls_only.into_iter().flatten().filter(|_| !any_tls) {
+        let what = "of no use without TLS; expected an address that begins with rediss";
+        context.problem(file.span(), what);
+    }
+}
+
+impl Server {
+    fn access(&self) -> Result<Access, String> {
+        let password = self.password_file.as_deref().map(password).transpose()?;
+        let tls = Access::wants_tls(&self.url).then(|| {
+            let certificate = self.certificate.as_ref();
+            let certificate = certificate.map(|(chain, key)| (chain.as_path(), key.as_path()));
+            client_config(self.ca_file.as_deref(), certificate)
+        });
+        let credentials = Credentials {
+            username: self.username.clone(),
+            password,
+        };
+        Access::new(&self.url, credentials, tls.transpose()?, self.database)
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// The first line of a file.
+fn password(path: &Path) -> Result<String, String> {
+    let named = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(MOST_PASSWORD).read_to_string(&mut text))
+        .map_err(|error| named(&error))?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+        _ => Err(named(&"expected the password in its first line")),
+    }
+}
