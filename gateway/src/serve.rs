@@ -9,7 +9,7 @@ use std::{
 
 use pingora::{proxy::http_proxy, server::configuration::ServerConf};
 use thiserror::Error;
-use thornwall_filters::{clock::Clock, decisions::Decisions};
+use thornwall_filters::decisions::Decisions;
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -118,10 +118,7 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     let (stop, shutdown) = watch::channel(false);
     let time = ProcessTime::start();
     let keeper = Keeper::start(decisions, time, &cold, metrics.store.clone())?;
-    let (replication, standings) = cold
-        .shared
-        .replication(&keeper.store, &(Arc::new(time) as Arc<dyn Clock>))
-        .map_err(ServeError::Config)?;
+    let (replication, standings) = keeper.share(&cold, time)?;
     let state = State::new(
         generation,
         metrics,
@@ -131,10 +128,7 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     );
     let state = Arc::new(state);
     let reloader = Reloader::new(path, secret, Arc::clone(&state));
-    let heirlooms: Vec<Arc<dyn Heirloom>> = vec![
-        Arc::<Keeper>::clone(&keeper),
-        Arc::new(Doors(Arc::clone(&state))),
-    ];
+    let heirlooms = heirlooms(&state, &keeper);
     let control = Control::open(&data_dir, &cold, &sockets, &mut inherited, heirlooms);
     let control = control.map_err(ServeError::io("control socket"))?;
     let signals = Signals::catch()?;
@@ -157,6 +151,14 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     log_writer.finish();
     drop(data_dir);
     served
+}
+
+/// What a successor takes over besides the sockets.
+fn heirlooms(state: &Arc<State>, keeper: &Arc<Keeper>) -> Vec<Arc<dyn Heirloom>> {
+    vec![
+        Arc::<Keeper>::clone(keeper),
+        Arc::new(Doors(Arc::clone(state))),
+    ]
 }
 
 /// What is known before anything is opened that one process may have alone.

@@ -145,3 +145,6 @@ async fn ask<T: Send + 'static>(order: impl FnOnce(Done<T>)) -> Result<T, Error>
     let gone = |_| Error::new(ErrorKind::Canceled, "the local store has ended");
     receiver.await.map_err(gone)
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,8 @@ use crate::{
     prefix_set::PrefixSet,
 };
 
+mod replica;
+
 /// A clock that stands still until it is told otherwise.
 #[derive(Default)]
 struct Hands {

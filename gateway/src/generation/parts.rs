@@ -118,12 +118,7 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
         let what = "out of bounds; expected 16 to 1048576 decisions";
         context.problem(config.server.recent_decisions.span(), what);
     }
-    let decisions = *config.store.max_decisions.get_ref();
-    if !DECISIONS.contains(&decisions) {
-        let (least, most) = DECISIONS.into_inner();
-        let what = format!("out of bounds; expected {least} to {most} decisions");
-        context.problem(config.store.max_decisions.span(), what);
-    }
+    let decisions = most_decisions(&config.store, context);
     let shared = Shared::read(&config.store, context);
     let data_dir = context.resolve(&config.server.data_dir);
     let shared = shared.filter(|_| context.problems.len() == before)?;
@@ -148,6 +143,16 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
         recent_decisions: recent,
         onnxruntime: context.onnxruntime.clone(),
     })
+}
+
+fn most_decisions(spec: &config::Store, context: &mut BuildContext) -> usize {
+    let decisions = *spec.max_decisions.get_ref();
+    if !DECISIONS.contains(&decisions) {
+        let (least, most) = DECISIONS.into_inner();
+        let what = format!("out of bounds; expected {least} to {most} decisions");
+        context.problem(spec.max_decisions.span(), what);
+    }
+    decisions
 }
 
 fn no_socket(text: &str) -> String {

@@ -4,12 +4,18 @@ use std::{io, path::PathBuf, sync::Arc, thread::JoinHandle};
 
 use parking_lot::Mutex;
 use thornwall_filters::{
+    clock::Clock,
     decisions::Decisions,
     store::{Loaded, Options, Store, StoreMetrics},
 };
 
 use super::ServeError;
-use crate::{generation::Cold, handover::Heirloom, state::ProcessTime};
+use crate::{
+    generation::Cold,
+    handover::Heirloom,
+    shared::{Replication, Standings},
+    state::ProcessTime,
+};
 
 /// Gives the file up for a successor, and takes it up again where that one fails. Decisions are
 /// enforced and taken meanwhile; what comes after the file was given up is left beside it.
@@ -38,6 +44,17 @@ impl Keeper {
             file: cold.data_dir.join("decisions.redb"),
             thread: Mutex::new(Some(thread)),
         }))
+    }
+
+    /// The tasks that keep the store in step with others, and how they will do.
+    pub(super) fn share(
+        &self,
+        cold: &Cold,
+        time: ProcessTime,
+    ) -> Result<(Replication, Standings), ServeError> {
+        let clock: Arc<dyn Clock> = Arc::new(time);
+        let made = cold.shared.replication(&self.store, &clock);
+        made.map_err(ServeError::Config)
     }
 
     /// Opens the file, and tells what was found in it.

@@ -284,6 +284,7 @@ fn the_reference_shows_every_key() {
         "blocklist",
         "client_address",
         "limits",
+        "store",
         "tarpit",
         "[listener]",
         "[upstream]",

@@ -13,7 +13,7 @@ use fred::{
 };
 use rustls::ClientConfig;
 use thiserror::Error as ThisError;
-use tokio::time::timeout;
+use tokio::{task::JoinError, time::timeout};
 
 /// Longest wait for a connection, with TLS and the password.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -111,8 +111,8 @@ impl Access {
         }
         if config.server.is_clustered() {
             config.database = None;
-        } else {
-            config.database = config.database.or((database > 0).then_some(database));
+        } else if config.database.is_none() && database > 0 {
+            config.database = Some(database);
         }
         config.username = credentials.username;
         config.password = credentials.password;
@@ -136,13 +136,21 @@ impl Access {
             tokio::select! {
                 connected = link.client.wait_for_connect() => connected,
                 // It may have failed before anybody waited.
-                ended = &mut link.task => ended.map_err(Error::from).and_then(|failed| failed)
-                    .and(Err(Error::new(ErrorKind::IO, "closed"))),
+                ended = &mut link.task => Err(failure(ended)),
             }
         };
         let late = |_| Error::new(ErrorKind::Timeout, "no connection in time");
         timeout(CONNECT + ANSWER, connected).await.map_err(late)??;
         Ok(link)
+    }
+}
+
+/// Why a connection ended before it was one.
+fn failure(ended: Result<Result<(), Error>, JoinError>) -> Error {
+    match ended {
+        Ok(Err(error)) => error,
+        Ok(Ok(())) => Error::new(ErrorKind::IO, "closed"),
+        Err(error) => error.into(),
     }
 }
 

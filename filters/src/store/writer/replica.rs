@@ -84,7 +84,7 @@ impl Writer {
     ) -> Option<Outcome> {
         self.replica.mark((key.subject, site));
         if self.unsent.contains_key(key) {
-            let own = self.whole(key);
+            let own = self.decided(key, now);
             if !own.is_some_and(|own| yields(&own, change)) {
                 return Some(Outcome::Superseded);
             }
@@ -152,13 +152,16 @@ impl Writer {
             .map(|(key, number)| Unsent {
                 key: key.clone(),
                 number: *number,
-                decision: self.whole(key).or_else(|| self.remembered(key, now)),
+                decision: self.decided(key, now),
             })
             .collect()
     }
 
-    /// What the memory has of an entry that no file has.
-    fn remembered(&self, key: &Key, now: Moment) -> Option<Decision> {
+    /// What is decided now, also where no file has it.
+    fn decided(&self, key: &Key, now: Moment) -> Option<Decision> {
+        if let Some(whole) = self.whole(key) {
+            return Some(whole);
+        }
         let site = self.shown.sites().of(&key.scope)?;
         let row = self.table.get(key.subject, site, now.own_ms)?;
         Some(self.summary(key.clone(), &row, now))

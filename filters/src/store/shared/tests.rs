@@ -1,0 +1,144 @@
+//! Keys, values and addresses of the shared store.
+
+use super::*;
+use crate::decision::{Action, Change, Decision, MOST_TEXT, ReasonCode, Scope, Source};
+
+fn decision(subject: &str, scope: Scope) -> Decision {
+    Decision {
+        subject: subject.parse().unwrap(),
+        scope,
+        action: Action::Deny,
+        reason: ReasonCode::Foreign("of_another.version".into()),
+        source: Source::Filter("standard.per_client".into()),
+        evidence: "é".to_owned(),
+        note: String::new(),
+        requests: vec!["0123".to_owned()],
+        made_ms: 1,
+        until_ms: 2,
+    }
+}
+
+#[test]
+fn tenants_are_plain_names() {
+    let longest = "a".repeat(64);
+    for good in ["default", "a", "shop-2_x", &longest] {
+        assert!(Names::new(good).is_some(), "{good}");
+    }
+    let too_long = "a".repeat(65);
+    for bad in ["", "Shop", "a:b", "a*", "é", &too_long] {
+        assert!(Names::new(bad).is_none(), "{bad}");
+    }
+}
+
+#[test]
+fn what_is_written_is_read_under_its_own_key() {
+    let names = Names::new("default").unwrap();
+    let cases = [
+        (
+            "192.0.2.7",
+            Scope::Deployment,
+            "default:decision:*:192.0.2.7",
+        ),
+        (
+            "2001:db8::/32",
+            Scope::Site("shop".into()),
+            "default:decision:shop:2001:db8::/32",
+        ),
+    ];
+    for (subject, scope, key) in cases {
+        let written = decision(subject, scope);
+        assert_eq!(names.decision(&written.key()), key);
+        let value = entry::encode_value(&written);
+        let read = decode_value(&names, key.as_bytes(), value.as_bytes());
+        assert_eq!(read.unwrap(), written);
+        let elsewhere = decode_value(&names, b"default:decision:*:192.0.2.8", value.as_bytes());
+        assert!(matches!(elsewhere, Err(EntryError::Key)));
+        let change = decode_entry(entry::encode_decision(&written).as_bytes()).unwrap();
+        assert_eq!(change, Change::Decide(written.clone()));
+        let withdrawn = entry::encode_withdrawal(&written.key(), 7);
+        let change = decode_entry(withdrawn.as_bytes()).unwrap();
+        assert_eq!((change.key(), change.made_ms()), (written.key(), 7));
+        assert_eq!(*change.source(), Source::Operator);
+    }
+}
+
+#[test]
+fn what_others_wrote_is_refused_or_cut() {
+    let long = "x".repeat(MOST_TEXT + 1);
+    let mut written = decision("192.0.2.7", Scope::Deployment);
+    written.evidence.clone_from(&long);
+    written.until_ms = u64::MAX;
+    let Change::Decide(read) = decode_entry(entry::encode_decision(&written).as_bytes()).unwrap()
+    else {
+        panic!("a decision was written");
+    };
+    assert_eq!(read, written.bounded());
+    let site = decision("192.0.2.7", Scope::Site(long.into()));
+    let read = decode_entry(entry::encode_decision(&site).as_bytes());
+    assert!(matches!(read, Err(EntryError::Site)));
+    let large = vec![b' '; 1 << 16];
+    assert!(matches!(decode_entry(&large), Err(EntryError::Large)));
+    for text in [
+        "",
+        "{}",
+        "[]",
+        r#"{"decide":{}}"#,
+        r#"{"forget":{}}"#,
+        "\u{0}",
+    ] {
+        assert!(matches!(
+            decode_entry(text.as_bytes()),
+            Err(EntryError::Form(_))
+        ));
+    }
+}
+
+#[test]
+fn addresses_are_understood_or_refused_without_showing_secrets() {
+    let access = |url: &str| Access::new(url, Credentials::default(), None, 0);
+    for (good, tls) in [
+        ("redis://127.0.0.1", false),
+        ("redis://[::1]:6380/3", false),
+        ("valkeys://h:1", true),
+        ("rediss-cluster://h:1?node=g:2", true),
+        (
+            "redis-sentinel://h?node=g:2&sentinelServiceName=main",
+            false,
+        ),
+    ] {
+        assert!(access(good).is_ok(), "{good}: {:?}", access(good));
+        assert_eq!(Access::wants_tls(good), tls);
+    }
+    for bad in [
+        "h:6379",
+        "redis://",
+        "redis://h/16x",
+        "redis://h:70000",
+        "redis+unix:///run/redis.sock",
+        "redis-sentinel://h",
+    ] {
+        assert!(matches!(access(bad), Err(AccessError::Form(_))), "{bad}");
+    }
+    for bad in ["redis://u:hidden@h", "redis://:hidden@h", "redis://u@h"] {
+        assert_eq!(access(bad).unwrap_err(), AccessError::Credentials);
+    }
+    let told = access("redis://u:hidden@h:port").unwrap_err().to_string();
+    assert!(!told.contains("hidden"), "{told}");
+    let credentials = Credentials {
+        username: None,
+        password: Some("hidden".to_owned()),
+    };
+    let shown = format!(
+        "{:?}",
+        Access::new("redis://h", credentials, None, 2).unwrap()
+    );
+    assert!(!shown.contains("hidden"), "{shown}");
+}
+
+#[test]
+fn pauses_differ_and_stay_within_their_bounds() {
+    let pauses: Vec<Duration> = (0..100).map(|_| jittered(MOST_PAUSE)).collect();
+    let within = |pause: &Duration| (MOST_PAUSE / 2..=MOST_PAUSE).contains(pause);
+    assert!(pauses.iter().all(within), "{pauses:?}");
+    assert!(pauses.iter().any(|pause| *pause != pauses[0]));
+}
