@@ -30,16 +30,24 @@ impl Template {
             bytes: [0; LONGEST],
             length: 0,
         };
-        for segment in path.as_bytes().split(|byte| *byte == b'/') {
-            if template.length == LONGEST {
-                break;
+        let bytes = path.as_bytes();
+        let mut at = 0;
+        while at < bytes.len() && template.length < LONGEST {
+            let start = at;
+            let (mut end, mut has_digit) = (None, false);
+            while at < bytes.len() && bytes[at] != b'/' {
+                has_digit |= bytes[at].is_ascii_digit();
+                if bytes[at] == b';' && end.is_none() {
+                    end = Some(at);
+                }
+                at += 1;
             }
-            let parameters = segment.iter().position(|byte| *byte == b';');
-            let name = &segment[..parameters.unwrap_or(segment.len())];
+            let name = &bytes[start..end.unwrap_or(at)];
             if !name.is_empty() {
                 template.push(b"/");
-                template.push_name(name);
+                template.push_name(name, has_digit);
             }
+            at += 1;
         }
         template
     }
@@ -48,8 +56,7 @@ impl Template {
         &self.bytes[..self.length]
     }
 
-    fn push_name(&mut self, name: &[u8]) {
-        let has_digit = name.iter().any(u8::is_ascii_digit);
+    fn push_name(&mut self, name: &[u8], has_digit: bool) {
         if !has_digit && name.len() <= LONGEST_NAME {
             return self.push(name);
         }
@@ -64,10 +71,10 @@ impl Template {
 
     fn push(&mut self, bytes: &[u8]) {
         let free = &mut self.bytes[self.length..];
-        let taken = bytes.len().min(free.len());
-        free[..taken].copy_from_slice(&bytes[..taken]);
-        free[..taken].make_ascii_lowercase();
-        self.length += taken;
+        for (to, from) in free.iter_mut().zip(bytes) {
+            *to = from.to_ascii_lowercase();
+        }
+        self.length = LONGEST.min(self.length + bytes.len());
     }
 }
 
