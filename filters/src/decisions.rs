@@ -237,7 +237,7 @@ impl Sites {
     }
 
     /// The scope of a number.
-    pub(crate) fn scope(&self, number: u16) -> Option<Scope> {
+    pub fn scope(&self, number: u16) -> Option<Scope> {
         if number == EVERY_SITE {
             return Some(Scope::Deployment);
         }

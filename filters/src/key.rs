@@ -10,7 +10,7 @@ mod template;
 use std::{fmt, net::IpAddr};
 
 use hmac::{Hmac, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
 
@@ -77,6 +77,18 @@ impl KeySeed {
         let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("any length of key will do");
         mac.update(b"keys of limits");
         let whole = mac.finalize().into_bytes();
+        let mut seed = [0; 16];
+        seed.copy_from_slice(&whole[..16]);
+        Self(seed)
+    }
+
+    /// The seed of gateways that keep limits together. It is no secret, and need not be: there are
+    /// 112 bits of each key, and nothing but its bucket hangs on one.
+    pub fn shared(tenant: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update("keys of shared limits ");
+        hash.update(tenant);
+        let whole = hash.finalize();
         let mut seed = [0; 16];
         seed.copy_from_slice(&whole[..16]);
         Self(seed)

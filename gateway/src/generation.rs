@@ -14,6 +14,7 @@ use thornwall_filters::{
     metrics::FilterMetrics,
     pipeline::Pipeline,
     prefix_set::PrefixSet,
+    rate::SharedLimit,
 };
 use toml::Spanned;
 
@@ -57,6 +58,8 @@ pub struct Generation {
     pub cold: Cold,
     /// Bounded tables, for their gauges.
     pub tables: Vec<(String, Arc<TableStats>)>,
+    /// Limits that gateways keep together.
+    pub shared_limits: Vec<SharedLimit>,
     /// State that the next generation may take over.
     pub carried: Carried,
     /// What works but deserves a second look.
@@ -165,6 +168,7 @@ impl Generation {
         match built {
             Some(mut generation) if problems.is_empty() => {
                 generation.tables = context.tables;
+                generation.shared_limits = context.shared_limits;
                 generation.carried = context.carried;
                 generation.warnings = context.warnings;
                 Ok(generation)
@@ -224,6 +228,7 @@ impl Generation {
             tls: tls?,
             cold: cold?,
             tables: Vec::new(),
+            shared_limits: Vec::new(),
             carried: Carried::new(),
             warnings: Vec::new(),
             shutdown_grace: Duration::from_secs(config.server.shutdown_grace_secs),

@@ -297,7 +297,8 @@ async fn serve(
         )),
         tokio::spawn(edge::sweep(Arc::clone(&edge))),
     ];
-    tasks.extend(parts.replication.start(&state.shutdown));
+    let tables = Arc::<State>::clone(&state);
+    tasks.extend(parts.replication.start(tables, &state.shutdown));
     listen(&edge, parts.sockets.public, &mut tasks)?;
     self_check::check(&public, operator, &state.arrivals, self_check::PATIENCE).await?;
     if let Some(predecessor) = parts.predecessor {

@@ -1,4 +1,5 @@
-//! The shared store and the predecessor's list, as `[store]` configures them, and how both do.
+//! The shared store, the limits that gateways keep together, and the predecessor's list, as `[store]`
+//! configures them, and how all do.
 //!
 //! Neither is needed to serve: what is wrong with a file or an address is told at start, what is
 //! wrong with a server only later, by the tasks.
@@ -15,7 +16,10 @@ use thornwall_filters::{
     clock::Clock,
     store::{
         Store,
-        shared::{Access, Credentials, Names, PredecessorList, SharedStore, Standing},
+        shared::{
+            Access, Credentials, LimitExchange, Names, PredecessorList, SharedStore, SharedTables,
+            Standing,
+        },
     },
 };
 use tokio::{sync::watch, task::JoinHandle};
@@ -55,6 +59,8 @@ struct Server {
 pub struct Standings {
     /// The shared store.
     pub store: Option<Arc<Standing>>,
+    /// The limits that gateways keep together.
+    pub limits: Option<Arc<Standing>>,
     /// The predecessor's list.
     pub predecessor: Option<Arc<Standing>>,
 }
@@ -62,7 +68,10 @@ pub struct Standings {
 /// The tasks, before they are started.
 pub struct Replication {
     store: Option<SharedStore>,
+    limits: Option<(Access, Arc<Standing>)>,
     predecessor: Option<PredecessorList>,
+    names: Names,
+    clock: Arc<dyn Clock>,
 }
 
 impl Shared {
@@ -121,6 +130,11 @@ impl Shared {
         }
     }
 
+    /// What all names in the shared store begin with.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
     /// Whether gateways share their decisions.
     pub const fn is_on(&self) -> bool {
         self.store.is_some()
@@ -138,15 +152,22 @@ impl Shared {
             store: access(&self.store)?.map(|access| {
                 SharedStore::new(store.clone(), Arc::clone(clock), access, names.clone())
             }),
+            limits: access(&self.store)?.map(|access| (access, Arc::default())),
             predecessor: access(&self.predecessor)?.map(|access| {
                 PredecessorList::new(store.clone(), Arc::clone(clock), access, names.clone())
             }),
+            names,
+            clock: Arc::clone(clock),
         };
         let standings = Standings {
             store: replication
                 .store
                 .as_ref()
                 .map(|shared| Arc::clone(shared.standing())),
+            limits: replication
+                .limits
+                .as_ref()
+                .map(|(_, standing)| Arc::clone(standing)),
             predecessor: replication
                 .predecessor
                 .as_ref()
@@ -157,15 +178,24 @@ impl Shared {
 }
 
 impl Replication {
-    /// Starts the tasks `shared store` and `predecessor`, as far as they are configured.
-    pub fn start(self, shutdown: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+    /// Starts the tasks `shared store`, `shared limits` and `predecessor`, as far as they are
+    /// configured.
+    pub fn start(
+        self,
+        tables: Arc<dyn SharedTables>,
+        shutdown: &watch::Receiver<bool>,
+    ) -> Vec<JoinHandle<()>> {
         let shared = self
             .store
             .map(|task| tokio::spawn(task.run(shutdown.clone())));
+        let limits = self.limits.map(|(access, standing)| {
+            let exchange = LimitExchange::new(access, &self.names, self.clock, tables, standing);
+            tokio::spawn(exchange.run(shutdown.clone()))
+        });
         let list = self
             .predecessor
             .map(|task| tokio::spawn(task.run(shutdown.clone())));
-        shared.into_iter().chain(list).collect()
+        [shared, limits, list].into_iter().flatten().collect()
     }
 }
 

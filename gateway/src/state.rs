@@ -15,8 +15,10 @@ use tokio::sync::watch;
 use thornwall_filters::{
     clock::{Clock, Moment},
     decision::{self, ReasonCode, Scope, Source},
+    key::Key,
     pipeline::Proposal,
-    store::Store,
+    rate::report::{Group, groups},
+    store::{Store, shared::SharedTables},
 };
 
 use crate::{
@@ -146,6 +148,41 @@ impl State {
     /// Whether a peer's word about its client counts.
     pub fn trusts(generation: &Generation, peer: IpAddr) -> bool {
         generation.client_address.trusted.lookup(peer).is_some()
+    }
+}
+
+impl SharedTables for State {
+    fn taken(&self) -> Vec<Group> {
+        let generation = self.generation.load();
+        let sites = self.store.decisions().sites();
+        let name = |number| match sites.scope(number) {
+            Some(Scope::Site(name)) => Some(name),
+            _ => None,
+        };
+        let limits = generation.shared_limits.iter();
+        limits
+            .flat_map(|limit| groups(limit.number, limit.buckets.taken(), name))
+            .collect()
+    }
+
+    fn owe(&self, group: &Group) {
+        let generation = self.generation.load();
+        let mut limits = generation.shared_limits.iter();
+        let limit = limits.find(|limit| limit.number == group.limit);
+        let site = self.store.decisions().sites().known(&group.site);
+        // Another configuration's limit or site is none of ours.
+        if let (Some(limit), Some(site)) = (limit, site) {
+            let now = self.now();
+            for (digest, cost) in &group.keys {
+                limit.buckets.owe(Key::of(site, *digest), *cost, now);
+            }
+        }
+    }
+
+    fn meet(&self, gateways: u32, heard: bool) {
+        for limit in &self.generation.load().shared_limits {
+            limit.buckets.meet(gateways, heard);
+        }
     }
 }
 

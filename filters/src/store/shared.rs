@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `<tenant>:decision:<site or *>:<network>` | the decision as JSON, with the time that is left to it |
 //! | `<tenant>:decisions` | a stream of changes, in the field `change` as JSON, at most about [`MOST_ENTRIES`] |
+//! | `<tenant>:limits` | a channel, on which gateways tell what they let through |
 //! | `<tenant>:epoch` | a random text: which life of the shared store this is |
 //!
 //! A session reads the stream from where the gateway left it and compares all keys with what it
@@ -21,6 +22,7 @@
 mod access;
 mod entry;
 mod follow;
+mod limits;
 mod predecessor;
 mod standing;
 mod tell;
@@ -43,6 +45,7 @@ use crate::clock::Clock;
 
 pub use access::{Access, AccessError, Credentials};
 pub use entry::{EntryError, Names, decode_entry, decode_value};
+pub use limits::{LimitExchange, SharedTables};
 pub use predecessor::PredecessorList;
 pub use standing::{Standing, Trouble};
 

@@ -42,7 +42,11 @@ pub(super) fn context(file: &ConfigFile, config: &Config, inputs: &Inputs<'_>) -
         onnxruntime: config.server.onnxruntime.as_ref().map(resolve),
         workers: threads(config),
         decisions: Arc::clone(inputs.decisions),
-        key_seed: KeySeed::new(inputs.secret),
+        gateways_share: config.store.url.is_some(),
+        key_seed: match config.store.url {
+            Some(_) => KeySeed::shared(config.store.tenant.get_ref()),
+            None => KeySeed::new(inputs.secret),
+        },
         previous: inputs
             .previous
             .map(|previous| previous.carried.clone())

@@ -46,6 +46,11 @@ impl Names {
         format!("{}:decisions", self.tenant)
     }
 
+    /// The channel on which gateways tell what they let through.
+    pub(super) fn limits(&self) -> String {
+        format!("{}:limits", self.tenant)
+    }
+
     /// Which life of the shared store this is.
     pub(super) fn epoch(&self) -> String {
         format!("{}:epoch", self.tenant)

@@ -1,0 +1,207 @@
+//! Limits that gateways keep together, told through a channel of the shared store.
+//!
+//! Ten times a second each gateway publishes what it let through, and hears what the others did.
+//! Nothing is kept in the shared store: what was missed is not owed. A gateway that does not hear
+//! itself for [`DEAF`] takes itself for alone, and so does one without a connection; it then keeps to
+//! its share of what there were gateways.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use fred::{
+    clients::Client,
+    error::{Error, ErrorKind},
+    interfaces::{EventInterface, PubsubInterface},
+    types::{Message, Value},
+};
+use tokio::{
+    sync::{broadcast::error::RecvError, watch},
+    time::{Interval, MissedTickBehavior, interval, timeout},
+};
+
+use super::{Access, Names, Standing, keep_up, random};
+use crate::{
+    clock::Clock,
+    rate::report::{Group, Report},
+};
+
+/// Time between two exchanges.
+const EXCHANGE: Duration = Duration::from_millis(100);
+/// A gateway that let nothing through says so at this pace, in exchanges.
+const SIGN_OF_LIFE: u32 = 10;
+/// Who was not heard for so long is not there any more.
+const GONE_MS: u64 = 3_000;
+/// Who does not hear itself for so long hears nobody.
+const DEAF: u64 = 2_000;
+/// Longest wait until a report is taken.
+const PUBLISH: Duration = Duration::from_millis(500);
+/// Most gateways that are told apart.
+const MOST_GATEWAYS: usize = 4096;
+
+/// The limits of this gateway that others keep too.
+pub trait SharedTables: Send + Sync {
+    /// What was let through since the last call.
+    fn taken(&self) -> Vec<Group>;
+
+    /// Takes what another gateway let through.
+    fn owe(&self, group: &Group);
+
+    /// Notes how many gateways there are, this one included, and whether the others are heard.
+    fn meet(&self, gateways: u32, heard: bool);
+}
+
+/// What keeps limits of gateways together.
+pub struct LimitExchange {
+    access: Access,
+    channel: String,
+    clock: Arc<dyn Clock>,
+    tables: Arc<dyn SharedTables>,
+    standing: Arc<Standing>,
+    gateway: u64,
+}
+
+/// What is known of the others, and what they have not been told yet.
+#[derive(Default)]
+struct Round {
+    heard_ms: HashMap<u64, u64>,
+    left: Vec<Group>,
+    quiet: u32,
+}
+
+impl LimitExchange {
+    /// One for these tables. Nothing is connected before [`Self::run`].
+    pub fn new(
+        access: Access,
+        names: &Names,
+        clock: Arc<dyn Clock>,
+        tables: Arc<dyn SharedTables>,
+        standing: Arc<Standing>,
+    ) -> Self {
+        Self {
+            access,
+            channel: names.limits(),
+            clock,
+            tables,
+            standing,
+            gateway: random(),
+        }
+    }
+
+    /// Until `shutdown` turns true. Task `shared limits`.
+    pub async fn run(self, shutdown: watch::Receiver<bool>) {
+        let (standing, session) = (&self.standing, || self.session());
+        keep_up("shared limits", standing, session, shutdown).await;
+    }
+
+    async fn session(&self) -> Result<Infallible, Error> {
+        let mut round = Round::default();
+        let ended = self.exchange(&mut round).await;
+        // The number that was known last; nothing more is to be learnt.
+        if !round.heard_ms.is_empty() {
+            self.tables.meet(gateways(&round), false);
+        }
+        ended
+    }
+
+    async fn exchange(&self, round: &mut Round) -> Result<Infallible, Error> {
+        let listener = self.access.connect().await?;
+        let speaker = self.access.connect().await?;
+        let mut messages = listener.client.message_rx();
+        listener.client.subscribe(&self.channel).await?;
+        // What was let through before anybody listened is nobody's debt.
+        let _ = self.tables.taken();
+        let mut heard_self_ms = self.clock.now().own_ms;
+        let mut turns = ticks();
+        loop {
+            tokio::select! {
+                message = messages.recv() => match message {
+                    Ok(message) => {
+                        if self.hear(&message, round) {
+                            heard_self_ms = self.clock.now().own_ms;
+                        }
+                    }
+                    // Too many at once: those are not owed.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return Err(Error::new(ErrorKind::IO, "closed")),
+                },
+                _ = turns.tick() => {
+                    let now = self.clock.now().own_ms;
+                    if now.saturating_sub(heard_self_ms) > DEAF {
+                        return Err(Error::new(ErrorKind::Timeout, "nothing is heard"));
+                    }
+                    round.heard_ms.retain(|_, heard| now.saturating_sub(*heard) < GONE_MS);
+                    self.standing.up.store(true, Relaxed);
+                    self.tables.meet(gateways(round), true);
+                    self.tell(&speaker.client, round).await?;
+                }
+            }
+        }
+    }
+
+    /// Takes up a report; whether it is our own.
+    fn hear(&self, message: &Message, round: &mut Round) -> bool {
+        let report = match &message.value {
+            Value::Bytes(bytes) => Report::decode(bytes),
+            Value::String(text) => Report::decode(text.as_bytes()),
+            _ => Report::decode(&[]),
+        };
+        let Ok(report) = report else {
+            self.standing.skipped.fetch_add(1, Relaxed);
+            return false;
+        };
+        if report.gateway == self.gateway {
+            return true;
+        }
+        let known = round.heard_ms.contains_key(&report.gateway);
+        if known || round.heard_ms.len() < MOST_GATEWAYS {
+            round
+                .heard_ms
+                .insert(report.gateway, self.clock.now().own_ms);
+        }
+        self.standing.received.fetch_add(1, Relaxed);
+        report
+            .groups
+            .iter()
+            .for_each(|group| self.tables.owe(group));
+        false
+    }
+
+    async fn tell(&self, speaker: &Client, round: &mut Round) -> Result<(), Error> {
+        let mut groups = std::mem::take(&mut round.left);
+        groups.extend(self.tables.taken());
+        if groups.is_empty() && round.quiet < SIGN_OF_LIFE {
+            round.quiet += 1;
+            return Ok(());
+        }
+        round.quiet = 0;
+        let report = Report {
+            gateway: self.gateway,
+            groups,
+        };
+        let (bytes, left) = report.encode();
+        round.left = left;
+        let bytes = Value::Bytes(bytes.into());
+        let published = timeout(
+            PUBLISH,
+            speaker.publish::<Value, _, _>(&self.channel, bytes),
+        );
+        let late = |_| Error::new(ErrorKind::Timeout, "no answer in time");
+        published.await.map_err(late)??;
+        self.standing.told.fetch_add(1, Relaxed);
+        Ok(())
+    }
+}
+
+fn gateways(round: &Round) -> u32 {
+    u32::try_from(round.heard_ms.len() + 1).unwrap_or(u32::MAX)
+}
+
+fn ticks() -> Interval {
+    let mut ticks = interval(EXCHANGE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
