@@ -25,6 +25,59 @@ pub const fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
+/// Networks that no client on the internet comes from, and that requests of ours must not be led to
+/// by strangers: the ones of the IANA special-purpose registries (RFC 6890) that are not globally
+/// reachable, multicast and reserved space. Those for documentation are left out: nobody is there.
+const NOT_GLOBAL_V4: [(Ipv4Addr, u8); 12] = [
+    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::new(10, 0, 0, 0), 8),
+    (Ipv4Addr::new(100, 64, 0, 0), 10),
+    (Ipv4Addr::new(127, 0, 0, 0), 8),
+    (Ipv4Addr::new(169, 254, 0, 0), 16),
+    (Ipv4Addr::new(172, 16, 0, 0), 12),
+    (Ipv4Addr::new(192, 0, 0, 0), 24),
+    (Ipv4Addr::new(192, 88, 99, 0), 24),
+    (Ipv4Addr::new(192, 168, 0, 0), 16),
+    (Ipv4Addr::new(198, 18, 0, 0), 15),
+    (Ipv4Addr::new(224, 0, 0, 0), 4),
+    (Ipv4Addr::new(240, 0, 0, 0), 4),
+];
+
+/// The same of IPv6. 0::/8 has `::`, `::1`, and the translators' 64:ff9b::/32 (RFC 6052, RFC 8215),
+/// 2002::/16 is the 6to4 relays' (RFC 3056): each address of those stands for an IPv4 address, which
+/// may be a private one.
+const NOT_GLOBAL_V6: [(Ipv6Addr, u8); 7] = [
+    (Ipv6Addr::UNSPECIFIED, 8),
+    (Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0), 64),
+    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
+    (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
+    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
+    (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0), 10),
+    (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8),
+];
+
+/// Whether every address from `first` to `last`, which are of the same family, may be one of the
+/// internet.
+pub fn is_global(first: IpAddr, last: IpAddr) -> bool {
+    match (canonical(first), canonical(last)) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => {
+            let (first, last) = (first.to_bits(), last.to_bits());
+            NOT_GLOBAL_V4.iter().all(|(network, length)| {
+                let begin = network.to_bits();
+                last < begin || first > (begin | (u32::MAX >> length))
+            })
+        }
+        (IpAddr::V6(first), IpAddr::V6(last)) => {
+            let (first, last) = (first.to_bits(), last.to_bits());
+            NOT_GLOBAL_V6.iter().all(|(network, length)| {
+                let begin = network.to_bits();
+                last < begin || first > (begin | (u128::MAX >> length))
+            })
+        }
+        _ => false,
+    }
+}
+
 /// Most hops that are looked at in one request's forwarding header.
 const MOST_HOPS: usize = 32;
 
@@ -66,7 +119,53 @@ fn parse_hop(hop: &str) -> Option<IpAddr> {
 mod tests {
     use std::net::IpAddr;
 
-    use super::{neighbourhood, reported_client, subscriber};
+    use super::{is_global, neighbourhood, reported_client, subscriber};
+
+    #[test]
+    fn what_is_not_of_the_internet_is_told() {
+        let check = |first: &str, last: &str, global: bool| {
+            let (first, last) = (first.parse().unwrap(), last.parse().unwrap());
+            assert_eq!(is_global(first, last), global, "{first}-{last}");
+        };
+        for one in [
+            "8.8.8.8",
+            "192.0.2.7",
+            "2001:db8::7",
+            "2a00::1",
+            "100.63.0.1",
+            "172.32.0.1",
+        ] {
+            check(one, one, true);
+        }
+        for one in [
+            "0.0.0.0",
+            "10.255.255.255",
+            "100.64.0.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "172.31.0.1",
+            "192.168.1.1",
+            "198.19.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:10.0.0.1",
+            "::7f00:1",
+            "64:ff9b::7f00:1",
+            "64:ff9b:1::1",
+            "2002:7f00:1::",
+            "fd00::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+        ] {
+            check(one, one, false);
+        }
+        check("8.0.0.0", "11.255.255.255", false);
+        check("11.0.0.0", "11.255.255.255", true);
+        check("2000::", "2fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", false);
+    }
 
     #[test]
     fn the_rightmost_untrusted_hop_is_the_client() {

@@ -15,6 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use thornwall_detectors::address::canonical;
 
+pub(crate) use self::prefix::quotable;
 pub use self::prefix::{Prefix, PrefixError};
 pub(crate) use self::ranges::{Bits, Ranges};
 use self::{ranges::merge, v4::RangesV4};

@@ -186,7 +186,7 @@ fn parse_length(text: &str) -> Option<u8> {
 }
 
 /// Text from a file, cut and escaped so that it can stand in a message.
-pub(super) fn quotable(text: &str) -> String {
+pub(crate) fn quotable(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut quoted: String = text
         .chars()

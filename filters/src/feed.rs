@@ -1,0 +1,214 @@
+//! What others publish about addresses, as networks that may be denied.
+//!
+//! A feed is a stranger's text. It is read in one of three forms, within bounds, and whatever would
+//! harm people is refused and counted: networks so wide that whole countries are in them, and
+//! addresses that are nobody's on the internet but somebody's at home. A text that is no list at all,
+//! such as an error page, is an error: the caller keeps the last good copy then.
+
+mod json;
+mod pointer;
+mod table;
+mod text;
+
+use thiserror::Error;
+use thornwall_detectors::address::is_global;
+
+pub use self::{
+    pointer::{Pointer, PointerError},
+    table::Column,
+};
+use crate::prefix_set::{Prefix, PrefixError, quotable};
+
+/// Most networks of one feed: ten times the largest public ones.
+pub const MOST_SUBJECTS: usize = 1 << 20;
+/// Corrections that are told one by one.
+pub const MOST_NOTES: usize = 10;
+/// The shortest prefixes that are taken: one of the blocks that IANA gives out is wider than any
+/// owner's network (RFC 7249 section 2.2; RFC 6177 for IPv6, whose registries hold /12 and longer).
+const BROADEST_V4: u8 = 8;
+const BROADEST_V6: u8 = 16;
+/// Of what looks like an entry, so much must be one: one in this many.
+const FEWEST_GOOD: u64 = 2;
+
+/// How a feed is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// Comma separated values, one address or network per record.
+    Csv(Column),
+    /// JSON, or one JSON text per line, with addresses where this points.
+    Json(Pointer),
+    /// One address or network per line, as its first word; `#` and `;` start comments.
+    Text,
+}
+
+/// What a feed lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parsed {
+    /// The networks, sorted, each once.
+    pub subjects: Vec<Prefix>,
+    /// Entries that were not taken.
+    pub refused: Refused,
+    /// Entries that were taken for what they must mean: bits behind the prefix, or a zone.
+    pub corrected: u64,
+    /// The first of those, with their places.
+    pub notes: Vec<String>,
+}
+
+/// Entries that were not taken, by why.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Networks so wide that they are no one's.
+    pub too_broad: u64,
+    /// Neither address nor network.
+    pub malformed: u64,
+    /// Private, loopback, link-local and the like.
+    pub not_global: u64,
+}
+
+impl Refused {
+    /// Each reason, as a label, with its count.
+    pub const fn by_reason(&self) -> [(&'static str, u64); 3] {
+        [
+            ("malformed", self.malformed),
+            ("not_global", self.not_global),
+            ("too_broad", self.too_broad),
+        ]
+    }
+
+    /// All of them.
+    pub const fn sum(&self) -> u64 {
+        self.too_broad + self.malformed + self.not_global
+    }
+}
+
+/// Why a text is no feed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FeedError {
+    /// The first record has no such field.
+    #[error("no column `{0}` in the first record")]
+    NoColumn(String),
+    /// A page for people.
+    #[error("is HTML or XML, where a list was expected")]
+    Markup,
+    /// JSON that ends early, or is none.
+    #[error("is no JSON: {0}")]
+    Json(String),
+    /// Most of it is something else.
+    #[error(
+        "is no list: of {entries} entries, {malformed} are neither address nor network, the first: {example}"
+    )]
+    NoList {
+        /// Entries in all.
+        entries: u64,
+        /// Those that are none.
+        malformed: u64,
+        /// The first of them.
+        example: String,
+    },
+    /// More than are kept.
+    #[error("lists more than {MOST_SUBJECTS} networks")]
+    TooMany,
+}
+
+/// Reads a feed.
+pub fn parse(bytes: &[u8], form: &Form) -> Result<Parsed, FeedError> {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    // No list begins like that, in any form, and every error page does.
+    if text.trim_ascii_start().starts_with(b"<") {
+        return Err(FeedError::Markup);
+    }
+    let mut entries = Entries::default();
+    match form {
+        Form::Csv(column) => table::read(text, column, &mut entries)?,
+        Form::Json(pointer) => json::read(text, pointer, &mut entries)?,
+        Form::Text => text::read(text, &mut entries)?,
+    }
+    entries.finish()
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Entries {
+    parsed: Parsed,
+    /// Entries of any kind.
+    seen: u64,
+    /// The first one that is neither address nor network.
+    example: Option<String>,
+}
+
+impl Entries {
+    /// Takes one entry, at a place that notes can name: `line 7`.
+    fn take(&mut self, entry: &str, place: impl FnOnce() -> String) -> Result<(), FeedError> {
+        self.seen += 1;
+        let (prefix, note) = match Prefix::lenient(entry) {
+            Ok(read) => read,
+            Err(error) => {
+                self.miss(&error);
+                return Ok(());
+            }
+        };
+        if is_broad(prefix) {
+            self.parsed.refused.too_broad += 1;
+        } else if !is_global(prefix.first(), prefix.last()) {
+            self.parsed.refused.not_global += 1;
+        } else if self.parsed.subjects.len() == MOST_SUBJECTS {
+            return Err(FeedError::TooMany);
+        } else {
+            self.parsed.subjects.push(prefix);
+            self.note(note, place);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, note: Option<String>, place: impl FnOnce() -> String) {
+        let Some(note) = note else {
+            return;
+        };
+        self.parsed.corrected += 1;
+        if self.parsed.notes.len() < MOST_NOTES {
+            self.parsed.notes.push(format!("{}: {note}", place()));
+        }
+    }
+
+    fn miss(&mut self, error: &PrefixError) {
+        self.parsed.refused.malformed += 1;
+        if self.example.is_none() {
+            self.example = Some(error.to_string());
+        }
+    }
+
+    /// Takes note of an entry that is not even text.
+    fn strange(&mut self, what: &str) {
+        self.seen += 1;
+        self.parsed.refused.malformed += 1;
+        if self.example.is_none() {
+            self.example = Some(quotable(what));
+        }
+    }
+
+    fn finish(self) -> Result<Parsed, FeedError> {
+        let mut parsed = self.parsed;
+        let malformed = parsed.refused.malformed;
+        if malformed > self.seen / FEWEST_GOOD {
+            return Err(FeedError::NoList {
+                entries: self.seen,
+                malformed,
+                example: self.example.unwrap_or_default(),
+            });
+        }
+        let order = |subject: &Prefix| (subject.first(), subject.length());
+        parsed.subjects.sort_unstable_by_key(order);
+        parsed.subjects.dedup();
+        Ok(parsed)
+    }
+}
+
+fn is_broad(prefix: Prefix) -> bool {
+    match prefix.first().is_ipv4() {
+        true => prefix.length() < BROADEST_V4,
+        false => prefix.length() < BROADEST_V6,
+    }
+}
+
+#[cfg(test)]
+mod tests;
