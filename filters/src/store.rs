@@ -77,6 +77,8 @@ enum Order {
         path: PathBuf,
         done: Done<Result<Loaded, DiskError>>,
     },
+    /// Let what one source lists end at another time.
+    Prolong { source: Source, until_ms: u64 },
     /// Tell what there is.
     Read { query: Query, done: Done<Page> },
     /// Note how far the shared store was followed.
@@ -244,6 +246,11 @@ impl Store {
     /// Replaces what one feed, or the predecessor, lists.
     pub fn list(&self, source: Source, listed: Listed) {
         self.order(Order::List { source, listed });
+    }
+
+    /// Lets what a feed lists hold until another time, in milliseconds of Unix time.
+    pub fn prolong(&self, source: Source, until_ms: u64) {
+        self.order(Order::Prolong { source, until_ms });
     }
 
     /// Looks up decisions.

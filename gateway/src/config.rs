@@ -14,11 +14,13 @@ use thornwall_filters::{
 };
 use toml::Spanned;
 
+mod feed;
 mod limits;
 mod store;
 mod tls;
 mod upstream;
 
+pub use feed::{Feed, FeedFormat};
 pub use limits::Limits;
 pub use store::{NeverBlock, Store, StoreKind};
 pub use tls::{Certificate, ClientCertificate, ClientCertificateMode, Hsts};
@@ -59,6 +61,9 @@ pub struct Config {
     /// `[never_block]`.
     #[serde(default)]
     pub never_block: NeverBlock,
+    /// `[[feed]]`.
+    #[serde(default)]
+    pub feed: Vec<Feed>,
     /// `[store]`.
     #[serde(default)]
     pub store: Store,

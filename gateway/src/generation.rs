@@ -21,6 +21,7 @@ use toml::Spanned;
 use crate::{
     config::{self, Config, ConfigFile},
     edge::{Limits, ListenerFacts},
+    feeds::Spec,
     robots::RobotsCell,
     shared::Shared,
     tls::{SiteTls, Tls},
@@ -28,6 +29,7 @@ use crate::{
 };
 
 mod edge;
+mod feeds;
 mod hosts;
 mod never;
 mod parts;
@@ -52,6 +54,8 @@ pub struct Generation {
     pub blocklist: PrefixSet,
     /// About whom nothing is decided.
     pub never_block: Arc<PrefixSet>,
+    /// What others publish about addresses.
+    pub feeds: Vec<Arc<Spec>>,
     /// Certificates, and what each name asks of TLS.
     pub tls: Tls,
     /// What only a restart can change.
@@ -193,6 +197,7 @@ impl Generation {
         let limits = edge::limits(&config.limits, held, context);
         let blocklist = read_files(&config.blocklist.files, context);
         let never_block = never::build(config, context);
+        let feeds = feeds::build(&config.feed, context);
         let upstreams = parts::upstreams(&config.upstream, inputs.secret, context);
         let pipelines = parts::pipelines(config, inputs.metrics, context);
         let hosts = Arc::new(Hosts::build(&config.site, context));
@@ -225,6 +230,7 @@ impl Generation {
             limits: Arc::new(limits?),
             blocklist: blocklist?,
             never_block: Arc::new(never_block?),
+            feeds: feeds?,
             tls: tls?,
             cold: cold?,
             tables: Vec::new(),

@@ -23,6 +23,7 @@ use crate::{
     config::ConfigFile,
     data_dir::{DataDir, DataDirError, link_secret},
     edge::{self, Edge},
+    feeds::Feeds,
     generation::{Cold, Generation, Inputs},
     handover::{Control, HandoverError, Heirloom, Inherited, Predecessor},
     metrics::Metrics,
@@ -134,6 +135,7 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     let signals = Signals::catch()?;
     drop((inside, inherited));
     runtime.block_on(take_turn(&state, predecessor, &keeper))?;
+    let feeds = Feeds::load(Arc::clone(&state));
     let parts = Parts {
         data_dir: &data_dir,
         predecessor,
@@ -143,6 +145,7 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
         reloader,
         control,
         replication,
+        feeds,
     };
     let served = runtime.block_on(serve(Arc::clone(&state), parts, stop));
     runtime.shutdown_timeout(STOP_TIMEOUT);
@@ -217,6 +220,7 @@ struct Parts<'a> {
     reloader: Reloader,
     control: Control,
     replication: Replication,
+    feeds: Feeds,
 }
 
 /// Longest wait for tasks that are still there when everything is over.
@@ -289,7 +293,8 @@ async fn serve(
     let applied = parts.reloader.watch();
     let mut tasks = vec![
         tokio::spawn(robots::refresh(Arc::clone(&state), applied.clone())),
-        tokio::spawn(upstream::tend(Arc::clone(&state), applied)),
+        tokio::spawn(upstream::tend(Arc::clone(&state), applied.clone())),
+        tokio::spawn(parts.feeds.refresh(applied)),
         tokio::spawn(admin::serve(
             parts.sockets.admin,
             Arc::clone(&state),

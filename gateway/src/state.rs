@@ -22,9 +22,9 @@ use thornwall_filters::{
 };
 
 use crate::{
-    access_log::AccessLog, answer::tarpit::Tarpit, exchange::RequestId, generation::Generation,
-    metrics::Metrics, recent::Recent, record::Decision, serve::Arrivals, shared::Standings,
-    shares::Shares,
+    access_log::AccessLog, answer::tarpit::Tarpit, exchange::RequestId, feeds::Board,
+    generation::Generation, metrics::Metrics, recent::Recent, record::Decision, serve::Arrivals,
+    shared::Standings, shares::Shares,
 };
 
 /// Everything that outlives a generation.
@@ -41,6 +41,8 @@ pub struct State {
     pub store: Store,
     /// How the way to other stores does.
     pub standings: Standings,
+    /// How feeds stand.
+    pub feeds: Board,
     /// Connections held in slow streams.
     pub tarpit: Arc<Tarpit>,
     /// Turns true once, when the process is to end.
@@ -72,6 +74,7 @@ impl State {
         store.decisions().spare(Arc::clone(&generation.never_block));
         Self {
             tarpit: Arc::new(Tarpit::new(metrics.tarpit.clone())),
+            feeds: Board::new(metrics.feeds.clone()),
             generation: ArcSwap::from_pointee(generation),
             metrics,
             recent,

@@ -165,6 +165,7 @@ impl Writer {
             Order::Note { position } => self.replica.note(position),
             Order::Open { path, done } => done(self.open(path)),
             Order::Position { done } => done(self.replica.position()),
+            Order::Prolong { source, until_ms } => self.prolong(&source, until_ms),
             Order::Read { query, done } => done(self.page(&query)),
             Order::Sent { keys } => self.sent(&keys),
             Order::Stop => return false,
@@ -306,6 +307,17 @@ impl Writer {
         } else {
             self.listed.insert(source, listed);
         }
+        self.show_listed();
+    }
+
+    fn prolong(&mut self, source: &Source, until_ms: u64) {
+        if let Some(listed) = self.listed.get_mut(source) {
+            listed.until_ms = until_ms;
+            self.show_listed();
+        }
+    }
+
+    fn show_listed(&mut self) {
         let now = self.clock.now();
         let rows = self.listed.iter().flat_map(|(source, listed)| {
             let until = now.own_time_of(listed.until_ms);

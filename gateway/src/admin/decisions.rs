@@ -323,6 +323,7 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Response {
                 "addresses": standing.listed.load(Relaxed),
             })),
         },
+        "feeds": state.feeds.standings(),
     }))
     .into_response()
 }

@@ -62,7 +62,33 @@ fn the_reference_shows_the_defaults() {
     };
     assert_eq!(settings(upstream), settings(&bare.upstream[0]));
 
+    let bare = "[[feed]]\nname = \"x\"\n";
+    let commented = reference_feed();
+    let bare: Config = toml::from_str(bare).unwrap();
+    let shown_feed: Config = toml::from_str(&commented).unwrap();
+    let settings = |feed: &super::Feed| {
+        format!(
+            "{:?} {} {} {} {}",
+            feed.format,
+            feed.every_secs.get_ref(),
+            feed.lifetime_secs.get_ref(),
+            feed.max_bytes.get_ref(),
+            feed.allow_private
+        )
+    };
+    assert_eq!(settings(&shown_feed.feed[0]), settings(&bare.feed[0]));
+
     let bare = "[[site]]\nname = \"x\"\nhosts = []\nupstream = \"x\"\n";
     let bare: Config = toml::from_str(bare).unwrap();
     assert_eq!(shown.site[0].max_body_bytes, bare.site[0].max_body_bytes);
+}
+
+/// The feed of the reference, without its comment marks.
+fn reference_feed() -> String {
+    let reference = include_str!("../../../etc/thornwall.toml");
+    let lines = reference
+        .lines()
+        .skip_while(|line| !line.starts_with("# [[feed]]"));
+    let lines = lines.map_while(|line| line.strip_prefix("# "));
+    lines.collect::<Vec<_>>().join("\n")
 }

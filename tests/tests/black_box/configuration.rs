@@ -82,6 +82,30 @@ fn every_mistake_is_told_with_its_place_and_what_was_expected() {
         &["`shop.example` is not an address"],
     );
     mistake(
+        "[[feed]]\nname = \"A\"\n",
+        &["`A` is no name of a feed", "expected either url or file"],
+    );
+    mistake(
+        "[[feed]]\nname = \"a\"\nurl = \"ftp://x/\"\nevery_secs = 0\nmax_bytes = 5\n[[feed]]\nname = \"a\"\nfile = \"x\"\npointer = \"/a\"\nlifetime_secs = 5\n",
+        &[
+            "is no HTTP URL",
+            "expected 1 to 604800 seconds",
+            "expected 1024 to 67108864 bytes",
+            "feed `a` is there twice",
+            "`pointer` belongs to format = \"json\"",
+            "lifetime_secs is shorter than every_secs",
+        ],
+    );
+    mistake(
+        "[[feed]]\nname = \"a\"\nurl = \"https://me:word@x/\"\nformat = \"json\"\n[[feed]]\nname = \"b\"\nfile = \"x\"\nformat = \"json\"\npointer = \"a\"\n[[feed]]\nname = \"c\"\nfile = \"x\"\nformat = \"csv\"\ncolumn = -1\n",
+        &[
+            "has a user or a password in it",
+            "format = \"json\" needs a pointer",
+            "`a` does not begin with `/`; expected a JSON Pointer",
+            "is no column; expected a number from 0",
+        ],
+    );
+    mistake(
         "[pipeline.throttle]\nrequests = 0\n",
         &["expected a nonzero u32"],
     );

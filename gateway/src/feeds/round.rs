@@ -1,0 +1,79 @@
+//! One reading of one feed, from the request to the copy on the disk.
+
+use thiserror::Error;
+use thornwall_filters::feed::{FeedError, Parsed, parse};
+
+use super::{
+    Held, Spec,
+    copy::Copies,
+    fetch::{FetchError, Fetched, Validators, fetch},
+};
+
+/// A feed that has lost more than nine of ten entries is broken rather than well again.
+const LEAST_PART: usize = 10;
+
+/// What a reading brought.
+pub(super) enum Round {
+    /// A list.
+    Fresh(Parsed, Validators),
+    /// The same as before.
+    Unchanged,
+}
+
+/// Why a reading brought nothing.
+#[derive(Debug, Error)]
+pub(super) enum RoundError {
+    #[error("{0}")]
+    Fetch(#[from] FetchError),
+    #[error("{0}")]
+    Feed(#[from] FeedError),
+    #[error(
+        "lists {now} where it listed {before}; the last good copy is kept until its lifetime is over"
+    )]
+    Shrunk { before: usize, now: usize },
+}
+
+impl RoundError {
+    /// The label of metrics.
+    pub(super) const fn result(&self) -> &'static str {
+        match self {
+            Self::Fetch(FetchError::TooLarge(_)) => "too_large",
+            Self::Fetch(FetchError::Html) | Self::Feed(_) => "no_list",
+            Self::Fetch(_) => "failed",
+            Self::Shrunk { .. } => "shrunk",
+        }
+    }
+}
+
+/// Reads a feed of which this is held. Blocks.
+pub(super) fn read(
+    spec: &Spec,
+    held: Option<&Held>,
+    copies: &Copies,
+    now_ms: u64,
+) -> Result<Round, RoundError> {
+    let none = Validators::default();
+    let known = held.map_or(&none, |held| &held.validators);
+    let (bytes, validators) = match fetch(spec, known)? {
+        Fetched::Fresh(bytes, validators) => (bytes, validators),
+        Fetched::Unchanged => {
+            keep(&spec.name, copies.confirm(&spec.name, now_ms));
+            return Ok(Round::Unchanged);
+        }
+    };
+    let parsed = parse(&bytes, &spec.form)?;
+    let (before, now) = (held.map_or(0, |held| held.entries), parsed.subjects.len());
+    if before > 0 && now * LEAST_PART < before {
+        return Err(RoundError::Shrunk { before, now });
+    }
+    let kept = copies.keep(&spec.name, &spec.origin(), &parsed.subjects, &validators);
+    keep(&spec.name, kept);
+    Ok(Round::Fresh(parsed, validators))
+}
+
+/// A list without a copy is still a list.
+fn keep(name: &str, kept: std::io::Result<()>) {
+    if let Err(error) = kept {
+        log::error!("a feed's copy cannot be written; feed={name} error={error}");
+    }
+}
