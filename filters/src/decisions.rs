@@ -6,6 +6,7 @@
 //!
 //! Nobody on the never-block list is found, whatever the layers say.
 
+mod denied;
 mod layer;
 mod table;
 
@@ -22,6 +23,7 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 
+pub use self::denied::Denied;
 use self::layer::Layer;
 pub(crate) use self::{layer::Row, table::Table};
 use crate::{
@@ -101,6 +103,7 @@ pub struct Decisions {
     never: ArcSwap<PrefixSet>,
     sites: Sites,
     spared: AtomicU64,
+    changes: AtomicU64,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -143,6 +146,7 @@ impl Decisions {
     /// Replaces the list of those about whom nothing is decided.
     pub fn spare(&self, never: Arc<PrefixSet>) {
         self.never.store(never);
+        self.changed();
     }
 
     /// Whether nothing may be decided about `subject`: all of it is on the never-block list.
@@ -151,6 +155,31 @@ impl Decisions {
         never
             .lookup(subject.first())
             .is_some_and(|(_, last)| last >= subject.last())
+    }
+
+    /// Whether anybody in `subject` is on the never-block list.
+    pub fn touches_spared(&self, subject: Prefix) -> bool {
+        let (first, last) = (subject.first(), subject.last());
+        let never = self.never.load();
+        // Ranges of the other family lie on one side, all of them.
+        never
+            .pieces()
+            .any(|(begin, end)| begin <= last && end >= first)
+    }
+
+    /// Who gets no connection at `now`: disjoint ranges, in order, without anybody on the
+    /// never-block list and without this machine itself. Takes time that grows with the entries.
+    pub fn denied(&self, now: Duration) -> Vec<Denied> {
+        denied::denied(&self.layers.load(), &self.never.load(), millis(now))
+    }
+
+    /// A number that grows whenever something may have become different.
+    pub fn version(&self) -> u64 {
+        self.changes.load(Relaxed)
+    }
+
+    fn changed(&self) {
+        self.changes.fetch_add(1, Relaxed);
     }
 
     /// Whether `client` is on the never-block list.

@@ -17,8 +17,8 @@ use thornwall_detectors::address::canonical;
 
 pub(crate) use self::prefix::quotable;
 pub use self::prefix::{Prefix, PrefixError};
-pub(crate) use self::ranges::{Bits, Ranges};
-use self::{ranges::merge, v4::RangesV4};
+pub(crate) use self::ranges::{Bits, Ranges, merge};
+use self::v4::RangesV4;
 
 /// An immutable set of IPv4 and IPv6 networks.
 #[derive(Debug, Default)]
@@ -57,6 +57,14 @@ impl PrefixSet {
     /// Whether the set covers no address at all.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// All of it as disjoint ranges of a first and a last address, IPv4 before IPv6, in order.
+    pub fn pieces(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> + '_ {
+        let v4 = |bits| IpAddr::from(Ipv4Addr::from_bits(bits));
+        let v6 = |bits| IpAddr::from(Ipv6Addr::from_bits(bits));
+        let first = self.v4.pieces().map(move |(a, b)| (v4(a), v4(b)));
+        first.chain(self.v6.pieces().map(move |(a, b)| (v6(a), v6(b))))
     }
 
     /// Memory that the set holds on the heap.

@@ -94,6 +94,8 @@ enum Order {
         most: usize,
         done: Done<Vec<Unsent>>,
     },
+    /// Tell somebody of every decision that is made from now on.
+    Watch { watcher: Watcher },
     /// Make changes.
     Write {
         changes: Vec<Change>,
@@ -104,6 +106,9 @@ enum Order {
 
 /// What is called with an answer, on the store's thread.
 pub type Done<T> = Box<dyn FnOnce(T) + Send>;
+
+/// What is called with every decision that is made, on the store's thread: it must not wait.
+pub type Watcher = Box<dyn Fn(&Decision) + Send>;
 
 /// Where changes come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -272,6 +277,11 @@ impl Store {
         self.order(Order::Close { done });
         // A thread that is gone has closed it.
         let _ = answer.recv();
+    }
+
+    /// Has somebody told of every decision that is made, or prolonged, from now on.
+    pub fn watch(&self, watcher: Watcher) {
+        self.order(Order::Watch { watcher });
     }
 
     /// At most `most` changes that the shared store is to be told of.

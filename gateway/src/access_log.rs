@@ -18,7 +18,7 @@ use prometheus::IntCounter;
 
 use crate::record::{Decision, Record};
 
-mod sink;
+pub(crate) mod sink;
 
 use sink::{Sink, Target};
 

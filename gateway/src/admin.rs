@@ -18,10 +18,11 @@ use axum::{
     routing::get,
 };
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::spawn_blocking};
 
 use crate::{
-    exchange::RequestId, generation::normalise_host, record::Record, serve::PROCESS, state::State,
+    exchange::RequestId, export, generation::normalise_host, record::Record, serve::PROCESS,
+    state::State,
 };
 
 mod decisions;
@@ -69,6 +70,7 @@ fn router(admin: Admin) -> Router {
     let guarded = Router::new()
         .route("/explain/{id}", get(explain))
         .route("/status", get(decisions::status))
+        .route("/export/nftables", get(export_nftables))
         .route(
             "/decisions",
             get(decisions::list)
@@ -123,6 +125,14 @@ async fn explain(Shared(admin): Shared<Admin>, Path(id): Path<String>) -> Respon
             StatusCode::NOT_FOUND,
             "no such request among the recent ones; the access log may still have it",
         ),
+    }
+}
+
+async fn export_nftables(Shared(admin): Shared<Admin>) -> Response {
+    let state = admin.state;
+    match spawn_blocking(move || export::script(&state)).await {
+        Ok(script) => Json(script).into_response(),
+        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
 

@@ -15,6 +15,7 @@ mod check;
 mod client;
 mod decisions;
 mod explain;
+mod export;
 mod status;
 mod upgrade;
 
@@ -33,6 +34,7 @@ const EXAMPLES: &str = "Examples:
   thornwall block 192.0.2.7 --for 1h --reason 'asks for every page' -c etc/thornwall.toml
   thornwall decisions 192.0.2.7 -c etc/thornwall.toml
   thornwall unblock 192.0.2.7 -c etc/thornwall.toml
+  thornwall export nftables -c etc/thornwall.toml | nft -f -
   thornwall upgrade -c etc/thornwall.toml
   kill -HUP PID        reload the configuration, reopen the access log; the running configuration
                        stays if the new one is wrong
@@ -54,6 +56,8 @@ enum Command {
     Unblock(decisions::UnblockArgs),
     /// List what is decided now
     Decisions(decisions::DecisionsArgs),
+    /// Print what the running gateway denies, for other programs
+    Export(export::ExportArgs),
     /// Show how the running gateway does
     Status(status::StatusArgs),
     /// Put a new process in the place of the running one, without a refused connection
@@ -92,6 +96,7 @@ impl Cli {
             Command::Block(args) => return decisions::block(&args),
             Command::Unblock(args) => return decisions::unblock(&args),
             Command::Decisions(args) => return decisions::decisions(&args),
+            Command::Export(args) => return export::export(&args),
             Command::Status(args) => return status::status(&args),
             Command::Upgrade(args) => return upgrade::upgrade(&args),
         };

@@ -14,12 +14,14 @@ use thornwall_filters::{
 };
 use toml::Spanned;
 
+mod export;
 mod feed;
 mod limits;
 mod store;
 mod tls;
 mod upstream;
 
+pub use export::Export;
 pub use feed::{Feed, FeedFormat};
 pub use limits::Limits;
 pub use store::{NeverBlock, Store, StoreKind};
@@ -64,6 +66,9 @@ pub struct Config {
     /// `[[feed]]`.
     #[serde(default)]
     pub feed: Vec<Feed>,
+    /// `[export]`.
+    #[serde(default)]
+    pub export: Export,
     /// `[store]`.
     #[serde(default)]
     pub store: Store,

@@ -140,6 +140,10 @@ pub struct Cold {
     pub access_log: String,
     /// Size of the ring of recent decisions.
     pub recent_decisions: usize,
+    /// File for nftables.
+    pub nftables_file: Option<PathBuf>,
+    /// Log for fail2ban.
+    pub fail2ban_log: Option<PathBuf>,
     /// ONNX Runtime's library, which a process loads once.
     pub onnxruntime: Option<PathBuf>,
 }

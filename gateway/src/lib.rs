@@ -13,6 +13,7 @@ pub mod config;
 pub mod data_dir;
 pub mod edge;
 pub mod exchange;
+pub mod export;
 pub mod feeds;
 pub mod forward;
 pub mod generation;

@@ -9,8 +9,8 @@ use thornwall_detectors::signal::Reason;
 use thornwall_filters::{metrics::FilterMetrics, store::StoreMetrics};
 
 use crate::{
-    edge::EdgeMetrics, feeds::FeedMetrics, generation::Generation, state::State,
-    upstream::metrics::UpstreamMetrics,
+    edge::EdgeMetrics, export::ExportMetrics, feeds::FeedMetrics, generation::Generation,
+    state::State, upstream::metrics::UpstreamMetrics,
 };
 
 mod shared;
@@ -27,6 +27,8 @@ pub struct Metrics {
     pub tarpit: TarpitMetrics,
     /// What the edge counts.
     pub edge: EdgeMetrics,
+    /// What is counted about exports.
+    pub export: ExportMetrics,
     /// What is counted about feeds.
     pub feeds: FeedMetrics,
     /// What the store counts.
@@ -88,6 +90,7 @@ impl Metrics {
             filters: FilterMetrics::register(&registry)?,
             tarpit: TarpitMetrics::register(&make)?,
             edge: EdgeMetrics::register(&make)?,
+            export: ExportMetrics::register(&make)?,
             feeds: FeedMetrics::register(&make)?,
             store: StoreMetrics::register(&registry)?,
             requests: make.counters(

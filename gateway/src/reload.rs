@@ -111,6 +111,14 @@ impl Cold {
                 "server.recent_decisions",
                 self.recent_decisions != next.recent_decisions,
             ),
+            (
+                "export.nftables_file",
+                self.nftables_file != next.nftables_file,
+            ),
+            (
+                "export.fail2ban_log",
+                self.fail2ban_log != next.fail2ban_log,
+            ),
             ("access_log.file", self.access_log != next.access_log),
         ];
         differs

@@ -23,6 +23,7 @@ use crate::{
     config::ConfigFile,
     data_dir::{DataDir, DataDirError, link_secret},
     edge::{self, Edge},
+    export::{self, BanLogWriter},
     feeds::Feeds,
     generation::{Cold, Generation, Inputs},
     handover::{Control, HandoverError, Heirloom, Inherited, Predecessor},
@@ -135,6 +136,7 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     let signals = Signals::catch()?;
     drop((inside, inherited));
     runtime.block_on(take_turn(&state, predecessor, &keeper))?;
+    let ban_log = start_ban_log(&state, &cold)?;
     let feeds = Feeds::load(Arc::clone(&state));
     let parts = Parts {
         data_dir: &data_dir,
@@ -152,6 +154,9 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     drop(state);
     keeper.end();
     log_writer.finish();
+    if let Some(ban_log) = ban_log {
+        ban_log.finish();
+    }
     drop(data_dir);
     served
 }
@@ -255,6 +260,20 @@ fn tokens(cold: &Cold) -> Result<Tokens, ServeError> {
     })
 }
 
+/// Has the store tell a log for fail2ban, where there is to be one.
+fn start_ban_log(state: &State, cold: &Cold) -> Result<Option<BanLogWriter>, ServeError> {
+    let Some(path) = &cold.fail2ban_log else {
+        return Ok(None);
+    };
+    let decisions = Arc::clone(state.store.decisions());
+    let opened = state
+        .ban_log
+        .open(path, decisions, state.metrics.export.clone());
+    let (watcher, writer) = opened.map_err(ServeError::io(path.display().to_string()))?;
+    state.store.watch(watcher);
+    Ok(Some(writer))
+}
+
 fn worker_runtime(threads: usize) -> Result<Runtime, ServeError> {
     Builder::new_multi_thread()
         .worker_threads(threads)
@@ -295,6 +314,7 @@ async fn serve(
         tokio::spawn(robots::refresh(Arc::clone(&state), applied.clone())),
         tokio::spawn(upstream::tend(Arc::clone(&state), applied.clone())),
         tokio::spawn(parts.feeds.refresh(applied)),
+        tokio::spawn(export::refresh(Arc::clone(&state))),
         tokio::spawn(admin::serve(
             parts.sockets.admin,
             Arc::clone(&state),

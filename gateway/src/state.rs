@@ -22,7 +22,7 @@ use thornwall_filters::{
 };
 
 use crate::{
-    access_log::AccessLog, answer::tarpit::Tarpit, exchange::RequestId, feeds::Board,
+    access_log::AccessLog, answer::tarpit::Tarpit, exchange::RequestId, export::BanLog, feeds::Board,
     generation::Generation, metrics::Metrics, recent::Recent, record::Decision, serve::Arrivals,
     shared::Standings, shares::Shares,
 };
@@ -37,6 +37,8 @@ pub struct State {
     pub recent: Recent,
     /// One line per request.
     pub access_log: AccessLog,
+    /// Lines for fail2ban.
+    pub ban_log: BanLog,
     /// What is decided at run time.
     pub store: Store,
     /// How the way to other stores does.
@@ -79,6 +81,7 @@ impl State {
             metrics,
             recent,
             access_log,
+            ban_log: BanLog::default(),
             store,
             standings,
             shutdown,

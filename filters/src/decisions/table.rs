@@ -91,6 +91,7 @@ impl Table {
         for (subject, site) in self.replaced.drain(..) {
             self.layers.base.end(subject, site, 0);
         }
+        self.shown.changed();
     }
 
     /// Whether a merge is due.

@@ -194,3 +194,79 @@ fn a_site_keeps_its_number() {
     assert_eq!(sites.scope(blog), Some(Scope::Site("blog".into())));
     assert_eq!(sites.of(&Scope::Deployment), Some(EVERY_SITE));
 }
+
+#[test]
+fn a_packet_filter_is_told_what_requests_would_meet() {
+    let shown = Arc::new(Decisions::default());
+    let mut table = Table::new(Arc::clone(&shown), 1000);
+    let row = |text: &str, action, until| Row {
+        subject: text.parse().unwrap(),
+        site: EVERY_SITE,
+        action,
+        origin: Origin::Operator,
+        until,
+    };
+    let deny = |text, until| row(text, Action::Deny, until);
+    let mut one_sites = deny("192.0.2.200", 900);
+    one_sites.site = 7;
+    let before = shown.version();
+    for row in [
+        deny("192.0.2.0/24", 100),
+        row("192.0.2.64/26", Action::Throttle, 900),
+        deny("192.0.2.65", 50),
+        deny("192.0.2.7", 900),
+        deny("192.0.2.8", 10),
+        one_sites,
+        deny("203.0.113.0/24", 100),
+        deny("203.0.114.0/24", 100),
+        deny("0.0.0.0/7", 5),
+        deny("127.0.0.0/8", 900),
+        deny("ffff::/16", 100),
+        deny("::/127", 100),
+    ] {
+        table.put(row);
+    }
+    table.list(vec![deny("192.0.2.7", 1000), deny("255.255.255.255", 100)]);
+    table.show();
+    assert!(shown.version() > before);
+    let never = ["203.0.113.128/25", "203.0.114.7", "ffff:ff00::/24"];
+    let never = never.iter().map(|text| text.parse::<Prefix>().unwrap());
+    shown.spare(Arc::new(never.collect()));
+    let told: Vec<String> = shown
+        .denied(Duration::from_millis(10))
+        .iter()
+        .map(|denied| format!("{}-{} {}", denied.first, denied.last, denied.until))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "192.0.2.0-192.0.2.6 100",
+            "192.0.2.7-192.0.2.7 900",
+            "192.0.2.8-192.0.2.63 100",
+            "192.0.2.65-192.0.2.65 50",
+            "192.0.2.128-192.0.2.255 100",
+            "203.0.113.0-203.0.113.127 100",
+            "203.0.114.0-203.0.114.6 100",
+            "203.0.114.8-203.0.114.255 100",
+            "255.255.255.255-255.255.255.255 100",
+            "::-:: 100",
+            "ffff::-ffff:feff:ffff:ffff:ffff:ffff:ffff:ffff 100",
+        ]
+    );
+    // Address by address, it is what a lookup says.
+    let ranges = shown.denied(Duration::from_millis(10));
+    for host in 0..=255 {
+        for network in [[192, 0, 2], [203, 0, 113], [203, 0, 114]] {
+            let [a, b, c] = network;
+            let address = IpAddr::from([a, b, c, host]);
+            let listed = ranges
+                .iter()
+                .any(|range| range.first <= address && address <= range.last);
+            let denied = shown.denies_connection(address, Duration::from_millis(10));
+            assert_eq!(listed, denied, "{address}");
+        }
+    }
+    let touches = |text: &str| shown.touches_spared(text.parse().unwrap());
+    assert!(touches("203.0.0.0/16") && touches("203.0.114.7") && touches("ff00::/8"));
+    assert!(!touches("203.0.113.0/25") && !touches("2001:db8::/32") && !touches("1.0.0.0/8"));
+}

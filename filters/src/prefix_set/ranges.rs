@@ -58,7 +58,7 @@ impl Bits for u128 {
 }
 
 /// Sorts pairs of a first and a last number and joins those that overlap or touch.
-pub(super) fn merge<B: Bits>(pairs: &mut Vec<(B, B)>) {
+pub(crate) fn merge<B: Bits>(pairs: &mut Vec<(B, B)>) {
     pairs.sort_unstable();
     pairs.dedup_by(|next, open| {
         let joins = next.0 <= open.1.successor();
@@ -141,6 +141,11 @@ impl<B: Bits> Ranges<B> {
 
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// The ranges, in order.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = (B, B)> + '_ {
+        self.leaves.iter().flat_map(|leaf| leaf.0).take(self.len)
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {

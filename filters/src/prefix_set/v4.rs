@@ -90,6 +90,18 @@ impl RangesV4 {
         self.len
     }
 
+    /// The ranges, in order, cut at the borders of /16 networks.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        (0u32..)
+            .zip(self.begins.windows(2))
+            .flat_map(|(high, ends)| {
+                let pieces = self.pieces.get(ends[0] as usize..ends[1] as usize);
+                let whole = move |low: u16| high << 16 | u32::from(low);
+                let pieces = pieces.unwrap_or_default().iter();
+                pieces.map(move |piece| (whole(piece.first), whole(piece.last)))
+            })
+    }
+
     pub(super) fn heap_bytes(&self) -> usize {
         size_of_val(&*self.begins) + size_of_val(&*self.pieces) + self.cut.heap_bytes()
     }

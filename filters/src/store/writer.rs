@@ -14,7 +14,7 @@ use std::{
 };
 
 use self::{file::File, replica::Replica};
-use super::{Done, From, Listed, Options, Order, Outcome, Receipt, StoreMetrics};
+use super::{Done, From, Listed, Options, Order, Outcome, Receipt, StoreMetrics, Watcher};
 use crate::{
     clock::{Clock, Moment},
     decision::{Action, Change, Decision, Key, Source},
@@ -47,6 +47,7 @@ pub(super) struct Writer {
     unsent: HashMap<Key, u64>,
     replica: Replica,
     listed: HashMap<Source, Listed>,
+    watcher: Option<Watcher>,
     number: u64,
     left: u64,
     /// When, on the gateway's clock, each thing is due again.
@@ -84,6 +85,7 @@ impl Writer {
             unsent: HashMap::new(),
             replica: Replica::default(),
             listed: HashMap::new(),
+            watcher: None,
             number: 0,
             left: 0,
             due: Due::default(),
@@ -170,6 +172,7 @@ impl Writer {
             Order::Sent { keys } => self.sent(&keys),
             Order::Stop => return false,
             Order::Unsent { most, done } => done(self.unsent(most)),
+            Order::Watch { watcher } => self.watcher = Some(watcher),
             // `obey` takes these.
             Order::Write { .. } => {}
         }
@@ -237,6 +240,11 @@ impl Writer {
             until,
         });
         self.metrics.made.inc();
+        let is_known =
+            before.is_some_and(|row| row.until == until && row.action == decision.action);
+        if let (Some(watcher), false) = (&self.watcher, is_known) {
+            watcher(&decision);
+        }
         self.note(key, Some(decision), from);
         Outcome::Made
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// What lines are written to.
-pub(super) enum Target {
+pub(crate) enum Target {
     /// A file that is appended to.
     File(PathBuf),
     /// Whatever the process was given.
@@ -25,7 +25,7 @@ impl Target {
 }
 
 /// An open target.
-pub(super) struct Sink {
+pub(crate) struct Sink {
     target: Target,
     file: File,
     /// Whether half a line is at the end and could not be taken away.
@@ -34,13 +34,13 @@ pub(super) struct Sink {
 
 /// Lines that could not be written.
 #[derive(Debug)]
-pub(super) struct Lost {
-    pub(super) lines: u64,
-    pub(super) why: io::Error,
+pub(crate) struct Lost {
+    pub(crate) lines: u64,
+    pub(crate) why: io::Error,
 }
 
 impl Sink {
-    pub(super) fn open(target: Target) -> io::Result<Self> {
+    pub(crate) fn open(target: Target) -> io::Result<Self> {
         Ok(Self {
             file: target.open()?,
             target,
@@ -49,7 +49,7 @@ impl Sink {
     }
 
     /// Opens the file anew, which may be another one by now. Where that fails, the old one stays.
-    pub(super) fn reopen(&mut self) {
+    pub(crate) fn reopen(&mut self) {
         if matches!(self.target, Target::Stdout) {
             return;
         }
@@ -59,13 +59,13 @@ impl Sink {
                 self.torn = false;
             }
             Err(error) => {
-                log::error!("access log cannot be opened anew, the old file stays; error={error}");
+                log::error!("a log cannot be opened anew, the old file stays; error={error}");
             }
         }
     }
 
     /// Writes whole lines. Those that did not fit are lost, and no part of them stays.
-    pub(super) fn write(&mut self, lines: &[u8]) -> Result<(), Lost> {
+    pub(crate) fn write(&mut self, lines: &[u8]) -> Result<(), Lost> {
         if self.torn {
             let separated = self.file.write_all(b"\n");
             separated.map_err(|why| lost(lines, why))?;

@@ -125,6 +125,7 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
     let decisions = most_decisions(&config.store, context);
     let shared = Shared::read(&config.store, context);
     let data_dir = context.resolve(&config.server.data_dir);
+    let resolved = |path: &Option<String>| path.as_ref().map(|path| context.resolve(path));
     let shared = shared.filter(|_| context.problems.len() == before)?;
     Some(Cold {
         listeners: config.listener.iter().map(edge::listener).collect(),
@@ -145,6 +146,8 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
         data_dir,
         access_log: access_log(&config.access_log.file, context),
         recent_decisions: recent,
+        nftables_file: resolved(&config.export.nftables_file),
+        fail2ban_log: resolved(&config.export.fail2ban_log),
         onnxruntime: context.onnxruntime.clone(),
     })
 }

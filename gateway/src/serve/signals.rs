@@ -59,6 +59,7 @@ impl Signals {
 async fn reload(reloader: &Reloader, state: &State) {
     service_manager::reloading().await;
     state.access_log.reopen();
+    state.ban_log.reopen();
     reloader.reload().await;
     service_manager::ready(state).await;
 }

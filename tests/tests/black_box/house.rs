@@ -286,6 +286,7 @@ fn the_reference_shows_every_key() {
         "limits",
         "store",
         "tarpit",
+        "export",
         "[feed]",
         "[listener]",
         "[upstream]",

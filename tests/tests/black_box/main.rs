@@ -13,6 +13,7 @@ mod harness;
 mod configuration;
 mod decisions;
 mod edge_wire;
+mod exports;
 mod feeds;
 mod filters;
 mod house;

@@ -1,0 +1,12 @@
+//! What others on this host are told about decisions, so that the kernel drops what the edge has
+//! decided: a file for nftables, and a log for fail2ban.
+//!
+//! Neither ever names anybody on the never-block list.
+
+mod fail2ban;
+mod metrics;
+mod nftables;
+
+pub use fail2ban::{BanLog, BanLogWriter};
+pub use metrics::ExportMetrics;
+pub use nftables::{refresh, script};
