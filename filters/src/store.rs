@@ -52,6 +52,9 @@ pub struct Options {
     pub capacity: usize,
     /// Whether another store is to be told of every change.
     pub shared: bool,
+    /// Whether only decisions about networks of neighbours are kept on the disk, and told to another
+    /// store: those about single addresses live in memory alone, and end with the process.
+    pub coarse_only: bool,
 }
 
 /// A handle to the store; clones are the same store.

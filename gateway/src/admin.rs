@@ -28,7 +28,7 @@ use crate::{
 mod decisions;
 mod token;
 
-pub use decisions::{Done, Order, Release, Wanted};
+pub use decisions::{Done, Order, Release, Shown, ShownDecision, Wanted};
 pub use token::{Token, TokenError};
 
 /// What the routes share.
@@ -130,6 +130,10 @@ async fn explain(Shared(admin): Shared<Admin>, Path(id): Path<String>) -> Respon
 
 async fn export_nftables(Shared(admin): Shared<Admin>) -> Response {
     let state = admin.state;
+    if state.veil.hides() {
+        let what = "an export hands out addresses, which privacy.mode forbids";
+        return refusal(StatusCode::CONFLICT, what);
+    }
     match spawn_blocking(move || export::script(&state)).await {
         Ok(script) => Json(script).into_response(),
         Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),

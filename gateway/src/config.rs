@@ -17,6 +17,7 @@ use toml::Spanned;
 mod export;
 mod feed;
 mod limits;
+mod privacy;
 mod store;
 mod tls;
 mod upstream;
@@ -24,6 +25,7 @@ mod upstream;
 pub use export::Export;
 pub use feed::{Feed, FeedFormat};
 pub use limits::Limits;
+pub use privacy::{Privacy, PrivacyMode};
 pub use store::{NeverBlock, Store, StoreKind};
 pub use tls::{Certificate, ClientCertificate, ClientCertificateMode, Hsts};
 pub use upstream::{
@@ -69,6 +71,9 @@ pub struct Config {
     /// `[export]`.
     #[serde(default)]
     pub export: Export,
+    /// `[privacy]`.
+    #[serde(default)]
+    pub privacy: Privacy,
     /// `[store]`.
     #[serde(default)]
     pub store: Store,

@@ -122,7 +122,7 @@ impl Feeds {
     pub fn load(state: Arc<State>) -> Self {
         let data_dir = state.generation.load().cold.data_dir.clone();
         let mut feeds = Self {
-            copies: Copies::of(&data_dir),
+            copies: Copies::of(&data_dir, state.veil.hides()),
             state,
             feeds: BTreeMap::new(),
             readings: JoinSet::new(),
@@ -324,7 +324,11 @@ impl Feeds {
             log::warn!(
                 "a feed has entries that are taken for what they must mean; feed={name} count={} first={:?}",
                 parsed.corrected,
-                parsed.notes
+                if state.veil.hides() {
+                    &[]
+                } else {
+                    &*parsed.notes
+                }
             );
         }
         let is_spared = |subject: &&_| state.store.decisions().is_spared(**subject);

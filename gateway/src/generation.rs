@@ -19,7 +19,7 @@ use thornwall_filters::{
 use toml::Spanned;
 
 use crate::{
-    config::{self, Config, ConfigFile},
+    config::{self, Config, ConfigFile, PrivacyMode},
     edge::{Limits, ListenerFacts},
     feeds::Spec,
     robots::RobotsCell,
@@ -140,6 +140,8 @@ pub struct Cold {
     pub access_log: String,
     /// Size of the ring of recent decisions.
     pub recent_decisions: usize,
+    /// How clients' addresses are told.
+    pub privacy: PrivacyMode,
     /// File for nftables.
     pub nftables_file: Option<PathBuf>,
     /// Log for fail2ban.

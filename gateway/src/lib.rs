@@ -33,3 +33,4 @@ pub mod shares;
 pub mod state;
 pub mod tls;
 pub mod upstream;
+pub mod veil;

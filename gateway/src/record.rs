@@ -1,6 +1,7 @@
 //! What is kept of a decision: the access line and the answer of `explain` are the same record.
 
 use std::{
+    fmt,
     net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -16,6 +17,7 @@ use thornwall_filters::pipeline::Judgement;
 use crate::{
     exchange::{Exchange, RequestId},
     metrics::Metrics,
+    veil::Veil,
 };
 
 mod refused;
@@ -35,8 +37,8 @@ pub struct Record {
     pub time: Timestamp,
     /// The id that the client and the origin saw as `x-request-id`.
     pub id: String,
-    /// Who asked.
-    pub client: Option<IpAddr>,
+    /// Who asked, as far as `[privacy]` tells it.
+    pub client: Option<String>,
     /// The site that serves the host, where one does.
     pub site: Option<String>,
     /// Method.
@@ -107,7 +109,7 @@ pub struct Decision {
     /// Names the request.
     pub id: RequestId,
     time: SystemTime,
-    client: Option<IpAddr>,
+    client: Option<Client>,
     site: Option<Arc<str>>,
     filters: Option<Arc<[String]>>,
     method: Box<str>,
@@ -117,11 +119,30 @@ pub struct Decision {
     status: u16,
     bytes: u64,
     judgement: Option<Judgement>,
+    /// What was noticed, in place of the judgement's own trail.
+    signals: Option<Box<[SignalRecord]>>,
     reason: Option<Reason>,
     failed_connects: u8,
     origin_took: Option<Duration>,
     took: Duration,
     generation: u64,
+}
+
+/// A client, as it is kept.
+#[derive(Debug)]
+enum Client {
+    Address(IpAddr),
+    /// What is told in place of the address.
+    Label(Box<str>),
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Label(label) => f.write_str(label),
+        }
+    }
 }
 
 impl Decision {
@@ -132,7 +153,7 @@ impl Decision {
         Self {
             id: exchange.id,
             time: SystemTime::now(),
-            client: exchange.client,
+            client: exchange.client.map(Client::Address),
             site: site.map(|site| Arc::clone(&site.name)),
             filters: site.map(|site| site.pipeline.filter_names()),
             method: clip(request.method.as_str(), LONGEST_METHOD),
@@ -144,12 +165,29 @@ impl Decision {
             bytes: session.body_bytes_sent() as u64,
             host: std::mem::take(&mut exchange.host),
             judgement: exchange.judgement.take(),
+            signals: None,
             reason: exchange.reason,
             failed_connects: exchange.failed_connects,
             origin_took: exchange.origin_took,
             took,
             generation: exchange.generation.number,
         }
+    }
+
+    /// Forgets the client's address, and what else would tell it.
+    pub fn hide(&mut self, veil: &Veil, now_ms: u64) {
+        if let Some(Client::Address(address)) = self.client {
+            self.client = Some(Client::Label(veil.client(address, now_ms).into()));
+        }
+        let Some(judgement) = &mut self.judgement else {
+            return;
+        };
+        let trail = std::mem::take(&mut judgement.trail);
+        let told = trail.signals().iter().map(|signal| SignalRecord {
+            evidence: veil.evidence(&signal.evidence, now_ms),
+            ..SignalRecord::from(signal)
+        });
+        self.signals = Some(told.collect());
     }
 
     /// Adds the request to the counters.
@@ -187,7 +225,7 @@ impl From<&Decision> for Record {
         Self {
             time: ended.checked_sub(decision.took).unwrap_or(ended),
             id: decision.id.to_string(),
-            client: decision.client,
+            client: decision.client.as_ref().map(Client::to_string),
             site: decision.site.as_deref().map(str::to_owned),
             method: decision.method.to_string(),
             host: decision.host.clone(),
@@ -203,9 +241,13 @@ impl From<&Decision> for Record {
             throttled: judgement.is_some_and(|judgement| judgement.throttled),
             failed_connects: decision.failed_connects,
             score: judgement.map_or(0.0, |judgement| judgement.score),
-            signals: judgement
-                .map(|judgement| judgement.trail.signals().iter().map(Into::into).collect())
-                .unwrap_or_default(),
+            signals: match (&decision.signals, judgement) {
+                (Some(signals), _) => signals.to_vec(),
+                (None, Some(judgement)) => {
+                    judgement.trail.signals().iter().map(Into::into).collect()
+                }
+                (None, None) => Vec::new(),
+            },
             filters_us: decision.filters_us(),
             origin_ms: decision.origin_took.map(milliseconds),
             took_ms: milliseconds(decision.took),

@@ -104,6 +104,7 @@ impl Cold {
                 "store.max_decisions",
                 self.max_decisions != next.max_decisions,
             ),
+            ("privacy.mode", self.privacy != next.privacy),
             ("server.threads", self.threads != next.threads),
             ("server.onnxruntime", self.onnxruntime != next.onnxruntime),
             ("server.data_dir", self.data_dir != next.data_dir),

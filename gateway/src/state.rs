@@ -24,7 +24,7 @@ use thornwall_filters::{
 use crate::{
     access_log::AccessLog, answer::tarpit::Tarpit, exchange::RequestId, export::BanLog, feeds::Board,
     generation::Generation, metrics::Metrics, recent::Recent, record::Decision, serve::Arrivals,
-    shared::Standings, shares::Shares,
+    shared::Standings, shares::Shares, veil::Veil,
 };
 
 /// Everything that outlives a generation.
@@ -60,6 +60,8 @@ pub struct State {
     pub arrivals: Arrivals,
     /// Turns true once, when every listener was found to be served.
     pub serving: AtomicBool,
+    /// How clients' addresses are told.
+    pub veil: Veil,
     time: ProcessTime,
 }
 
@@ -75,6 +77,7 @@ impl State {
         let recent = Recent::new(generation.cold.recent_decisions);
         store.decisions().spare(Arc::clone(&generation.never_block));
         Self {
+            veil: Veil::new(generation.cold.privacy),
             tarpit: Arc::new(Tarpit::new(metrics.tarpit.clone())),
             feeds: Board::new(metrics.feeds.clone()),
             generation: ArcSwap::from_pointee(generation),
@@ -139,7 +142,10 @@ impl State {
     }
 
     /// Counts, keeps and logs a decision.
-    pub fn conclude(&self, decision: Decision) {
+    pub fn conclude(&self, mut decision: Decision) {
+        if self.veil.hides() {
+            decision.hide(&self.veil, self.moment().unix_ms);
+        }
         decision.count(&self.metrics);
         let decision = Arc::new(decision);
         self.access_log.write(&decision);

@@ -112,6 +112,14 @@ impl Prefix {
         self.length
     }
 
+    /// Whether it is at least as wide as what neighbours share (/24, /48), and so nobody's address.
+    pub const fn is_coarse(&self) -> bool {
+        match self.network {
+            IpAddr::V4(_) => self.length <= 24,
+            IpAddr::V6(_) => self.length <= 48,
+        }
+    }
+
     fn canonical(self) -> Self {
         match (canonical(self.network), self.network) {
             (IpAddr::V4(v4), IpAddr::V6(_)) if self.length >= 96 => Self {

@@ -91,6 +91,35 @@ impl Disk {
         }
     }
 
+    /// Another file in the place of this one, with nothing but the decisions of these keys.
+    pub(super) fn without_the_others<'a>(
+        self,
+        path: &Path,
+        keys: impl Iterator<Item = &'a Key>,
+    ) -> Result<Self, DiskError> {
+        let fresh_path = path.with_extension("fresh");
+        if let Err(error) = fs::remove_file(&fresh_path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error.into());
+        }
+        let fresh = Self {
+            database: open(&fresh_path).map_err(redb::Error::from)?,
+        };
+        let kept: Vec<Decision> = keys.filter_map(|key| self.get(key)).collect();
+        let keys: Vec<Key> = kept.iter().map(Decision::key).collect();
+        fresh.commit(keys.iter().zip(&kept).map(|(key, decision)| Write {
+            key,
+            decision: Some(decision),
+            unsent: None,
+        }))?;
+        drop((self, fresh));
+        fs::rename(&fresh_path, path)?;
+        Ok(Self {
+            database: open(path).map_err(redb::Error::from)?,
+        })
+    }
+
     /// Everything that is in it.
     pub(super) fn load(&self) -> Result<Stored, DiskError> {
         let mut stored = Stored::default();

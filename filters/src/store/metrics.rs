@@ -19,6 +19,8 @@ pub struct StoreMetrics {
     pub dropped: IntCounter,
     /// Writes to the disk that failed.
     pub failed_writes: IntCounter,
+    /// Decisions about single addresses that are kept off the disk.
+    pub unsaved: IntCounter,
     /// 1 where the last write to the disk failed.
     pub disk_failing: IntGauge,
     /// Changes that wait for the disk.
@@ -61,6 +63,10 @@ impl StoreMetrics {
             failed_writes: counter(
                 "thornwall_store_failed_writes_total",
                 "Writes of decisions to the disk that failed.",
+            )?,
+            unsaved: counter(
+                "thornwall_decisions_unsaved_total",
+                "Decisions about single addresses that privacy.mode keeps off the disk.",
             )?,
             disk_failing: gauge(
                 "thornwall_store_disk_failing",

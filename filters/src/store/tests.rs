@@ -44,12 +44,17 @@ struct Bench {
 
 impl Bench {
     fn new(unix_ms: u64, shared: bool) -> Self {
+        Self::with(unix_ms, shared, false)
+    }
+
+    fn with(unix_ms: u64, shared: bool, coarse_only: bool) -> Self {
         let clock = Arc::new(Hands::default());
         clock.own_ms.store(1_000, Relaxed);
         clock.unix_ms.store(unix_ms, Relaxed);
         let options = Options {
             capacity: 1000,
             shared,
+            coarse_only,
         };
         let clock_of_store: Arc<dyn Clock> = Arc::<Hands>::clone(&clock);
         let (store, thread) = {
@@ -367,4 +372,51 @@ fn what_feeds_list_is_found_and_told_apart() {
     let found = bench.read(Query::default());
     assert_eq!(Vec::from_iter(sources(found)), [other]);
     assert!(!bench.holds("198.51.100.7"));
+}
+
+#[test]
+fn where_only_networks_are_kept_no_single_address_is_on_the_disk() {
+    let folder = Folder::new("store-coarse");
+    let decide = |bench: &Bench, subject: &str| {
+        bench.write(Change::Decide(by(Source::Operator, subject, NOON + 60_000)))
+    };
+    let on_disk = |text: &str| {
+        let bytes = fs::read(folder.file()).unwrap();
+        let octets: std::net::Ipv4Addr = text.parse().unwrap();
+        let key = [&[4][..], &octets.octets(), &[32]].concat();
+        let has = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+        has(text.as_bytes()) || has(&key)
+    };
+    {
+        let bench = Bench::new(NOON, false);
+        bench.store.open(folder.file()).unwrap();
+        decide(&bench, "192.0.2.7");
+        decide(&bench, "198.51.100.0/24");
+    }
+    assert!(on_disk("192.0.2.7"));
+    {
+        // What was kept before goes, and holds on in memory.
+        let bench = Bench::with(NOON, true, true);
+        bench.store.open(folder.file()).unwrap();
+        assert!(!on_disk("192.0.2.7"));
+        assert!(bench.holds("192.0.2.7") && bench.holds("198.51.100.9"));
+        assert_eq!(decide(&bench, "192.0.2.8").0, Outcome::Made);
+        assert_eq!(decide(&bench, "203.0.113.0/24").0, Outcome::Made);
+        assert!(bench.holds("192.0.2.8"));
+        assert_eq!(bench.unsent().len(), 1, "the network alone");
+        assert_eq!(bench.store.metrics().unsaved.get(), 1);
+        assert!(!on_disk("192.0.2.8"));
+        let _ = bench.write(withdraw(Source::Operator, "192.0.2.8"));
+        assert!(!bench.holds("192.0.2.8") && !on_disk("192.0.2.8"));
+        // Nor is it left for a successor.
+        bench.store.close();
+        decide(&bench, "192.0.2.9");
+        let late = folder.file().with_extension("late");
+        assert!(!late.exists(), "{late:?}");
+    }
+    let bench = Bench::with(NOON, false, true);
+    let loaded = bench.store.open(folder.file()).unwrap();
+    assert_eq!(loaded.decisions, 2);
+    assert!(!bench.holds("192.0.2.7") && !bench.holds("192.0.2.1"));
+    assert!(bench.holds("198.51.100.9") && bench.holds("203.0.113.9"));
 }

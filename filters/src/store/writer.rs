@@ -40,6 +40,7 @@ pub(super) struct Writer {
     metrics: StoreMetrics,
     clock: Arc<dyn Clock>,
     shared: bool,
+    coarse_only: bool,
     file: File,
     /// What the disk does not have yet.
     waiting: HashMap<Key, Waiting>,
@@ -80,6 +81,7 @@ impl Writer {
             metrics,
             clock,
             shared: options.shared,
+            coarse_only: options.coarse_only,
             file: File::None,
             waiting: HashMap::new(),
             unsent: HashMap::new(),
@@ -251,6 +253,12 @@ impl Writer {
 
     /// Notes what the disk, and the shared store, do not know yet.
     fn note(&mut self, key: Key, decision: Option<Decision>, from: From) {
+        if self.hides(&key) {
+            if decision.is_some() {
+                self.metrics.unsaved.inc();
+            }
+            return;
+        }
         let unsent = (self.shared && from == From::Here).then(|| {
             self.number += 1;
             self.unsent.insert(key.clone(), self.number);
@@ -259,6 +267,11 @@ impl Writer {
         if !matches!(self.file, File::None) {
             self.waiting.insert(key, Waiting { decision, unsent });
         }
+    }
+
+    /// Whether nothing but memory may know of this.
+    fn hides(&self, key: &Key) -> bool {
+        self.coarse_only && !key.subject.is_coarse()
     }
 
     /// What is due from time to time.
@@ -299,7 +312,7 @@ impl Writer {
                 // Everybody else's copy ends by itself.
                 settled.push((key.clone(), number));
             }
-            if !matches!(self.file, File::None) {
+            if !matches!(self.file, File::None) && !self.hides(&key) {
                 self.waiting.insert(key, Waiting::default());
             }
         }

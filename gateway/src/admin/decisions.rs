@@ -84,12 +84,70 @@ pub struct Release {
 /// What became of an order or a release.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Done {
-    /// The subject as it was understood.
-    pub subject: Prefix,
+    /// The subject as it was understood, as far as `[privacy]` tells it.
+    pub subject: String,
     /// Whether it survives a crash.
     pub durable: bool,
     /// What deserves a second look.
     pub warnings: Vec<String>,
+}
+
+/// Some decisions, as far as `[privacy]` tells them.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Shown {
+    /// In the order of their addresses.
+    pub decisions: Vec<ShownDecision>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<usize>,
+}
+
+/// A decision, as far as `[privacy]` tells it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ShownDecision {
+    /// Whom it is about.
+    pub subject: String,
+    /// Where it holds.
+    pub scope: Scope,
+    /// What happens to requests of the subject.
+    pub action: Action,
+    /// Why it was made.
+    pub reason: ReasonCode,
+    /// Who made it.
+    pub source: Source,
+    /// What it rests on.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub evidence: String,
+    /// What an operator wrote about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// Ids of requests that led to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<String>,
+    /// When it was made, in milliseconds of Unix time.
+    pub made_ms: u64,
+    /// When it ends, in milliseconds of Unix time.
+    pub until_ms: u64,
+}
+
+impl Shown {
+    fn of(page: Page, state: &State) -> Self {
+        let show = |decision: Decision| ShownDecision {
+            subject: told(state, decision.subject),
+            scope: decision.scope,
+            action: decision.action,
+            reason: decision.reason,
+            source: decision.source,
+            evidence: decision.evidence,
+            note: decision.note,
+            requests: decision.requests,
+            made_ms: decision.made_ms,
+            until_ms: decision.until_ms,
+        };
+        Self {
+            decisions: page.decisions.into_iter().map(show).collect(),
+            next: page.next,
+        }
+    }
 }
 
 pub(super) async fn list(
@@ -108,7 +166,7 @@ pub(super) async fn list(
         most: wanted.limit.unwrap_or(USUAL).min(MOST),
     };
     match read(&admin.state, query).await {
-        Some(page) => Json(page).into_response(),
+        Some(page) => Json(Shown::of(page, &admin.state)).into_response(),
         None => gone(),
     }
 }
@@ -145,7 +203,8 @@ pub(super) async fn make(Shared(admin): Shared<Admin>, Json(order): Json<Order>)
         until_ms: made_ms + order.for_secs * 1000,
     };
     log::info!(
-        "decided by an operator; subject={subject} action={} for_secs={}",
+        "decided by an operator; subject={} action={} for_secs={}",
+        state.veil.subject(subject, made_ms),
         order.action.name(),
         order.for_secs
     );
@@ -171,7 +230,8 @@ pub(super) async fn withdraw(
         source: Source::Operator,
         made_ms: state.moment().unix_ms,
     });
-    log::info!("taken back by an operator; subject={subject}");
+    let told = told(state, subject);
+    log::info!("taken back by an operator; subject={told}");
     let mut answer = finish(state, subject, change, warning.into_iter().collect()).await;
     if answer.status().is_success() || answer.status() == StatusCode::NOT_FOUND {
         let query = Query {
@@ -180,13 +240,13 @@ pub(super) async fn withdraw(
             ..Query::default()
         };
         let page = read(state, query).await.unwrap_or_default();
-        answer = with_covering(answer.status(), subject, page);
+        answer = with_covering(answer.status(), told, Shown::of(page, state));
     }
     answer
 }
 
 /// Tells what else covers a subject that an operator has let off.
-fn with_covering(status: StatusCode, subject: Prefix, page: Page) -> Response {
+fn with_covering(status: StatusCode, subject: String, page: Shown) -> Response {
     let warnings: Vec<String> = page
         .decisions
         .iter()
@@ -223,13 +283,21 @@ async fn finish(
     let Some(Receipt { outcomes, durable }) = write(state, change).await else {
         return gone();
     };
-    if !durable {
+    let hidden = state.veil.hides_subject(subject);
+    if hidden {
+        // What was written in another way than it was understood has the address in it too.
+        warnings.clear();
+        warnings.push(
+            "kept in memory alone, as privacy.mode asks: it ends with the process".to_owned(),
+        );
+    } else if !durable {
         warnings.push("kept in memory alone: the disk could not be written".to_owned());
     }
+    let subject = told(state, subject);
     match outcomes.first() {
         Some(Outcome::Made | Outcome::Withdrawn) => Json(Done {
             subject,
-            durable,
+            durable: durable && !hidden,
             warnings,
         })
         .into_response(),
@@ -242,6 +310,11 @@ async fn finish(
         Some(Outcome::Absent) => refusal(StatusCode::NOT_FOUND, "nothing is decided about it"),
         outcome => refusal(StatusCode::CONFLICT, &format!("not done: {outcome:?}")),
     }
+}
+
+/// A subject as it may be told now.
+fn told(state: &State, subject: Prefix) -> String {
+    state.veil.subject(subject, state.moment().unix_ms)
 }
 
 /// The scope of an order; a site that is not there is a mistake.

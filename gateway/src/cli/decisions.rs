@@ -4,17 +4,14 @@ use std::{fmt::Write, net::IpAddr, path::PathBuf, process::ExitCode, time::Durat
 
 use clap::Args;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
-use thornwall_filters::{
-    decision::{Action, Decision},
-    store::Page,
-};
+use thornwall_filters::decision::Action;
 
 use super::{
     bold,
     client::{Client, Failure},
     fail, print,
 };
-use crate::admin::{Done, Order, Release, Wanted};
+use crate::admin::{Done, Order, Release, Shown, ShownDecision, Wanted};
 
 /// Arguments of `block`.
 #[derive(Debug, Args)]
@@ -146,7 +143,7 @@ pub(super) fn decisions(args: &DecisionsArgs) -> ExitCode {
         after: Some(args.after as usize),
         limit: Some(args.limit as usize),
     };
-    let page: Result<Page, Failure> =
+    let page: Result<Shown, Failure> =
         Client::of(&args.common.config).and_then(|client| client.get(&path(&wanted)));
     match page {
         Ok(page) if args.common.json => {
@@ -180,7 +177,7 @@ fn path(wanted: &Wanted) -> String {
     query.finish()
 }
 
-fn table(page: &Page) -> String {
+fn table(page: &Shown) -> String {
     let mut text = String::new();
     let heading = format!(
         "{:<22} {:<9} {:<14} {:<26} {:<24} {}\n",
@@ -197,7 +194,7 @@ fn table(page: &Page) -> String {
     text
 }
 
-fn line(decision: &Decision) -> String {
+fn line(decision: &ShownDecision) -> String {
     let until = i64::try_from(decision.until_ms).unwrap_or(i64::MAX);
     let until = Timestamp::from_millisecond(until).map_or_else(
         |_| "-".to_owned(),
@@ -211,7 +208,7 @@ fn line(decision: &Decision) -> String {
     let why: Vec<String> = why.into_iter().filter(|text| !text.is_empty()).collect();
     format!(
         "{:<22} {:<9} {:<14} {:<26} {:<24} {}",
-        decision.subject.to_string(),
+        decision.subject,
         decision.action.name(),
         decision.scope.to_string(),
         decision.source.to_string(),

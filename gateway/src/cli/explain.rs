@@ -52,7 +52,8 @@ fn describe(record: &Record) -> String {
     };
     let client = record
         .client
-        .map_or_else(|| "unknown".to_owned(), |client| client.to_string());
+        .clone()
+        .unwrap_or_else(|| "unknown".to_owned());
     line("request", record.id.clone());
     line("time", record.time.to_string());
     line("client", client);

@@ -27,6 +27,8 @@ fn the_reference_shows_the_defaults() {
                 config.admin.token_file
             ),
             config.access_log.file.clone(),
+            format!("{:?}", config.privacy.mode.get_ref()),
+            format!("{:?}", config.export),
             format!("{:?}", config.client_address.trusted_proxies),
             config.client_address.header.get_ref().clone(),
             format!("{} {}", tarpit.max_connections, tarpit.max_per_client),

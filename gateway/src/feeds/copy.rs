@@ -22,7 +22,11 @@ use super::fetch::Validators;
 
 /// Where the copies lie.
 #[derive(Debug, Clone)]
-pub(super) struct Copies(PathBuf);
+pub(super) struct Copies {
+    folder: PathBuf,
+    /// Addresses are not to be on the disk: there are no copies.
+    none: bool,
+}
 
 /// A copy.
 #[derive(Debug, Default)]
@@ -53,12 +57,15 @@ pub(super) enum CopyError {
 }
 
 impl Copies {
-    pub(super) fn of(data_dir: &Path) -> Self {
-        Self(data_dir.join("feeds"))
+    pub(super) fn of(data_dir: &Path, none: bool) -> Self {
+        Self {
+            folder: data_dir.join("feeds"),
+            none,
+        }
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.folder.join(name)
     }
 
     /// Keeps a copy in place of the one before.
@@ -69,10 +76,13 @@ impl Copies {
         subjects: &[Prefix],
         validators: &Validators,
     ) -> io::Result<()> {
+        if self.none {
+            return Ok(());
+        }
         let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(&self.0)?;
+        builder.recursive(true).mode(0o700).create(&self.folder)?;
         // No feed is called so: names have no dot.
-        let part = self.0.join(format!("{name}.part"));
+        let part = self.folder.join(format!("{name}.part"));
         let mut file = BufWriter::new(File::create(&part)?);
         let heading = Heading {
             origin: origin.to_owned(),
@@ -91,6 +101,9 @@ impl Copies {
 
     /// Notes that the copy is good at `now`.
     pub(super) fn confirm(&self, name: &str, now_ms: u64) -> io::Result<()> {
+        if self.none {
+            return Ok(());
+        }
         let now = UNIX_EPOCH + Duration::from_millis(now_ms);
         let file = File::options().write(true).open(self.file(name))?;
         file.set_times(FileTimes::new().set_modified(now))
@@ -98,6 +111,9 @@ impl Copies {
 
     /// The copy of this name, if there is one that was made from the same place and form.
     pub(super) fn find(&self, name: &str, origin: &str) -> Result<Option<Copy>, CopyError> {
+        if self.none {
+            return Ok(None);
+        }
         let path = self.file(name);
         let facts = match fs::metadata(&path) {
             Ok(facts) => facts,
@@ -131,11 +147,14 @@ impl Copies {
 
     /// Takes away every copy but those of these names; whoever has none is glad.
     pub(super) fn retain(&self, wanted: impl Fn(&str) -> bool) {
-        let Ok(entries) = fs::read_dir(&self.0) else {
+        let Ok(entries) = fs::read_dir(&self.folder) else {
             return;
         };
         for entry in entries.flatten() {
-            if entry.file_name().to_str().is_none_or(|name| !wanted(name))
+            if entry
+                .file_name()
+                .to_str()
+                .is_none_or(|name| self.none || !wanted(name))
                 && let Err(error) = fs::remove_file(entry.path())
             {
                 log::warn!(

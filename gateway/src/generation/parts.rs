@@ -124,6 +124,7 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
     }
     let decisions = most_decisions(&config.store, context);
     let shared = Shared::read(&config.store, context);
+    check_privacy(config, context);
     let data_dir = context.resolve(&config.server.data_dir);
     let resolved = |path: &Option<String>| path.as_ref().map(|path| context.resolve(path));
     let shared = shared.filter(|_| context.problems.len() == before)?;
@@ -146,6 +147,7 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
         data_dir,
         access_log: access_log(&config.access_log.file, context),
         recent_decisions: recent,
+        privacy: *config.privacy.mode.get_ref(),
         nftables_file: resolved(&config.export.nftables_file),
         fail2ban_log: resolved(&config.export.fail2ban_log),
         onnxruntime: context.onnxruntime.clone(),
@@ -160,6 +162,25 @@ fn most_decisions(spec: &config::Store, context: &mut BuildContext) -> usize {
         context.problem(spec.max_decisions.span(), what);
     }
     decisions
+}
+
+/// What others are told cannot be taken back, and is told as it is or not at all.
+fn check_privacy(config: &Config, context: &mut BuildContext) {
+    if *config.privacy.mode.get_ref() == config::PrivacyMode::Full {
+        return;
+    }
+    let told = [
+        ("export.nftables_file", config.export.nftables_file.is_some()),
+        ("export.fail2ban_log", config.export.fail2ban_log.is_some()),
+        ("store.url", config.store.url.is_some()),
+    ];
+    for (key, _) in told.iter().filter(|(_, is_told)| *is_told) {
+        let what = format!(
+            "{key} hands out addresses, which privacy.mode forbids; expected one of the two, or \
+             privacy.mode = \"full\""
+        );
+        context.problem(config.privacy.mode.span(), what);
+    }
 }
 
 fn no_socket(text: &str) -> String {

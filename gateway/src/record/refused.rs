@@ -7,7 +7,7 @@ use std::{
 
 use thornwall_detectors::signal::Reason;
 
-use super::{Decision, LONGEST_METHOD, LONGEST_TEXT, clip};
+use super::{Client, Decision, LONGEST_METHOD, LONGEST_TEXT, clip};
 use crate::exchange::RequestId;
 
 /// A head that was refused before it could become a request.
@@ -36,7 +36,7 @@ impl Decision {
         Self {
             id: head.id,
             time: SystemTime::now(),
-            client: head.client,
+            client: head.client.map(Client::Address),
             site: None,
             filters: None,
             method,
@@ -46,6 +46,7 @@ impl Decision {
             status: head.status,
             bytes: 0,
             judgement: None,
+            signals: None,
             reason: Some(head.reason),
             failed_connects: 0,
             origin_took: None,

@@ -11,6 +11,7 @@ use thornwall_filters::{
 
 use super::ServeError;
 use crate::{
+    config::PrivacyMode,
     generation::Cold,
     handover::Heirloom,
     shared::{Replication, Standings},
@@ -36,6 +37,7 @@ impl Keeper {
         let options = Options {
             capacity: cold.max_decisions,
             shared: cold.shared.is_on(),
+            coarse_only: cold.privacy != PrivacyMode::Full,
         };
         let (store, thread) = Store::start(decisions, Arc::new(time), options, metrics)
             .map_err(ServeError::io("thread of the store"))?;

@@ -82,6 +82,13 @@ fn every_mistake_is_told_with_its_place_and_what_was_expected() {
         &["`shop.example` is not an address"],
     );
     mistake(
+        "[privacy]\nmode = \"hash\"\n[export]\nfail2ban_log = \"x\"\nnftables_file = \"y\"\n",
+        &[
+            "export.fail2ban_log hands out addresses, which privacy.mode forbids",
+            "export.nftables_file hands out addresses, which privacy.mode forbids",
+        ],
+    );
+    mistake(
         "[[feed]]\nname = \"A\"\n",
         &["`A` is no name of a feed", "expected either url or file"],
     );

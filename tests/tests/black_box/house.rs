@@ -287,6 +287,7 @@ fn the_reference_shows_every_key() {
         "store",
         "tarpit",
         "export",
+        "privacy",
         "[feed]",
         "[listener]",
         "[upstream]",

@@ -20,6 +20,7 @@ mod house;
 mod lifecycle;
 mod limits;
 mod observability;
+mod privacy;
 mod proxy;
 mod recording;
 mod redis;

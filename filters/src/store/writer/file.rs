@@ -93,12 +93,28 @@ impl Writer {
 
     pub(super) fn open(&mut self, path: PathBuf) -> Result<Loaded, DiskError> {
         let now = self.clock.now();
-        let Opened { disk, set_aside } = Disk::open(&path, now.unix_ms)?;
+        let Opened {
+            mut disk,
+            set_aside,
+        } = Disk::open(&path, now.unix_ms)?;
         let stored = disk.load()?;
+        let hidden = stored
+            .rows
+            .iter()
+            .filter(|(key, _)| self.hides(key))
+            .count();
+        if hidden > 0 {
+            // What is deleted may stay in a file's free pages, so there has to be another file.
+            let told = stored.rows.iter().filter(|(key, _)| !self.hides(key));
+            disk = disk.without_the_others(&path, told.map(|(key, _)| key))?;
+            log::warn!("decisions about single addresses were taken off the disk; count={hidden}");
+        }
         let mut rows = Vec::with_capacity(stored.rows.len());
         for (key, essence) in stored.rows {
             let until = now.own_time_of(essence.until_ms);
-            if until <= now.own_ms {
+            if until <= now.own_ms && self.hides(&key) {
+                // Nowhere any more.
+            } else if until <= now.own_ms {
                 self.waiting.insert(key, Waiting::default());
             } else if let Some(site) = self.shown.sites().of(&key.scope) {
                 rows.push(Row {

@@ -1,0 +1,220 @@
+//! How clients' addresses are told where they must not be told as they are.
+//!
+//! The raw address lives in memory alone, as long as a connection, a counter or a decision needs it.
+//! What is logged or shown is the network of its neighbours, or a hash under a key that is random,
+//! never leaves memory and is forgotten when the day (UTC) ends: nobody, the operator included, can
+//! then find out whose it was, not even by trying all addresses.
+//!
+//! Networks that are as wide as neighbourhoods (/24, /48) are nobody's address, and are told as they are.
+
+use std::{net::IpAddr, sync::Arc};
+
+use arc_swap::ArcSwapOption;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use thornwall_detectors::{
+    address::{neighbourhood, subscriber},
+    signal::Evidence,
+};
+use thornwall_filters::prefix_set::Prefix;
+
+pub use crate::config::PrivacyMode;
+
+/// Milliseconds of a day.
+const DAY_MS: u64 = 86_400_000;
+/// Bytes of a hash that are shown: among a million clients a day, two share one in a few of 10^7 days
+/// (birthday bound).
+const SHOWN: usize = 8;
+
+/// Tells addresses as far as they may be told.
+#[derive(Debug)]
+pub struct Veil {
+    mode: PrivacyMode,
+    key: ArcSwapOption<DayKey>,
+}
+
+/// The key of one day.
+struct DayKey {
+    day: u64,
+    key: [u8; 32],
+}
+
+impl std::fmt::Debug for DayKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Whatever holds a key does not print it.
+        f.debug_struct("DayKey")
+            .field("day", &self.day)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Veil {
+    /// A veil of this kind.
+    pub const fn new(mode: PrivacyMode) -> Self {
+        Self {
+            mode,
+            key: ArcSwapOption::const_empty(),
+        }
+    }
+
+    /// Whether addresses are hidden at all.
+    pub fn hides(&self) -> bool {
+        self.mode != PrivacyMode::Full
+    }
+
+    /// Whether this network is told as something else.
+    pub fn hides_subject(&self, subject: Prefix) -> bool {
+        self.hides() && !subject.is_coarse()
+    }
+
+    /// A client, as it may be told at this time (milliseconds of Unix time).
+    pub fn client(&self, address: IpAddr, now_ms: u64) -> String {
+        match self.mode {
+            PrivacyMode::Full => address.to_string(),
+            PrivacyMode::Hash => self.hash(
+                Prefix::around(subscriber(address), own_length(address)),
+                now_ms,
+            ),
+            PrivacyMode::Truncate => neighbourhood(address).to_string(),
+        }
+    }
+
+    /// The subject of a decision, as it may be told at this time.
+    pub fn subject(&self, subject: Prefix, now_ms: u64) -> String {
+        match self.mode {
+            _ if !self.hides_subject(subject) => subject.to_string(),
+            PrivacyMode::Full => subject.to_string(),
+            PrivacyMode::Hash => self.hash(Some(subject), now_ms),
+            // It is not the whole network that is meant.
+            PrivacyMode::Truncate => format!("in {}", coarse(subject)),
+        }
+    }
+
+    /// What a signal rests on, as it may be told at this time.
+    pub fn evidence(&self, evidence: &Evidence, now_ms: u64) -> String {
+        let network = |first, length| Prefix::around(first, length);
+        match evidence {
+            Evidence::Network(first, length, by) if self.hides() => {
+                let told = network(*first, *length).map(|subject| self.subject(subject, now_ms));
+                format!("{} by {by}", told.unwrap_or_default())
+            }
+            // A range of a list: whose entry it was shows in the list.
+            Evidence::Range(first, _) if self.hides() => {
+                let host = Prefix::host(*first);
+                format!("a range around {}", self.client(host.first(), now_ms))
+            }
+            other => other.to_string(),
+        }
+    }
+
+    /// The hash under the key of this day. Where no key can be had, nothing is told.
+    fn hash(&self, subject: Option<Prefix>, now_ms: u64) -> String {
+        let hashed = subject.and_then(|subject| {
+            let key = self.key_of(now_ms / DAY_MS)?;
+            let mut hmac = Hmac::<Sha256>::new_from_slice(&key.key).ok()?;
+            hmac.update(subject.to_string().as_bytes());
+            let digest = hmac.finalize().into_bytes();
+            Some(
+                digest[..SHOWN]
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect::<String>(),
+            )
+        });
+        format!("#{}", hashed.unwrap_or_default())
+    }
+
+    fn key_of(&self, day: u64) -> Option<Arc<DayKey>> {
+        let current = |key: &Arc<DayKey>| key.day == day;
+        if let Some(key) = self.key.load_full().filter(current) {
+            return Some(key);
+        }
+        let mut key = [0; 32];
+        let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
+        random.fill(&mut key).ok()?;
+        let fresh = Arc::new(DayKey { day, key });
+        // Of several at once, one counts for all.
+        self.key.rcu(|held| match held {
+            Some(held) if held.day == day => Arc::clone(held),
+            _ => Arc::clone(&fresh),
+        });
+        self.key.load_full().filter(current)
+    }
+}
+
+/// What one client's addresses have in common: all of an IPv4 address, the /64 of an IPv6 one.
+const fn own_length(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 64,
+    }
+}
+
+/// The neighbourhood that a narrower network lies in.
+fn coarse(subject: Prefix) -> Prefix {
+    let first = neighbourhood(subject.first());
+    let length = if first.is_ipv4() { 24 } else { 48 };
+    Prefix::around(first, length).unwrap_or(subject)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn prefix(text: &str) -> Prefix {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn hashes_are_the_same_for_a_day_and_a_client() {
+        let veil = Veil::new(PrivacyMode::Hash);
+        let noon = DAY_MS * 20_000 + DAY_MS / 2;
+        let client = veil.client(address("192.0.2.7"), noon);
+        assert_eq!(client.len(), 1 + 2 * SHOWN);
+        assert_eq!(client, veil.client(address("192.0.2.7"), noon + 1000));
+        assert_eq!(client, veil.subject(prefix("192.0.2.7"), noon));
+        assert_ne!(client, veil.client(address("192.0.2.8"), noon));
+        let one = veil.client(address("2001:db8:1:2::1"), noon);
+        assert_eq!(one, veil.client(address("2001:db8:1:2:3::4"), noon));
+        assert_eq!(one, veil.subject(prefix("2001:db8:1:2::/64"), noon));
+        // Tomorrow, and in another process, nobody can tell that it is the same.
+        assert_ne!(client, veil.client(address("192.0.2.7"), noon + DAY_MS));
+        let other = Veil::new(PrivacyMode::Hash);
+        assert_ne!(client, other.client(address("192.0.2.7"), noon));
+        // The key of the day before is gone.
+        assert_ne!(client, veil.client(address("192.0.2.7"), noon));
+    }
+
+    #[test]
+    fn what_is_told_is_no_ones_address() {
+        let check = |mode, subject: &str, expected: &str| {
+            assert_eq!(
+                Veil::new(mode).subject(prefix(subject), 1),
+                expected,
+                "{subject}"
+            );
+        };
+        check(PrivacyMode::Full, "192.0.2.7", "192.0.2.7");
+        check(PrivacyMode::Truncate, "192.0.2.7", "in 192.0.2.0/24");
+        check(PrivacyMode::Truncate, "192.0.2.128/25", "in 192.0.2.0/24");
+        check(PrivacyMode::Truncate, "192.0.0.0/16", "192.0.0.0/16");
+        check(
+            PrivacyMode::Truncate,
+            "2001:db8:1:2::/64",
+            "in 2001:db8:1::/48",
+        );
+        check(PrivacyMode::Hash, "192.0.2.0/24", "192.0.2.0/24");
+        let veil = Veil::new(PrivacyMode::Truncate);
+        assert_eq!(veil.client(address("192.0.2.7"), 1), "192.0.2.0");
+        assert_eq!(veil.client(address("2001:db8:1:2::3"), 1), "2001:db8:1::");
+        let network = Evidence::Network(address("192.0.2.7"), 32, "operator");
+        assert_eq!(veil.evidence(&network, 1), "in 192.0.2.0/24 by operator");
+        let range = Evidence::Range(address("192.0.2.7"), address("192.0.2.9"));
+        assert_eq!(veil.evidence(&range, 1), "a range around 192.0.2.0");
+        assert_eq!(veil.evidence(&Evidence::Text("curl"), 1), "curl");
+    }
+}
