@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod decisions;
+mod status;
 mod token;
 
 pub use decisions::{Done, Order, Release, Shown, ShownDecision, Wanted};
@@ -69,7 +70,7 @@ pub async fn serve(listener: TcpListener, state: Arc<State>, tokens: Tokens) {
 fn router(admin: Admin) -> Router {
     let guarded = Router::new()
         .route("/explain/{id}", get(explain))
-        .route("/status", get(decisions::status))
+        .route("/status", get(status::status))
         .route("/export/nftables", get(export_nftables))
         .route(
             "/decisions",

@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     access_log::AccessLog,
     admin::{self, Token, TokenError, Tokens},
-    config::{ConfigFile, PrivacyMode},
+    config::ConfigFile,
     data_dir::{DataDir, DataDirError, link_secret},
     edge::{self, Edge},
     export::{self, BanLogWriter},

@@ -4,7 +4,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -22,9 +22,9 @@ use thornwall_filters::{
 };
 
 use crate::{
-    access_log::AccessLog, answer::tarpit::Tarpit, exchange::RequestId, export::BanLog, feeds::Board,
-    generation::Generation, metrics::Metrics, recent::Recent, record::Decision, serve::Arrivals,
-    shared::Standings, shares::Shares, veil::Veil,
+    access_log::AccessLog, answer::tarpit::Tarpit, exchange::RequestId, export::BanLog,
+    feeds::Board, generation::Generation, metrics::Metrics, recent::Recent, record::Decision,
+    serve::Arrivals, shared::Standings, shares::Shares, veil::Veil,
 };
 
 /// Everything that outlives a generation.
@@ -43,6 +43,8 @@ pub struct State {
     pub store: Store,
     /// How the way to other stores does.
     pub standings: Standings,
+    /// Gateways that keep limits together, this one included; 0 as long as nobody was asked.
+    pub gateways: AtomicU32,
     /// How feeds stand.
     pub feeds: Board,
     /// Connections held in slow streams.
@@ -87,6 +89,7 @@ impl State {
             ban_log: BanLog::default(),
             store,
             standings,
+            gateways: AtomicU32::new(0),
             shutdown,
             in_flight: Arc::new(InFlight::default()),
             requests: Arc::default(),
@@ -192,6 +195,7 @@ impl SharedTables for State {
     }
 
     fn meet(&self, gateways: u32, heard: bool) {
+        self.gateways.store(gateways, Ordering::Relaxed);
         for limit in &self.generation.load().shared_limits {
             limit.buckets.meet(gateways, heard);
         }

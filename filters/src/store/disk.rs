@@ -108,11 +108,14 @@ impl Disk {
         };
         let kept: Vec<Decision> = keys.filter_map(|key| self.get(key)).collect();
         let keys: Vec<Key> = kept.iter().map(Decision::key).collect();
-        fresh.commit(keys.iter().zip(&kept).map(|(key, decision)| Write {
-            key,
-            decision: Some(decision),
-            unsent: None,
-        }))?;
+        fresh.commit(
+            keys.iter().zip(&kept).map(|(key, decision)| Write {
+                key,
+                decision: Some(decision),
+                unsent: None,
+            }),
+            None,
+        )?;
         drop((self, fresh));
         fs::rename(&fresh_path, path)?;
         Ok(Self {

@@ -1,10 +1,6 @@
 //! What is decided at run time: looked up by whoever may look, changed by operators.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Json,
@@ -13,7 +9,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use thornwall_detectors::signal::Reason;
 use thornwall_filters::{
     decision::{
@@ -21,7 +16,7 @@ use thornwall_filters::{
         parse_subject,
     },
     prefix_set::Prefix,
-    store::{From, Outcome, Page, Query, Receipt, shared::Standing},
+    store::{From, Outcome, Page, Query, Receipt},
 };
 use tokio::sync::oneshot;
 
@@ -352,51 +347,4 @@ async fn read(state: &State, query: Query) -> Option<Page> {
 
 fn gone() -> Response {
     refusal(StatusCode::SERVICE_UNAVAILABLE, "the store has ended")
-}
-
-/// Seconds since it was last known what another store holds.
-fn age(state: &State, standing: &Standing) -> Option<u64> {
-    let synced_ms = standing.synced_ms.load(Relaxed);
-    let age_ms = state.moment().unix_ms.saturating_sub(synced_ms);
-    (synced_ms > 0).then_some(age_ms / 1000)
-}
-
-/// How the process and its store do.
-pub(super) async fn status(Shared(admin): Shared<Admin>) -> Response {
-    let state = &admin.state;
-    let generation = state.generation.load();
-    let metrics = state.store.metrics();
-    let (entries, index) = state.store.decisions().heap_bytes();
-    let uptime: Duration = state.now();
-    Json(json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "pid": std::process::id(),
-        "uptime_secs": uptime.as_secs(),
-        "generation": generation.number,
-        "in_flight": state.in_flight.count(),
-        "sites": generation.sites.iter().map(|site| &*site.name).collect::<Vec<_>>(),
-        "store": {
-            "kind": generation.cold.store.name(),
-            "decisions": state.store.decisions().len(),
-            "memory_bytes": entries + index,
-            "spared": state.store.decisions().spared(),
-            "disk": if metrics.disk_failing.get() == 0 { "ok" } else { "failing" },
-            "waiting_for_disk": metrics.waiting.get(),
-            "shared": state.standings.store.as_ref().map(|standing| json!({
-                "state": standing.word(),
-                "trouble": standing.trouble(),
-                "last_sync_secs_ago": age(state, standing),
-                "unsent": metrics.unsent.get(),
-                "resyncs": standing.resyncs.load(Relaxed),
-            })),
-            "predecessor": state.standings.predecessor.as_ref().map(|standing| json!({
-                "state": standing.word(),
-                "trouble": standing.trouble(),
-                "last_sync_secs_ago": age(state, standing),
-                "addresses": standing.listed.load(Relaxed),
-            })),
-        },
-        "feeds": state.feeds.standings(),
-    }))
-    .into_response()
 }

@@ -170,7 +170,10 @@ fn check_privacy(config: &Config, context: &mut BuildContext) {
         return;
     }
     let told = [
-        ("export.nftables_file", config.export.nftables_file.is_some()),
+        (
+            "export.nftables_file",
+            config.export.nftables_file.is_some(),
+        ),
         ("export.fail2ban_log", config.export.fail2ban_log.is_some()),
         ("store.url", config.store.url.is_some()),
     ];

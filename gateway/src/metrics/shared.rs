@@ -18,6 +18,7 @@ pub(super) struct SharedGauges {
     skipped: IntGaugeVec,
     changes: IntGaugeVec,
     listed: IntGauge,
+    gateways: IntGauge,
 }
 
 impl SharedGauges {
@@ -54,6 +55,10 @@ impl SharedGauges {
                 "thornwall_store_predecessor_addresses",
                 "Addresses that the predecessor blocks.",
             )?,
+            gateways: make.gauge(
+                "thornwall_shared_limits_gateways",
+                "Gateways that keep limits together, this one included.",
+            )?,
         })
     }
 
@@ -66,6 +71,11 @@ impl SharedGauges {
             };
             set("received", standing.received.load(Relaxed));
             set("told", standing.told.load(Relaxed));
+        }
+        if let Some(standing) = &state.standings.limits {
+            self.show_one("limits", standing);
+            self.gateways
+                .set(value(state.gateways.load(Relaxed).into()));
         }
         if let Some(standing) = &state.standings.predecessor {
             self.show_one("predecessor", standing);

@@ -27,6 +27,7 @@ mod redis;
 mod requests;
 mod requests_h2;
 mod service;
+mod shared_limits;
 mod shared_store;
 mod slow_attacks;
 mod tarpit;

@@ -1,0 +1,66 @@
+//! How the process, its store and its feeds do: what `thornwall status` prints.
+
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+use axum::{
+    Json,
+    extract::State as Shared,
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use thornwall_filters::store::shared::Standing;
+
+use super::Admin;
+use crate::state::State;
+
+/// Seconds since it was last known what another store holds.
+fn age(state: &State, standing: &Standing) -> Option<u64> {
+    let synced_ms = standing.synced_ms.load(Relaxed);
+    let age_ms = state.moment().unix_ms.saturating_sub(synced_ms);
+    (synced_ms > 0).then_some(age_ms / 1000)
+}
+
+/// How the process and its store do.
+pub(super) async fn status(Shared(admin): Shared<Admin>) -> Response {
+    let state = &admin.state;
+    let generation = state.generation.load();
+    let metrics = state.store.metrics();
+    let (entries, index) = state.store.decisions().heap_bytes();
+    let uptime: Duration = state.now();
+    Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "uptime_secs": uptime.as_secs(),
+        "generation": generation.number,
+        "in_flight": state.in_flight.count(),
+        "sites": generation.sites.iter().map(|site| &*site.name).collect::<Vec<_>>(),
+        "store": {
+            "kind": generation.cold.store.name(),
+            "decisions": state.store.decisions().len(),
+            "memory_bytes": entries + index,
+            "spared": state.store.decisions().spared(),
+            "disk": if metrics.disk_failing.get() == 0 { "ok" } else { "failing" },
+            "waiting_for_disk": metrics.waiting.get(),
+            "shared": state.standings.store.as_ref().map(|standing| json!({
+                "state": standing.word(),
+                "trouble": standing.trouble(),
+                "last_sync_secs_ago": age(state, standing),
+                "unsent": metrics.unsent.get(),
+                "resyncs": standing.resyncs.load(Relaxed),
+            })),
+            "limits": state.standings.limits.as_ref().map(|standing| json!({
+                "state": if standing.up.load(Relaxed) { "kept together" } else { "own share" },
+                "trouble": standing.trouble(),
+                "gateways": state.gateways.load(Relaxed),
+            })),
+            "predecessor": state.standings.predecessor.as_ref().map(|standing| json!({
+                "state": standing.word(),
+                "trouble": standing.trouble(),
+                "last_sync_secs_ago": age(state, standing),
+                "addresses": standing.listed.load(Relaxed),
+            })),
+        },
+        "feeds": state.feeds.standings(),
+    }))
+    .into_response()
+}

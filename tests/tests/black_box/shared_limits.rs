@@ -1,0 +1,117 @@
+//! Three gateways and one limit: what a client gets from all of them together.
+
+use std::{process::Command, thread, time::Duration};
+
+use crate::{
+    harness::{CHROME, Gateway, Origin, thornwall, wait_for},
+    redis::Redis,
+};
+
+/// Time between two exchanges, and a little more.
+const EXCHANGE: Duration = Duration::from_millis(150);
+
+fn site(url: &str, limit: &str) -> String {
+    format!(
+        "[client_address]\ntrusted_proxies = [\"127.0.0.1\"]\n\
+         [store]\nkind = \"redis\"\nurl = \"{url}\"\n\
+         [[site]]\nname = \"t\"\nhosts = [\"*\"]\nupstream = \"o\"\npipeline = \"p\"\n\
+         [[pipeline]]\nname = \"p\"\n[[pipeline.filter]]\nname = \"per_client\"\n\
+         rate_limit = {{ {limit} }}\n"
+    )
+}
+
+/// Three gateways that know of each other.
+fn three(url: &str, limit: &str) -> Vec<Gateway> {
+    let origin = Origin::start().port;
+    let gateways: Vec<Gateway> = (0..3)
+        .map(|_| Gateway::start(origin, &site(url, limit)))
+        .collect();
+    for gateway in &gateways {
+        wait_for("the gateways to meet", || limits(gateway)["gateways"] == 3);
+    }
+    gateways
+}
+
+/// What `thornwall status` says about limits.
+fn limits(gateway: &Gateway) -> serde_json::Value {
+    let output = Command::new(thornwall())
+        .args(["status", "--json", "-c"])
+        .arg(&gateway.config)
+        .output()
+        .unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    status["store"]["limits"].clone()
+}
+
+/// How many of `count` requests of a client, one gateway after the other, are served.
+fn served(gateways: &[Gateway], client: &str, count: usize, pause: Duration) -> usize {
+    let headers = format!("X-Forwarded-For: {client}\r\n{CHROME}");
+    let asked = gateways.iter().cycle().take(count);
+    asked
+        .filter(|gateway| {
+            thread::sleep(pause);
+            gateway.get("/", &headers).status == 200
+        })
+        .count()
+}
+
+#[test]
+fn a_small_limit_is_kept_but_for_one_request_of_each_gateway() {
+    let redis = Redis::start();
+    let gateways = three(&redis.url(), "requests = 6, per_secs = 3600");
+    // All at once: each has its share.
+    let blast = served(&gateways, "192.0.2.1", 60, Duration::ZERO);
+    assert!((6..=9).contains(&blast), "{blast}");
+    // One after the other: what was had at one is gone at the others.
+    let slow = served(&gateways, "192.0.2.2", 12, EXCHANGE);
+    assert!((6..=9).contains(&slow), "{slow}");
+    // Used up at one, a key has one request left at each of the others at most.
+    served(&gateways[..1], "192.0.2.3", 30, Duration::from_millis(50));
+    thread::sleep(EXCHANGE);
+    let elsewhere = served(&gateways[1..], "192.0.2.3", 20, Duration::ZERO);
+    assert!(elsewhere <= 2, "{elsewhere}");
+    // Somebody else has all of it.
+    assert!(served(&gateways, "192.0.2.4", 6, EXCHANGE) >= 5);
+}
+
+#[test]
+fn a_large_burst_is_one_gateways_for_who_asks_only_there() {
+    let redis = Redis::start();
+    let gateways = three(&redis.url(), "requests = 100, per_secs = 3600, burst = 120");
+    let page = served(&gateways[..1], "192.0.2.1", 130, Duration::ZERO);
+    assert_eq!(page, 120);
+    thread::sleep(EXCHANGE);
+    assert_eq!(served(&gateways[1..], "192.0.2.1", 20, Duration::ZERO), 0);
+}
+
+#[test]
+fn without_redis_each_gateway_keeps_to_its_share_and_says_so() {
+    let redis = Redis::start();
+    let gateways = three(&redis.url(), "requests = 30, per_secs = 3600");
+    drop(redis);
+    for gateway in &gateways {
+        wait_for("the gateways to be alone", || {
+            limits(gateway)["state"] == "own share"
+        });
+    }
+    for gateway in &gateways {
+        let alone = served(
+            std::slice::from_ref(gateway),
+            "192.0.2.1",
+            40,
+            Duration::ZERO,
+        );
+        assert_eq!(alone, 10);
+    }
+}
+
+#[test]
+fn a_limit_can_be_each_gateways_own() {
+    let redis = Redis::start();
+    let limit = "requests = 5, per_secs = 3600, shared = false";
+    let origin = Origin::start().port;
+    let gateways: Vec<Gateway> = (0..2)
+        .map(|_| Gateway::start(origin, &site(&redis.url(), limit)))
+        .collect();
+    assert_eq!(served(&gateways, "192.0.2.1", 20, EXCHANGE), 10);
+}
