@@ -148,7 +148,8 @@ fn update(state: &State, path: &Path, written: Option<u64>) -> io::Result<u64> {
         .ranges
         .set(i64::try_from(denied.len()).unwrap_or(i64::MAX));
     let text = render(state, denied);
-    let part = path.with_extension("part");
+    // An upgrade has two processes writing for a moment.
+    let part = path.with_extension(format!("{}.part", std::process::id()));
     let mut file = File::create(&part)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;

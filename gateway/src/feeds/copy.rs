@@ -81,8 +81,10 @@ impl Copies {
         }
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700).create(&self.folder)?;
-        // No feed is called so: names have no dot.
-        let part = self.folder.join(format!("{name}.part"));
+        // No feed is called so: names have no dot. An upgrade has two processes writing for a moment.
+        let part = self
+            .folder
+            .join(format!("{name}.{}.part", std::process::id()));
         let mut file = BufWriter::new(File::create(&part)?);
         let heading = Heading {
             origin: origin.to_owned(),
