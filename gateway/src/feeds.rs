@@ -20,7 +20,7 @@ use thornwall_filters::{
 };
 use tokio::{
     sync::watch,
-    task::{JoinError, JoinSet},
+    task::{JoinError, JoinSet, block_in_place},
     time::{Instant, sleep_until},
 };
 use url::Url;
@@ -139,10 +139,14 @@ impl Feeds {
             tokio::select! {
                 () = sleep_until(self.next()) => self.expire(),
                 changed = reloaded.changed() => match changed {
-                    Ok(()) => self.take_up(),
+                    // Reads copies: requests do not wait for that.
+                    Ok(()) => block_in_place(|| self.take_up()),
                     Err(_) => return,
                 },
-                Some(ended) = self.readings.join_next() => self.conclude(ended),
+                Some(ended) = self.readings.join_next() => {
+                    // A million entries take a moment.
+                    block_in_place(|| self.conclude(ended));
+                }
                 _ = shutdown.changed() => return,
             }
         }
