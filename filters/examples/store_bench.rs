@@ -135,6 +135,7 @@ fn start() -> (Store, JoinHandle<()>) {
     let options = Options {
         capacity: 2 * DECISIONS,
         shared: false,
+        coarse_only: false,
     };
     let metrics = StoreMetrics::register(&Registry::new()).unwrap();
     Store::start(

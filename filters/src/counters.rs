@@ -6,6 +6,7 @@
 //! which is exact within a window and at most some percent off across two.
 
 mod memory;
+pub mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,10 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-pub use self::memory::{Capacity, MemoryCounters};
+pub use self::{
+    memory::{Capacity, MemoryCounters},
+    shared::SharedCounters,
+};
 
 /// What is counted: something about somebody on one site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,6 +7,7 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 use http::HeaderName;
 use thornwall_filters::{
     build::{BuildContext, Carried, TableStats},
+    counters::SharedCounters,
     deception::links::Links,
     decisions::Decisions,
     kinds::blocklist::read_files,
@@ -62,6 +63,8 @@ pub struct Generation {
     pub cold: Cold,
     /// Bounded tables, for their gauges.
     pub tables: Vec<(String, Arc<TableStats>)>,
+    /// Counters that gateways keep together, where they do.
+    pub shared_counters: Option<Arc<SharedCounters>>,
     /// Limits that gateways keep together.
     pub shared_limits: Vec<SharedLimit>,
     /// State that the next generation may take over.
@@ -171,13 +174,14 @@ impl Generation {
             return Err(problems);
         };
         config.complete();
-        let mut context = parts::context(file, &config, inputs);
+        let (mut context, shared_counters) = parts::context(file, &config, inputs);
         let built = Self::assemble(&config, file, inputs, &mut context);
         problems.append(&mut context.problems);
         problems.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
         match built {
             Some(mut generation) if problems.is_empty() => {
                 generation.tables = context.tables;
+                generation.shared_counters = shared_counters;
                 generation.shared_limits = context.shared_limits;
                 generation.carried = context.carried;
                 generation.warnings = context.warnings;
@@ -240,6 +244,7 @@ impl Generation {
             tls: tls?,
             cold: cold?,
             tables: Vec::new(),
+            shared_counters: None,
             shared_limits: Vec::new(),
             carried: Carried::new(),
             warnings: Vec::new(),

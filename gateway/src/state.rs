@@ -135,6 +135,14 @@ impl State {
         });
     }
 
+    /// The name of a site by its number.
+    fn site_name(&self, number: u16) -> Option<Arc<str>> {
+        match self.store.decisions().sites().scope(number)? {
+            Scope::Site(name) => Some(name),
+            Scope::Deployment => None,
+        }
+    }
+
     /// Whether `client` gets no connection.
     pub fn shuts_out(&self, generation: &Generation, client: IpAddr) -> bool {
         let listed = generation.blocklist.lookup(client).is_some();
@@ -169,12 +177,8 @@ impl State {
 impl SharedTables for State {
     fn taken(&self) -> Vec<Group> {
         let generation = self.generation.load();
-        let sites = self.store.decisions().sites();
-        let name = |number| match sites.scope(number) {
-            Some(Scope::Site(name)) => Some(name),
-            _ => None,
-        };
         let limits = generation.shared_limits.iter();
+        let name = |number| self.site_name(number);
         limits
             .flat_map(|limit| groups(limit.number, limit.buckets.taken(), name))
             .collect()
@@ -192,6 +196,22 @@ impl SharedTables for State {
                 limit.buckets.owe(Key::of(site, *digest), *cost, now);
             }
         }
+    }
+
+    fn counted(&self, gateway: u64) -> Option<Vec<u8>> {
+        let generation = self.generation.load();
+        let counters = generation.shared_counters.as_ref()?;
+        counters.report(gateway, self.now(), |number| self.site_name(number))
+    }
+
+    fn count(&self, bytes: &[u8], gateway: u64) -> bool {
+        let generation = self.generation.load();
+        let Some(counters) = &generation.shared_counters else {
+            return true;
+        };
+        let sites = self.store.decisions().sites();
+        let number = |site: &str| sites.known(site);
+        counters.absorb(bytes, gateway, self.now(), number).is_ok()
     }
 
     fn meet(&self, gateways: u32, heard: bool) {

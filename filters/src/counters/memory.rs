@@ -44,7 +44,6 @@ pub struct MemoryCounters {
     hits: Table<Window<u64>>,
     flags: Table<Duration>,
     sketches: Table<Window<Sketch>>,
-    items: RandomState,
 }
 
 /// What happened in a window, and in the one before.
@@ -78,7 +77,6 @@ impl MemoryCounters {
             hits: Table::new(capacity.hits),
             flags: Table::new(capacity.flags),
             sketches: Table::new(capacity.sketches),
-            items: RandomState::default(),
         }
     }
 
@@ -92,6 +90,39 @@ impl MemoryCounters {
     }
 }
 
+impl MemoryCounters {
+    /// Counts that many hits; how many there were within the window, these included.
+    pub(super) fn add(&self, key: CounterKey, count: u64, window: Duration, now: Duration) -> u64 {
+        let (number, in_view) = place(window, now);
+        self.hits.change(key, |hits| {
+            hits.slide(number);
+            hits.now = hits.now.saturating_add(count);
+            sum(hits.now, hits.before, in_view)
+        })
+    }
+
+    /// Notes an item by its hash; about how many different ones there were within the window.
+    pub(super) fn see_hash(
+        &self,
+        key: CounterKey,
+        item: u64,
+        window: Duration,
+        now: Duration,
+    ) -> u64 {
+        let (number, in_view) = place(window, now);
+        self.sketches.change(key, |sketch| {
+            sketch.slide(number);
+            sketch.now.insert_hash(item);
+            union(sketch, in_view)
+        })
+    }
+}
+
+/// The hash of an item, the same in every process.
+pub(super) fn item_hash(item: &[u8]) -> u64 {
+    CounterKey::new(0, "item", item).digest as u64
+}
+
 impl Default for MemoryCounters {
     fn default() -> Self {
         Self::new(Capacity::default())
@@ -100,12 +131,7 @@ impl Default for MemoryCounters {
 
 impl Counters for MemoryCounters {
     fn hit(&self, key: CounterKey, window: Duration, now: Duration) -> u64 {
-        let (number, in_view) = place(window, now);
-        self.hits.change(key, |hits| {
-            hits.slide(number);
-            hits.now = hits.now.saturating_add(1);
-            sum(hits.now, hits.before, in_view)
-        })
+        self.add(key, 1, window, now)
     }
 
     fn hits(&self, key: CounterKey, window: Duration, now: Duration) -> u64 {
@@ -129,13 +155,7 @@ impl Counters for MemoryCounters {
     }
 
     fn see(&self, key: CounterKey, item: &[u8], window: Duration, now: Duration) -> u64 {
-        let (number, in_view) = place(window, now);
-        let item = self.items.hash_one(item);
-        self.sketches.change(key, |sketch| {
-            sketch.slide(number);
-            sketch.now.insert_hash(item);
-            union(sketch, in_view)
-        })
+        self.see_hash(key, item_hash(item), window, now)
     }
 
     fn distinct(&self, key: CounterKey, window: Duration, now: Duration) -> u64 {

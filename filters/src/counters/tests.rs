@@ -1,8 +1,11 @@
 //! What every implementation of [`Counters`] keeps to.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
 
-use super::{Capacity, CounterKey, Counters, MemoryCounters, place};
+use super::{Capacity, CounterKey, Counters, MemoryCounters, SharedCounters, place};
 
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -88,6 +91,75 @@ fn memory_conforms() {
     conform(&MemoryCounters::default());
 }
 
+/// Two gateways that tell each other everything at once; whoever is asked takes turns.
+#[derive(Default)]
+struct Pair {
+    gateways: [SharedCounters; 2],
+    turn: AtomicUsize,
+}
+
+impl Pair {
+    /// Has the gateway whose turn it is act, and the other one hear of it.
+    fn act<T>(&self, now: Duration, act: impl Fn(&SharedCounters) -> T) -> T {
+        let turn = self.turn.fetch_add(1, Relaxed) % 2;
+        let done = act(&self.gateways[turn]);
+        let name = |site: u16| Some(site.to_string().into());
+        if let Some(report) = self.gateways[turn].report(turn as u64, now, name) {
+            let number = |site: &str| site.parse().ok();
+            for (own, gateway) in self.gateways.iter().enumerate() {
+                gateway.absorb(&report, own as u64, now, number).unwrap();
+            }
+        }
+        done
+    }
+}
+
+impl Counters for Pair {
+    fn hit(&self, key: CounterKey, window: Duration, now: Duration) -> u64 {
+        self.act(now, |gateway| gateway.hit(key, window, now))
+    }
+
+    fn hits(&self, key: CounterKey, window: Duration, now: Duration) -> u64 {
+        self.act(now, |gateway| gateway.hits(key, window, now))
+    }
+
+    fn flag(&self, key: CounterKey, until: Duration, now: Duration) {
+        self.act(now, |gateway| gateway.flag(key, until, now));
+    }
+
+    fn flagged(&self, key: CounterKey, now: Duration) -> Option<Duration> {
+        self.act(now, |gateway| gateway.flagged(key, now))
+    }
+
+    fn see(&self, key: CounterKey, item: &[u8], window: Duration, now: Duration) -> u64 {
+        self.act(now, |gateway| gateway.see(key, item, window, now))
+    }
+
+    fn distinct(&self, key: CounterKey, window: Duration, now: Duration) -> u64 {
+        self.act(now, |gateway| gateway.distinct(key, window, now))
+    }
+}
+
+#[test]
+fn what_gateways_share_conforms() {
+    conform(&SharedCounters::default());
+    conform(&Pair::default());
+}
+
+#[test]
+fn what_is_no_report_changes_nothing() {
+    let counters = SharedCounters::default();
+    let number = |_: &str| Some(1);
+    for bytes in [&b""[..], b"{}", b"[1]", &[0xff; 9]] {
+        assert!(counters.absorb(bytes, 0, at(1), number).is_err());
+    }
+    let large = vec![b' '; super::shared::MOST_BYTES + 1];
+    assert!(counters.absorb(&large, 0, at(1), number).is_err());
+    let odd = br#"{"gateway":7,"hits":[["shop","no digest",1,1]],"flags":[],"items":[]}"#;
+    assert!(counters.absorb(odd, 0, at(1), number).is_ok());
+    assert_eq!(counters.dropped(), 0);
+}
+
 #[test]
 fn a_flood_at_one_site_pushes_out_nobody_elses_counters() {
     let counters = MemoryCounters::new(Capacity {
@@ -110,8 +182,7 @@ fn a_flood_at_one_site_pushes_out_nobody_elses_counters() {
         assert_eq!(counters.hits(quiet(number), WINDOW, at(1)), 1);
     }
     let [(_, stats), ..] = counters.stats();
-    let load =
-        |number: &std::sync::atomic::AtomicU64| number.load(std::sync::atomic::Ordering::Relaxed);
+    let load = |number: &AtomicU64| number.load(Relaxed);
     assert!(load(&stats.entries) <= 1600);
     assert_eq!(load(&stats.entries) + load(&stats.evictions), 100_100);
 }

@@ -9,6 +9,7 @@
 //! | `<tenant>:decision:<site or *>:<network>` | the decision as JSON, with the time that is left to it |
 //! | `<tenant>:decisions` | a stream of changes, in the field `change` as JSON, at most about [`MOST_ENTRIES`] |
 //! | `<tenant>:limits` | a channel, on which gateways tell what they let through |
+//! | `<tenant>:counters` | a channel, on which gateways tell what they counted |
 //! | `<tenant>:epoch` | a random text: which life of the shared store this is |
 //!
 //! A session reads the stream from where the gateway left it and compares all keys with what it

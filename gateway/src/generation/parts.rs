@@ -12,7 +12,7 @@ use std::{
 use http::HeaderName;
 use thornwall_filters::{
     build::BuildContext,
-    counters::MemoryCounters,
+    counters::{MemoryCounters, SharedCounters},
     deception::links::Links,
     key::KeySeed,
     metrics::FilterMetrics,
@@ -30,7 +30,12 @@ use crate::{
     upstream::Upstream,
 };
 
-pub(super) fn context(file: &ConfigFile, config: &Config, inputs: &Inputs<'_>) -> BuildContext {
+/// What filters may need, and the counters among it that other gateways keep too.
+pub(super) fn context(
+    file: &ConfigFile,
+    config: &Config,
+    inputs: &Inputs<'_>,
+) -> (BuildContext, Option<Arc<SharedCounters>>) {
     let folder = file.folder();
     let resolve = |path: &String| folder.join(path);
     let mut context = BuildContext {
@@ -56,13 +61,26 @@ pub(super) fn context(file: &ConfigFile, config: &Config, inputs: &Inputs<'_>) -
         ..BuildContext::default()
     };
     context.scope = "clients".to_owned();
-    let counters: Arc<MemoryCounters> =
-        context.carry_over("counters", |_| true, MemoryCounters::default);
-    for (name, stats) in counters.stats() {
+    let shared = context
+        .gateways_share
+        .then(|| context.carry_over("shared_counters", |_| true, SharedCounters::default));
+    let stats = match &shared {
+        Some(counters) => {
+            context.counters = Arc::<SharedCounters>::clone(counters);
+            counters.local().stats()
+        }
+        None => {
+            let counters: Arc<MemoryCounters> =
+                context.carry_over("counters", |_| true, MemoryCounters::default);
+            let stats = counters.stats();
+            context.counters = counters;
+            stats
+        }
+    };
+    for (name, stats) in stats {
         context.show_table(name, stats);
     }
-    context.counters = counters;
-    context
+    (context, shared)
 }
 
 /// Where packages put the models.

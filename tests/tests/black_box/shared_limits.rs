@@ -115,3 +115,34 @@ fn a_limit_can_be_each_gateways_own() {
         .collect();
     assert_eq!(served(&gateways, "192.0.2.1", 20, EXCHANGE), 10);
 }
+
+#[test]
+fn offences_at_several_gateways_count_together() {
+    let redis = Redis::start();
+    let limit = "requests = 1, per_secs = 3600, shared = false";
+    let site = |url: &str| {
+        let filter = site(url, limit).replace(
+            "[[pipeline.filter]]\nname = \"per_client\"\n",
+            "[[pipeline.filter]]\nname = \"known_bad\"\nblocklist = {}\n\
+             [[pipeline.filter]]\nname = \"per_client\"\n\
+             decide = { after = 6, within_secs = 600 }\n",
+        );
+        Gateway::start(Origin::start().port, &filter)
+    };
+    let gateways = [site(&redis.url()), site(&redis.url())];
+    for gateway in &gateways {
+        wait_for("the gateways to meet", || limits(gateway)["gateways"] == 2);
+    }
+    let headers = format!("X-Forwarded-For: 192.0.2.1\r\n{CHROME}");
+    // Each refuses fewer than lead to a decision there.
+    let answers: Vec<u16> = (0..8)
+        .map(|turn| {
+            thread::sleep(EXCHANGE);
+            gateways[turn % 2].get("/", &headers).status
+        })
+        .collect();
+    assert_eq!(answers, [200, 200, 429, 429, 429, 429, 429, 429]);
+    for gateway in &gateways {
+        wait_for("the decision", || gateway.get("/", &headers).status == 403);
+    }
+}

@@ -51,6 +51,11 @@ impl Names {
         format!("{}:limits", self.tenant)
     }
 
+    /// The channel on which gateways tell what they counted.
+    pub(super) fn counters(&self) -> String {
+        format!("{}:counters", self.tenant)
+    }
+
     /// Which life of the shared store this is.
     pub(super) fn epoch(&self) -> String {
         format!("{}:epoch", self.tenant)

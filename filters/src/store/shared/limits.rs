@@ -1,6 +1,7 @@
-//! Limits that gateways keep together, told through a channel of the shared store.
+//! Limits and counters that gateways keep together, told through channels of the shared store.
 //!
-//! Ten times a second each gateway publishes what it let through, and hears what the others did.
+//! Ten times a second each gateway publishes what it let through and counted, and hears what the
+//! others did.
 //! Nothing is kept in the shared store: what was missed is not owed. A gateway that does not hear
 //! itself for [`DEAF`] takes itself for alone, and so does one without a connection; it then keeps to
 //! its share of what there were gateways.
@@ -42,13 +43,19 @@ const PUBLISH: Duration = Duration::from_millis(500);
 /// Most gateways that are told apart.
 const MOST_GATEWAYS: usize = 4096;
 
-/// The limits of this gateway that others keep too.
+/// The limits and counters of this gateway that others keep too.
 pub trait SharedTables: Send + Sync {
     /// What was let through since the last call.
     fn taken(&self) -> Vec<Group>;
 
     /// Takes what another gateway let through.
     fn owe(&self, group: &Group);
+
+    /// What was counted since the last call, as bytes for the others, from a gateway of this number.
+    fn counted(&self, gateway: u64) -> Option<Vec<u8>>;
+
+    /// Counts what a gateway tells, unless it is the one of this number; whether it could be read.
+    fn count(&self, bytes: &[u8], gateway: u64) -> bool;
 
     /// Notes how many gateways there are, this one included, and whether the others are heard.
     fn meet(&self, gateways: u32, heard: bool);
@@ -57,7 +64,8 @@ pub trait SharedTables: Send + Sync {
 /// What keeps limits of gateways together.
 pub struct LimitExchange {
     access: Access,
-    channel: String,
+    limits: String,
+    counters: String,
     clock: Arc<dyn Clock>,
     tables: Arc<dyn SharedTables>,
     standing: Arc<Standing>,
@@ -83,7 +91,8 @@ impl LimitExchange {
     ) -> Self {
         Self {
             access,
-            channel: names.limits(),
+            limits: names.limits(),
+            counters: names.counters(),
             clock,
             tables,
             standing,
@@ -111,7 +120,8 @@ impl LimitExchange {
         let listener = self.access.connect().await?;
         let speaker = self.access.connect().await?;
         let mut messages = listener.client.message_rx();
-        listener.client.subscribe(&self.channel).await?;
+        let channels = vec![self.limits.clone(), self.counters.clone()];
+        listener.client.subscribe(channels).await?;
         // What was let through before anybody listened is nobody's debt.
         let _ = self.tables.taken();
         let mut heard_self_ms = self.clock.now().own_ms;
@@ -144,12 +154,18 @@ impl LimitExchange {
 
     /// Takes up a report; whether it is our own.
     fn hear(&self, message: &Message, round: &mut Round) -> bool {
-        let report = match &message.value {
-            Value::Bytes(bytes) => Report::decode(bytes),
-            Value::String(text) => Report::decode(text.as_bytes()),
-            _ => Report::decode(&[]),
+        let bytes = match &message.value {
+            Value::Bytes(bytes) => bytes,
+            Value::String(text) => text.as_bytes(),
+            _ => &[],
         };
-        let Ok(report) = report else {
+        if *message.channel == *self.counters {
+            if !self.tables.count(bytes, self.gateway) {
+                self.standing.skipped.fetch_add(1, Relaxed);
+            }
+            return false;
+        }
+        let Ok(report) = Report::decode(bytes) else {
             self.standing.skipped.fetch_add(1, Relaxed);
             return false;
         };
@@ -171,6 +187,9 @@ impl LimitExchange {
     }
 
     async fn tell(&self, speaker: &Client, round: &mut Round) -> Result<(), Error> {
+        if let Some(counted) = self.tables.counted(self.gateway) {
+            publish(speaker, &self.counters, counted).await?;
+        }
         let mut groups = std::mem::take(&mut round.left);
         groups.extend(self.tables.taken());
         if groups.is_empty() && round.quiet < SIGN_OF_LIFE {
@@ -184,16 +203,18 @@ impl LimitExchange {
         };
         let (bytes, left) = report.encode();
         round.left = left;
-        let bytes = Value::Bytes(bytes.into());
-        let published = timeout(
-            PUBLISH,
-            speaker.publish::<Value, _, _>(&self.channel, bytes),
-        );
-        let late = |_| Error::new(ErrorKind::Timeout, "no answer in time");
-        published.await.map_err(late)??;
+        publish(speaker, &self.limits, bytes).await?;
         self.standing.told.fetch_add(1, Relaxed);
         Ok(())
     }
+}
+
+async fn publish(speaker: &Client, channel: &str, bytes: Vec<u8>) -> Result<(), Error> {
+    let bytes = Value::Bytes(bytes.into());
+    let published = timeout(PUBLISH, speaker.publish::<Value, _, _>(channel, bytes));
+    let late = |_| Error::new(ErrorKind::Timeout, "no answer in time");
+    published.await.map_err(late)??;
+    Ok(())
 }
 
 fn gateways(round: &Round) -> u32 {

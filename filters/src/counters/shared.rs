@@ -1,0 +1,222 @@
+//! Counters that several gateways keep together: each counts in its own memory, tells the others
+//! what it counted since it last spoke, and counts what they tell.
+//!
+//! What is told too late for its window counts in the next one, and what is told while nobody
+//! listens is not told again: counters lead to suspicion, and a lost tenth of a second of it harms
+//! nobody.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{CounterKey, Counters, MemoryCounters, memory::item_hash};
+
+/// Entries that are kept between two reports, of each sort.
+const MOST_ENTRIES: usize = 8192;
+/// Items of one entry.
+const MOST_ITEMS: usize = 1024;
+/// Largest report that is read.
+pub const MOST_BYTES: usize = 4 << 20;
+
+/// Counters of this gateway and of those that it hears.
+#[derive(Default)]
+pub struct SharedCounters {
+    local: MemoryCounters,
+    untold: Mutex<Untold>,
+    dropped: AtomicU64,
+}
+
+/// What was counted here since the last report.
+#[derive(Default)]
+struct Untold {
+    hits: HashMap<(CounterKey, u64), u64>,
+    flags: HashMap<CounterKey, Duration>,
+    items: HashMap<(CounterKey, u64), Vec<u64>>,
+}
+
+/// What one gateway tells the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Report {
+    gateway: u64,
+    /// Site, digest, milliseconds of the window, hits.
+    hits: Vec<(Arc<str>, String, u64, u64)>,
+    /// Site, digest, milliseconds that are left.
+    flags: Vec<(Arc<str>, String, u64)>,
+    /// Site, digest, milliseconds of the window, hashes of items.
+    items: Vec<(Arc<str>, String, u64, Vec<u64>)>,
+}
+
+/// Bytes that are no report.
+#[derive(Debug, Error)]
+pub enum ReportError {
+    /// Not what this version writes.
+    #[error("no report of this version: {0}")]
+    Form(#[from] serde_json::Error),
+    /// Larger than anything that is written here.
+    #[error("larger than {MOST_BYTES} bytes")]
+    TooLarge,
+}
+
+impl SharedCounters {
+    /// The part that this process keeps.
+    pub const fn local(&self) -> &MemoryCounters {
+        &self.local
+    }
+
+    /// Entries that found no room in a report, and were not told.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    /// What was counted since the last call, for the others; nothing where nothing was.
+    pub fn report(
+        &self,
+        gateway: u64,
+        now: Duration,
+        name: impl Fn(u16) -> Option<Arc<str>>,
+    ) -> Option<Vec<u8>> {
+        let Untold { hits, flags, items } = std::mem::take(&mut *self.untold.lock());
+        let of = |key: CounterKey| Some((name(key.site)?, format!("{:032x}", key.digest)));
+        let mut report = Report {
+            gateway,
+            ..Report::default()
+        };
+        for ((key, window), count) in hits {
+            let told = of(key).map(|(site, digest)| (site, digest, window, count));
+            report.hits.extend(told);
+        }
+        for (key, until) in flags {
+            let left = until.saturating_sub(now).as_millis();
+            let left = u64::try_from(left).unwrap_or(u64::MAX);
+            let told = of(key).map(|(site, digest)| (site, digest, left));
+            report.flags.extend(told);
+        }
+        for ((key, window), seen) in items {
+            let told = of(key).map(|(site, digest)| (site, digest, window, seen));
+            report.items.extend(told);
+        }
+        let something = report.hits.len() + report.flags.len() + report.items.len() > 0;
+        // A struct of texts and numbers always becomes JSON.
+        something.then(|| serde_json::to_vec(&report).unwrap_or_default())
+    }
+
+    /// Counts what another gateway tells; reports of `own` are its own.
+    pub fn absorb(
+        &self,
+        bytes: &[u8],
+        own: u64,
+        now: Duration,
+        number: impl Fn(&str) -> Option<u16>,
+    ) -> Result<(), ReportError> {
+        if bytes.len() > MOST_BYTES {
+            return Err(ReportError::TooLarge);
+        }
+        let report: Report = serde_json::from_slice(bytes)?;
+        if report.gateway == own {
+            return Ok(());
+        }
+        let of = |site: &str, digest: &str| {
+            // Another configuration's site, or no digest at all, is none of ours.
+            let digest = u128::from_str_radix(digest, 16).ok()?;
+            number(site).map(|site| CounterKey { site, digest })
+        };
+        for (site, digest, window, count) in &report.hits {
+            if let Some(key) = of(site, digest) {
+                self.local.add(key, *count, millis(*window), now);
+            }
+        }
+        for (site, digest, left) in &report.flags {
+            if let Some(key) = of(site, digest) {
+                self.local.flag(key, now.saturating_add(millis(*left)), now);
+            }
+        }
+        for (site, digest, window, items) in &report.items {
+            if let Some(key) = of(site, digest) {
+                for item in items.iter().take(MOST_ITEMS) {
+                    self.local.see_hash(key, *item, millis(*window), now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes something down for the others, where there is room.
+    fn note(&self, write: impl FnOnce(&mut Untold) -> bool) {
+        if !write(&mut self.untold.lock()) {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Counters for SharedCounters {
+    fn hit(&self, key: CounterKey, window: Duration, now: Duration) -> u64 {
+        self.note(|untold| {
+            let entry = (key, window_ms(window));
+            let room = untold.hits.len() < MOST_ENTRIES || untold.hits.contains_key(&entry);
+            if room {
+                *untold.hits.entry(entry).or_default() += 1;
+            }
+            room
+        });
+        self.local.hit(key, window, now)
+    }
+
+    fn hits(&self, key: CounterKey, window: Duration, now: Duration) -> u64 {
+        self.local.hits(key, window, now)
+    }
+
+    fn flag(&self, key: CounterKey, until: Duration, now: Duration) {
+        self.note(|untold| {
+            let room = untold.flags.len() < MOST_ENTRIES || untold.flags.contains_key(&key);
+            if room {
+                let flag = untold.flags.entry(key).or_default();
+                *flag = until.max(*flag);
+            }
+            room
+        });
+        self.local.flag(key, until, now);
+    }
+
+    fn flagged(&self, key: CounterKey, now: Duration) -> Option<Duration> {
+        self.local.flagged(key, now)
+    }
+
+    fn see(&self, key: CounterKey, item: &[u8], window: Duration, now: Duration) -> u64 {
+        let item = item_hash(item);
+        self.note(|untold| {
+            let entry = (key, window_ms(window));
+            if untold.items.len() == MOST_ENTRIES && !untold.items.contains_key(&entry) {
+                return false;
+            }
+            let items = untold.items.entry(entry).or_default();
+            let room = items.len() < MOST_ITEMS;
+            if room && !items.contains(&item) {
+                items.push(item);
+            }
+            room
+        });
+        self.local.see_hash(key, item, window, now)
+    }
+
+    fn distinct(&self, key: CounterKey, window: Duration, now: Duration) -> u64 {
+        self.local.distinct(key, window, now)
+    }
+}
+
+fn window_ms(window: Duration) -> u64 {
+    u64::try_from(window.as_millis()).unwrap_or(u64::MAX)
+}
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
