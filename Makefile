@@ -30,6 +30,8 @@ bench:
 	models/fetch-runtime
 	cargo build --release --workspace --bins
 	cargo run --release -p thornwall-filters --example prefix_set_bench
+	cargo run --release -p thornwall-filters --example rate_bench
+	cargo run --release -p thornwall-filters --example store_bench
 	tests/bench/run
 
 # Real clients make a new recording, and a new model is trained on it.

@@ -55,53 +55,64 @@ impl Clock for Hands {
 }
 
 fn main() {
+    let mut rng = SmallRng::seed_from_u64(1);
+    let subjects: Vec<Prefix> = (0..DECISIONS).map(|at| subject(&mut rng, at)).collect();
+    if let Some(file) = std::env::args_os().nth(1) {
+        return fill(Path::new(&file), &subjects);
+    }
     let folder = std::env::temp_dir().join(format!("thornwall-store-bench-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let file = folder.join("decisions.redb");
-    let mut rng = SmallRng::seed_from_u64(1);
-    let subjects: Vec<Prefix> = (0..DECISIONS).map(|at| subject(&mut rng, at)).collect();
-
-    let (store, thread) = start();
-    store.open(file.clone()).unwrap();
-    let began = Instant::now();
-    for batch in subjects.chunks(BATCH) {
-        write(&store, batch);
-    }
-    let wrote = began.elapsed();
-    report("written, on disk", wrote.as_secs_f64() * 1e3, "ms");
-    report(
-        "per decision",
-        wrote.as_secs_f64() * 1e6 / DECISIONS as f64,
-        "us",
-    );
-    let size = fs::metadata(&file).unwrap().len();
-    report("file", size as f64 / f64::from(1 << 20), "MiB");
-    stop(store, thread);
-
+    fill(&file, &subjects);
     let (store, thread) = start();
     let began = Instant::now();
     let loaded = store.open(file).unwrap();
-    report(
-        "taken up by a start",
-        began.elapsed().as_secs_f64() * 1e3,
-        "ms",
-    );
+    report("taken up by a start", millis(began), "ms");
     let decisions = Arc::clone(store.decisions());
     let (entries, index) = decisions.heap_bytes();
     let each = |bytes: usize| bytes as f64 / loaded.decisions as f64;
     report("entry", each(entries), "bytes");
     report("index", each(index), "bytes");
-
-    let none = Decisions::default();
-    let clients = |v4: bool, rng: &mut SmallRng| -> Vec<IpAddr> {
-        (0..LOOKUPS).map(|_| client(rng, &subjects, v4)).collect()
-    };
-    let (v4, v6) = (clients(true, &mut rng), clients(false, &mut rng));
-    measure("no decisions", &none, &v4);
-    measure("v4", &decisions, &v4);
-    measure("v6", &decisions, &v6);
-
+    look_up(&decisions, &subjects, &mut rng);
+    list(&store, &mut rng);
+    look_up(&decisions, &subjects, &mut rng);
+    let one = [Prefix::host(Ipv4Addr::from_bits(rng.random()).into())];
     let began = Instant::now();
+    write(&store, &one);
+    report("one more, on disk", millis(began), "ms");
+    stop(&store, thread);
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Writes a decision about each subject.
+fn fill(file: &Path, subjects: &[Prefix]) {
+    let (store, thread) = start();
+    store.open(file.to_path_buf()).unwrap();
+    let began = Instant::now();
+    for batch in subjects.chunks(BATCH) {
+        write(&store, batch);
+    }
+    let wrote = millis(began);
+    report("written, on disk", wrote, "ms");
+    report("per decision", wrote * 1e3 / DECISIONS as f64, "us");
+    let size = fs::metadata(file).unwrap().len();
+    report("file", size as f64 / f64::from(1 << 20), "MiB");
+    stop(&store, thread);
+}
+
+/// How long a lookup takes, of clients of which half are decided about.
+fn look_up(decisions: &Decisions, subjects: &[Prefix], rng: &mut SmallRng) {
+    let mut clients = |v4: bool| -> Vec<IpAddr> {
+        (0..LOOKUPS).map(|_| client(rng, subjects, v4)).collect()
+    };
+    let (v4, v6) = (clients(true), clients(false));
+    measure("no decisions", &Decisions::default(), &v4);
+    measure("v4", decisions, &v4);
+    measure("v6", decisions, &v6);
+}
+
+/// How long it takes until what a feed lists holds.
+fn list(store: &Store, rng: &mut SmallRng) {
     let listed = Listed {
         subjects: (0..LISTED)
             .map(|_| Prefix::host(Ipv4Addr::from_bits(rng.random()).into()))
@@ -109,26 +120,17 @@ fn main() {
         until_ms: u64::MAX,
     };
     let last = listed.subjects[LISTED - 1].first();
+    let began = Instant::now();
     store.list(Source::Feed("bench".into()), listed);
+    let decisions = store.decisions();
     while decisions.lookup(last, 0, Duration::from_secs(1)).is_none() {
         std::thread::yield_now();
     }
-    report(
-        "100,000 of a feed",
-        began.elapsed().as_secs_f64() * 1e3,
-        "ms",
-    );
-    measure("v4 and a feed", &decisions, &v4);
-    let one = [Prefix::host(Ipv4Addr::from_bits(rng.random()).into())];
-    let began = Instant::now();
-    write(&store, &one);
-    report(
-        "one more, on disk",
-        began.elapsed().as_secs_f64() * 1e3,
-        "ms",
-    );
-    stop(store, thread);
-    remove(&folder);
+    report("100,000 of a feed", millis(began), "ms");
+}
+
+fn millis(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
 }
 
 fn start() -> (Store, JoinHandle<()>) {
@@ -147,13 +149,9 @@ fn start() -> (Store, JoinHandle<()>) {
     .unwrap()
 }
 
-fn stop(store: Store, thread: JoinHandle<()>) {
+fn stop(store: &Store, thread: JoinHandle<()>) {
     store.stop();
     thread.join().unwrap();
-}
-
-fn remove(folder: &Path) {
-    fs::remove_dir_all(folder).unwrap();
 }
 
 fn write(store: &Store, subjects: &[Prefix]) {

@@ -2,6 +2,7 @@
 --
 --   browser [ADDRESS]   a Chrome navigation, forwarded for ADDRESS where one is given
 --   scraper [ADDRESS]   a client that says that it is a scraper
+--   few COUNT           browser requests from COUNT addresses, whose turn comes by chance
 --   crowd COUNT         browser requests from COUNT distinct addresses, each once, then an end
 --
 -- Prints one JSON object when it is done.
@@ -71,6 +72,12 @@ local function crowd(count)
   end
 end
 
+local function few(count)
+  return function()
+    return CHROME .. forwarded_for(string.format("11.0.0.%d", math.random(count)))
+  end
+end
+
 local function always(text)
   return function()
     return text
@@ -81,6 +88,8 @@ function init(args)
   local kind, argument = args[1], args[2]
   if kind == "crowd" then
     request = crowd(tonumber(argument))
+  elseif kind == "few" then
+    request = few(tonumber(argument))
   elseif kind == "scraper" then
     request = always(SCRAPER .. forwarded_for(argument))
   else

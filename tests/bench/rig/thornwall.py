@@ -4,6 +4,7 @@ import shutil
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rig.certificates import Certificate
 from rig.host import ROOT, WORK, RigError, built, free_port
@@ -30,6 +31,15 @@ class Settings:
     cached_shapes: int | None = None
     ladder: dict = field(default_factory=lambda: LADDER)
     access_log: str | None = None
+    # Requests of a client in a second; so many that no load meets them where none is given.
+    limit: int | None = None
+    max_decisions: int = 1 << 20
+    # A file of decisions that are there at the start.
+    decisions: Path | None = None
+    # A list that is read again each second.
+    feed: Path | None = None
+    # A Redis that is shared with others.
+    redis: str | None = None
     # Where one is given, the listener speaks TLS and HTTP/2.
     certificate: Certificate | None = None
 
@@ -37,12 +47,11 @@ class Settings:
 def config(settings):
     """The configuration as TOML."""
     shapes = settings.cached_shapes
+    limit = settings.limit or 1_000_000
     cache = "" if shapes is None else f", cached_shapes = {shapes}"
     kinds = {
         "blocklist": 'blocklist = { files = ["deny.txt"] }',
-        # So wide that no load of ours meets it.
-        "rate_limit": "rate_limit = "
-        '{ key = "client", requests = 1000000, per_secs = 1, burst = 1000000 }',
+        "rate_limit": f'rate_limit = {{ key = "client", requests = {limit}, burst = {limit} }}',
         "heuristics": "heuristics = {}",
         "anomaly": f'anomaly = {{ model = "bot_score"{cache} }}',
     }
@@ -50,6 +59,12 @@ def config(settings):
         f'[[pipeline.filter]]\nname = "{kind}"\n{kinds[kind]}\n' for kind in settings.filters
     )
     ladder = "\n".join(f"{rung} = {score:.2f}" for rung, score in settings.ladder.items())
+    store = f'kind = "redis"\nurl = "{settings.redis}"' if settings.redis else 'kind = "memory"'
+    feed = (
+        f'[[feed]]\nname = "bench"\nfile = "{settings.feed}"\nevery_secs = 1\n'
+        if settings.feed
+        else ""
+    )
     certificate = settings.certificate
     tls = (
         f"""tls = true
@@ -77,6 +92,11 @@ trusted_proxies = ["127.0.0.1/32"]
 [access_log]
 file = "{settings.access_log or 'off'}"
 
+[store]
+{store}
+max_decisions = {settings.max_decisions}
+
+{feed}
 [limits]
 # One machine plays all clients, and none of them tires of its connection.
 max_connections = 10000
@@ -152,6 +172,8 @@ def running(name, origin, program=None, **settings):
     # Decisions of an earlier run must not meet this one's clients.
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "data").mkdir(parents=True)
+    if settings.get("decisions"):
+        shutil.copy(settings["decisions"], folder / "data" / "decisions.redb")
     chosen = Settings(origin, free_port(), free_port(), str(folder / "data"), **settings)
     (folder / "deny.txt").write_text(f"{LISTED}\n")
     file = folder / "thornwall.toml"
