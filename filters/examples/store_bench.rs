@@ -102,9 +102,8 @@ fn fill(file: &Path, subjects: &[Prefix]) {
 
 /// How long a lookup takes, of clients of which half are decided about.
 fn look_up(decisions: &Decisions, subjects: &[Prefix], rng: &mut SmallRng) {
-    let mut clients = |v4: bool| -> Vec<IpAddr> {
-        (0..LOOKUPS).map(|_| client(rng, subjects, v4)).collect()
-    };
+    let mut clients =
+        |v4: bool| -> Vec<IpAddr> { (0..LOOKUPS).map(|_| client(rng, subjects, v4)).collect() };
     let (v4, v6) = (clients(true), clients(false));
     measure("no decisions", &Decisions::default(), &v4);
     measure("v4", decisions, &v4);

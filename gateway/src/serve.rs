@@ -121,18 +121,13 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     let time = ProcessTime::start();
     let keeper = Keeper::start(decisions, time, &cold, metrics.store.clone())?;
     let (replication, standings) = keeper.share(&cold, time)?;
-    let state = State::new(
-        generation,
-        metrics,
-        access_log,
-        (keeper.store.clone(), time, standings),
-        shutdown,
-    );
+    let stores = (keeper.store.clone(), time, standings);
+    let state = State::new(generation, metrics, access_log, stores, shutdown);
     let state = Arc::new(state);
     let reloader = Reloader::new(path, secret, Arc::clone(&state));
     let heirlooms = heirlooms(&state, &keeper);
-    let control = Control::open(&data_dir, &cold, &sockets, &mut inherited, heirlooms);
-    let control = control.map_err(ServeError::io("control socket"))?;
+    let control = Control::open(&data_dir, &cold, &sockets, &mut inherited, heirlooms)
+        .map_err(ServeError::io("control socket"))?;
     let signals = Signals::catch()?;
     drop((inside, inherited));
     runtime.block_on(take_turn(&state, predecessor, &keeper))?;
@@ -154,9 +149,7 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     drop(state);
     keeper.end();
     log_writer.finish();
-    if let Some(ban_log) = ban_log {
-        ban_log.finish();
-    }
+    ban_log.into_iter().for_each(BanLogWriter::finish);
     drop(data_dir);
     served
 }

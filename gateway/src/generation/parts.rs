@@ -15,6 +15,7 @@ use thornwall_filters::{
     counters::{MemoryCounters, SharedCounters},
     deception::links::Links,
     key::KeySeed,
+    load::Problem,
     metrics::FilterMetrics,
     pipeline::Pipeline,
     prefix_set::{Prefix, PrefixSet},
@@ -107,15 +108,13 @@ fn threads(config: &Config) -> usize {
 /// The most take some 100 MiB.
 const DECISIONS: RangeInclusive<usize> = 1024..=4_194_304;
 
-pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContext) -> Option<Cold> {
-    let before = context.problems.len();
+/// Sockets, threads and the ring of recent decisions.
+fn check_process(config: &Config, file: &ConfigFile, context: &mut BuildContext) {
     if config.listener.is_empty() {
-        context
-            .problems
-            .push(thornwall_filters::load::Problem::in_file(
-                &file.path,
-                "no listener; expected a `[[listener]]` with an address",
-            ));
+        context.problems.push(Problem::in_file(
+            &file.path,
+            "no listener; expected a `[[listener]]` with an address",
+        ));
     }
     for listener in &config.listener {
         if socket_address(listener).is_none() {
@@ -140,6 +139,11 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
         let what = "out of bounds; expected 16 to 1048576 decisions";
         context.problem(config.server.recent_decisions.span(), what);
     }
+}
+
+pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContext) -> Option<Cold> {
+    let before = context.problems.len();
+    check_process(config, file, context);
     let decisions = most_decisions(&config.store, context);
     let shared = Shared::read(&config.store, context);
     check_privacy(config, context);
@@ -148,23 +152,19 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
     let shared = shared.filter(|_| context.problems.len() == before)?;
     Some(Cold {
         listeners: config.listener.iter().map(edge::listener).collect(),
-        admin: admin.clone(),
+        admin: config.admin.address.get_ref().clone(),
         threads: threads(config),
         token_file: match &config.admin.token_file {
             Some(path) => context.resolve(path),
             None => data_dir.join("admin.token"),
         },
-        viewer_token_file: config
-            .admin
-            .viewer_token_file
-            .as_ref()
-            .map(|path| context.resolve(path)),
+        viewer_token_file: resolved(&config.admin.viewer_token_file),
         store: *config.store.kind.get_ref(),
         shared,
         max_decisions: decisions,
         data_dir,
         access_log: access_log(&config.access_log.file, context),
-        recent_decisions: recent,
+        recent_decisions: *config.server.recent_decisions.get_ref(),
         privacy: *config.privacy.mode.get_ref(),
         nftables_file: resolved(&config.export.nftables_file),
         fail2ban_log: resolved(&config.export.fail2ban_log),

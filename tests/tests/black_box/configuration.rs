@@ -43,7 +43,7 @@ fn every_mistake_is_told_with_its_place_and_what_was_expected() {
     };
     mistake(
         "[[pipeline.filter]]\nname = \"x\"\n",
-        &["exactly one kind", "anomaly, blocklist"],
+        &["exactly one kind", "anomaly, bandwidth, blocklist"],
     );
     mistake(
         "[[pipeline.filter]]\nname = \"x\"\nblocklist = {files=[]}\nheuristics = {}\n",

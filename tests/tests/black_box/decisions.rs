@@ -5,6 +5,7 @@ use std::{
     io::{Read, Write},
     os::unix::fs::PermissionsExt,
     process::{Command, Output},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -258,7 +259,7 @@ fn decisions_outlive_the_process() {
 }
 
 /// What one client of the operator's listener did until the process was killed.
-fn keep_deciding(admin: u16, token: &str, round: u32) -> Vec<String> {
+fn keep_deciding(admin: u16, token: &str, round: u32, all: &AtomicU32) -> Vec<String> {
     let mut acknowledged = Vec::new();
     let Some(mut stream) = connect(admin) else {
         return acknowledged;
@@ -276,7 +277,10 @@ fn keep_deciding(admin: u16, token: &str, round: u32) -> Vec<String> {
         }
         let mut answer = [0; 4096];
         match stream.read(&mut answer) {
-            Ok(read) if answer[..read].starts_with(b"HTTP/1.1 200") => acknowledged.push(subject),
+            Ok(read) if answer[..read].starts_with(b"HTTP/1.1 200") => {
+                acknowledged.push(subject);
+                all.fetch_add(1, Ordering::Relaxed);
+            }
             _ => break,
         }
     }
@@ -293,16 +297,17 @@ fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
     let mut expected = 0;
     for kill in 0..KILLS {
         let admin = gateway.admin;
+        let all = &AtomicU32::new(0);
         let acknowledged: Vec<Vec<String>> = thread::scope(|scope| {
             let deciders: Vec<_> = (0..CLIENTS)
                 .map(|client| {
-                    scope.spawn(move || keep_deciding(admin, token, kill * CLIENTS + client))
+                    scope.spawn(move || keep_deciding(admin, token, kill * CLIENTS + client, all))
                 })
                 .collect();
-            // A different moment of the writes each time.
-            thread::sleep(Duration::from_micros(u64::from(
-                20_000 + kill * 7_919 % 60_000,
-            )));
+            // A different moment of the writes each time, however fast they are.
+            let enough = 20 + kill * 7_919 % 97;
+            wait_for("decisions", || all.load(Ordering::Relaxed) >= enough);
+            thread::sleep(Duration::from_micros(u64::from(kill * 7_919 % 10_000)));
             gateway.child.kill().unwrap();
             deciders
                 .into_iter()

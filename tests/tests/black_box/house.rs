@@ -112,7 +112,7 @@ fn functions_are_measured() {
 
 #[test]
 fn documents_stay_short() {
-    for (name, most) in [("README.md", 140), ("ARCHITECTURE.md", 200)] {
+    for (name, most) in [("README.md", 140), ("ARCHITECTURE.md", 230)] {
         let lines = read(&root().join(name)).lines().count();
         assert!(
             lines <= most,
