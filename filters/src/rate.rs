@@ -34,6 +34,7 @@ pub use self::sharing::EXACT_BELOW;
 use sha2::{Digest, Sha256};
 
 use self::{
+    adaptive::Adaptive,
     gcra::Gcra,
     sharing::Sharing,
     table::{Place, Table},
@@ -64,7 +65,7 @@ pub struct SharedLimit {
 }
 
 impl SharedLimit {
-    /// The limit of this name, such as `standard.per_client`.
+    /// The limit of this name, such as `standard.per_client.buckets`.
     pub fn new(name: &str, buckets: &Arc<Buckets>) -> Self {
         let mut hash = Sha256::new();
         hash.update(format!("{:?} {name}", buckets.quota()));
@@ -84,6 +85,8 @@ pub struct Buckets {
     table: Table,
     /// Set where gateways keep the limit together.
     sharing: Option<Sharing>,
+    /// What counts in place of the quota's requests, site by site, where it changes.
+    adaptive: Option<Arc<Adaptive>>,
 }
 
 impl Buckets {
@@ -95,6 +98,7 @@ impl Buckets {
             gcra,
             table: Table::new(capacity, quota.burst.get(), gcra.window()),
             sharing: None,
+            adaptive: None,
         }
     }
 
@@ -106,30 +110,62 @@ impl Buckets {
         }
     }
 
+    /// The same, of a limit that changes: what `adaptive` says of a site counts in place of the
+    /// quota's requests there, and its burst scales along.
+    #[must_use]
+    pub fn following(mut self, adaptive: Arc<Adaptive>) -> Self {
+        self.adaptive = Some(adaptive);
+        self
+    }
+
     /// Takes `cost` requests, at most the burst, out of the key's bucket at `now`, or says when
     /// they are due.
     ///
     /// Times may arrive slightly out of order, as they do from several threads; a key never gets
     /// more because of an earlier time.
     pub fn take(&self, key: Key, cost: u32, now: Duration) -> Result<(), Limit> {
-        let now = self.gcra.ticks(now);
+        let scaled = self.scaled(key);
+        let gcra = scaled.as_ref().unwrap_or(&self.gcra);
+        self.take_at(gcra, key, cost, now).map(drop)
+    }
+
+    /// The same; how many requests are missing in the bucket afterwards.
+    pub fn take_counting(&self, key: Key, cost: u32, now: Duration) -> Result<u32, Limit> {
+        let scaled = self.scaled(key);
+        let gcra = scaled.as_ref().unwrap_or(&self.gcra);
+        let tat = self.take_at(gcra, key, cost, now)?;
+        Ok(gcra.used(tat, gcra.ticks(now)))
+    }
+
+    /// The limit of the key's site, where it changes.
+    #[inline]
+    fn scaled(&self, key: Key) -> Option<Gcra> {
+        let adaptive = self.adaptive.as_ref()?;
+        Some(self.gcra.at(adaptive.limit(key.site())))
+    }
+
+    /// The bucket's TAT after `cost` was taken; 0 where the key has none.
+    #[inline]
+    fn take_at(&self, gcra: &Gcra, key: Key, cost: u32, now: Duration) -> Result<u128, Limit> {
+        let now = gcra.ticks(now);
         let sharing = self.sharing.as_ref();
         let price = sharing.map_or(cost, |sharing| sharing.price(cost));
         let mut shard = self.table.shard(key);
         let Place::Own(tat) = self.table.place(&mut shard, key, price, now) else {
-            return Ok(());
+            return Ok(0);
         };
         if let Some(sharing) = sharing
-            && self.quota.burst.get() < EXACT_BELOW
-            && !sharing.may_have(key, cost, self.gcra.free(tat.get(), now))
+            && gcra.burst() < EXACT_BELOW
+            && !sharing.may_have(key, cost, gcra.free(tat.get(), now))
         {
-            return Err(self.gcra.limit_after(tat.get(), now, UNTIL_HEARD));
+            return Err(gcra.limit_after(tat.get(), now, UNTIL_HEARD));
         }
-        tat.set(self.gcra.admit(tat.get(), now, price)?);
+        let after = gcra.admit(tat.get(), now, price)?;
+        tat.set(after);
         if let Some(sharing) = sharing {
             sharing.note(key, cost);
         }
-        Ok(())
+        Ok(after)
     }
 
     /// What was let through here since the last call, for the other gateways.
@@ -158,6 +194,11 @@ impl Buckets {
         self.sharing.is_some()
     }
 
+    /// What counts in place of the quota's requests, where that changes.
+    pub const fn adaptive(&self) -> Option<&Arc<Adaptive>> {
+        self.adaptive.as_ref()
+    }
+
     /// Requests that the other gateways were not told of, since there were too many keys.
     pub fn untold(&self) -> u64 {
         self.sharing.as_ref().map_or(0, Sharing::untold)
@@ -166,11 +207,13 @@ impl Buckets {
     /// Takes `amount` out of the key's bucket at `now` whether it is there or not; how long to wait
     /// until it is. A debt is never more than what comes back in `most`.
     pub fn charge(&self, key: Key, amount: u32, now: Duration, most: Duration) -> Duration {
-        let now = self.gcra.ticks(now);
+        let scaled = self.scaled(key);
+        let gcra = scaled.as_ref().unwrap_or(&self.gcra);
+        let now = gcra.ticks(now);
         let mut shard = self.table.shard(key);
         match self.table.place(&mut shard, key, amount, now) {
             Place::Own(tat) => {
-                let (after, wait) = self.gcra.charge(tat.get(), now, amount, most);
+                let (after, wait) = gcra.charge(tat.get(), now, amount, most);
                 tat.set(after);
                 wait
             }

@@ -64,6 +64,8 @@ const INCREASE: f32 = 0.05;
 const PATIENCE: u32 = 10;
 /// Normal clients that may need more: one in a thousand.
 const QUANTILE: f32 = 0.999;
+/// Beats without any answer after which every limit is at its ceiling again: the calm, and the rise.
+const QUIET: u64 = CALM as u64 + 20;
 /// What a beat leaves of the counts of normal use: half is forgotten in some ten minutes.
 const FADE: f32 = 0.999;
 
@@ -123,9 +125,13 @@ impl Adaptive {
     }
 
     /// Notes that a request that nothing spoke against found so many requests of its key in use.
+    /// Nothing is learnt from it while the limit is lowered: whoever causes the pressure would be
+    /// part of it, and with fewer requests coming back more are in use.
     pub fn used(&self, site: u16, in_use: u32) {
         self.at(site, |limit| {
-            limit.state.lock().use_counts[class(in_use)] += 1.0;
+            if limit.limit.load(Relaxed) >= self.bounds.ceiling {
+                limit.state.lock().use_counts[class(in_use)] += 1.0;
+            }
         });
     }
 
@@ -135,8 +141,14 @@ impl Adaptive {
             let mut state = limit.state.lock();
             state.note(answer);
             if now >= state.next {
+                let quiet = now.saturating_sub(state.next).as_secs() / BEAT.as_secs();
                 state.next = now + BEAT;
-                let moved = state.beat(&self.bounds);
+                let mut moved = state.beat(&self.bounds);
+                for _ in 0..quiet.min(QUIET) {
+                    // What was slow before a pause says nothing about the time after it.
+                    state.recent = None;
+                    moved = state.beat(&self.bounds);
+                }
                 limit.limit.store(moved, Relaxed);
             }
         });
@@ -353,6 +365,27 @@ mod tests {
         let rising = site.beats(1, 50, 0);
         assert!((11..=25).contains(&rising), "{rising}");
         assert_eq!(site.beats(60, 50, 0), 100);
+    }
+
+    #[test]
+    fn it_is_back_after_a_quiet_time() {
+        let mut site = Site::new();
+        site.beats(60, 50, 0);
+        site.beats(60, 500, 0);
+        site.now += 60;
+        assert!(site.beats(1, 50, 0) > 50);
+    }
+
+    #[test]
+    fn clients_under_a_lowered_limit_do_not_say_what_is_normal() {
+        let mut site = Site::new();
+        site.beats(60, 50, 0);
+        site.beats(3, 500, 0);
+        for _ in 0..10_000 {
+            site.adaptive.used(1, 100);
+        }
+        let soon = site.beats(6, 500, 0);
+        assert!((16..=50).contains(&soon), "{soon}");
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(super) struct Gcra {
     increment: u128,
     tolerance: u128,
     burst: u32,
+    /// The most that a request costs.
+    dearest: u32,
 }
 
 const NANOS_PER_MILLI: u128 = 1_000_000;
@@ -29,7 +31,31 @@ impl Gcra {
             increment,
             tolerance: increment * u128::from(quota.burst.get() - 1),
             burst: quota.burst.get(),
+            dearest: quota.burst.get(),
         }
+    }
+
+    /// The same buckets where only `limit` requests come back in the quota's time. The burst scales
+    /// along, down to one request, and what is in a bucket stays the same part of it.
+    ///
+    /// An increment is rounded down to a tick, which is at most a nanosecond. It is below 2^67
+    /// then, and the price of the dearest request below 2^87.
+    pub(super) fn at(&self, limit: u32) -> Self {
+        let whole = self.tolerance + self.increment;
+        let increment = self.increment * self.ticks_per_nano / u128::from(limit.max(1));
+        let increment = increment.max(1);
+        Self {
+            increment,
+            tolerance: whole.saturating_sub(increment),
+            // At most 10^6 times 10^6 over 1.
+            burst: u32::try_from(whole / increment).map_or(u32::MAX, |burst| burst.max(1)),
+            ..*self
+        }
+    }
+
+    /// Requests that a full bucket allows at once.
+    pub(super) const fn burst(&self) -> u32 {
+        self.burst
     }
 
     /// A time in ticks.
@@ -43,10 +69,12 @@ impl Gcra {
     }
 
     /// The bucket's TAT once `cost` requests, at most the burst, were let through, or what the limit
-    /// is that they would exceed.
+    /// is that they would exceed. What costs more than a bucket holds is let through by a full one,
+    /// and owes the rest.
     pub(super) fn admit(&self, tat: u128, now: u128, cost: u32) -> Result<u128, Limit> {
-        let cost = self.increment * u128::from(cost.clamp(1, self.burst));
-        let due = (tat + cost).saturating_sub(self.tolerance + self.increment);
+        let cost = self.increment * u128::from(cost.clamp(1, self.dearest));
+        let whole = self.tolerance + self.increment;
+        let due = (tat + cost.min(whole)).saturating_sub(whole);
         if now < due {
             return Err(self.limit(tat, now, due - now));
         }
@@ -73,8 +101,14 @@ impl Gcra {
     /// Requests that are left in a bucket.
     pub(super) fn free(&self, tat: u128, now: u128) -> u32 {
         let left = (now + self.tolerance + self.increment).saturating_sub(tat.max(now));
-        // At most the burst.
-        left.checked_div(self.increment).unwrap_or_default() as u32
+        let free = left.checked_div(self.increment).unwrap_or_default();
+        u32::try_from(free).unwrap_or(u32::MAX)
+    }
+
+    /// Requests that are missing in a bucket, the last of them perhaps in part.
+    pub(super) fn used(&self, tat: u128, now: u128) -> u32 {
+        let used = tat.saturating_sub(now).div_ceil(self.increment.max(1));
+        u32::try_from(used).unwrap_or(u32::MAX)
     }
 
     /// The limit as it is told to who has to wait for that long, whatever is in the bucket.

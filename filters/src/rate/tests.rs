@@ -5,7 +5,7 @@ use std::{
     net::Ipv4Addr,
     num::NonZeroU32,
     sync::{
-        LazyLock,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -14,7 +14,10 @@ use std::{
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{Buckets, Quota};
+use super::{
+    Buckets, Quota,
+    adaptive::{Adaptive, Bounds},
+};
 use crate::key::{Key, KeySeed};
 
 static SEED: LazyLock<KeySeed> = LazyLock::new(|| KeySeed::new(&[1; 32]));
@@ -68,6 +71,59 @@ fn a_burst_then_the_steady_rate() {
     check(7, 60, 20);
     check(50, 1, 200);
     check(1_000, 7, 100);
+}
+
+#[test]
+fn a_changed_limit_scales_the_burst_along() {
+    let second = Duration::from_secs(1);
+    let check = |(requests, burst): (u32, u32), limit: u32, (at_once, a_second): (usize, usize)| {
+        let bounds = Bounds {
+            floor: limit,
+            ceiling: limit,
+            headroom: 1.0,
+        };
+        let adaptive = Arc::new(Adaptive::new(bounds));
+        let buckets = Buckets::new(quota(requests, second, burst), 1024).following(adaptive);
+        let ask = |now: Duration| {
+            let asked = (0..1000).map(|_| buckets.take(client_key(1), 1, now));
+            asked.filter(Result::is_ok).count()
+        };
+        let what = format!("{requests}/s, {burst} at once, limit {limit}");
+        assert_eq!(ask(second), at_once, "{what}");
+        let told = buckets.take(client_key(1), 1, second).unwrap_err();
+        assert_eq!(
+            (told.burst as usize, told.remaining),
+            (at_once, 0),
+            "{what}"
+        );
+        let later: usize = (1001..=2000).map(|milli| ask(milli * MILLI)).sum();
+        assert_eq!(later, a_second, "{what}");
+    };
+    check((100, 200), 100, (200, 100));
+    check((100, 200), 10, (20, 10));
+    check((100, 100), 7, (7, 7));
+    // Less than one request of the burst is left; the rate is kept all the same.
+    check((100, 5), 10, (1, 10));
+    check((10, 20), 40, (80, 40));
+}
+
+#[test]
+fn what_costs_more_than_a_lowered_burst_passes_and_owes_the_rest() {
+    let bounds = Bounds {
+        floor: 10,
+        ceiling: 10,
+        headroom: 1.0,
+    };
+    let second = Duration::from_secs(1);
+    let buckets = Buckets::new(quota(100, second, 20), 1024);
+    let buckets = buckets.following(Arc::new(Adaptive::new(bounds)));
+    let mut passed = (1..=50).filter(|tenth| {
+        let taken = buckets.take_counting(client_key(1), 10, *tenth * 100 * MILLI);
+        taken.inspect(|used| assert_eq!(*used, 10)).is_ok()
+    });
+    // A bucket of two, full after a second and another fifth: ten a second are ten a second.
+    assert_eq!(passed.next(), Some(1));
+    assert_eq!(passed.count(), 4);
 }
 
 #[test]
