@@ -80,6 +80,8 @@ reasons! {
     PathProbe = "path.probe",
     /// A path that climbs out of the site.
     PathTraversal = "path.traversal",
+    /// Would have been refused by a limit that changes with the origin, and only observes.
+    RateLimitAdaptive = "rate_limit.adaptive",
     /// The client's own bucket is empty.
     RateLimitClient = "rate_limit.client",
     /// The bucket of what a limit counts by is empty: a header's value, a path, a combination.

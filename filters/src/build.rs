@@ -21,7 +21,7 @@ use crate::{
     decisions::Decisions,
     key::KeySeed,
     load::Problem,
-    rate::SharedLimit,
+    rate::{SharedLimit, adaptive::Adaptive},
 };
 
 /// Everything that filters may need while they are built.
@@ -42,6 +42,9 @@ pub struct BuildContext {
     pub gateways_share: bool,
     /// Limits that they keep together.
     pub shared_limits: Vec<SharedLimit>,
+    /// Limits of the pipeline being built that change with the origin, by the scopes of their
+    /// filters.
+    pub adaptive: Vec<(String, Arc<Adaptive>)>,
     /// Worker threads that will judge at the same time.
     pub workers: usize,
     /// State of the running generation, by name, that may live on in the next.
@@ -72,6 +75,7 @@ impl Default for BuildContext {
             key_seed: KeySeed::default(),
             gateways_share: false,
             shared_limits: Vec::new(),
+            adaptive: Vec::new(),
             workers: 0,
             previous: Carried::new(),
             carried: Carried::new(),

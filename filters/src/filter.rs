@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use thiserror::Error;
 use thornwall_detectors::{request::RequestView, signal::Trail};
 
-use crate::verdict::Verdict;
+use crate::{verdict::Verdict, watcher::Watcher};
 
 /// Judges a request from memory, in microseconds, without waiting for anything.
 ///
@@ -15,6 +15,11 @@ pub trait Filter: Send + Sync {
     /// Looks at one request. Signals that may count later, and holds that last as long as the
     /// request, go into `round`.
     fn judge(&self, request: &RequestView<'_>, round: &mut Round) -> Result<Verdict, FilterError>;
+
+    /// Who learns from how requests end that the filter left a note about.
+    fn watcher(&self) -> Option<&dyn Watcher> {
+        None
+    }
 }
 
 /// What the filters of one request leave behind.
@@ -24,6 +29,8 @@ pub struct Round {
     pub trail: Trail,
     /// What is held until the request ends.
     pub holds: Holds,
+    /// What the filter's watcher is to be told again when the request has ended.
+    pub note: Option<u32>,
 }
 
 impl Round {

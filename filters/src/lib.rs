@@ -23,4 +23,5 @@ pub mod rate;
 pub mod spec;
 pub mod store;
 pub mod verdict;
+pub mod watcher;
 pub mod when;

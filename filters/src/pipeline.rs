@@ -20,9 +20,10 @@ use crate::{
     filter::{Filter, Holds, Round},
     key::KeySeed,
     metrics::{FilterMetrics, StageMetrics},
-    rate::Buckets,
+    rate::{Buckets, adaptive::Adaptive},
     spec::{FilterSpec, Mode, OnError},
     verdict::{Answer, Denial, Refusal, Ruling, Verdict},
+    watcher::Finished,
     when::Condition,
 };
 
@@ -58,6 +59,7 @@ pub struct Pipeline {
     ladder: Ladder,
     decide: Option<Decide>,
     throttle: Arc<Buckets>,
+    adaptive: Vec<(String, Arc<Adaptive>)>,
     key_seed: KeySeed,
 }
 
@@ -90,10 +92,15 @@ pub struct Judgement {
     pub holds: Holds,
     /// How long each filter that was asked took, by its place in the pipeline.
     pub timings: Timings,
+    /// What filters noted for their watchers.
+    pub notes: Notes,
 }
 
 /// Place of a filter in its pipeline, and the nanoseconds that it took.
 pub type Timings = SmallVec<[(u8, u32); 6]>;
+
+/// Place of a filter in its pipeline, and what it noted about a request.
+pub type Notes = SmallVec<[(u8, u32); 2]>;
 
 impl Pipeline {
     /// Builds the pipeline; what is wrong with it goes into `context`.
@@ -109,6 +116,9 @@ impl Pipeline {
             .iter()
             .map(|filter| Stage::build(name, filter, metrics, context))
             .collect();
+        let adaptive = std::mem::take(&mut context.adaptive).into_iter();
+        let filter = |scope: String| scope[name.len() + 1..].to_owned();
+        let adaptive = adaptive.map(|(scope, adaptive)| (filter(scope), adaptive));
         context.scope = format!("{name}.ladder");
         let decide = spec.decide.as_ref();
         let decide = decide.map(|spec| Decide::build(spec.get_ref(), context));
@@ -129,6 +139,7 @@ impl Pipeline {
                 None => None,
             },
             throttle,
+            adaptive: adaptive.collect(),
             key_seed: context.key_seed,
         })
     }
@@ -136,8 +147,9 @@ impl Pipeline {
     /// Judges one request.
     pub fn judge(&self, request: &RequestView<'_>) -> Judgement {
         let mut round = Round::default();
-        let mut timings = Timings::new();
-        let (verdict, decide) = match self.ask_filters(request, &mut round, &mut timings) {
+        let (mut timings, mut notes) = (Timings::new(), Notes::new());
+        let asked = self.ask_filters(request, &mut round, &mut timings, &mut notes);
+        let (verdict, decide) = match asked {
             Some((verdict, stage)) => (verdict, stage.decide.as_ref()),
             None => (self.ladder.verdict(&round.trail), self.decide.as_ref()),
         };
@@ -147,10 +159,13 @@ impl Pipeline {
             }
             _ => None,
         };
-        let Round { trail, mut holds } = round;
+        let Round {
+            trail, mut holds, ..
+        } = round;
         let ruling = self.rule(verdict, request);
         if ruling != Ruling::Forward {
             holds.release();
+            notes.clear();
         }
         Judgement {
             ruling,
@@ -160,7 +175,23 @@ impl Pipeline {
             proposal,
             holds,
             timings,
+            notes,
         }
+    }
+
+    /// Tells the filters' watchers how a request ended that was handed on.
+    pub fn finished(&self, notes: &Notes, finished: &Finished) {
+        for (place, note) in notes {
+            let stage = self.stages.get(usize::from(*place));
+            if let Some(watcher) = stage.and_then(|stage| stage.filter.watcher()) {
+                watcher.watch(*note, finished);
+            }
+        }
+    }
+
+    /// Limits that change with the origin, by the names of their filters.
+    pub fn adaptive(&self) -> &[(String, Arc<Adaptive>)] {
+        &self.adaptive
     }
 
     /// Names and kinds of the filters, in order, for people.
@@ -186,6 +217,7 @@ impl Pipeline {
         request: &RequestView<'_>,
         round: &mut Round,
         timings: &mut Timings,
+        notes: &mut Notes,
     ) -> Option<(Verdict, &Stage)> {
         let mut before = now();
         for (place, stage) in (0_u8..).zip(&self.stages) {
@@ -198,6 +230,7 @@ impl Pipeline {
             before = after;
             stage.count(&verdict, took);
             timings.push((place, u32::try_from(took.as_nanos()).unwrap_or(u32::MAX)));
+            notes.extend(round.note.take().map(|note| (place, note)));
             if verdict != Verdict::Pass && stage.mode == Mode::Enforce {
                 return Some((verdict, stage));
             }

@@ -7,6 +7,7 @@
 //! | `per_secs` | Seconds, 1 to 86400. | `1` |
 //! | `burst` | Requests at once after a pause, 1 to 1000000. | as `requests` |
 //! | `costs` | What requests cost: a list of `{ paths, methods, cost }`, of which the first that fits counts; patterns as in `when`, costs of 1 to the burst, 16 entries at most. | `[]`: each costs 1 |
+//! | `adaptive` | How far the limit may change with how the origin does: a table of `floor`, `ceiling`, `headroom` and `mode`. | none: it stays |
 //! | `shared` | Whether gateways with a shared store keep the limit together; without one, each keeps its own. | `true` |
 //! | `capacity` | Keys remembered at a time, 1024 to 16777216, at 38 bytes each. | `262144` |
 //!
@@ -37,18 +38,42 @@
 //! 100 are exceeded by one request for each gateway at most. While the others cannot be heard, each
 //! gateway keeps to its share.
 //!
+//! With `adaptive = { floor = 10, ceiling = 100, headroom = 3.0, mode = "enforce" }` each site has a
+//! limit of its own in place of `requests`: at the ceiling (as `requests` where it is not given)
+//! while the origin is well, lower while it is not, and never below the floor, 1 to `requests`. The
+//! burst scales along, down to one request. Once a second it looks at the answers to the requests
+//! that the filter let through. Pressure is any of: answers that take twice as long as usual, or
+//! more, up to four times; 5 % of them failed, up to 25 % (no answer, or a status of 500 or more;
+//! what the gateway refuses and clients that leave do not count); 80 % of a server's
+//! `max_connections` in use, up to all. Fewer than 10 answers in a second say nothing about time and
+//! failures. Under full pressure the limit falls by a fifth a second to what all but one in a
+//! thousand normal requests found in use of their key's bucket, times `headroom` (1 to 100, `3.0`
+//! where it is not given); and after ten seconds of it on to the floor. Normal are requests that
+//! reach no rung of the ladder while the limit is at its ceiling; half of what was learnt of them is
+//! forgotten in some ten minutes. Ten seconds without pressure later it rises by a twentieth of the
+//! ceiling a second. With the key `site` it is what all clients together may ask for. Each gateway
+//! goes by the answers that it has seen itself.
+//!
+//! The floor is what is left to each when all else failed: what a person needs who opens a page.
+//! With `mode = "observe"` the plain limit counts, and who would have been refused is noted with a
+//! signal of weight 0, `rate_limit.adaptive`; it costs a second table of `capacity`. The current
+//! limits are in `thornwall status` and in the metric `thornwall_rate_limit_adaptive`. What was
+//! learnt lives on through a reload that changes neither the key, `per_secs` nor these bounds.
+//!
 //! Keys that have been quiet long enough to have their whole burst back are forgotten first. While
 //! the table holds no such key, as in a flood of keys, new ones are only estimated until they seem
 //! to have asked for more than a burst, and each of their requests counts as an overflow of the
 //! table in the metrics. So a client is refused for its own requests only, however many others
 //! there are, and a flood on one site takes no places from sites that hold fewer. Counts live on
-//! through a reload that changes neither the rate nor the capacity.
+//! through a reload that changes neither the rate, the capacity nor how the limit changes.
 //!
 //! ```toml
 //! [[pipeline.filter]]
 //! name = "per_client"
 //! rate_limit = { key = "client", requests = 50, per_secs = 1, burst = 200 }
 //! ```
+
+mod adaptive;
 
 use std::{num::NonZeroU32, ops::RangeInclusive, sync::Arc, time::Duration};
 
@@ -59,12 +84,16 @@ use thornwall_detectors::{
 };
 use toml::Spanned;
 
+pub use self::adaptive::AdaptiveSpec;
+use self::adaptive::{Learning, follows};
 use crate::{
     build::BuildContext,
     filter::{Filter, FilterError, Round},
     key::{KeyRule, KeySpec},
-    rate::{Buckets, Quota, SharedLimit},
+    rate::{Buckets, Quota, SharedLimit, adaptive::Adaptive},
+    spec::Mode,
     verdict::{Denial, Refusal, Verdict},
+    watcher::Watcher,
     when::{Condition, When},
 };
 
@@ -90,6 +119,8 @@ pub struct Config {
     /// What requests cost; 1 where nothing fits.
     #[serde(default)]
     pub costs: Vec<Spanned<CostSpec>>,
+    /// How far the limit may change with the origin.
+    pub adaptive: Option<Spanned<AdaptiveSpec>>,
     /// Whether gateways with a shared store keep the limit together.
     #[serde(default = "yes")]
     pub shared: bool,
@@ -134,30 +165,69 @@ pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<d
     let capacity = usize::try_from(capacity?.unwrap_or(DEFAULT_CAPACITY)).ok()?;
     let key = key?;
     key.warn_of_sharing("rate_limit", context);
-    let shared = config.shared && context.gateways_share;
-    let buckets = context.carry_over(
-        "buckets",
-        |buckets: &Buckets| {
-            let same = buckets.quota() == quota && buckets.capacity() == capacity;
-            same && buckets.is_shared() == shared
-        },
-        || match shared {
-            true => Buckets::shared(quota, capacity),
-            false => Buckets::new(quota, capacity),
-        },
-    );
-    context.show_table("buckets", buckets.stats());
-    if shared {
-        context
-            .shared_limits
-            .push(SharedLimit::new(&context.scope, &buckets));
-    }
+    let learning = match &config.adaptive {
+        Some(spec) => Some(Learning::build(spec.get_ref(), (&key, quota), context)?),
+        None => None,
+    };
+    let limits = learning.as_ref().map(|learning| &learning.limits);
+    let observes = learning
+        .as_ref()
+        .is_some_and(|learning| learning.mode == Mode::Observe);
+    let size = Size {
+        quota,
+        capacity,
+        shared: config.shared && context.gateways_share,
+    };
     Some(Box::new(RateLimit {
         signal: signal(&key),
-        key,
         costs,
-        buckets,
+        buckets: size.table("buckets", limits.filter(|_| !observes), context),
+        observed: observes.then(|| size.table("observed", limits, context)),
+        learning,
+        key,
     }))
+}
+
+/// What tables of buckets are made by.
+struct Size {
+    quota: Quota,
+    capacity: usize,
+    shared: bool,
+}
+
+impl Size {
+    /// The table of this name, with limits that change or without.
+    fn table(
+        &self,
+        name: &str,
+        limits: Option<&Arc<Adaptive>>,
+        context: &mut BuildContext,
+    ) -> Arc<Buckets> {
+        let (quota, capacity) = (self.quota, self.capacity);
+        let fits = |buckets: &Buckets| {
+            let same = buckets.quota() == quota && buckets.capacity() == capacity;
+            same && buckets.is_shared() == self.shared && follows(buckets, limits)
+        };
+        let make = || {
+            let buckets = match self.shared {
+                true => Buckets::shared(quota, capacity),
+                false => Buckets::new(quota, capacity),
+            };
+            match limits {
+                Some(limits) => buckets.following(Arc::clone(limits)),
+                None => buckets,
+            }
+        };
+        let buckets = context.carry_over(name, fits, make);
+        context.show_table(name, buckets.stats());
+        if self.shared {
+            let name = format!("{}.{name}", context.scope);
+            context
+                .shared_limits
+                .push(SharedLimit::new(&name, &buckets));
+        }
+        buckets
+    }
 }
 
 /// Routes and what they cost, or notes what is wrong with them.
@@ -219,12 +289,27 @@ struct RateLimit {
     signal: Signal,
     costs: Vec<(Condition, u32)>,
     buckets: Arc<Buckets>,
+    learning: Option<Learning>,
+    /// Buckets of a changed limit that only observes.
+    observed: Option<Arc<Buckets>>,
 }
 
 impl Filter for RateLimit {
     fn judge(&self, request: &RequestView<'_>, round: &mut Round) -> Result<Verdict, FilterError> {
         let (key, cost) = (self.key.key(request), self.cost(request));
-        let Err(limit) = self.buckets.take(key, cost, request.now) else {
+        let taken = match &self.learning {
+            None => self.buckets.take(key, cost, request.now),
+            Some(_) => {
+                let taken = self.buckets.take_counting(key, cost, request.now);
+                taken.map(|in_use| round.note = Some(in_use))
+            }
+        };
+        let Err(limit) = taken else {
+            if let Some(observed) = &self.observed
+                && observed.take(key, cost, request.now).is_err()
+            {
+                round.trail.push(Learning::signal(&self.key));
+            }
             return Ok(Verdict::Pass);
         };
         round.trail.push(self.signal);
@@ -232,6 +317,11 @@ impl Filter for RateLimit {
             reason: self.signal.reason,
             refusal: Refusal::Limited(limit),
         }))
+    }
+
+    fn watcher(&self) -> Option<&dyn Watcher> {
+        let learning = self.learning.as_ref()?;
+        Some(learning)
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     pipeline::{Judgement, Pipeline, PipelineSpec, Proposal, Stage},
     spec::{Mode, OnError},
     verdict::{Answer, Denial, Ruling, Verdict},
+    watcher::{Finished, Watcher},
     when::Condition,
 };
 
@@ -327,4 +328,52 @@ fn what_an_observing_filter_holds_makes_nobody_wait() {
         let mut holds = judge(&pipeline(vec![holding])).holds;
         assert_eq!(holds.pace(1, Duration::ZERO), Duration::from_secs(wait));
     }
+}
+
+/// Notes each request, and counts those that it is told of.
+struct Learns(Arc<AtomicUsize>);
+
+impl Filter for Learns {
+    fn judge(&self, _: &RequestView<'_>, round: &mut Round) -> Result<Verdict, FilterError> {
+        round.note = Some(7);
+        Ok(Verdict::Pass)
+    }
+
+    fn watcher(&self) -> Option<&dyn Watcher> {
+        Some(self)
+    }
+}
+
+impl Watcher for Learns {
+    fn watch(&self, note: u32, finished: &Finished) {
+        assert_eq!((note, finished.status), (7, Some(200)));
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_filter_learns_from_the_end_of_requests_that_it_noted() {
+    let finished = Finished {
+        site: 0,
+        now: Duration::ZERO,
+        status: Some(200),
+        suspect: false,
+        took: None,
+        load: None,
+    };
+    let check = |path: &str, verdict: Verdict, told: usize| {
+        let count = Arc::new(AtomicUsize::new(0));
+        let mut learning = stage(None, Ok(Verdict::Pass));
+        learning.filter = Box::new(Learns(Arc::clone(&count)));
+        let when = toml::from_str(&format!("paths = [\"{path}\"]")).unwrap();
+        learning.condition = Some(Condition::build(&when, &mut BuildContext::default()));
+        let other = || stage(None, Ok(Verdict::Pass));
+        let pipeline = pipeline(vec![other(), learning, other(), stage(None, Ok(verdict))]);
+        pipeline.finished(&judge(&pipeline).notes, &finished);
+        assert_eq!(count.load(Ordering::Relaxed), told, "{path} {verdict:?}");
+    };
+    check("/a", Verdict::Pass, 1);
+    check("/a", Verdict::Throttle(Reason::PathProbe), 1);
+    check("/a", DENIED, 0);
+    check("/b", Verdict::Pass, 0);
 }

@@ -14,6 +14,7 @@ use crate::{
     build::BuildContext,
     filter::{Filter, Round},
     verdict::{Denial, Refusal, Verdict},
+    watcher::Finished,
 };
 
 #[derive(serde::Deserialize)]
@@ -147,6 +148,21 @@ fn mistakes_are_reported_where_they_are() {
         ],
     );
     check(
+        "rate_limit = { requests = 5, adaptive = { floor = 6, ceiling = 4, headroom = 0.5 } }",
+        &[
+            ("6", "`floor` is 6; expected at most `requests`, 5"),
+            ("4", "`ceiling` is 4; expected at least `requests`, 5"),
+            ("0.5", "`headroom` is 0.5; expected 1 to 100"),
+        ],
+    );
+    check(
+        "rate_limit = { requests = 5, adaptive = { floor = 0, ceiling = 1000001 } }",
+        &[
+            ("0", "`floor` is 0; expected 1 to 1000000"),
+            ("1000001", "`ceiling` is 1000001; expected 1 to 1000000"),
+        ],
+    );
+    check(
         "rate_limit = { requests = 5, burst = 1000001, per_secs = 86401, capacity = 1023 }",
         &[
             ("86401", "`per_secs` is 86401; expected 1 to 86400"),
@@ -193,6 +209,109 @@ fn counts_survive_a_reload_that_leaves_the_limit_alone() {
     check("rate_limit = { requests = 1, burst = 2 }", false);
     check("rate_limit = { requests = 1, per_secs = 2 }", false);
     check("rate_limit = { requests = 1, capacity = 2048 }", false);
+}
+
+/// Seconds in which ten answers came, all of them failures.
+fn fail(filter: &dyn Filter, site: u16, secs: std::ops::Range<u64>) {
+    for number in secs.start * 10..secs.end * 10 {
+        filter.watcher().unwrap().watch(
+            1,
+            &Finished {
+                site,
+                now: Duration::from_millis(number * 100),
+                status: Some(503),
+                suspect: false,
+                took: None,
+                load: None,
+            },
+        );
+    }
+}
+
+/// How many of fifty requests at once pass.
+fn passing(filter: &dyn Filter, site: u16) -> usize {
+    let asked = (0..50).map(|_| judge(filter, site, "192.0.2.1"));
+    asked.filter(|verdict| *verdict == Verdict::Pass).count()
+}
+
+#[test]
+fn a_limit_closes_while_the_origin_fails_and_for_its_site_alone() {
+    for key in ["client", "site", "path"] {
+        let config = format!(
+            "rate_limit = {{ key = '{key}', requests = 20, adaptive = {{ floor = 4, ceiling = 40 }} }}"
+        );
+        let mut context = BuildContext::default();
+        let filter = build_one(&config, &mut context).unwrap();
+        assert_eq!(passing(filter.as_ref(), 3), 40, "{key}");
+        fail(filter.as_ref(), 1, 1..30);
+        assert_eq!(passing(filter.as_ref(), 1), 4, "{key}");
+        assert_eq!(passing(filter.as_ref(), 2), 40, "{key}");
+        assert_eq!(context.adaptive[0].1.limit(1), 4);
+    }
+}
+
+#[test]
+fn an_observing_limit_notes_whom_it_would_have_refused() {
+    let config = "rate_limit = { requests = 20, adaptive = { floor = 4, mode = 'observe' } }";
+    let mut context = BuildContext::default();
+    let filter = build_one(config, &mut context).unwrap();
+    fail(filter.as_ref(), 1, 1..30);
+    let noted = |client: &str| {
+        let mut trail = Trail::default();
+        let verdict = judge_into(&mut trail, filter.as_ref(), 1, client);
+        let noted = trail.signals().iter().map(|signal| signal.reason);
+        (verdict.name(), noted.collect::<Vec<_>>())
+    };
+    let would = vec![Reason::RateLimitAdaptive];
+    for number in 1..=20 {
+        let expected = if number > 4 { would.clone() } else { vec![] };
+        assert_eq!(noted("192.0.2.1"), ("pass", expected), "{number}");
+    }
+    assert_eq!(noted("192.0.2.1"), ("deny", vec![Reason::RateLimitClient]));
+    assert_eq!(noted("192.0.2.2"), ("pass", vec![]));
+    let tables: Vec<&str> = context
+        .tables
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(tables, [".buckets", ".observed"]);
+}
+
+#[test]
+fn what_was_learnt_survives_a_reload_that_leaves_bounds_and_key_alone() {
+    let check = |next: &str, survives: bool| {
+        let mut context = BuildContext::default();
+        let config = "rate_limit = { requests = 20, adaptive = { floor = 4 } }";
+        let before = build_one(config, &mut context).unwrap();
+        fail(before.as_ref(), 1, 1..30);
+        context.previous = mem::take(&mut context.carried);
+        let after = build_one(&format!("rate_limit = {{ {next} }}"), &mut context).unwrap();
+        assert_eq!(passing(after.as_ref(), 1) == 4, survives, "{next}");
+    };
+    check("requests = 20, adaptive = { floor = 4 }", true);
+    check(
+        "requests = 20, capacity = 2048, adaptive = { floor = 4 }",
+        true,
+    );
+    check(
+        "requests = 20, key = 'prefix', adaptive = { floor = 4 }",
+        false,
+    );
+    check(
+        "requests = 20, per_secs = 2, adaptive = { floor = 4 }",
+        false,
+    );
+    check("requests = 20, adaptive = { floor = 5 }", false);
+    check("requests = 20", false);
+}
+
+#[test]
+fn a_limit_that_stays_has_nothing_to_learn() {
+    let filter = build_one(
+        "rate_limit = { requests = 1 }",
+        &mut BuildContext::default(),
+    );
+    assert!(filter.unwrap().watcher().is_none());
 }
 
 fn build_one(config: &str, context: &mut BuildContext) -> Option<Box<dyn Filter>> {

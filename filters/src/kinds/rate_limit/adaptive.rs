@@ -1,0 +1,127 @@
+//! A limit that changes with how the origin does.
+
+use std::{ops::RangeInclusive, sync::Arc};
+
+use serde::Deserialize;
+use thornwall_detectors::signal::{Evidence, Reason, Signal};
+use toml::Spanned;
+
+use crate::{
+    build::BuildContext,
+    key::KeyRule,
+    rate::{
+        Buckets, Quota,
+        adaptive::{Adaptive, Answered, Bounds, HEADROOM},
+    },
+    spec::Mode,
+    watcher::{Finished, Watcher},
+};
+
+const LIMIT: RangeInclusive<u64> = 1..=1_000_000;
+const DEFAULT_HEADROOM: f32 = 3.0;
+
+/// The table `adaptive`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdaptiveSpec {
+    /// The lowest limit, in requests in `per_secs`.
+    pub floor: Spanned<u64>,
+    /// The highest.
+    pub ceiling: Option<Spanned<u64>>,
+    /// How many times what normal clients need is left to each under pressure.
+    pub headroom: Option<Spanned<f32>>,
+    /// Whether the changed limit counts.
+    #[serde(default)]
+    pub mode: Mode,
+}
+
+/// Notes answers, and how much of their buckets normal requests found in use.
+pub(super) struct Learning {
+    pub(super) limits: Arc<Adaptive>,
+    pub(super) mode: Mode,
+}
+
+impl Learning {
+    /// What is learnt for a limit, by what it counts and in which time.
+    pub(super) fn build(
+        spec: &AdaptiveSpec,
+        (key, quota): (&KeyRule, Quota),
+        context: &mut BuildContext,
+    ) -> Option<Self> {
+        let bounds = bounds(spec, quota.requests.get(), context)?;
+        let name = format!("adaptive {} {}", key.label().as_str(), quota.per.as_secs());
+        let fits = |limits: &Adaptive| limits.bounds() == bounds;
+        let limits = context.carry_over(&name, fits, || Adaptive::new(bounds));
+        let shown = (context.scope.clone(), Arc::clone(&limits));
+        context.adaptive.push(shown);
+        Some(Self {
+            limits,
+            mode: spec.mode,
+        })
+    }
+
+    /// What is noted of a request that would have been refused.
+    pub(super) fn signal(key: &KeyRule) -> Signal {
+        let evidence = Evidence::Label(key.label());
+        Signal::with_evidence(Reason::RateLimitAdaptive, 0.0, evidence)
+    }
+}
+
+impl Watcher for Learning {
+    fn watch(&self, in_use: u32, finished: &Finished) {
+        let Finished { site, now, .. } = *finished;
+        if !finished.suspect {
+            self.limits.used(site, in_use);
+        }
+        let answer = Answered {
+            took: finished.took,
+            failed: finished.status.is_none_or(|status| status >= 500),
+            load: finished.load,
+        };
+        self.limits.answered(site, answer, now);
+    }
+}
+
+/// Whether buckets change with these limits, or with none.
+pub(super) fn follows(buckets: &Buckets, limits: Option<&Arc<Adaptive>>) -> bool {
+    match (buckets.adaptive(), limits) {
+        (Some(followed), Some(limits)) => Arc::ptr_eq(followed, limits),
+        (followed, limits) => followed.is_none() && limits.is_none(),
+    }
+}
+
+/// The bounds of a limit of `requests`, or what is wrong with them.
+fn bounds(spec: &AdaptiveSpec, requests: u32, context: &mut BuildContext) -> Option<Bounds> {
+    let before = context.problems.len();
+    let requests = u64::from(requests);
+    let floor = context.within("floor", Some(&spec.floor), LIMIT);
+    let ceiling = context.within("ceiling", spec.ceiling.as_ref(), LIMIT);
+    if let Some(Some(floor)) = floor
+        && floor > requests
+    {
+        let what = format!("`floor` is {floor}; expected at most `requests`, {requests}");
+        context.problem(spec.floor.span(), what);
+    }
+    if let (Some(Some(value)), Some(place)) = (ceiling, &spec.ceiling)
+        && value < requests
+    {
+        let what = format!("`ceiling` is {value}; expected at least `requests`, {requests}");
+        context.problem(place.span(), what);
+    }
+    let headroom = spec.headroom.as_ref().map(Spanned::get_ref).copied();
+    if let (Some(value), Some(place)) = (headroom, &spec.headroom)
+        && !HEADROOM.contains(&value)
+    {
+        let (least, most) = HEADROOM.into_inner();
+        let what = format!("`headroom` is {value}; expected {least} to {most}");
+        context.problem(place.span(), what);
+    }
+    if context.problems.len() > before {
+        return None;
+    }
+    Some(Bounds {
+        floor: u32::try_from(floor??).ok()?,
+        ceiling: u32::try_from(ceiling?.unwrap_or(requests)).ok()?,
+        headroom: headroom.unwrap_or(DEFAULT_HEADROOM),
+    })
+}
