@@ -54,6 +54,12 @@ pub struct Exchange {
     pub failed_connects: u8,
     /// Time that the origin took to begin its answer.
     pub origin_took: Option<Duration>,
+    /// The same from the end of the request's body on.
+    pub origin_waited: Option<Duration>,
+    /// Status of the origin's answer.
+    pub origin_status: Option<u16>,
+    /// When all of the request's body had come, where it has one.
+    pub body_came: Option<Duration>,
     /// Its tries at the origin's servers.
     pub attempt: Attempt,
     site: Option<usize>,
@@ -82,6 +88,9 @@ impl Exchange {
             detached_status: None,
             failed_connects: 0,
             origin_took: None,
+            origin_waited: None,
+            origin_status: None,
+            body_came: None,
             attempt: Attempt::default(),
             site: None,
             _in_flight: in_flight,
@@ -105,6 +114,18 @@ impl Exchange {
         self.target
             .as_ref()
             .map_or_else(|| sent.path(), PathAndQuery::path)
+    }
+
+    /// The origin begins an answer, or says something before it (1xx).
+    pub fn origin_answers(&mut self, status: u16, now: Duration) {
+        self.origin_took = Some(now.saturating_sub(self.started));
+        if (100..200).contains(&status) && status != 101 {
+            return;
+        }
+        // A client that sends slowly makes no origin slow.
+        let asked = self.body_came.unwrap_or(self.started);
+        self.origin_waited = Some(now.saturating_sub(asked));
+        self.origin_status = Some(status);
     }
 
     /// The site that is asked for, where one serves the host.

@@ -254,6 +254,14 @@ impl Generation {
 }
 
 impl Generation {
+    /// What limits that change with their origins are now, by site and filter.
+    pub fn adaptive_limits(&self) -> impl Iterator<Item = (&str, &str, u32)> {
+        self.sites.iter().flat_map(|site| {
+            let limits = site.pipeline.adaptive().iter();
+            limits.map(|(filter, limit)| (&*site.name, filter.as_str(), limit.limit(site.id)))
+        })
+    }
+
     /// The upstreams that sites use, each once.
     pub fn upstreams(&self) -> impl Iterator<Item = Arc<Upstream>> {
         let mut seen = HashSet::new();

@@ -19,6 +19,7 @@ pub mod forward;
 pub mod generation;
 pub mod handover;
 pub mod metrics;
+pub mod outcome;
 pub mod proxy;
 pub mod recent;
 pub mod record;

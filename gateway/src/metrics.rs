@@ -46,6 +46,7 @@ pub struct Metrics {
     clients: IntGauge,
     generation: IntGauge,
     certificates: IntGaugeVec,
+    adaptive: IntGaugeVec,
     /// Lines that the access log had no room for.
     pub log_dropped: IntCounter,
 }
@@ -132,6 +133,11 @@ impl Metrics {
                 "When a certificate, or the first of its chain, ends; by its first name.",
                 &["host", "key"],
             )?,
+            adaptive: make.gauges(
+                "thornwall_rate_limit_adaptive",
+                "What a limit that changes with the origin is now, in requests of its own time.",
+                &["site", "filter"],
+            )?,
             log_dropped: make.counter(
                 "thornwall_access_log_dropped_total",
                 "Access lines that found no room.",
@@ -171,11 +177,22 @@ impl Metrics {
         }
     }
 
+    fn show_adaptive(&self, generation: &Generation) {
+        // Sites and filters that a reload took away have no limits any more.
+        self.adaptive.reset();
+        for (site, filter, limit) in generation.adaptive_limits() {
+            self.adaptive
+                .with_label_values(&[site, filter])
+                .set(limit.into());
+        }
+    }
+
     /// Everything in the text format of Prometheus.
     pub fn render(&self, state: &State) -> Result<Vec<u8>, prometheus::Error> {
         let generation = state.generation.load();
         self.tables.show(&generation);
         self.show_certificates(&generation);
+        self.show_adaptive(&generation);
         self.shared.show(state);
         self.recent.set(gauge_value(state.recent.held()));
         self.in_flight.set(gauge_value(state.in_flight.count()));

@@ -16,8 +16,8 @@ use thornwall_detectors::signal::Reason;
 use thornwall_filters::verdict::Ruling;
 
 use crate::{
-    answer, edge, exchange::Exchange, forward, record::Decision, request, robots, state::State,
-    upstream::attempt,
+    answer, edge, exchange::Exchange, forward, outcome, record::Decision, request, robots,
+    state::State, upstream::attempt,
 };
 
 /// The proxy of all sites.
@@ -129,6 +129,9 @@ impl ProxyHttp for Proxy {
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         attempt::sent(end);
+        if end {
+            exchange.body_came = Some(self.state.now());
+        }
         forward::measure_body(session, body.as_ref(), end, exchange)
     }
 
@@ -138,8 +141,9 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
-        exchange.origin_took = Some(self.state.now().saturating_sub(exchange.started));
-        attempt::answered(exchange, response, self.state.now())?;
+        let now = self.state.now();
+        exchange.origin_answers(response.status.as_u16(), now);
+        attempt::answered(exchange, response, now)?;
         forward::suit(session, response, exchange);
         answer::name(response, exchange)
     }
@@ -218,7 +222,9 @@ impl ProxyHttp for Proxy {
             self.state.metrics.edge.ended_with(error);
         }
         exchange.holds.release();
-        let took: Duration = self.state.now().saturating_sub(exchange.started);
+        let now = self.state.now();
+        outcome::tell(exchange, now);
+        let took: Duration = now.saturating_sub(exchange.started);
         self.state.conclude(Decision::new(session, exchange, took));
         answer::part(session, exchange).await;
     }

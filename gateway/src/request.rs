@@ -19,7 +19,7 @@ use thornwall_detectors::{
 use thornwall_filters::{
     deception::links::Marked,
     filter::Holds,
-    pipeline::{Judgement, Timings},
+    pipeline::{Judgement, Notes, Timings},
     verdict::{Answer, Denial, Ruling},
 };
 
@@ -111,6 +111,7 @@ fn judge_marked_link(site: &Site, request: &RequestView<'_>) -> Option<Judgement
         proposal: None,
         holds: Holds::default(),
         timings: Timings::new(),
+        notes: Notes::new(),
     })
 }
 

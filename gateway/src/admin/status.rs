@@ -7,11 +7,11 @@ use axum::{
     extract::State as Shared,
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use thornwall_filters::store::shared::Standing;
 
 use super::Admin;
-use crate::state::State;
+use crate::{generation::Generation, state::State};
 
 /// Seconds since it was last known what another store holds.
 fn age(state: &State, standing: &Standing) -> Option<u64> {
@@ -33,6 +33,7 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Response {
         "uptime_secs": uptime.as_secs(),
         "generation": generation.number,
         "in_flight": state.in_flight.count(),
+        "adaptive_limits": adaptive_limits(&generation),
         "sites": generation.sites.iter().map(|site| &*site.name).collect::<Vec<_>>(),
         "store": {
             "kind": generation.cold.store.name(),
@@ -63,4 +64,14 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Response {
         "feeds": state.feeds.standings(),
     }))
     .into_response()
+}
+
+/// What limits that change with their origins are now: by site, and by filter.
+fn adaptive_limits(generation: &Generation) -> Option<Map<String, Value>> {
+    let mut sites = Map::new();
+    for (site, filter, limit) in generation.adaptive_limits() {
+        let filters = sites.entry(site).or_insert_with(|| json!({}));
+        filters[filter] = json!(limit);
+    }
+    (!sites.is_empty()).then_some(sites)
 }

@@ -92,6 +92,14 @@ pub async fn choose(
 }
 
 impl Attempt {
+    /// Requests that the server has under way, as a share of those that it may have; `None` where
+    /// it has no bound.
+    pub fn load(&self) -> Option<f32> {
+        let endpoint = &self.lease.as_ref()?.endpoint;
+        let most = endpoint.max_connections;
+        (most > 0).then(|| endpoint.standing.in_flight() as f32 / most as f32)
+    }
+
     async fn find(
         &mut self,
         upstream: &Upstream,

@@ -10,6 +10,7 @@
 
 mod harness;
 
+mod adaptive_limits;
 mod configuration;
 mod decisions;
 mod edge_wire;
