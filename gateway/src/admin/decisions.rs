@@ -21,7 +21,7 @@ use thornwall_filters::{
 use tokio::sync::oneshot;
 
 use super::{Admin, refusal};
-use crate::{generation::Generation, state::State};
+use crate::state::State;
 
 /// Most decisions of one page.
 const MOST: usize = 1000;
