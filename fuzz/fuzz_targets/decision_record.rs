@@ -2,7 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use thornwall_filters::{decision::Decision, store::record::{decode, decode_key, encode, encode_key}};
+use thornwall_filters::{
+    decision::Decision,
+    store::record::{decode, decode_key, encode, encode_key},
+};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(key) = decode_key(bytes) {

@@ -21,6 +21,7 @@ def measured(site, count):
             if load.requests < count or load.not_2xx:
                 raise RigError(f"pass {turn}: {load.requests} served, {load.not_2xx} refused")
             curve.append(gateway.process.rss_mib())
+            progress(f"soak: {curve[-1]:.1f} MiB after pass {turn}")
     return {"clients": count, "idle_mib": idle, "mib_after_pass": curve}
 
 
