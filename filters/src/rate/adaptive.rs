@@ -5,7 +5,7 @@
 //! how many failed. Both are a pressure from 0 to 1, and the larger counts. Under pressure the limit
 //! falls by a fifth a second (multiplicative decrease) towards what normal clients need, times a
 //! headroom, and, while the pressure stays full, on towards the floor; it rises by a twentieth of the
-//! ceiling a second (additive increase; Chiu and Jain, 1989), and only after [`CALM`] seconds
+//! ceiling a second (additive increase; Chiu and Jain, 1989), and only after ten seconds
 //! without pressure, so that it does not swing.
 
 use std::{
