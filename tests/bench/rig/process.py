@@ -21,6 +21,9 @@ class Process:
     def __init__(self, name, command, environment=None, cwd=WORK):
         self.name = name
         self._log = WORK / f"{name}.log"
+        self._began = time.monotonic()
+        # Seconds from the start until it answered.
+        self.ready_secs = None
         with open(self._log, "wb") as log:
             self._child = subprocess.Popen(
                 # A benchmark that is killed takes what it started along.
@@ -50,6 +53,7 @@ class Process:
             if self._child.poll() is not None:
                 raise RigError(f"{self.name} ended at start:\n{self.log_tail()}")
             if status(url) == 200:
+                self.ready_secs = time.monotonic() - self._began
                 return
             time.sleep(0.05)
         raise RigError(f"{self.name} is not ready at {url}:\n{self.log_tail()}")
