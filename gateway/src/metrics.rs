@@ -13,8 +13,10 @@ use crate::{
     state::State, upstream::metrics::UpstreamMetrics,
 };
 
+mod requests;
 mod shared;
 
+use requests::RequestMetrics;
 use shared::SharedGauges;
 
 /// All families of the gateway.
@@ -33,8 +35,7 @@ pub struct Metrics {
     pub feeds: FeedMetrics,
     /// What the store counts.
     pub store: StoreMetrics,
-    requests: IntCounterVec,
-    duration: HistogramVec,
+    requests: RequestMetrics,
     own_answers: IntCounterVec,
     reloads: IntCounterVec,
     tables: TableGauges,
@@ -42,8 +43,6 @@ pub struct Metrics {
     /// Locked while it is filled and read.
     upstreams: Mutex<UpstreamMetrics>,
     recent: IntGauge,
-    in_flight: IntGauge,
-    clients: IntGauge,
     generation: IntGauge,
     certificates: IntGaugeVec,
     adaptive: IntGaugeVec,
@@ -74,11 +73,6 @@ struct TableGauges {
     overflows: IntGaugeVec,
 }
 
-/// 0.5 ms to 30 s: from an answer of our own to a slow origin.
-const REQUEST_BUCKETS: &[f64] = &[
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0,
-];
-
 /// 1 s to 1 h.
 const STAY_BUCKETS: &[f64] = &[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
 
@@ -94,17 +88,7 @@ impl Metrics {
             export: ExportMetrics::register(&make)?,
             feeds: FeedMetrics::register(&make)?,
             store: StoreMetrics::register(&registry)?,
-            requests: make.counters(
-                "thornwall_requests_total",
-                "Requests, by what was ruled and the class of the answer's status.",
-                &["site", "ruling", "status"],
-            )?,
-            duration: make.histograms(
-                "thornwall_request_duration_seconds",
-                "Time from a request's header to the end of its answer, by ruling.",
-                &["ruling"],
-                REQUEST_BUCKETS,
-            )?,
+            requests: RequestMetrics::register(&make)?,
             own_answers: make.counters(
                 "thornwall_answers_total",
                 "Answers of our own, by reason code.",
@@ -121,11 +105,6 @@ impl Metrics {
             recent: make.gauge(
                 "thornwall_recent_decisions",
                 "Decisions that explain can find.",
-            )?,
-            in_flight: make.gauge("thornwall_requests_in_flight", "Requests under way.")?,
-            clients: make.gauge(
-                "thornwall_request_clients",
-                "Clients with requests under way, but for proxies that have no cap.",
             )?,
             generation: make.gauge("thornwall_generation", "Number of the serving generation.")?,
             certificates: make.gauges(
@@ -148,11 +127,7 @@ impl Metrics {
 
     /// Counts one ended request.
     pub fn request(&self, site: &str, ruling: &str, status: u16, seconds: f64) {
-        let status = status_class(status);
-        self.requests
-            .with_label_values(&[site, ruling, status])
-            .inc();
-        self.duration.with_label_values(&[ruling]).observe(seconds);
+        self.requests.count(site, ruling, status, seconds);
     }
 
     /// Counts one answer that did not come from the origin.
@@ -195,8 +170,7 @@ impl Metrics {
         self.show_adaptive(&generation);
         self.shared.show(state);
         self.recent.set(gauge_value(state.recent.held()));
-        self.in_flight.set(gauge_value(state.in_flight.count()));
-        self.clients.set(gauge_value(state.requests.clients()));
+        self.requests.show(state);
         self.generation
             .set(i64::try_from(generation.number).unwrap_or(i64::MAX));
         let decisions = state.store.decisions();
@@ -214,17 +188,6 @@ impl Metrics {
 
 fn gauge_value(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-const fn status_class(status: u16) -> &'static str {
-    match status {
-        0 => "none",
-        100..=199 => "1xx",
-        200..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        _ => "5xx",
-    }
 }
 
 impl TarpitMetrics {

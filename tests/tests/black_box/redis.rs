@@ -140,10 +140,19 @@ impl Drop for Redis {
 
 /// Three servers that each have a third of the keys.
 pub(crate) fn cluster() -> Vec<Redis> {
-    // The bus has the port 10,000 above.
-    let nodes: Vec<Redis> = (0..3)
-        .map(|_| Redis::with(&["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]))
-        .collect();
+    // By default the bus takes the port 10,000 above, which another test may have.
+    let node = || {
+        let bus = free_port().to_string();
+        let timeout = ["--cluster-node-timeout", "2000"];
+        Redis::with(
+            &[
+                &["--cluster-enabled", "yes", "--cluster-port", &bus][..],
+                &timeout,
+            ]
+            .concat(),
+        )
+    };
+    let nodes: Vec<Redis> = (0..3).map(|_| node()).collect();
     let addresses: Vec<String> = nodes
         .iter()
         .map(|node| format!("127.0.0.1:{}", node.port))
