@@ -18,6 +18,7 @@ use crate::{
     prefix_set::PrefixSet,
 };
 
+mod faults;
 mod replica;
 
 /// A clock that stands still until it is told otherwise.

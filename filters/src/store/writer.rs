@@ -281,7 +281,8 @@ impl Writer {
             self.due.clear = now.own_ms + CLEAR_EVERY_MS;
             self.clear(now);
         }
-        if matches!(self.file, File::Failed(_)) && now.own_ms >= self.due.retry {
+        let failing = self.metrics.disk_failing.get() != 0;
+        if failing && now.own_ms >= self.due.retry {
             self.reopen(now);
             self.save();
         }
@@ -362,3 +363,6 @@ fn gauge(count: usize) -> i64 {
 fn order(subject: &crate::prefix_set::Prefix) -> (std::net::IpAddr, u8) {
     (subject.first(), subject.length())
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,7 +63,7 @@ impl Writer {
         }
     }
 
-    /// A file that failed once has to be opened again.
+    /// A file that failed has to be opened again, as often as it takes.
     pub(super) fn fail(&mut self, error: &DiskError) {
         self.metrics.failed_writes.inc();
         if self.metrics.disk_failing.get() == 0 {
@@ -71,9 +71,11 @@ impl Writer {
             log::error!("decisions are kept in memory alone; error={error}");
         }
         self.due.retry = self.clock.now().own_ms + RETRY_AFTER_MS;
-        if let File::Open(path, _) = std::mem::replace(&mut self.file, File::None) {
-            self.file = File::Failed(path);
-        }
+        self.file = match std::mem::replace(&mut self.file, File::None) {
+            File::Open(path, _) => File::Failed(path),
+            // Not there yet, or another process's: what waits goes on waiting for it.
+            other => other,
+        };
     }
 
     pub(super) fn reopen(&mut self, now: Moment) {
