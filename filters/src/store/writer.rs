@@ -59,6 +59,8 @@ pub(super) struct Writer {
 struct Waiting {
     decision: Option<Decision>,
     unsent: Option<u64>,
+    /// Whether the disk has nothing under this key that could still hold.
+    fresh: bool,
 }
 
 #[derive(Default)]
@@ -207,7 +209,7 @@ impl Writer {
             Change::Withdraw(_) => {
                 self.table.remove(key.subject, site);
                 self.metrics.withdrawn.inc();
-                self.note(key, None, from);
+                self.note(key, None, false, from);
                 Outcome::Withdrawn
             }
         }
@@ -247,12 +249,13 @@ impl Writer {
         if let (Some(watcher), false) = (&self.watcher, is_known) {
             watcher(&decision);
         }
-        self.note(key, Some(decision), from);
+        self.note(key, Some(decision), before.is_none(), from);
         Outcome::Made
     }
 
-    /// Notes what the disk, and the shared store, do not know yet.
-    fn note(&mut self, key: Key, decision: Option<Decision>, from: From) {
+    /// Notes what the disk, and the shared store, do not know yet. `is_new` is what took the place of
+    /// nothing.
+    fn note(&mut self, key: Key, decision: Option<Decision>, is_new: bool, from: From) {
         if self.hides(&key) {
             if decision.is_some() {
                 self.metrics.unsaved.inc();
@@ -265,7 +268,14 @@ impl Writer {
             self.number
         });
         if !matches!(self.file, File::None) {
-            self.waiting.insert(key, Waiting { decision, unsent });
+            let waited = self.waiting.get(&key);
+            let fresh = waited.map_or(is_new, |waited| waited.fresh);
+            let waiting = Waiting {
+                decision,
+                unsent,
+                fresh,
+            };
+            self.waiting.insert(key, waiting);
         }
     }
 
@@ -313,7 +323,10 @@ impl Writer {
                 // Everybody else's copy ends by itself.
                 settled.push((key.clone(), number));
             }
-            if !matches!(self.file, File::None) && !self.hides(&key) {
+            if self.waiting.get(&key).is_some_and(|waiting| waiting.fresh) {
+                // However long the disk fails, no more waits for it than there is.
+                self.waiting.remove(&key);
+            } else if !matches!(self.file, File::None) && !self.hides(&key) {
                 self.waiting.insert(key, Waiting::default());
             }
         }

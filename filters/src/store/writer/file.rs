@@ -88,6 +88,9 @@ impl Writer {
                     log::error!("decisions were damaged; put aside={}", aside.display());
                 }
                 self.file = File::Open(path.clone(), disk);
+                if self.waiting.is_empty() {
+                    self.metrics.disk_failing.set(0);
+                }
             }
             Err(error) => self.fail(&error),
         }

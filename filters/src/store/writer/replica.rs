@@ -130,7 +130,7 @@ impl Writer {
             match missing {
                 Missing::Remove => {
                     self.table.remove(row.subject, row.site);
-                    self.note(key, None, From::Snapshot);
+                    self.note(key, None, false, From::Snapshot);
                 }
                 Missing::Tell => self.insist(&key, From::Shared),
             }

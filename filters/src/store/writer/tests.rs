@@ -63,3 +63,21 @@ fn a_file_that_fails_twice_is_tried_again() {
     assert!(writer.waiting.is_empty() && matches!(writer.file, File::Open(..)));
     fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn what_waits_for_a_disk_that_is_gone_is_bounded() {
+    let mut writer = writer();
+    writer.file = File::Failed("/nowhere/decisions.redb".into());
+    let mut now = writer.clock.now();
+    for round in 0..50 {
+        for host in 0..100 {
+            let until_ms = now.unix_ms + 100;
+            let made = Change::Decide(decision(round * 100 + host, until_ms));
+            assert_eq!(writer.apply(made, From::Here, now), Outcome::Made);
+        }
+        now.own_ms += 1_000;
+        now.unix_ms += 1_000;
+        writer.clear(now);
+    }
+    assert_eq!(writer.waiting.len(), 0);
+}
