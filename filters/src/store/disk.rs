@@ -40,7 +40,8 @@ pub(super) struct Disk {
 pub(super) struct Write<'a> {
     pub(super) key: &'a Key,
     pub(super) decision: Option<&'a Decision>,
-    /// The number of the change, where the shared store is to be told of it.
+    /// The number of the change, where the shared store is to be told of it; else it is not to be
+    /// told of what came before, either.
     pub(super) unsent: Option<u64>,
 }
 
@@ -172,9 +173,11 @@ impl Disk {
                     None => decisions.remove(key),
                 }
                 .map_err(redb::Error::from)?;
-                if let Some(number) = write.unsent {
-                    unsent.insert(key, number).map_err(redb::Error::from)?;
+                match write.unsent {
+                    Some(number) => unsent.insert(key, number),
+                    None => unsent.remove(key),
                 }
+                .map_err(redb::Error::from)?;
             }
         }
         transaction.commit().map_err(redb::Error::from)?;

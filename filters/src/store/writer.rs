@@ -58,7 +58,6 @@ pub(super) struct Writer {
 #[derive(Default)]
 struct Waiting {
     decision: Option<Decision>,
-    unsent: Option<u64>,
     /// Whether the disk has nothing under this key that could still hold.
     fresh: bool,
 }
@@ -262,20 +261,15 @@ impl Writer {
             }
             return;
         }
-        let unsent = (self.shared && from == From::Here).then(|| {
+        let known = self.unsent.contains_key(&key);
+        if self.shared && from == From::Here {
             self.number += 1;
             self.unsent.insert(key.clone(), self.number);
-            self.number
-        });
+        }
         if !matches!(self.file, File::None) {
             let waited = self.waiting.get(&key);
-            let fresh = waited.map_or(is_new, |waited| waited.fresh);
-            let waiting = Waiting {
-                decision,
-                unsent,
-                fresh,
-            };
-            self.waiting.insert(key, waiting);
+            let fresh = waited.map_or(is_new && !known, |waited| waited.fresh);
+            self.waiting.insert(key, Waiting { decision, fresh });
         }
     }
 

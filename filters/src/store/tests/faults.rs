@@ -31,3 +31,57 @@ fn what_could_not_be_left_for_the_successor_is_left_later() {
         new.holds("192.0.2.1") && new.holds("192.0.2.2")
     });
 }
+
+#[test]
+fn what_has_ended_meanwhile_is_not_taken_away_from_others() {
+    let folder = Folder::new("store-ended-unsent");
+    {
+        let bench = Bench::new(NOON, true);
+        bench.store.open(folder.file()).unwrap();
+        let _ = bench.write(Change::Decide(by(filter(), "192.0.2.1", NOON + 5_000)));
+        let _ = bench.write(Change::Decide(by(filter(), "192.0.2.2", NOON + 5_000)));
+        let _ = bench.write(withdraw(Source::Operator, "192.0.2.2"));
+    }
+    let bench = Bench::new(NOON + 6_000, true);
+    bench.store.open(folder.file()).unwrap();
+    let told: Vec<String> = bench
+        .unsent()
+        .iter()
+        .map(|unsent| unsent.key.subject.to_string())
+        .collect();
+    assert_eq!(told, ["192.0.2.2"], "the withdrawal alone");
+    // Somebody else's word about it holds.
+    let theirs = Change::Decide(by(Source::Operator, "192.0.2.1", NOON + 90_000));
+    assert_eq!(bench.write_from(theirs, From::Shared).0, Outcome::Made);
+}
+
+#[test]
+fn a_word_that_has_ended_stands_against_nobody() {
+    let bench = Bench::new(NOON, true);
+    let folder = Folder::new("store-ended-word");
+    bench.store.open(folder.file()).unwrap();
+    let ours = by(Source::Operator, "192.0.2.1", NOON + 5_000);
+    let _ = bench.write(Change::Decide(ours));
+    bench.clock.own_ms.store(1_000 + 6_000, Relaxed);
+    bench.clock.unix_ms.store(NOON + 6_000, Relaxed);
+    let theirs = Change::Decide(by(filter(), "192.0.2.1", NOON + 90_000));
+    assert_eq!(bench.write_from(theirs, From::Shared).0, Outcome::Made);
+    assert!(bench.holds("192.0.2.1"));
+}
+
+#[test]
+fn what_gave_way_is_not_told_after_a_restart() {
+    let folder = Folder::new("store-gave-way");
+    {
+        let bench = Bench::new(NOON, true);
+        bench.store.open(folder.file()).unwrap();
+        let _ = bench.write(Change::Decide(by(filter(), "192.0.2.1", NOON + 60_000)));
+        let theirs = Change::Decide(by(Source::Operator, "192.0.2.1", NOON + 90_000));
+        assert_eq!(bench.write_from(theirs, From::Shared).0, Outcome::Made);
+        let _ = bench.write_from(withdraw(Source::Operator, "192.0.2.1"), From::Shared);
+        assert_eq!(bench.unsent(), []);
+    }
+    let bench = Bench::new(NOON, true);
+    bench.store.open(folder.file()).unwrap();
+    assert_eq!(bench.unsent(), []);
+}

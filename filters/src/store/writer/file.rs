@@ -48,7 +48,7 @@ impl Writer {
                 let writes = self.waiting.iter().map(|(key, waiting)| Write {
                     key,
                     decision: waiting.decision.as_ref(),
-                    unsent: waiting.unsent,
+                    unsent: self.unsent.get(key).copied(),
                 });
                 disk.commit(writes, self.replica.unsaved())
             }
@@ -115,11 +115,21 @@ impl Writer {
             log::warn!("decisions about single addresses were taken off the disk; count={hidden}");
         }
         let mut rows = Vec::with_capacity(stored.rows.len());
+        if self.shared {
+            self.unsent = disk.unsent(usize::MAX)?.into_iter().collect();
+            self.number = self.unsent.values().copied().max().unwrap_or_default();
+            self.replica.resume(disk.position());
+        } else {
+            // What is decided from now on, no shared store is told of.
+            disk.forget_position()?;
+        }
         for (key, essence) in stored.rows {
             let until = now.own_time_of(essence.until_ms);
             if until <= now.own_ms && self.hides(&key) {
                 // Nowhere any more.
             } else if until <= now.own_ms {
+                // Everybody else's copy has ended too: to tell of it would take away a later one.
+                self.unsent.remove(&key);
                 self.waiting.insert(key, Waiting::default());
             } else if let Some(site) = self.shown.sites().of(&key.scope) {
                 rows.push(Row {
@@ -130,14 +140,6 @@ impl Writer {
                     until,
                 });
             }
-        }
-        if self.shared {
-            self.unsent = disk.unsent(usize::MAX)?.into_iter().collect();
-            self.number = self.unsent.values().copied().max().unwrap_or_default();
-            self.replica.resume(disk.position());
-        } else {
-            // What is decided from now on, no shared store is told of.
-            disk.forget_position()?;
         }
         let loaded = Loaded {
             decisions: rows.len(),

@@ -85,7 +85,8 @@ impl Writer {
         self.replica.mark((key.subject, site));
         if self.unsent.contains_key(key) {
             let own = self.decided(key, now);
-            if !own.is_some_and(|own| yields(&own, change)) {
+            // What has ended meanwhile stands against nobody.
+            if !own.is_some_and(|own| before.is_none() || yields(&own, change)) {
                 return Some(Outcome::Superseded);
             }
             self.unsent.remove(key);
@@ -163,7 +164,8 @@ impl Writer {
             return Some(whole);
         }
         let site = self.shown.sites().of(&key.scope)?;
-        let row = self.table.get(key.subject, site, now.own_ms)?;
+        // One that has ended is none that was taken away.
+        let row = self.table.get(key.subject, site, 0)?;
         Some(self.summary(key.clone(), &row, now))
     }
 
