@@ -78,7 +78,8 @@ impl Table {
 
     /// Takes a row out. Shown by the next [`Self::show`].
     pub(crate) fn remove(&mut self, subject: Prefix, site: u16) {
-        self.replaced.push((subject, site));
+        // At once, so that it is not taken for one that holds by what comes in the same batch.
+        self.layers.base.end(subject, site, 0);
         self.recent
             .remove(&(subject.first(), subject.length(), site));
     }

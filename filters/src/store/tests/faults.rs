@@ -85,3 +85,34 @@ fn what_gave_way_is_not_told_after_a_restart() {
     bench.store.open(folder.file()).unwrap();
     assert_eq!(bench.unsent(), []);
 }
+
+#[test]
+fn what_is_taken_back_and_decided_anew_at_once_holds() {
+    let folder = Folder::new("store-anew");
+    {
+        let bench = Bench::new(NOON, false);
+        bench.store.open(folder.file()).unwrap();
+        let old = by(Source::Operator, "192.0.2.1", NOON + 60_000);
+        let _ = bench.write(Change::Decide(old));
+    }
+    let bench = Bench::new(NOON, false);
+    bench.store.open(folder.file()).unwrap();
+    let changes = vec![
+        withdraw(Source::Operator, "192.0.2.1"),
+        Change::Decide(by(filter(), "192.0.2.1", NOON + 5_000)),
+        withdraw(Source::Operator, "192.0.2.1"),
+        withdraw(Source::Operator, "192.0.2.1"),
+    ];
+    let (done, answer) = answer();
+    bench.store.write(changes, From::Here, done);
+    assert_eq!(
+        answer.recv().unwrap().outcomes,
+        [
+            Outcome::Withdrawn,
+            Outcome::Made,
+            Outcome::Withdrawn,
+            Outcome::Absent
+        ]
+    );
+    assert!(!bench.holds("192.0.2.1"));
+}
