@@ -14,6 +14,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 use thornwall_filters::{
+    clock::Moment,
     decision::Source,
     feed::{Form, Parsed},
     store::Listed,
@@ -114,7 +115,8 @@ struct Feed {
 struct Held {
     entries: usize,
     validators: Validators,
-    until_ms: u64,
+    /// Until when, in milliseconds of the gateway's clock.
+    until: u64,
 }
 
 impl Feeds {
@@ -137,7 +139,7 @@ impl Feeds {
         loop {
             self.begin_readings();
             tokio::select! {
-                () = sleep_until(self.next()) => self.expire(),
+                () = sleep_until(self.next()) => block_in_place(|| self.expire()),
                 changed = reloaded.changed() => match changed {
                     // Reads copies: requests do not wait for that.
                     Ok(()) => block_in_place(|| self.take_up()),
@@ -203,7 +205,8 @@ impl Feeds {
 
     fn resume(&self, feed: &mut Feed, copy: Copy) {
         let spec = &feed.spec;
-        let now = self.state.moment().unix_ms;
+        let moment = self.state.moment();
+        let now = moment.unix_ms;
         // A clock that was set back does not make a copy last longer.
         let good_ms = copy.good_ms.min(now);
         let until_ms = spec.until_ms(good_ms);
@@ -231,7 +234,7 @@ impl Feeds {
         feed.held = Some(Held {
             entries,
             validators: copy.validators,
-            until_ms,
+            until: moment.own_time_of(until_ms),
         });
     }
 
@@ -243,13 +246,13 @@ impl Feeds {
     /// When to look next.
     fn next(&self) -> Instant {
         let now = Instant::now();
-        let unix_ms = self.state.moment().unix_ms;
+        let own_ms = self.state.moment().own_ms;
         let full = self.readings.len() >= MOST_AT_ONCE;
         let idle = self.feeds.values().filter(|feed| !feed.under_way && !full);
         let due = idle.map(|feed| feed.due);
         let ends = self.feeds.values().filter_map(|feed| feed.held.as_ref());
         let ends = ends.map(|held| {
-            now + Duration::from_millis(held.until_ms.saturating_sub(unix_ms).saturating_add(1))
+            now + Duration::from_millis(held.until.saturating_sub(own_ms).saturating_add(1))
         });
         due.chain(ends)
             .min()
@@ -259,13 +262,13 @@ impl Feeds {
 
     fn begin_readings(&mut self) {
         let now = Instant::now();
-        let unix_ms = self.state.moment().unix_ms;
+        let Moment { own_ms, unix_ms } = self.state.moment();
         for feed in self.feeds.values_mut() {
             if self.readings.len() >= MOST_AT_ONCE || feed.under_way || feed.due > now {
                 continue;
             }
             feed.under_way = true;
-            let held = feed.held.clone().filter(|held| held.until_ms > unix_ms);
+            let held = feed.held.clone().filter(|held| held.until > own_ms);
             let (spec, copies) = (Arc::clone(&feed.spec), self.copies.clone());
             self.readings.spawn_blocking(move || {
                 let read = round::read(&spec, held.as_ref(), &copies, unix_ms);
@@ -291,20 +294,25 @@ impl Feeds {
         if feed.spec.origin() != spec.origin() {
             return;
         }
-        let now = self.state.moment().unix_ms;
-        let until_ms = feed.spec.until_ms(now);
-        match read {
-            Ok(Round::Fresh(parsed, validators)) => {
+        let now = self.state.moment();
+        match (read, &mut feed.held) {
+            (Ok(Round::Fresh(parsed, validators)), _) => {
                 Self::apply(&self.state, feed, parsed, validators, now);
             }
-            Ok(Round::Unchanged) => {
-                if let Some(held) = &mut feed.held {
-                    held.until_ms = until_ms;
-                }
+            (Ok(Round::Unchanged), Some(held)) => {
+                let until_ms = feed.spec.until_ms(now.unix_ms);
+                held.until = now.own_time_of(until_ms);
                 self.state.store.prolong(feed.spec.source(), until_ms);
-                self.state.feeds.unchanged(&spec.name, now, until_ms);
+                self.state
+                    .feeds
+                    .unchanged(&spec.name, now.unix_ms, until_ms);
             }
-            Err(error) => {
+            // It ended while it was confirmed: the text itself is asked for.
+            (Ok(Round::Unchanged), None) => {
+                feed.due = Instant::now();
+                return;
+            }
+            (Err(error), _) => {
                 log::error!(
                     "a feed was not taken, what it listed last stays; feed={} error={error}",
                     spec.name
@@ -320,9 +328,9 @@ impl Feeds {
         feed.due = Instant::now() + spread(feed.spec.every);
     }
 
-    fn apply(state: &State, feed: &mut Feed, parsed: Parsed, validators: Validators, now: u64) {
+    fn apply(state: &State, feed: &mut Feed, parsed: Parsed, validators: Validators, now: Moment) {
         let name = &feed.spec.name;
-        let until_ms = feed.spec.until_ms(now);
+        let until_ms = feed.spec.until_ms(now.unix_ms);
         let entries = parsed.subjects.len();
         if parsed.corrected > 0 {
             log::warn!(
@@ -337,7 +345,9 @@ impl Feeds {
         }
         let is_spared = |subject: &&_| state.store.decisions().is_spared(**subject);
         let spared = parsed.subjects.iter().filter(is_spared).count();
-        state.feeds.applied(name, &parsed, spared, now, until_ms);
+        state
+            .feeds
+            .applied(name, &parsed, spared, now.unix_ms, until_ms);
         log::info!(
             "a feed was taken; feed={name} entries={entries} refused={}",
             parsed.refused.sum()
@@ -350,15 +360,15 @@ impl Feeds {
         feed.held = Some(Held {
             entries,
             validators,
-            until_ms,
+            until: now.own_time_of(until_ms),
         });
     }
 
     /// Lets go of what no reading has confirmed in time.
     fn expire(&mut self) {
-        let now = self.state.moment().unix_ms;
+        let now = self.state.moment().own_ms;
         for feed in self.feeds.values_mut() {
-            if feed.held.as_ref().is_some_and(|held| held.until_ms <= now) {
+            if feed.held.as_ref().is_some_and(|held| held.until <= now) {
                 feed.held = None;
                 let name = &feed.spec.name;
                 log::error!("a feed's last good copy has ended; feed={name}");

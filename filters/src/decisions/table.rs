@@ -5,6 +5,7 @@
 //! base is made anew once in [`MOST_RECENT`] changes. Both are sorted merges, without hashing.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
     iter::Peekable,
     net::IpAddr,
@@ -124,7 +125,8 @@ impl Table {
 
     /// Replaces what feeds list.
     pub(crate) fn list(&mut self, mut rows: Vec<Row>) {
-        rows.sort_unstable_by_key(Row::key);
+        // Who is on several lists stays until the last of them ends.
+        rows.sort_unstable_by_key(|row| (row.key(), Reverse(row.until)));
         rows.dedup_by_key(|row| row.key());
         self.layers.listed = Arc::new(Layer::new(&rows));
         self.show();
@@ -136,9 +138,10 @@ impl Table {
         merged(self.layers.base.rows(), recent).filter(move |row| row.until > now)
     }
 
-    /// Rows of feeds.
-    pub(crate) fn listed(&self) -> impl Iterator<Item = Row> {
-        self.layers.listed.rows()
+    /// Rows of feeds that hold at `now`.
+    pub(crate) fn listed(&self, now: u64) -> impl Iterator<Item = Row> {
+        let rows = self.layers.listed.rows();
+        rows.filter(move |row| row.until > now)
     }
 
     /// Every row around `address`, those of feeds included.

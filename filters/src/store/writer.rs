@@ -19,6 +19,7 @@ use crate::{
     clock::{Clock, Moment},
     decision::{Action, Change, Decision, Key, Source},
     decisions::{Decisions, Origin, Row, Table},
+    prefix_set::Prefix,
 };
 
 /// Pause between looks at what is due.
@@ -47,7 +48,7 @@ pub(super) struct Writer {
     /// What the shared store was not told of yet, with the number of the change.
     unsent: HashMap<Key, u64>,
     replica: Replica,
-    listed: HashMap<Source, Listed>,
+    listed: HashMap<Source, List>,
     watcher: Option<Watcher>,
     number: u64,
     left: u64,
@@ -60,6 +61,13 @@ struct Waiting {
     decision: Option<Decision>,
     /// Whether the disk has nothing under this key that could still hold.
     fresh: bool,
+}
+
+/// What one source lists, in order.
+struct List {
+    subjects: Vec<Prefix>,
+    /// Until when, on the gateway's clock.
+    until: u64,
 }
 
 #[derive(Default)]
@@ -329,33 +337,34 @@ impl Writer {
         self.save_position();
     }
 
-    fn list(&mut self, source: Source, mut listed: Listed) {
-        listed.subjects.sort_unstable_by_key(order);
-        if listed.subjects.is_empty() {
+    fn list(&mut self, source: Source, listed: Listed) {
+        let mut subjects = listed.subjects;
+        subjects.sort_unstable_by_key(order);
+        if subjects.is_empty() {
             self.listed.remove(&source);
         } else {
-            self.listed.insert(source, listed);
+            let until = self.clock.now().own_time_of(listed.until_ms);
+            self.listed.insert(source, List { subjects, until });
         }
         self.show_listed();
     }
 
     fn prolong(&mut self, source: &Source, until_ms: u64) {
-        if let Some(listed) = self.listed.get_mut(source) {
-            listed.until_ms = until_ms;
+        let until = self.clock.now().own_time_of(until_ms);
+        if let Some(list) = self.listed.get_mut(source) {
+            list.until = until;
             self.show_listed();
         }
     }
 
     fn show_listed(&mut self) {
-        let now = self.clock.now();
-        let rows = self.listed.iter().flat_map(|(source, listed)| {
-            let until = now.own_time_of(listed.until_ms);
-            listed.subjects.iter().map(move |subject| Row {
+        let rows = self.listed.iter().flat_map(|(source, list)| {
+            list.subjects.iter().map(move |subject| Row {
                 subject: *subject,
                 site: crate::decisions::EVERY_SITE,
                 action: Action::Deny,
                 origin: Origin::from(source),
-                until,
+                until: list.until,
             })
         });
         self.table.list(rows.collect());
@@ -367,7 +376,7 @@ fn gauge(count: usize) -> i64 {
 }
 
 /// The order of networks in a list.
-fn order(subject: &crate::prefix_set::Prefix) -> (std::net::IpAddr, u8) {
+fn order(subject: &Prefix) -> (std::net::IpAddr, u8) {
     (subject.first(), subject.length())
 }
 

@@ -14,7 +14,7 @@ use std::{
 use fred::{error::Error, interfaces::KeysInterface};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::{sync::watch, time::sleep};
+use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 
 use super::{Access, Names, Standing, access::Link, follow::Pages, jittered, keep_up};
 use crate::{
@@ -38,7 +38,7 @@ pub struct PredecessorList {
     access: Access,
     names: Names,
     standing: Arc<Standing>,
-    /// Whom it blocks, and until when in milliseconds of Unix time.
+    /// Whom it blocks, and until when, in milliseconds of the gateway's clock.
     held: Mutex<HashMap<Prefix, u64>>,
 }
 
@@ -75,7 +75,7 @@ impl PredecessorList {
             let found = self.look(&link).await?;
             if *self.held.lock() != found {
                 *self.held.lock() = found;
-                self.show();
+                self.show().await;
             }
             let now = self.clock.now().unix_ms;
             self.standing.resyncs.fetch_add(1, Relaxed);
@@ -93,7 +93,7 @@ impl PredecessorList {
         while let Some(keys) = pages.next().await? {
             let left = keys.iter().map(|key| link.client.pttl::<i64, _>(key));
             let left = join_all(left).await;
-            let now = self.clock.now().unix_ms;
+            let now = self.clock.now().own_ms;
             for (key, left) in keys.iter().zip(left) {
                 let Some(until) = end(now, left?) else {
                     continue;
@@ -126,7 +126,7 @@ impl PredecessorList {
     async fn end_in_time(&self) {
         loop {
             sleep(END_EVERY).await;
-            let now = self.clock.now().unix_ms;
+            let now = self.clock.now().own_ms;
             let ended = {
                 let mut held = self.held.lock();
                 let before = held.len();
@@ -134,19 +134,25 @@ impl PredecessorList {
                 before != held.len()
             };
             if ended {
-                self.show();
+                self.show().await;
             }
         }
     }
 
-    fn show(&self) {
-        let held = self.held.lock();
-        self.standing.listed.store(held.len() as u64, Relaxed);
-        let listed = Listed {
-            subjects: held.keys().copied().collect(),
-            until_ms: held.values().copied().max().unwrap_or_default(),
+    async fn show(&self) {
+        let listed = {
+            let held = self.held.lock();
+            self.standing.listed.store(held.len() as u64, Relaxed);
+            let until = held.values().copied().max().unwrap_or_default();
+            Listed {
+                subjects: held.keys().copied().collect(),
+                until_ms: self.clock.now().unix_time_of(until),
+            }
         };
-        self.store.list(Source::Predecessor, listed);
+        let store = self.store.clone();
+        let told = spawn_blocking(move || store.list(Source::Predecessor, listed));
+        // It neither panics nor is it cancelled.
+        let _ = told.await;
     }
 }
 

@@ -87,6 +87,41 @@ fn what_gave_way_is_not_told_after_a_restart() {
 }
 
 #[test]
+fn who_is_on_two_lists_is_denied_until_the_later_end() {
+    // Which of equals stays would else be chance.
+    for _ in 0..8 {
+        let bench = Bench::new(NOON, false);
+        let listed = |until_ms| Listed {
+            subjects: vec!["192.0.2.1".parse().unwrap()],
+            until_ms,
+        };
+        for (name, until_ms) in [("a", 2_000), ("b", 90_000), ("c", 3_000)] {
+            let source = Source::Feed(name.into());
+            bench.store.list(source, listed(NOON + until_ms));
+        }
+        assert_eq!(bench.read(Query::default()).len(), 1);
+        bench.clock.own_ms.store(1_000 + 5_000, Relaxed);
+        assert!(bench.holds("192.0.2.1"));
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_ends_no_list() {
+    let bench = Bench::new(NOON, false);
+    let listed = |subject: &str, until_ms| Listed {
+        subjects: vec![subject.parse().unwrap()],
+        until_ms,
+    };
+    let (one, other) = (Source::Feed("one".into()), Source::Feed("other".into()));
+    bench.store.list(one, listed("192.0.2.1", NOON + 60_000));
+    assert_eq!(bench.read(Query::default()).len(), 1);
+    bench.clock.unix_ms.store(NOON + 600_000, Relaxed);
+    bench.store.list(other, listed("192.0.2.2", NOON + 660_000));
+    assert_eq!(bench.read(Query::default()).len(), 2);
+    assert!(bench.holds("192.0.2.1") && bench.holds("192.0.2.2"));
+}
+
+#[test]
 fn what_is_taken_back_and_decided_anew_at_once_holds() {
     let folder = Folder::new("store-anew");
     {

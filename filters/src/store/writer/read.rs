@@ -1,11 +1,11 @@
 //! What the thread tells operators.
 
-use super::{Writer, file::File, order};
+use super::{List, Writer, file::File, order};
 use crate::{
     clock::Moment,
     decision::{Decision, Key, ReasonCode},
     decisions::{Origin, Row},
-    store::{Listed, Page, Query},
+    store::{Page, Query},
 };
 
 impl Writer {
@@ -17,7 +17,11 @@ impl Writer {
             .and_then(|scope| self.shown.sites().of(scope));
         let rows: Box<dyn Iterator<Item = Row>> = match query.covering {
             Some(address) => Box::new(self.table.around(address, now.own_ms).into_iter()),
-            None => Box::new(self.table.rows(now.own_ms).chain(self.table.listed())),
+            None => Box::new(
+                self.table
+                    .rows(now.own_ms)
+                    .chain(self.table.listed(now.own_ms)),
+            ),
         };
         let mut wanted = rows.filter(|row| query.wants(row, site)).skip(query.after);
         let rows: Vec<Row> = wanted.by_ref().take(query.most).collect();
@@ -55,13 +59,13 @@ impl Writer {
 
     /// What the memory alone knows of an entry.
     pub(super) fn summary(&self, key: Key, row: &Row, now: Moment) -> Decision {
-        let lists = |listed: &Listed| {
+        let lists = |list: &List| {
             let place = order(&row.subject);
-            listed.subjects.binary_search_by_key(&place, order).is_ok()
+            list.until == row.until && list.subjects.binary_search_by_key(&place, order).is_ok()
         };
         let mut sources = self.listed.iter();
         let source =
-            sources.find(|(source, listed)| Origin::from(*source) == row.origin && lists(listed));
+            sources.find(|(source, list)| Origin::from(*source) == row.origin && lists(list));
         Decision {
             subject: key.subject,
             scope: key.scope,
