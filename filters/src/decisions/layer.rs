@@ -31,10 +31,19 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// What there is at most one of: network, and site.
-    pub(crate) fn key(&self) -> (IpAddr, u8, u16) {
-        (self.subject.first(), self.subject.length(), self.site)
+    /// What there is at most one of.
+    pub(crate) fn key(&self) -> RowKey {
+        key(self.subject, self.site)
     }
+}
+
+/// Network, and site: first the one for every site, so that a site's own lies within it.
+pub(crate) type RowKey = (IpAddr, u8, u16);
+
+/// The key of a row about this network and site.
+pub(crate) fn key(subject: Prefix, site: u16) -> RowKey {
+    const { assert!(EVERY_SITE == u16::MAX) };
+    (subject.first(), subject.length(), site.wrapping_add(1))
 }
 
 /// A layer that is ready to be asked.

@@ -12,13 +12,14 @@ use std::{
     sync::Arc,
 };
 
-use super::{Decisions, Layers, Origin, Row, layer::Layer};
+use super::{
+    Decisions, Layers, Origin, Row,
+    layer::{Layer, RowKey, key},
+};
 use crate::prefix_set::Prefix;
 
 /// Changes that are kept apart from the base.
 const MOST_RECENT: usize = 16_384;
-
-type RowKey = (IpAddr, u8, u16);
 
 /// The writing side of [`Decisions`].
 pub(crate) struct Table {
@@ -63,7 +64,7 @@ impl Table {
 
     /// The row of exactly this network and site that holds at `now`.
     pub(crate) fn get(&self, subject: Prefix, site: u16, now: u64) -> Option<Row> {
-        let key = (subject.first(), subject.length(), site);
+        let key = key(subject, site);
         let row = match self.recent.get(&key) {
             Some(row) => Some(*row),
             None => self.layers.base.get(subject, site),
@@ -81,8 +82,7 @@ impl Table {
     pub(crate) fn remove(&mut self, subject: Prefix, site: u16) {
         // At once, so that it is not taken for one that holds by what comes in the same batch.
         self.layers.base.end(subject, site, 0);
-        self.recent
-            .remove(&(subject.first(), subject.length(), site));
+        self.recent.remove(&key(subject, site));
     }
 
     /// Shows requests what was put in and taken out.

@@ -270,3 +270,20 @@ fn a_packet_filter_is_told_what_requests_would_meet() {
     assert!(touches("203.0.0.0/16") && touches("203.0.114.7") && touches("ff00::/8"));
     assert!(!touches("203.0.113.0/25") && !touches("2001:db8::/32") && !touches("1.0.0.0/8"));
 }
+
+#[test]
+fn of_one_network_the_sites_own_entry_counts_wherever_it_lies() {
+    let (mut table, shown) = table();
+    table.put(row("192.0.2.1", EVERY_SITE, 2000));
+    table.put(Row {
+        action: Action::Throttle,
+        ..row("192.0.2.1", 1, 2000)
+    });
+    table.show();
+    for merged in [false, true] {
+        let found = |site| shown.lookup("192.0.2.1".parse().unwrap(), site, NOW);
+        assert_eq!(found(1).unwrap().action, Action::Throttle, "{merged}");
+        assert_eq!(found(0).unwrap().action, Action::Deny, "{merged}");
+        let _ = table.merge(1000);
+    }
+}
