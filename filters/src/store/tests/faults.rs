@@ -151,3 +151,15 @@ fn what_is_taken_back_and_decided_anew_at_once_holds() {
     );
     assert!(!bench.holds("192.0.2.1"));
 }
+
+#[test]
+fn asking_about_a_site_that_is_not_there_leaves_nothing() {
+    let bench = Bench::new(NOON, false);
+    let _ = bench.write(Change::Decide(by(filter(), "192.0.2.1", NOON + 5_000)));
+    let asked = bench.read(Query {
+        scope: Some(Scope::Site("nobody".into())),
+        ..Query::default()
+    });
+    assert_eq!(asked, []);
+    assert_eq!(bench.store.decisions().sites().known("nobody"), None);
+}

@@ -3,18 +3,20 @@
 use super::{List, Writer, file::File, order};
 use crate::{
     clock::Moment,
-    decision::{Decision, Key, ReasonCode},
-    decisions::{Origin, Row},
+    decision::{Decision, Key, ReasonCode, Scope},
+    decisions::{EVERY_SITE, Origin, Row},
     store::{Page, Query},
 };
 
 impl Writer {
     pub(super) fn page(&self, query: &Query) -> Page {
         let now = self.clock.now();
-        let site = query
-            .scope
-            .as_ref()
-            .and_then(|scope| self.shown.sites().of(scope));
+        let sites = self.shown.sites();
+        // Whoever only asks leaves no number behind.
+        let site = query.scope.as_ref().and_then(|scope| match scope {
+            Scope::Deployment => Some(EVERY_SITE),
+            Scope::Site(name) => sites.known(name),
+        });
         let rows: Box<dyn Iterator<Item = Row>> = match query.covering {
             Some(address) => Box::new(self.table.around(address, now.own_ms).into_iter()),
             None => Box::new(
