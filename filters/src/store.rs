@@ -68,7 +68,7 @@ pub struct Store {
 /// What the thread is asked for.
 enum Order {
     /// Note, from now on, which entries the shared store has.
-    BeginResync,
+    BeginResync { done: Done<()> },
     /// Close the file; somebody else opens it.
     Close { done: Done<()> },
     /// Settle what the shared store turned out not to have.
@@ -242,28 +242,31 @@ impl Store {
         }
     }
 
-    /// Makes changes. `done` is called when they are on the disk, or could not be written.
+    /// Makes changes. `done` is called when they are on the disk, or could not be written; where there
+    /// is no room for the order, it is dropped.
     pub fn write(&self, changes: Vec<Change>, from: From, done: Done<Receipt>) {
-        self.order(Order::Write {
+        self.offer(Order::Write {
             changes,
             from,
             done: Some(done),
         });
     }
 
-    /// Replaces what one feed, or the predecessor, lists.
+    /// Replaces what one feed, or the predecessor, lists. Waits for room, so no task may call it
+    /// among others.
     pub fn list(&self, source: Source, listed: Listed) {
         self.order(Order::List { source, listed });
     }
 
-    /// Lets what a feed lists hold until another time, in milliseconds of Unix time.
+    /// Lets what a feed lists hold until another time, in milliseconds of Unix time. Waits as
+    /// [`Self::list`] does.
     pub fn prolong(&self, source: Source, until_ms: u64) {
         self.order(Order::Prolong { source, until_ms });
     }
 
-    /// Looks up decisions.
+    /// Looks up decisions. Where there is no room for the order, `done` is dropped.
     pub fn read(&self, query: Query, done: Done<Page>) {
-        self.order(Order::Read { query, done });
+        self.offer(Order::Read { query, done });
     }
 
     /// Opens the file of decisions and takes up what is in it.
@@ -289,36 +292,36 @@ impl Store {
 
     /// At most `most` changes that the shared store is to be told of.
     pub fn unsent(&self, most: usize, done: Done<Vec<Unsent>>) {
-        self.order(Order::Unsent { most, done });
+        self.offer(Order::Unsent { most, done });
     }
 
     /// Notes that the shared store was told of these.
     pub fn sent(&self, keys: Vec<(Key, u64)>) {
-        self.order(Order::Sent { keys });
+        self.offer(Order::Sent { keys });
     }
 
     /// From now on it is noted what the shared store has: everything that is written
     /// [`From::Shared`] or [`From::Snapshot`].
-    pub fn begin_resync(&self) {
-        self.order(Order::BeginResync);
+    pub fn begin_resync(&self, done: Done<()>) {
+        self.offer(Order::BeginResync { done });
     }
 
     /// Settles everything that the shared store turned out not to have since
     /// [`Self::begin_resync`], and tells how much that was. What it was not told of yet stays.
     pub fn end_resync(&self, missing: Missing, done: Done<usize>) {
-        self.order(Order::EndResync { missing, done });
+        self.offer(Order::EndResync { missing, done });
     }
 
     /// How far the shared store was followed, also by the process before; nothing where it never
     /// was.
     pub fn position(&self, done: Done<Option<Position>>) {
-        self.order(Order::Position { done });
+        self.offer(Order::Position { done });
     }
 
     /// Notes how far the shared store was followed. It is on the disk some time after the changes
     /// are that led there, and never before.
     pub fn note(&self, position: Position) {
-        self.order(Order::Note { position });
+        self.offer(Order::Note { position });
     }
 
     /// Ends the thread once it has done what it was asked for before.
@@ -326,6 +329,13 @@ impl Store {
         self.order(Order::Stop);
     }
 
+    /// Whoever serves requests must not wait for a disk that stands still: where the queue is full,
+    /// the order is dropped, and with it the answer's sender, which tells whoever waits.
+    fn offer(&self, order: Order) {
+        let _ = self.orders.try_send(order);
+    }
+
+    /// Waits for room in the queue.
     fn order(&self, order: Order) {
         // Where the thread is gone, the answer's sender goes too, and whoever waits is told so.
         let _ = self.orders.send(order);

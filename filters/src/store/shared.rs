@@ -146,7 +146,12 @@ async fn ask<T: Send + 'static>(order: impl FnOnce(Done<T>)) -> Result<T, Error>
         // The session has ended meanwhile.
         let _ = sender.send(answer);
     }));
-    let gone = |_| Error::new(ErrorKind::Canceled, "the local store has ended");
+    let gone = |_| {
+        Error::new(
+            ErrorKind::Canceled,
+            "the local store has no room for more, or has ended",
+        )
+    };
     receiver.await.map_err(gone)
 }
 

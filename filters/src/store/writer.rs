@@ -168,7 +168,10 @@ impl Writer {
     /// Does what is not a change; whether to go on.
     fn answer(&mut self, order: Order) -> bool {
         match order {
-            Order::BeginResync => self.replica.begin(),
+            Order::BeginResync { done } => {
+                self.replica.begin();
+                done(());
+            }
             Order::Close { done } => {
                 self.hand_over();
                 done(());

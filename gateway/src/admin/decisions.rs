@@ -346,5 +346,8 @@ async fn read(state: &State, query: Query) -> Option<Page> {
 }
 
 fn gone() -> Response {
-    refusal(StatusCode::SERVICE_UNAVAILABLE, "the store has ended")
+    refusal(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the store has no room for more at the moment, or has ended",
+    )
 }

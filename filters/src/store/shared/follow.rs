@@ -149,7 +149,7 @@ impl SharedStore {
             Missing::Tell => From::Shared,
         };
         while self.catch_up(link, epoch, last, None).await? {}
-        self.store.begin_resync();
+        ask(|done| self.store.begin_resync(done)).await?;
         let pattern = format!("{}*", self.names.decisions());
         let mut pages = Pages::new(link, &pattern);
         while let Some(keys) = pages.next().await? {

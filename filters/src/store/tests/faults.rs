@@ -163,3 +163,38 @@ fn asking_about_a_site_that_is_not_there_leaves_nothing() {
     assert_eq!(asked, []);
     assert_eq!(bench.store.decisions().sites().known("nobody"), None);
 }
+
+#[test]
+fn nobody_waits_for_a_store_that_stands_still() {
+    let bench = Bench::new(NOON, true);
+    let (stand, go) = mpsc::sync_channel::<()>(0);
+    let reached = Arc::new(AtomicU64::new(0));
+    let there = Arc::clone(&reached);
+    // As a disk that does not answer would hold it up.
+    bench.store.watch(Box::new(move |_| {
+        there.store(1, Relaxed);
+        let _ = go.recv();
+    }));
+    let decision = |host: u32| {
+        let host = std::net::Ipv4Addr::from_bits(0xc000_0000 + host);
+        by(filter(), &host.to_string(), NOON + 60_000)
+    };
+    bench.store.propose(decision(0));
+    wait_for("the thread stands", || reached.load(Relaxed) == 1);
+    while bench.store.metrics().dropped.get() == 0 {
+        bench.store.propose(decision(1));
+    }
+    let (store, (told, ended)) = (bench.store.clone(), mpsc::sync_channel(1));
+    thread::spawn(move || {
+        store.note(Position {
+            epoch: "one".to_owned(),
+            entry: "1-1".to_owned(),
+        });
+        let (done, answer) = answer();
+        store.read(Query::default(), done);
+        let _ = told.send(answer.recv().is_err());
+    });
+    let refused = ended.recv_timeout(Duration::from_secs(2));
+    drop(stand);
+    assert_eq!(refused, Ok(true));
+}

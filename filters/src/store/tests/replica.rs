@@ -25,7 +25,7 @@ fn what_the_shared_store_does_not_have_is_told_again_or_dropped() {
         for subject in ["192.0.2.2", "192.0.2.3"] {
             let _ = shared(&bench, Change::Decide(by(filter(), subject, NOON + 5_000)));
         }
-        bench.store.begin_resync();
+        bench.store.begin_resync(Box::new(|()| ()));
         let _ = shared(
             &bench,
             Change::Decide(by(filter(), "192.0.2.3", NOON + 5_000)),
