@@ -177,6 +177,15 @@ impl Action {
     /// All of them.
     pub(crate) const ALL: [Self; 3] = [Self::Deny, Self::Tarpit, Self::Throttle];
 
+    /// Which of two is worse for the client: the order of a ladder's rungs.
+    pub(crate) const fn harshness(self) -> u8 {
+        match self {
+            Self::Deny => 2,
+            Self::Tarpit => 1,
+            Self::Throttle => 0,
+        }
+    }
+
     /// How it is written.
     pub const fn name(self) -> &'static str {
         match self {

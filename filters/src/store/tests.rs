@@ -207,6 +207,23 @@ fn an_operators_word_stands_until_an_operator_takes_it_back() {
 }
 
 #[test]
+fn of_what_filters_decide_the_harsher_counts() {
+    let bench = Bench::new(NOON, false);
+    let decide = |action, until_ms| {
+        let mut decision = by(filter(), "192.0.2.1", until_ms);
+        decision.action = action;
+        bench.write(Change::Decide(decision)).0
+    };
+    assert_eq!(decide(Action::Throttle, NOON + 900), Outcome::Made);
+    assert_eq!(decide(Action::Deny, NOON + 500), Outcome::Made);
+    assert_eq!(decide(Action::Throttle, NOON + 9_000), Outcome::Superseded);
+    assert_eq!(decide(Action::Tarpit, NOON + 9_000), Outcome::Superseded);
+    assert_eq!(decide(Action::Deny, NOON + 400), Outcome::Superseded);
+    assert_eq!(decide(Action::Deny, NOON + 600), Outcome::Made);
+    assert_eq!(bench.read(Query::default())[0].action, Action::Deny);
+}
+
+#[test]
 fn a_decision_ends_by_the_clock_that_does_not_jump() {
     let bench = Bench::new(NOON, false);
     let _ = bench.write(Change::Decide(by(filter(), "192.0.2.1", NOON + 500)));

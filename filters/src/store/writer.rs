@@ -243,7 +243,10 @@ impl Writer {
             return Outcome::Spared;
         }
         let is_operators = decision.source == Source::Operator;
-        if from == From::Here && !is_operators && before.is_some_and(|row| row.until >= until) {
+        // Of what filters decide the harsher counts, and of equals what holds for longer.
+        let stands =
+            |row: Row| (row.action.harshness(), row.until) >= (decision.action.harshness(), until);
+        if from == From::Here && !is_operators && before.is_some_and(stands) {
             return Outcome::Superseded;
         }
         self.table.put(Row {
