@@ -75,6 +75,12 @@ pub(super) enum FetchError {
 pub(super) fn fetch(spec: &Spec, known: &Validators) -> Result<Fetched, FetchError> {
     match &spec.place {
         Place::File(path) => {
+            // Opening a pipe that nobody writes to would never end.
+            let facts = fs::metadata(path).map_err(FetchError::File)?;
+            if !facts.is_file() {
+                let what = io::Error::other("it is not a regular file");
+                return Err(FetchError::File(what));
+            }
             let file = fs::File::open(path).map_err(FetchError::File)?;
             read_file(&file, spec.max_bytes, known)
         }
@@ -84,10 +90,6 @@ pub(super) fn fetch(spec: &Spec, known: &Validators) -> Result<Fetched, FetchErr
 
 fn read_file(file: &fs::File, most: u64, known: &Validators) -> Result<Fetched, FetchError> {
     let facts = file.metadata().map_err(FetchError::File)?;
-    if !facts.is_file() {
-        let what = io::Error::other("it is not a regular file");
-        return Err(FetchError::File(what));
-    }
     let modified = facts.modified().map_err(FetchError::File)?;
     let modified = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
     let validators = Validators {
@@ -109,7 +111,11 @@ fn follow(spec: &Spec, start: &Url, known: &Validators) -> Result<Fetched, Fetch
         let answer = ask(&url, spec.allow_private && own, known)?;
         match answer.status() {
             StatusCode::OK => return take(answer, spec.max_bytes),
-            StatusCode::NOT_MODIFIED => return Ok(Fetched::Unchanged),
+            // Whoever was asked for the text itself has to send it.
+            StatusCode::NOT_MODIFIED if *known != Validators::default() => {
+                return Ok(Fetched::Unchanged);
+            }
+            StatusCode::NOT_MODIFIED => return Err(FetchError::Status(304)),
             status if status.is_redirection() => url = next(&url, answer.headers())?,
             status => return Err(FetchError::Status(status.as_u16())),
         }

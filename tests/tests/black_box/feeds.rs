@@ -343,6 +343,24 @@ fn what_is_not_confirmed_ends() {
 }
 
 #[test]
+fn what_brings_no_list_is_no_success() {
+    let server = Server::start(Answer::Status(304));
+    let folder = Folder::new();
+    let pipe = folder.0.join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let feeds = feed("same", &format!("url = \"{}\"", server.url()))
+        + &feed("pipe", &format!("file = \"{}\"", pipe.display()));
+    let gateway = Gateway::start(Origin::start().port, &with(&feeds));
+    for (name, error) in [("same", "status 304"), ("pipe", "not a regular file")] {
+        wait_for("a reading", || {
+            let told = standing(&gateway, name);
+            told["state"] == "failing" && told["error"].as_str().unwrap().contains(error)
+        });
+    }
+}
+
+#[test]
 fn a_start_does_without_the_server() {
     let server = Server::start(Answer::List("ETag: \"one\"\r\n", "192.0.2.7\n".to_owned()));
     let feeds = feed(
