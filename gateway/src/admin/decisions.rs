@@ -204,7 +204,10 @@ pub(super) async fn make(Shared(admin): Shared<Admin>, Json(order): Json<Order>)
         order.for_secs
     );
     let warnings = warning.into_iter().collect();
-    finish(state, subject, Change::Decide(decision), warnings).await
+    match finish(state, subject, Change::Decide(decision), warnings).await {
+        Ok(done) => Json(done).into_response(),
+        Err(refused) => refused,
+    }
 }
 
 pub(super) async fn withdraw(
@@ -227,46 +230,35 @@ pub(super) async fn withdraw(
     });
     let told = told(state, subject);
     log::info!("taken back by an operator; subject={told}");
-    let mut answer = finish(state, subject, change, warning.into_iter().collect()).await;
-    if answer.status().is_success() || answer.status() == StatusCode::NOT_FOUND {
-        let query = Query {
-            covering: Some(subject.first()),
-            most: 10,
-            ..Query::default()
-        };
-        let page = read(state, query).await.unwrap_or_default();
-        answer = with_covering(answer.status(), told, Shown::of(page, state));
+    match finish(state, subject, change, warning.into_iter().collect()).await {
+        Ok(mut done) => {
+            done.warnings.extend(covering(state, subject, &told).await);
+            Json(done).into_response()
+        }
+        Err(refused) if refused.status() == StatusCode::NOT_FOUND => {
+            let mut what = vec![format!("nothing is decided about exactly {told}")];
+            what.extend(covering(state, subject, &told).await);
+            refusal(StatusCode::NOT_FOUND, &what.join("; "))
+        }
+        Err(refused) => refused,
     }
-    answer
 }
 
-/// Tells what else covers a subject that an operator has let off.
-fn with_covering(status: StatusCode, subject: String, page: Shown) -> Response {
-    let warnings: Vec<String> = page
-        .decisions
-        .iter()
-        .map(|left| {
-            format!(
-                "{} is still covered: {} by {}, {}",
-                subject, left.subject, left.source, left.scope
-            )
-        })
-        .collect();
-    if status == StatusCode::NOT_FOUND {
-        let mut what = format!("nothing is decided about exactly {subject}");
-        for warning in &warnings {
-            what.push_str("; ");
-            what.push_str(warning);
-        }
-        return refusal(status, &what);
-    }
-    let durable = true;
-    Json(Done {
-        subject,
-        durable,
-        warnings,
-    })
-    .into_response()
+/// What else covers a subject that an operator has let off.
+async fn covering(state: &State, subject: Prefix, told: &str) -> Vec<String> {
+    let query = Query {
+        covering: Some(subject.first()),
+        most: 10,
+        ..Query::default()
+    };
+    let page = Shown::of(read(state, query).await.unwrap_or_default(), state);
+    let covered = page.decisions.iter().map(|left| {
+        format!(
+            "{told} is still covered: {} by {}, {}",
+            left.subject, left.source, left.scope
+        )
+    });
+    covered.collect()
 }
 
 async fn finish(
@@ -274,10 +266,9 @@ async fn finish(
     subject: Prefix,
     change: Change,
     mut warnings: Vec<String>,
-) -> Response {
-    let Some(Receipt { outcomes, durable }) = write(state, change).await else {
-        return gone();
-    };
+) -> Result<Done, Response> {
+    let receipt = write(state, change).await;
+    let Receipt { outcomes, durable } = receipt.ok_or_else(gone)?;
     let hidden = state.veil.hides_subject(subject);
     if hidden {
         // What was written in another way than it was understood has the address in it too.
@@ -290,20 +281,25 @@ async fn finish(
     }
     let subject = told(state, subject);
     match outcomes.first() {
-        Some(Outcome::Made | Outcome::Withdrawn) => Json(Done {
+        Some(Outcome::Made | Outcome::Withdrawn) => Ok(Done {
             subject,
             durable: durable && !hidden,
             warnings,
-        })
-        .into_response(),
+        }),
         Some(Outcome::Spared) => {
             let what = format!(
                 "{subject} is on the never-block list: [never_block], trusted proxies, upstreams"
             );
-            refusal(StatusCode::CONFLICT, &what)
+            Err(refusal(StatusCode::CONFLICT, &what))
         }
-        Some(Outcome::Absent) => refusal(StatusCode::NOT_FOUND, "nothing is decided about it"),
-        outcome => refusal(StatusCode::CONFLICT, &format!("not done: {outcome:?}")),
+        Some(Outcome::Absent) => Err(refusal(
+            StatusCode::NOT_FOUND,
+            "nothing is decided about it",
+        )),
+        outcome => Err(refusal(
+            StatusCode::CONFLICT,
+            &format!("not done: {outcome:?}"),
+        )),
     }
 }
 

@@ -466,6 +466,10 @@ fn a_full_disk_costs_durability_and_nothing_else() {
     assert_eq!(status(&gateway, &format!("192.0.2.{host}")), 403);
     assert_eq!(status(&gateway, "198.51.100.1"), 200);
     assert!(told(&gateway, &["status"]).1.contains("failing"));
+    // What is taken back would be there again after a crash, which is told too.
+    let (code, text) = told(&gateway, &["unblock", "192.0.2.1"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("warning: kept in memory alone"), "{text}");
     assert!(
         gateway
             .stderr()
