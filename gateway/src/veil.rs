@@ -125,7 +125,10 @@ impl Veil {
     }
 
     fn key_of(&self, day: u64) -> Option<Arc<DayKey>> {
-        let current = |key: &Arc<DayKey>| key.day == day;
+        // What is told late, about a moment before midnight, is told under the new day's key: the old
+        // one is gone, and another would not go with what was told before either.
+        let is_current = |held: &DayKey| held.day == day || held.day.checked_sub(1) == Some(day);
+        let current = |key: &Arc<DayKey>| is_current(key);
         if let Some(key) = self.key.load_full().filter(current) {
             return Some(key);
         }
@@ -135,7 +138,7 @@ impl Veil {
         let fresh = Arc::new(DayKey { day, key });
         // Of several at once, one counts for all.
         self.key.rcu(|held| match held {
-            Some(held) if held.day == day => Arc::clone(held),
+            Some(held) if is_current(held) => Arc::clone(held),
             _ => Arc::clone(&fresh),
         });
         self.key.load_full().filter(current)
@@ -187,6 +190,16 @@ mod tests {
         assert_ne!(client, other.client(address("192.0.2.7"), noon));
         // The key of the day before is gone.
         assert_ne!(client, veil.client(address("192.0.2.7"), noon));
+    }
+
+    #[test]
+    fn what_is_told_late_leaves_the_days_key_alone() {
+        let veil = Veil::new(PrivacyMode::Hash);
+        let midnight = DAY_MS * 20_000;
+        let today = veil.client(address("192.0.2.7"), midnight + 1);
+        // A request that began before midnight ends after it.
+        assert_eq!(today, veil.client(address("192.0.2.7"), midnight - 1));
+        assert_eq!(today, veil.client(address("192.0.2.7"), midnight + 2));
     }
 
     #[test]
