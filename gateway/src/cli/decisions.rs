@@ -9,7 +9,7 @@ use thornwall_filters::decision::Action;
 use super::{
     bold,
     client::{Client, Failure},
-    fail, print,
+    fail, print, printable,
 };
 use crate::admin::{Done, Order, Release, Shown, ShownDecision, Wanted};
 
@@ -126,7 +126,7 @@ fn report(done: Result<Done, Failure>, json: bool, text: impl FnOnce(&Done) -> S
         Ok(done) => {
             let mut told = text(&done) + "\n";
             for warning in &done.warnings {
-                let _ = writeln!(told, "warning: {warning}");
+                let _ = writeln!(told, "warning: {}", printable(warning));
             }
             print(&told);
             ExitCode::SUCCESS
@@ -206,20 +206,41 @@ fn line(decision: &ShownDecision) -> String {
         decision.note.clone(),
     ];
     let why: Vec<String> = why.into_iter().filter(|text| !text.is_empty()).collect();
-    format!(
+    // Names of sites and feeds are other gateways' words too, where the store is shared.
+    printable(&format!(
         "{:<22} {:<9} {:<14} {:<26} {:<24} {}",
         decision.subject,
         decision.action.name(),
         decision.scope.to_string(),
         decision.source.to_string(),
         until,
-        super::printable(&why.join("; "))
-    )
+        why.join("; ")
+    ))
 }
 
 #[cfg(test)]
 mod tests {
+    use thornwall_filters::decision::{ReasonCode, Scope, Source};
+
     use super::*;
+
+    #[test]
+    fn nothing_in_a_line_is_obeyed_by_a_terminal() {
+        let decision = ShownDecision {
+            subject: "192.0.2.7/32".to_owned(),
+            scope: Scope::Site("shop\u{1b}[2J".into()),
+            action: Action::Deny,
+            reason: ReasonCode::Foreign("of.another".into()),
+            source: Source::Feed("bad\u{1b}]0;\u{7}".into()),
+            evidence: "\n".to_owned(),
+            note: String::new(),
+            requests: Vec::new(),
+            made_ms: 0,
+            until_ms: 0,
+        };
+        let line = line(&decision);
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+    }
 
     #[test]
     fn times_are_read_as_people_write_them() {
