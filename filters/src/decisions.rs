@@ -116,6 +116,25 @@ struct Layers {
     listed: Arc<Layer>,
 }
 
+impl Layers {
+    /// The entry, or an operator's harsher one about a wider network: a denial of a whole network
+    /// does not pass over whom a filter had slowed down before.
+    fn overruled(&self, row: Row, client: IpAddr, site: u16, now: u64) -> Row {
+        if row.action == Action::Deny || row.origin == Origin::Operator {
+            return row;
+        }
+        let overrules = |other: &Row| {
+            other.origin == Origin::Operator
+                && other.until > now
+                && (other.site == EVERY_SITE || other.site == site)
+                && other.action.harshness() > row.action.harshness()
+        };
+        let layers = [&self.recent, &self.base].into_iter();
+        let around = layers.flat_map(|layer| layer.around(client));
+        around.filter(overrules).max_by_key(rank).unwrap_or(row)
+    }
+}
+
 impl Decisions {
     /// The decision that counts for a request of `client` to `site` at `now`.
     pub fn lookup(&self, client: IpAddr, site: u16, now: Duration) -> Option<Found> {
@@ -130,6 +149,7 @@ impl Decisions {
             self.spared.fetch_add(1, Relaxed);
             return None;
         }
+        let row = layers.overruled(row, client, site, now);
         Some(Found {
             subject: row.subject,
             action: row.action,

@@ -287,3 +287,33 @@ fn of_one_network_the_sites_own_entry_counts_wherever_it_lies() {
         let _ = table.merge(1000);
     }
 }
+
+#[test]
+fn an_operators_denial_of_a_network_does_not_pass_over_whom_a_filter_slowed_down() {
+    let (mut table, shown) = table();
+    let throttled = Row {
+        action: Action::Throttle,
+        origin: Origin::Filter,
+        ..row("192.0.2.1", 1, 2000)
+    };
+    table.put(throttled);
+    table.put(Row {
+        origin: Origin::Operator,
+        ..row("192.0.2.0/24", EVERY_SITE, 1500)
+    });
+    table.show();
+    let found = |now| shown.lookup("192.0.2.1".parse().unwrap(), 1, now).unwrap();
+    for merged in [false, true] {
+        assert_eq!(found(NOW).action, Action::Deny, "{merged}");
+        let later = Duration::from_millis(1600);
+        assert_eq!(found(later).action, Action::Throttle, "{merged}");
+        let _ = table.merge(1000);
+    }
+    // What an operator said of one client stands before what one said of its network.
+    table.put(Row {
+        origin: Origin::Operator,
+        ..throttled
+    });
+    table.show();
+    assert_eq!(found(NOW).action, Action::Throttle);
+}

@@ -1,8 +1,8 @@
 //! `blocklist`: enforces what was decided about a client, and denies whose address stands on a list.
 //!
 //! Current decisions of operators, filters, feeds and the store are always looked up, those of the
-//! site before those of the whole deployment and a narrower network before a wider one: `deny` is
-//! answered with 403, `tarpit` with a slow stream, `throttle` lets the client through within the
+//! site before those of the whole deployment and a narrower network before a wider one, unless an
+//! operator decided something harsher about the wider one: `deny` is answered with 403, `tarpit` with a slow stream, `throttle` lets the client through within the
 //! pipeline's slower rate. The reason is `decision.enforced`, the evidence the network and who
 //! decided. Addresses of `[never_block]` and trusted proxies pass whatever lists and decisions say.
 //!
@@ -104,11 +104,12 @@ impl Filter for Blocklist {
     fn judge(&self, request: &RequestView<'_>, round: &mut Round) -> Result<Verdict, FilterError> {
         let trail = &mut round.trail;
         let (client, site) = (request.client, request.site.id);
-        if let Some(found) = self.decisions.lookup(client, site, request.now) {
+        let found = self.decisions.lookup(client, site, request.now);
+        if let Some(found) = found.filter(|found| found.action != Action::Throttle) {
             return Ok(enforce(&found, trail));
         }
         let Some((first, last)) = self.listed.lookup(client) else {
-            return Ok(Verdict::Pass);
+            return Ok(found.map_or(Verdict::Pass, |found| enforce(&found, trail)));
         };
         if self.decisions.spares(client) {
             return Ok(Verdict::Pass);
@@ -203,6 +204,8 @@ mod tests {
     use super::{Config, build};
     use crate::{
         build::BuildContext,
+        decision::Action,
+        decisions::{Origin, Row, Table},
         filter::{Filter, Round},
         verdict::{Denial, Verdict},
     };
@@ -282,6 +285,31 @@ mod tests {
         );
         check("198.51.100.8", None);
         check("2001:db9::1", None);
+    }
+
+    #[test]
+    fn whom_a_list_names_is_denied_though_slowed_down_before() {
+        let folder = Folder::new("blocklist-throttled", &[("a.txt", "192.0.2.1\n")]);
+        let (filter, context) = folder.build("blocklist = { files = ['a.txt'] }");
+        let mut table = Table::new(context.decisions, 10);
+        for subject in ["192.0.2.1", "192.0.2.2"] {
+            table.put(Row {
+                subject: subject.parse().unwrap(),
+                site: 0,
+                action: Action::Throttle,
+                origin: Origin::Filter,
+                until: 10_000,
+            });
+        }
+        table.show();
+        let filter = filter.unwrap();
+        let mut judged = |client| judge(filter.as_ref(), client, &mut Trail::default());
+        let denied = Verdict::Deny(Denial::forbidden(Reason::BlocklistListed));
+        assert_eq!(judged("192.0.2.1"), denied);
+        assert_eq!(
+            judged("192.0.2.2"),
+            Verdict::Throttle(Reason::DecisionEnforced)
+        );
     }
 
     #[test]
