@@ -4,7 +4,9 @@
 //! others did.
 //! Nothing is kept in the shared store: what was missed is not owed. A gateway that does not hear
 //! itself for [`DEAF`] takes itself for alone, and so does one without a connection; it then keeps to
-//! its share of what there were gateways.
+//! its share of what there were gateways, until it has heard again from those that it knew or has
+//! waited for them in vain: each comes back at a time of its own, and what one lets through before
+//! it can listen would never be owed.
 
 use std::{
     collections::HashMap,
@@ -19,12 +21,13 @@ use fred::{
     interfaces::{EventInterface, PubsubInterface},
     types::{Message, Value},
 };
+use parking_lot::Mutex;
 use tokio::{
     sync::{broadcast::error::RecvError, watch},
     time::{Interval, MissedTickBehavior, interval, timeout},
 };
 
-use super::{Access, Names, Standing, keep_up, random};
+use super::{Access, MOST_PAUSE, Names, Standing, keep_up, random};
 use crate::{
     clock::Clock,
     rate::report::{Group, Report},
@@ -70,6 +73,8 @@ pub struct LimitExchange {
     tables: Arc<dyn SharedTables>,
     standing: Arc<Standing>,
     gateway: u64,
+    /// When gateways were heard last, between two sessions.
+    known: Mutex<HashMap<u64, u64>>,
 }
 
 /// What is known of the others, and what they have not been told yet.
@@ -97,6 +102,7 @@ impl LimitExchange {
             tables,
             standing,
             gateway: random(),
+            known: Mutex::default(),
         }
     }
 
@@ -107,12 +113,16 @@ impl LimitExchange {
     }
 
     async fn session(&self) -> Result<Infallible, Error> {
-        let mut round = Round::default();
+        let mut round = Round {
+            heard_ms: std::mem::take(&mut *self.known.lock()),
+            ..Round::default()
+        };
         let ended = self.exchange(&mut round).await;
         // The number that was known last; nothing more is to be learnt.
         if !round.heard_ms.is_empty() {
             self.tables.meet(gateways(&round), false);
         }
+        *self.known.lock() = round.heard_ms;
         ended
     }
 
@@ -125,6 +135,7 @@ impl LimitExchange {
         // What was let through before anybody listened is nobody's debt.
         let _ = self.tables.taken();
         let mut heard_self_ms = self.clock.now().own_ms;
+        round.begin(heard_self_ms);
         let mut turns = ticks();
         loop {
             tokio::select! {
@@ -143,9 +154,10 @@ impl LimitExchange {
                     if now.saturating_sub(heard_self_ms) > DEAF {
                         return Err(Error::new(ErrorKind::Timeout, "nothing is heard"));
                     }
-                    round.heard_ms.retain(|_, heard| now.saturating_sub(*heard) < GONE_MS);
-                    self.standing.up.store(true, Relaxed);
-                    self.tables.meet(gateways(round), true);
+                    round.forget(now);
+                    let heard = round.has_heard_all(now);
+                    self.standing.up.store(heard, Relaxed);
+                    self.tables.meet(gateways(round), heard);
                     self.tell(&speaker.client, round).await?;
                 }
             }
@@ -172,12 +184,7 @@ impl LimitExchange {
         if report.gateway == self.gateway {
             return true;
         }
-        let known = round.heard_ms.contains_key(&report.gateway);
-        if known || round.heard_ms.len() < MOST_GATEWAYS {
-            round
-                .heard_ms
-                .insert(report.gateway, self.clock.now().own_ms);
-        }
+        round.hear(report.gateway, self.clock.now().own_ms);
         self.standing.received.fetch_add(1, Relaxed);
         report
             .groups
@@ -209,6 +216,39 @@ impl LimitExchange {
     }
 }
 
+impl Round {
+    /// Begins at `now_ms`: the others hear at once that this gateway is there. Those that were there
+    /// when it last heard anybody are waited for, for as long as their pauses between tries.
+    fn begin(&mut self, now_ms: u64) {
+        self.quiet = SIGN_OF_LIFE;
+        let pause = u64::try_from(MOST_PAUSE.as_millis()).unwrap_or_default();
+        for heard in self.heard_ms.values_mut() {
+            *heard = now_ms.saturating_add(pause);
+        }
+    }
+
+    /// Forgets who has not been heard for long.
+    fn forget(&mut self, now_ms: u64) {
+        let is_there = |heard: u64| now_ms.saturating_sub(heard) < GONE_MS;
+        self.heard_ms.retain(|_, heard| is_there(*heard));
+    }
+
+    /// Whether nobody is waited for any more.
+    fn has_heard_all(&self, now_ms: u64) -> bool {
+        self.heard_ms.values().all(|heard| *heard <= now_ms)
+    }
+
+    /// Notes that a gateway is there. One that is new learns at the next exchange that this one is.
+    fn hear(&mut self, gateway: u64, now_ms: u64) {
+        if let Some(heard) = self.heard_ms.get_mut(&gateway) {
+            *heard = now_ms;
+        } else if self.heard_ms.len() < MOST_GATEWAYS {
+            self.heard_ms.insert(gateway, now_ms);
+            self.quiet = SIGN_OF_LIFE;
+        }
+    }
+}
+
 async fn publish(speaker: &Client, channel: &str, bytes: Vec<u8>) -> Result<(), Error> {
     let bytes = Value::Bytes(bytes.into());
     let published = timeout(PUBLISH, speaker.publish::<Value, _, _>(channel, bytes));
@@ -225,4 +265,35 @@ fn ticks() -> Interval {
     let mut ticks = interval(EXCHANGE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GONE_MS, Round, gateways};
+
+    #[test]
+    fn gateways_that_were_there_are_waited_for_but_not_forever() {
+        let mut round = Round::default();
+        round.begin(0);
+        assert!(round.has_heard_all(0));
+        round.hear(1, 100);
+        round.hear(2, 100);
+        assert_eq!((gateways(&round), round.has_heard_all(100)), (3, true));
+        // The connection was gone for a minute.
+        let now = 60_000;
+        round.begin(now);
+        assert_eq!((gateways(&round), round.has_heard_all(now)), (3, false));
+        round.hear(1, now + 10);
+        assert!(!round.has_heard_all(now + 10));
+        let mut other = Round {
+            heard_ms: round.heard_ms.clone(),
+            ..Round::default()
+        };
+        other.hear(2, now + 20);
+        assert!(other.has_heard_all(now + 20));
+        // The second one does not come back.
+        assert!(round.has_heard_all(now + 5_000));
+        round.forget(now + 5_000 + GONE_MS);
+        assert_eq!(gateways(&round), 1);
+    }
 }
