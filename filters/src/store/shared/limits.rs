@@ -43,6 +43,8 @@ const GONE_MS: u64 = 3_000;
 const DEAF: u64 = 2_000;
 /// Longest wait until a report is taken.
 const PUBLISH: Duration = Duration::from_millis(500);
+/// Most keys that wait for a later report, at some 24 bytes each.
+const MOST_LEFT: usize = 262_144;
 /// Most gateways that are told apart.
 const MOST_GATEWAYS: usize = 4096;
 
@@ -197,8 +199,9 @@ impl LimitExchange {
         if let Some(counted) = self.tables.counted(self.gateway) {
             publish(speaker, &self.counters, counted).await?;
         }
-        let mut groups = std::mem::take(&mut round.left);
-        groups.extend(self.tables.taken());
+        let mut groups = self.tables.taken();
+        // Reports are filled from the end: who waits longest is first.
+        groups.append(&mut round.left);
         if groups.is_empty() && round.quiet < SIGN_OF_LIFE {
             round.quiet += 1;
             return Ok(());
@@ -209,7 +212,7 @@ impl LimitExchange {
             groups,
         };
         let (bytes, left) = report.encode();
-        round.left = left;
+        round.postpone(left);
         publish(speaker, &self.limits, bytes).await?;
         self.standing.told.fetch_add(1, Relaxed);
         Ok(())
@@ -231,6 +234,17 @@ impl Round {
     fn forget(&mut self, now_ms: u64) {
         let is_there = |heard: u64| now_ms.saturating_sub(heard) < GONE_MS;
         self.heard_ms.retain(|_, heard| is_there(*heard));
+    }
+
+    /// Leaves what found no room in a report for later ones, the oldest of it last in the list. What
+    /// is more than they can catch up with is not owed, again the oldest first.
+    fn postpone(&mut self, mut left: Vec<Group>) {
+        let mut keys = 0;
+        left.retain(|group| {
+            keys += group.keys.len();
+            keys <= MOST_LEFT
+        });
+        self.left = left;
     }
 
     /// Whether nobody is waited for any more.
@@ -269,7 +283,36 @@ fn ticks() -> Interval {
 
 #[cfg(test)]
 mod tests {
-    use super::{GONE_MS, Round, gateways};
+    use super::{GONE_MS, MOST_LEFT, Round, gateways};
+    use crate::{
+        key::DIGEST,
+        rate::report::{Group, Report},
+    };
+
+    #[test]
+    fn what_waits_for_a_report_is_bounded_and_the_oldest_goes_first() {
+        let mut round = Round::default();
+        let mut told = Vec::new();
+        for limit in 1..=100 {
+            // Two limits, each with as many keys as a report holds.
+            let group = |limit| Group {
+                limit,
+                site: "shop".into(),
+                keys: vec![([1; DIGEST], 1); 60_000],
+            };
+            let mut groups = vec![group(2 * limit), group(2 * limit + 1)];
+            groups.append(&mut round.left);
+            let (bytes, left) = Report { gateway: 7, groups }.encode();
+            let report = Report::decode(&bytes).unwrap();
+            told.extend(report.groups.iter().map(|group| group.limit));
+            round.postpone(left);
+            let keys = round.left.iter().map(|group| group.keys.len());
+            assert!(keys.sum::<usize>() <= MOST_LEFT);
+        }
+        // Nothing waits for longer than it takes to send all that may wait.
+        let recent = told.iter().rev().take(5);
+        assert!(recent.min() > Some(&180), "{told:?}");
+    }
 
     #[test]
     fn gateways_that_were_there_are_waited_for_but_not_forever() {
