@@ -148,7 +148,9 @@ impl Buckets {
     #[inline]
     fn take_at(&self, gcra: &Gcra, key: Key, cost: u32, now: Duration) -> Result<u128, Limit> {
         let now = gcra.ticks(now);
+        let cost = cost.min(self.quota.burst.get());
         let sharing = self.sharing.as_ref();
+        // Of more gateways than a bucket holds requests, each lets one through and owes the rest.
         let price = sharing.map_or(cost, |sharing| sharing.price(cost));
         let mut shard = self.table.shard(key);
         let Place::Own(tat) = self.table.place(&mut shard, key, price, now) else {

@@ -174,7 +174,8 @@ const fn is_connect(kind: &ErrorType) -> bool {
 /// The fields of draft-ietf-httpapi-ratelimit-headers-10, and `Retry-After`.
 fn tell_limit(response: &mut ResponseHeader, limit: &Limit) -> Result<()> {
     let seconds = tell_wait(response, limit.retry_after)?;
-    let window = limit.window.as_secs().max(1);
+    // Rounded up: a shorter one would promise more than there is.
+    let window = limit.window.as_millis().div_ceil(1000).max(1);
     let policy = format!("\"default\";q={};w={window}", limit.burst);
     response.insert_header("ratelimit-policy", policy)?;
     let left = format!("\"default\";r={};t={seconds}", limit.remaining);
@@ -213,4 +214,28 @@ async fn write(session: &mut Session, response: ResponseHeader, body: Bytes) -> 
         session.write_response_body(Some(body), true).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, Limit, ResponseHeader, tell_limit};
+
+    #[test]
+    fn a_policy_promises_no_more_than_there_is() {
+        let check = |millis: u64, expected: &str| {
+            let mut response = ResponseHeader::build(429, None).unwrap();
+            let limit = Limit {
+                burst: 19,
+                remaining: 0,
+                window: Duration::from_millis(millis),
+                retry_after: Duration::from_millis(100),
+            };
+            tell_limit(&mut response, &limit).unwrap();
+            assert_eq!(response.headers["ratelimit-policy"], expected);
+            assert_eq!(response.headers["ratelimit"], "\"default\";r=0;t=1");
+        };
+        check(1900, "\"default\";q=19;w=2");
+        check(2000, "\"default\";q=19;w=2");
+        check(1, "\"default\";q=19;w=1");
+    }
 }

@@ -45,6 +45,8 @@ pub struct State {
     pub standings: Standings,
     /// Gateways that keep limits together, this one included; 0 as long as nobody was asked.
     pub gateways: AtomicU32,
+    /// Whether the others of them are heard.
+    gateways_heard: AtomicBool,
     /// How feeds stand.
     pub feeds: Board,
     /// Connections held in slow streams.
@@ -90,6 +92,7 @@ impl State {
             store,
             standings,
             gateways: AtomicU32::new(0),
+            gateways_heard: AtomicBool::new(true),
             shutdown,
             in_flight: Arc::new(InFlight::default()),
             requests: Arc::default(),
@@ -115,6 +118,19 @@ impl State {
         let never_block = Arc::clone(&generation.never_block);
         self.store.decisions().spare(never_block);
         self.generation.store(Arc::new(generation));
+        // Its limits may be new, and while the others are not heard nobody else tells them.
+        self.introduce();
+    }
+
+    /// Tells the limits of the running generation what is known of other gateways, if any.
+    fn introduce(&self) {
+        let gateways = self.gateways.load(Ordering::Relaxed);
+        let heard = self.gateways_heard.load(Ordering::Relaxed);
+        if gateways > 0 {
+            for limit in &self.generation.load().shared_limits {
+                limit.buckets.meet(gateways, heard);
+            }
+        }
     }
 
     /// Has a decision made that a pipeline proposes because of this request.
@@ -216,9 +232,8 @@ impl SharedTables for State {
 
     fn meet(&self, gateways: u32, heard: bool) {
         self.gateways.store(gateways, Ordering::Relaxed);
-        for limit in &self.generation.load().shared_limits {
-            limit.buckets.meet(gateways, heard);
-        }
+        self.gateways_heard.store(heard, Ordering::Relaxed);
+        self.introduce();
     }
 }
 

@@ -43,16 +43,17 @@
 //! while the origin is well, lower while it is not, and never below the floor, 1 to `requests`. The
 //! burst scales along, down to one request. Once a second it looks at the answers to the requests
 //! that the filter let through. Pressure is any of: answers that take twice as long as usual, or
-//! more, up to four times; 5 % of them failed, up to 25 % (no answer, or a status of 500 or more;
-//! what the gateway refuses and clients that leave do not count); 80 % of a server's
-//! `max_connections` in use, up to all. Fewer than 10 answers in a second say nothing about time and
-//! failures. Under full pressure the limit falls by a fifth a second to what all but one in a
-//! thousand normal requests found in use of their key's bucket, times `headroom` (1 to 100, `3.0`
-//! where it is not given); and after ten seconds of it on to the floor. Normal are requests that
-//! reach no rung of the ladder while the limit is at its ceiling; half of what was learnt of them is
-//! forgotten in some ten minutes. Ten seconds without pressure later it rises by a twentieth of the
-//! ceiling a second. With the key `site` it is what all clients together may ask for. Each gateway
-//! goes by the answers that it has seen itself.
+//! more, up to four times, as geometric means, so that a few long ones say little; 5 % of them
+//! failed, up to 25 % (no answer, or a status of 500 or more; what the gateway refuses and clients
+//! that leave do not count); 80 % of a server's `max_connections` in use, up to all. Fewer than 10
+//! answers in a second say nothing about time and failures. Under full pressure the limit falls by a
+//! fifth a second to what all but one in a thousand normal requests found in use of their key's
+//! bucket, times `headroom` (1 to 100, `3.0` where it is not given); and after ten seconds of it on
+//! to the floor. Normal are requests that reach no rung of the ladder while the limit is at its
+//! ceiling; half of what was learnt of them is forgotten in some ten minutes. Ten seconds without
+//! pressure later it rises by a twentieth of the ceiling a second. What stays slower is as usual
+//! after an hour or two. With the key `site` it is what all clients together may ask for. Each
+//! gateway goes by the answers that it has seen itself.
 //!
 //! The floor is what is left to each when all else failed: what a person needs who opens a page.
 //! With `mode = "observe"` the plain limit counts, and who would have been refused is noted with a

@@ -7,6 +7,10 @@
 //! headroom, and, while the pressure stays full, on towards the floor; it rises by a twentieth of the
 //! ceiling a second (additive increase; Chiu and Jain, 1989), and only after ten seconds
 //! without pressure, so that it does not swing.
+//!
+//! Times are kept as logarithms, so their means are geometric: one answer in fifty that takes three
+//! hundred times as long adds an eighth, where it would make the arithmetic mean seven times as
+//! long. So neither a few downloads nor somebody who asks for them on purpose makes an origin slow.
 
 use std::{
     collections::HashMap,
@@ -50,6 +54,12 @@ const FEWEST: u32 = 10;
 const RECENT: f32 = 0.2;
 /// The share of a calm beat in the usual time: some five minutes.
 const USUAL: f32 = 1.0 / 300.0;
+/// The same of a beat in which the origin is slow: an hour. A time that was usual once must not
+/// hold the limit down for good, since an origin may be slower from one release on, and somebody
+/// may have asked for what is quick until that was usual.
+const UNUSUAL: f32 = 1.0 / 3600.0;
+/// Answers that took less count as this long: what is shorter is noise.
+const LEAST_TOOK: f32 = 0.001;
 /// Recent time over usual time: no pressure, full pressure.
 const SLOWER: (f32, f32) = (2.0, 4.0);
 /// Share of failed answers: no pressure, full pressure.
@@ -86,6 +96,7 @@ struct SiteLimit {
 struct State {
     next: Duration,
     limit: f32,
+    /// Logarithms of seconds, as all times here.
     usual: Option<f32>,
     recent: Option<f32>,
     answers: u32,
@@ -189,7 +200,7 @@ impl State {
         self.answers += 1;
         self.failed += u32::from(answer.failed);
         if let Some(took) = answer.took {
-            self.took += took.as_secs_f32();
+            self.took += took.as_secs_f32().max(LEAST_TOOK).ln();
             self.timed += 1;
         }
         self.load = self.load.max(answer.load.unwrap_or_default());
@@ -240,10 +251,9 @@ impl State {
                 .map_or(mean, |recent| blend(recent, mean, RECENT));
             self.recent = Some(recent);
             let usual = *self.usual.get_or_insert(recent);
-            slower = ramp(recent / usual.max(f32::MIN_POSITIVE), SLOWER);
-            if slower == 0.0 {
-                self.usual = Some(blend(usual, mean, USUAL));
-            }
+            slower = ramp((recent - usual).exp(), SLOWER);
+            let share = if slower == 0.0 { USUAL } else { UNUSUAL };
+            self.usual = Some(blend(usual, mean, share));
         }
         let failing = ramp(failed as f32 / answers as f32, FAILED);
         slower.max(failing).max(ramp(load, LOADED))
@@ -415,5 +425,33 @@ mod tests {
             adaptive.answered(1, answer, Duration::from_secs(second));
         }
         assert_eq!(adaptive.limit(1), 100);
+    }
+
+    #[test]
+    fn an_origin_that_is_slower_for_good_is_as_usual_after_a_while() {
+        let mut site = Site::new();
+        // Somebody asks for what is quick, so that what is quick becomes usual, and leaves.
+        site.beats(1200, 5, 0);
+        assert_eq!(site.beats(60, 50, 0), 10);
+        assert_eq!(site.beats(4 * 3600, 50, 0), 100);
+    }
+
+    #[test]
+    fn a_few_answers_among_many_do_not_make_an_origin_slow() {
+        let mut site = Site::new();
+        site.beats(60, 50, 0);
+        for _ in 0..60 {
+            site.beats(1, 50, 0);
+            for _ in 0..2 {
+                let answer = Answered {
+                    took: Some(Duration::from_secs(15)),
+                    failed: false,
+                    load: None,
+                };
+                site.adaptive
+                    .answered(1, answer, Duration::from_secs(site.now));
+            }
+        }
+        assert_eq!(site.adaptive.limit(1), 100);
     }
 }

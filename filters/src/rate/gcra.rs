@@ -16,8 +16,6 @@ pub(super) struct Gcra {
     increment: u128,
     tolerance: u128,
     burst: u32,
-    /// The most that a request costs.
-    dearest: u32,
 }
 
 const NANOS_PER_MILLI: u128 = 1_000_000;
@@ -31,7 +29,6 @@ impl Gcra {
             increment,
             tolerance: increment * u128::from(quota.burst.get() - 1),
             burst: quota.burst.get(),
-            dearest: quota.burst.get(),
         }
     }
 
@@ -39,7 +36,7 @@ impl Gcra {
     /// along, down to one request, and what is in a bucket stays the same part of it.
     ///
     /// An increment is rounded down to a tick, which is at most a nanosecond. It is below 2^67
-    /// then, and the price of the dearest request below 2^87.
+    /// then, and what 2^32 requests cost below 2^99.
     pub(super) fn at(&self, limit: u32) -> Self {
         let whole = self.tolerance + self.increment;
         let increment = self.increment * self.ticks_per_nano / u128::from(limit.max(1));
@@ -68,11 +65,10 @@ impl Gcra {
         (self.tolerance + self.increment).max(NANOS_PER_SEC * self.ticks_per_nano)
     }
 
-    /// The bucket's TAT once `cost` requests, at most the burst, were let through, or what the limit
-    /// is that they would exceed. What costs more than a bucket holds is let through by a full one,
-    /// and owes the rest.
+    /// The bucket's TAT once `cost` requests were let through, or what the limit is that they would
+    /// exceed. What costs more than a bucket holds is let through by a full one, and owes the rest.
     pub(super) fn admit(&self, tat: u128, now: u128, cost: u32) -> Result<u128, Limit> {
-        let cost = self.increment * u128::from(cost.clamp(1, self.dearest));
+        let cost = self.increment * u128::from(cost.max(1));
         let whole = self.tolerance + self.increment;
         let due = (tat + cost.min(whole)).saturating_sub(whole);
         if now < due {

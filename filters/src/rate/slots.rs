@@ -4,6 +4,10 @@
 //! table with open addressing it needs no free places to stay fast, leaves no tombstones behind
 //! where entries change forever, and so never has to be rebuilt while a request waits.
 
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+
 use crate::key::Key;
 
 /// Slots that one newcomer may look at for one that it can have.
@@ -20,6 +24,9 @@ pub(super) struct Slots {
     heads: Box<[u32]>,
     slots: Vec<Slot>,
     capacity: usize,
+    /// What chains are chosen by. Of a limit that gateways share, everybody can know the keys: whoever
+    /// chooses a header or a path could have all of them in one chain.
+    secret: RandomState,
     /// Where the next newcomer's look begins (the hand of the CLOCK algorithm, Corbató 1968).
     hand: usize,
 }
@@ -65,6 +72,7 @@ impl Slots {
             heads: vec![NONE; capacity.next_power_of_two()].into(),
             slots: Vec::with_capacity(capacity),
             capacity,
+            secret: RandomState::default(),
             hand: 0,
         }
     }
@@ -156,9 +164,8 @@ impl Slots {
         }
     }
 
-    /// The low bits of the place; the high ones chose the shard.
-    const fn chain(&self, key: Key) -> usize {
-        key.place() as usize & (self.heads.len() - 1)
+    fn chain(&self, key: Key) -> usize {
+        self.secret.hash_one(key) as usize & (self.heads.len() - 1)
     }
 }
 
@@ -172,5 +179,34 @@ impl Slot {
         };
         slot.set(tat);
         slot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Slots;
+    use crate::key::{DIGEST, Key};
+
+    #[test]
+    fn nobody_chooses_keys_that_lie_in_one_chain() {
+        let mut slots = Slots::new(1024);
+        // Alike in all bits that the place of a key is made of.
+        let keys = (0..1024_u64).map(|number| {
+            let mut digest = [7; DIGEST];
+            digest[..6].copy_from_slice(&number.to_be_bytes()[2..]);
+            Key::of(1, digest)
+        });
+        keys.for_each(|key| assert!(slots.add(key, 1).is_some()));
+        let length = |head: &u32| {
+            let mut next = slots.slots.get(*head as usize);
+            let mut count = 0;
+            while let Some(slot) = next {
+                next = slots.slots.get(slot.next as usize);
+                count += 1;
+            }
+            count
+        };
+        let longest = slots.heads.iter().map(length).max();
+        assert!(longest < Some(20), "{longest:?}");
     }
 }

@@ -106,6 +106,52 @@ fn without_redis_each_gateway_keeps_to_its_share_and_says_so() {
 }
 
 #[test]
+fn a_limit_that_is_new_while_redis_is_gone_is_shared_out_too() {
+    let redis = Redis::start();
+    let gateways = three(&redis.url(), "requests = 30, per_secs = 3600");
+    drop(redis);
+    let gateway = &gateways[0];
+    wait_for("the gateway to be alone", || {
+        limits(gateway)["state"] == "own share"
+    });
+    let config = std::fs::read_to_string(&gateway.config).unwrap();
+    let config = config.replace("requests = 30", "requests = 60");
+    std::fs::write(&gateway.config, config).unwrap();
+    gateway.signal("HUP");
+    wait_for("the reload", || {
+        gateway.metric("thornwall_generation") == 2.0
+    });
+    let one = std::slice::from_ref(gateway);
+    assert_eq!(served(one, "192.0.2.1", 70, Duration::ZERO), 20);
+}
+
+#[test]
+fn gateways_that_hear_again_know_how_many_they_were() {
+    let mut redis = Redis::start();
+    let gateways = three(&redis.url(), "requests = 30, per_secs = 3600");
+    let one = &gateways[0];
+    let state = |state: &str| wait_for(state, || limits(one)["state"] == state);
+    for turn in 1..=3 {
+        redis.kill();
+        state("own share");
+        redis.start_again();
+        state("kept together");
+        // Gone again before the others have come back.
+        redis.kill();
+        state("own share");
+        let alone = served(
+            &gateways[..1],
+            &format!("192.0.2.{turn}"),
+            40,
+            Duration::ZERO,
+        );
+        assert_eq!(alone, 10, "{turn}");
+        redis.start_again();
+        state("kept together");
+    }
+}
+
+#[test]
 fn a_limit_can_be_each_gateways_own() {
     let redis = Redis::start();
     let limit = "requests = 5, per_secs = 3600, shared = false";

@@ -206,3 +206,28 @@ fn one_client_at_one_gateway_has_all_of_a_large_burst() {
     assert_eq!(page.count(), 200);
     assert_eq!(together.gateways[0].untold(), 0);
 }
+
+#[test]
+fn a_share_below_one_request_is_kept_to_as_well() {
+    // Three gateways, and less than a request for each in a burst.
+    for (requests, per_secs, burst) in [(1, 10, 1), (2, 10, 2), (30, 60, 2)] {
+        let quota = quota(requests, per_secs, burst);
+        let together = Together::new(quota);
+        let key = keys(1)[0];
+        for gateway in &together.gateways {
+            gateway.meet(GATEWAYS as u32, false);
+        }
+        let (mut got, secs) = (0, 60 * per_secs);
+        for tenth in 1..=secs * 10 {
+            let now = Duration::from_millis(tenth * 100);
+            let asked = together.gateways.iter();
+            got += asked
+                .filter(|gateway| gateway.take(key, 1, now).is_ok())
+                .count() as u32;
+        }
+        // What one gateway lets through in that time, and a request more for each.
+        let due = burst + requests * 60;
+        assert!(got <= due + GATEWAYS as u32, "{quota:?}: {got} of {due}");
+        assert!(got * 10 >= due * 9, "{quota:?}: {got} of {due}");
+    }
+}
