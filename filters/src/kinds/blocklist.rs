@@ -2,9 +2,10 @@
 //!
 //! Current decisions of operators, filters, feeds and the store are always looked up, those of the
 //! site before those of the whole deployment and a narrower network before a wider one, unless an
-//! operator decided something harsher about the wider one: `deny` is answered with 403, `tarpit` with a slow stream, `throttle` lets the client through within the
-//! pipeline's slower rate. The reason is `decision.enforced`, the evidence the network and who
-//! decided. Addresses of `[never_block]` and trusted proxies pass whatever lists and decisions say.
+//! operator decided something harsher about the wider one: `deny` is answered with 403, `tarpit`
+//! with a slow stream, `throttle` lets the client through within the pipeline's slower rate. The
+//! reason is `decision.enforced`, the evidence the network and who decided. Addresses of
+//! `[never_block]` and trusted proxies pass whatever lists and decisions say.
 //!
 //! | Key | Value | Default |
 //! | --- | --- | --- |
@@ -303,7 +304,7 @@ mod tests {
         }
         table.show();
         let filter = filter.unwrap();
-        let mut judged = |client| judge(filter.as_ref(), client, &mut Trail::default());
+        let judged = |client| judge(filter.as_ref(), client, &mut Trail::default());
         let denied = Verdict::Deny(Denial::forbidden(Reason::BlocklistListed));
         assert_eq!(judged("192.0.2.1"), denied);
         assert_eq!(

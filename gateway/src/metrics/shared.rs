@@ -19,6 +19,7 @@ pub(super) struct SharedGauges {
     changes: IntGaugeVec,
     listed: IntGauge,
     gateways: IntGauge,
+    untold: IntGauge,
 }
 
 impl SharedGauges {
@@ -59,6 +60,11 @@ impl SharedGauges {
                 "thornwall_shared_limits_gateways",
                 "Gateways that keep limits together, this one included.",
             )?,
+            untold: make.gauge(
+                "thornwall_shared_limits_untold",
+                "Requests let through that other gateways were not told of, since there were too \
+                 many keys, since limits were made.",
+            )?,
         })
     }
 
@@ -76,6 +82,10 @@ impl SharedGauges {
             self.show_one("limits", standing);
             self.gateways
                 .set(value(state.gateways.load(Relaxed).into()));
+            let generation = state.generation.load();
+            let limits = generation.shared_limits.iter();
+            let untold = limits.map(|limit| limit.buckets.untold()).sum();
+            self.untold.set(value(untold));
         }
         if let Some(standing) = &state.standings.predecessor {
             self.show_one("predecessor", standing);
