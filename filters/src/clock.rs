@@ -1,5 +1,7 @@
 //! Time as the store sees it: handed in, so that tests need not wait for it.
 
+use std::time::{Duration, Instant, SystemTime};
+
 /// The two clocks at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
@@ -30,4 +32,33 @@ impl Moment {
 pub trait Clock: Send + Sync {
     /// This moment.
     fn now(&self) -> Moment;
+}
+
+/// The one clock that requests are stamped with, and the time that people read.
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessTime(Instant);
+
+impl ProcessTime {
+    /// A clock that starts now.
+    #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Monotonic time since the start.
+    pub fn since_start(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+impl Clock for ProcessTime {
+    fn now(&self) -> Moment {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Moment {
+            own_ms: millis(self.since_start()),
+            // A clock before 1970 is as good as none.
+            unix_ms: millis(unix.unwrap_or_default()),
+        }
+    }
 }

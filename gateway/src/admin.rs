@@ -18,6 +18,7 @@ use axum::{
     routing::get,
 };
 use serde_json::json;
+use thornwall_filters::token::Token;
 use tokio::{net::TcpListener, task::spawn_blocking};
 
 use crate::{
@@ -27,10 +28,8 @@ use crate::{
 
 mod decisions;
 mod status;
-mod token;
 
 pub use decisions::{Done, Order, Release, Shown, ShownDecision, Wanted};
-pub use token::{Token, TokenError};
 
 /// What the routes share.
 #[derive(Clone)]

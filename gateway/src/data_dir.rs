@@ -9,8 +9,7 @@ use std::{
 };
 
 use thiserror::Error;
-
-use crate::secret_file;
+use thornwall_filters::secret_file;
 
 /// The data folder, held by this process.
 #[derive(Debug)]

@@ -26,7 +26,6 @@ pub mod record;
 pub mod reload;
 pub mod request;
 pub mod robots;
-pub mod secret_file;
 pub mod serve;
 pub mod service_manager;
 pub mod shared;

@@ -9,7 +9,11 @@ use std::{
 
 use pingora::{proxy::http_proxy, server::configuration::ServerConf};
 use thiserror::Error;
-use thornwall_filters::decisions::Decisions;
+use thornwall_filters::{
+    clock::ProcessTime,
+    decisions::Decisions,
+    token::{Token, TokenError},
+};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -19,7 +23,7 @@ use tokio::{
 
 use crate::{
     access_log::AccessLog,
-    admin::{self, Token, TokenError, Tokens},
+    admin::{self, Tokens},
     config::ConfigFile,
     data_dir::{DataDir, DataDirError, link_secret},
     edge::{self, Edge},
@@ -32,7 +36,7 @@ use crate::{
     reload::Reloader,
     robots, service_manager,
     shared::Replication,
-    state::{ProcessTime, State},
+    state::State,
     upstream,
 };
 

@@ -6,14 +6,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use thornwall_filters::{
-    clock::{Clock, Moment},
+    clock::{Clock, Moment, ProcessTime},
     decision::{self, ReasonCode, Scope, Source},
     key::Key,
     pipeline::Proposal,
@@ -234,34 +234,6 @@ impl SharedTables for State {
         self.gateways.store(gateways, Ordering::Relaxed);
         self.gateways_heard.store(heard, Ordering::Relaxed);
         self.introduce();
-    }
-}
-
-/// The one clock that requests are stamped with, and the time that people read.
-#[derive(Debug, Clone, Copy)]
-pub struct ProcessTime(Instant);
-
-impl ProcessTime {
-    /// A clock that starts now.
-    #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
-    pub fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    fn since_start(self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
-impl Clock for ProcessTime {
-    fn now(&self) -> Moment {
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        Moment {
-            own_ms: millis(self.since_start()),
-            // A clock before 1970 is as good as none.
-            unix_ms: millis(unix.unwrap_or_default()),
-        }
     }
 }
 

@@ -5,7 +5,9 @@ use std::{path::Path, time::Duration};
 use http::Response;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{admin::Token, config::ConfigFile, generation::Cold};
+use thornwall_filters::token::Token;
+
+use crate::{config::ConfigFile, generation::Cold};
 
 /// Longest wait for the gateway.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, sync::Arc, thread::JoinHandle};
 
 use parking_lot::Mutex;
 use thornwall_filters::{
-    clock::Clock,
+    clock::{Clock, ProcessTime},
     decisions::Decisions,
     store::{Loaded, Options, Store, StoreMetrics},
 };
@@ -15,7 +15,6 @@ use crate::{
     generation::Cold,
     handover::Heirloom,
     shared::{Replication, Standings},
-    state::ProcessTime,
 };
 
 /// Gives the file up for a successor, and takes it up again where that one fails. Decisions are

@@ -1,4 +1,4 @@
-//! The token that the operator's commands show.
+//! The secret text that a caller shows to be let in.
 
 use std::{
     fmt, fs, io,
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::secret_file;
 
-/// A secret text that only the operator can read.
+/// A secret text, from a file that only its owner can read.
 pub struct Token(String);
 
 impl fmt::Debug for Token {

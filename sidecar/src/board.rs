@@ -1,0 +1,265 @@
+//! What is decided now, in the order in which it was: the numbers that gateways follow.
+//!
+//! Every decision and every withdrawal gets the next number and is told to whoever listens. Whoever was
+//! away asks for what came after the last number that it knows, and gets what has not ended since.
+
+use std::collections::{BTreeMap, HashMap};
+
+use parking_lot::Mutex;
+use prometheus::IntGauge;
+use thornwall_proto::v1;
+use tokio::sync::broadcast;
+
+/// Entries that are kept; of more, the oldest goes.
+pub const MOST_ENTRIES: usize = 65_536;
+/// Events that a listener may be behind.
+const MOST_BEHIND: usize = 4096;
+
+/// Something that listeners are told.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A case came to something.
+    Assessment(v1::Assessment),
+    /// Something was decided.
+    Decision(v1::Decision),
+    /// Something was taken back.
+    Withdrawal(v1::Withdrawal),
+}
+
+/// A decision, or that it was taken back.
+#[derive(Debug, Clone)]
+pub enum Entry {
+    /// Holds until its time is over.
+    Decision(v1::Decision),
+    /// Kept as long as the decision would have held.
+    Withdrawal(v1::Withdrawal, u64),
+}
+
+impl Entry {
+    /// What listeners are told of it.
+    pub fn event(&self) -> Event {
+        match self {
+            Self::Decision(decision) => Event::Decision(decision.clone()),
+            Self::Withdrawal(withdrawal, _) => Event::Withdrawal(withdrawal.clone()),
+        }
+    }
+
+    const fn until_ms(&self) -> u64 {
+        match self {
+            Self::Decision(decision) => decision.until_ms,
+            Self::Withdrawal(_, until_ms) => *until_ms,
+        }
+    }
+}
+
+/// Whom an entry is about: subject and site.
+type Whom = (String, String);
+
+/// Everything that is decided now.
+pub struct Board {
+    held: Mutex<Held>,
+    listeners: broadcast::Sender<Event>,
+    entries: IntGauge,
+}
+
+#[derive(Default)]
+struct Held {
+    last: u64,
+    by_number: BTreeMap<u64, Entry>,
+    by_whom: HashMap<Whom, u64>,
+}
+
+impl Board {
+    /// A board with what was decided before.
+    pub fn new(last: u64, decisions: Vec<v1::Decision>, entries: IntGauge) -> Self {
+        let mut held = Held {
+            last,
+            ..Held::default()
+        };
+        for decision in decisions {
+            held.put(whom(&decision), decision.number, Entry::Decision(decision));
+        }
+        Self {
+            held: Mutex::new(held),
+            listeners: broadcast::channel(MOST_BEHIND).0,
+            entries,
+        }
+    }
+
+    /// Gives a decision its number, and tells of it.
+    pub fn decide(&self, mut decision: v1::Decision, now_ms: u64) -> v1::Decision {
+        let mut held = self.held.lock();
+        held.last += 1;
+        decision.number = held.last;
+        held.put(whom(&decision), decision.number, Entry::Decision(decision.clone()));
+        self.settle(held, now_ms, Event::Decision(decision.clone()));
+        decision
+    }
+
+    /// Takes back what is decided; nothing where nothing is.
+    pub fn withdraw(&self, subject: &str, site: &str, now_ms: u64) -> Option<v1::Withdrawal> {
+        let mut held = self.held.lock();
+        let whom = (subject.to_owned(), site.to_owned());
+        let number = *held.by_whom.get(&whom)?;
+        let Some(Entry::Decision(decision)) = held.by_number.get(&number) else {
+            return None;
+        };
+        let until_ms = decision.until_ms;
+        if until_ms <= now_ms {
+            return None;
+        }
+        held.last += 1;
+        let withdrawal = v1::Withdrawal {
+            number: held.last,
+            subject: whom.0.clone(),
+            site: whom.1.clone(),
+            made_ms: now_ms,
+            by_operator: true,
+        };
+        let entry = Entry::Withdrawal(withdrawal.clone(), until_ms);
+        held.put(whom, withdrawal.number, entry);
+        self.settle(held, now_ms, Event::Withdrawal(withdrawal.clone()));
+        Some(withdrawal)
+    }
+
+    /// The decision about exactly this subject and site that holds now.
+    pub fn current(&self, subject: &str, site: &str, now_ms: u64) -> Option<v1::Decision> {
+        let held = self.held.lock();
+        let number = held.by_whom.get(&(subject.to_owned(), site.to_owned()))?;
+        match held.by_number.get(number)? {
+            Entry::Decision(decision) if decision.until_ms > now_ms => Some(decision.clone()),
+            _ => None,
+        }
+    }
+
+    /// Tells of an assessment.
+    pub fn tell(&self, assessment: v1::Assessment) {
+        // Nobody may be listening.
+        let _ = self.listeners.send(Event::Assessment(assessment));
+    }
+
+    /// What came after a number and has not ended, and everything from now on, without a gap.
+    pub fn follow(&self, after: u64, now_ms: u64) -> (Vec<Entry>, broadcast::Receiver<Event>) {
+        let held = self.held.lock();
+        let listener = self.listeners.subscribe();
+        let missed = held.by_number.range(after.saturating_add(1)..);
+        let missed = missed.filter(|(_, entry)| entry.until_ms() > now_ms);
+        (missed.map(|(_, entry)| entry.clone()).collect(), listener)
+    }
+
+    /// The event is sent under the lock, so that listeners hear numbers in their order.
+    fn settle(&self, mut held: parking_lot::MutexGuard<'_, Held>, now_ms: u64, event: Event) {
+        held.clear(now_ms);
+        self.entries.set(i64::try_from(held.by_number.len()).unwrap_or(i64::MAX));
+        // Nobody may be listening.
+        let _ = self.listeners.send(event);
+    }
+}
+
+impl Held {
+    fn put(&mut self, whom: Whom, number: u64, entry: Entry) {
+        self.last = self.last.max(number);
+        if let Some(before) = self.by_whom.insert(whom, number) {
+            self.by_number.remove(&before);
+        }
+        self.by_number.insert(number, entry);
+    }
+
+    /// Drops what has ended from the oldest on, and the oldest of too many.
+    fn clear(&mut self, now_ms: u64) {
+        while let Some(oldest) = self.by_number.first_entry() {
+            let ended = oldest.get().until_ms() <= now_ms;
+            if !ended && self.by_number.len() <= MOST_ENTRIES {
+                break;
+            }
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some((number, entry)) = self.by_number.pop_first() else {
+            return;
+        };
+        let whom = match entry {
+            Entry::Decision(decision) => whom(&decision),
+            Entry::Withdrawal(withdrawal, _) => (withdrawal.subject, withdrawal.site),
+        };
+        if self.by_whom.get(&whom) == Some(&number) {
+            self.by_whom.remove(&whom);
+        }
+    }
+}
+
+fn whom(decision: &v1::Decision) -> Whom {
+    (decision.subject.clone(), decision.site.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board() -> Board {
+        Board::new(0, Vec::new(), IntGauge::new("entries", "x").unwrap())
+    }
+
+    fn about(subject: &str, until_ms: u64) -> v1::Decision {
+        v1::Decision {
+            subject: subject.to_owned(),
+            until_ms,
+            ..v1::Decision::default()
+        }
+    }
+
+    fn numbers(entries: &[Entry]) -> Vec<u64> {
+        let number = |entry: &Entry| match entry {
+            Entry::Decision(decision) => decision.number,
+            Entry::Withdrawal(withdrawal, _) => withdrawal.number,
+        };
+        entries.iter().map(number).collect()
+    }
+
+    #[test]
+    fn who_was_away_gets_what_holds() {
+        let board = board();
+        for (subject, until) in [("192.0.2.1", 100), ("192.0.2.2", 50), ("192.0.2.3", 100)] {
+            board.decide(about(subject, until), 10);
+        }
+        assert_eq!(numbers(&board.follow(0, 20).0), [1, 2, 3]);
+        assert_eq!(numbers(&board.follow(1, 60).0), [3]);
+        // A later word takes the place of the one before.
+        board.decide(about("192.0.2.1", 200), 20);
+        assert_eq!(numbers(&board.follow(0, 20).0), [2, 3, 4]);
+        let withdrawn = board.withdraw("192.0.2.3", "", 30).unwrap();
+        assert_eq!(withdrawn.number, 5);
+        assert_eq!(numbers(&board.follow(3, 60).0), [4, 5]);
+        assert!(board.withdraw("192.0.2.3", "", 30).is_none());
+        assert!(board.current("192.0.2.3", "", 30).is_none());
+        assert_eq!(board.current("192.0.2.1", "", 30).unwrap().number, 4);
+    }
+
+    #[test]
+    fn listeners_hear_everything_from_then_on() {
+        let board = board();
+        board.decide(about("192.0.2.1", 100), 10);
+        let (missed, mut listener) = board.follow(0, 10);
+        assert_eq!(missed.len(), 1);
+        board.decide(about("192.0.2.2", 100), 10);
+        let Ok(Event::Decision(heard)) = listener.try_recv() else {
+            panic!("expected a decision");
+        };
+        assert_eq!(heard.number, 2);
+        assert!(listener.try_recv().is_err());
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let board = board();
+        for number in 0..MOST_ENTRIES + 10 {
+            board.decide(about(&number.to_string(), 100), 10);
+        }
+        assert_eq!(board.follow(0, 10).0.len(), MOST_ENTRIES);
+        assert!(board.current("0", "", 10).is_none());
+        board.decide(about("x", 300), 200);
+        assert_eq!(board.follow(0, 200).0.len(), 1);
+    }
+}
