@@ -91,7 +91,11 @@ impl Board {
         let mut held = self.held.lock();
         held.last += 1;
         decision.number = held.last;
-        held.put(whom(&decision), decision.number, Entry::Decision(decision.clone()));
+        held.put(
+            whom(&decision),
+            decision.number,
+            Entry::Decision(decision.clone()),
+        );
         self.settle(held, now_ms, Event::Decision(decision.clone()));
         decision
     }
@@ -150,7 +154,8 @@ impl Board {
     /// The event is sent under the lock, so that listeners hear numbers in their order.
     fn settle(&self, mut held: parking_lot::MutexGuard<'_, Held>, now_ms: u64, event: Event) {
         held.clear(now_ms);
-        self.entries.set(i64::try_from(held.by_number.len()).unwrap_or(i64::MAX));
+        self.entries
+            .set(i64::try_from(held.by_number.len()).unwrap_or(i64::MAX));
         // Nobody may be listening.
         let _ = self.listeners.send(event);
     }

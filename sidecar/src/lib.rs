@@ -4,4 +4,12 @@
 //! What it decides holds where the gateways' stores say so; what it keeps itself is history. It never
 //! proxies a request and knows nothing of Pingora.
 
+pub mod assess;
+pub mod board;
+pub mod callers;
 pub mod case;
+pub mod config;
+pub mod history;
+pub mod metrics;
+pub mod serve;
+pub mod service;

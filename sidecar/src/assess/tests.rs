@@ -1,0 +1,149 @@
+//! What cases come to.
+
+use thornwall_proto::v1::{Action, Label};
+
+use super::*;
+use crate::{
+    case::{CaseId, Claims, Noticed, Sample},
+    config::Ladder,
+};
+
+fn assessor() -> Assessor {
+    Assessor::new(Ladder::default(), Memory::default())
+}
+
+fn case(signals: &[(&str, f32)], gaps_ms: &[u32]) -> Case {
+    let noticed = |(reason, weight): &(&str, f32)| Noticed {
+        reason: (*reason).to_owned(),
+        weight: *weight,
+    };
+    let mut after_ms = 0;
+    let mut samples = Vec::new();
+    for (number, gap) in gaps_ms.iter().enumerate() {
+        after_ms += gap;
+        samples.push(Sample {
+            after_ms,
+            method: "GET".to_owned(),
+            path: format!("/item/{number}"),
+            parameters: Vec::new(),
+            score: 0.5,
+        });
+    }
+    Case {
+        id: CaseId(1),
+        site: "shop".to_owned(),
+        subject: "192.0.2.7".parse().unwrap(),
+        shape: 9,
+        requests: u32::try_from(gaps_ms.len().max(1)).unwrap(),
+        first_ms: 1_000,
+        last_ms: 1_000 + u64::from(after_ms),
+        score: 0.0,
+        signals: signals.iter().map(noticed).collect(),
+        samples,
+        claims: Claims::default(),
+        request_ids: Vec::new(),
+    }
+}
+
+#[test]
+fn every_step_only_adds() {
+    let assessed = assessor().assess(&case(&[("path.probe", 0.5)], &[200; 20]), 5_000);
+    let scores: Vec<f32> = assessed
+        .assessment
+        .steps
+        .iter()
+        .map(|step| step.score)
+        .collect();
+    assert!(scores.is_sorted(), "{scores:?}");
+    assert!(scores[0] >= 0.5);
+    let names: Vec<&str> = assessed
+        .assessment
+        .steps
+        .iter()
+        .map(|s| s.name.as_str())
+        .collect();
+    assert_eq!(names, ["history", "rules"]);
+}
+
+#[test]
+fn a_clock_that_reads_pages_alone_is_told_from_a_reader() {
+    let score = |gaps: &[u32]| {
+        assessor()
+            .assess(&case(&[("x", 0.5)], gaps), 5_000)
+            .assessment
+            .score
+    };
+    let robot = score(&[2_000; 20]);
+    let reader = score(&[
+        900, 31_000, 4_200, 65_000, 12_000, 1_100, 140_000, 9_000, 20_000, 3_300,
+    ]);
+    assert!(robot > 0.7, "{robot}");
+    assert!(reader < 0.65, "{reader}");
+}
+
+#[test]
+fn who_was_condemned_before_is_for_longer() {
+    let assessor = assessor();
+    let bad = case(&[("user_agent.scanner", 0.99)], &[]);
+    let first = assessor.assess(&bad, 5_000);
+    assert_eq!(first.assessment.action(), Action::Deny);
+    assert_eq!(first.lifetime_ms, Some(3_600_000));
+    assessor
+        .memory()
+        .condemn(&bad.site, bad.subject, bad.shape, 5_000);
+    let second = assessor.assess(&bad, 6_000);
+    assert_eq!(second.lifetime_ms, Some(7_200_000));
+    // A week later nobody remembers.
+    let later = assessor.assess(&bad, 6_000 + 7 * 24 * 3_600_000);
+    assert_eq!(later.lifetime_ms, Some(3_600_000));
+}
+
+#[test]
+fn neighbours_and_shapes_count_a_little_and_within_their_site() {
+    let assessor = assessor();
+    for host in 10..20 {
+        let other = format!("192.0.2.{host}").parse().unwrap();
+        assessor.memory().condemn("shop", other, 9, 5_000);
+    }
+    let dubious = case(&[("x", 0.5)], &[]);
+    let near = assessor.assess(&dubious, 6_000).assessment.score;
+    assert!(near > 0.7 && near < 0.85, "{near}");
+    let elsewhere = Case {
+        site: "blog".to_owned(),
+        ..dubious.clone()
+    };
+    let score = assessor.assess(&elsewhere, 6_000).assessment.score;
+    assert!((score - 0.5).abs() < 1e-4, "{score}");
+    let later = assessor
+        .assess(&dubious, 5_000 + 3_600_000)
+        .assessment
+        .score;
+    assert!((later - 0.5).abs() < 1e-4, "{later}");
+}
+
+#[test]
+fn a_persons_word_spares() {
+    let assessor = assessor();
+    let bad = case(&[("user_agent.scanner", 0.99)], &[]);
+    assessor
+        .memory()
+        .label(&bad.site, bad.subject, Label::WelcomeBot);
+    let spared = assessor.assess(&bad, 5_000);
+    assert_eq!(spared.assessment.action(), Action::None);
+    assert_eq!(spared.lifetime_ms, None);
+    assessor
+        .memory()
+        .label(&bad.site, bad.subject, Label::Scraper);
+    assert_eq!(
+        assessor.assess(&bad, 5_000).assessment.action(),
+        Action::Deny
+    );
+}
+
+#[test]
+fn the_reason_is_what_weighed_most() {
+    let found = assessor().assess(&case(&[("a", 0.2), ("b", 0.4)], &[]), 5_000);
+    assert_eq!(found.assessment.reason, "b");
+    let found = assessor().assess(&case(&[("a", 0.1)], &[100; 30]), 5_000);
+    assert_eq!(found.assessment.reason, "sidecar.rules");
+}

@@ -1,0 +1,385 @@
+//! The configuration as it is written: `etc/sidecar.toml`.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use thornwall_filters::load::{Problem, load};
+use thornwall_proto::v1::Action;
+use toml::Spanned;
+
+/// Largest configuration file that is read.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// A whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `[server]`.
+    #[serde(default)]
+    pub server: Server,
+    /// `[admin]`.
+    #[serde(default)]
+    pub admin: Admin,
+    /// `[[caller]]`.
+    #[serde(default)]
+    pub caller: Vec<Caller>,
+    /// `[ladder]`.
+    #[serde(default = "ladder")]
+    pub ladder: Spanned<Ladder>,
+    /// `[history]`.
+    #[serde(default)]
+    pub history: History,
+}
+
+fn ladder() -> Spanned<Ladder> {
+    Spanned::new(0..0, Ladder::default())
+}
+
+/// Where gateways reach the sidecar, and where it keeps what it must not forget.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// `127.0.0.1:9181`, or `unix:/run/thornwall/sidecar.sock`.
+    pub address: Spanned<String>,
+    /// Folder of what survives a restart.
+    pub data_dir: String,
+    /// TLS with client certificates; without it only loopback and sockets of the file system serve.
+    pub tls: Option<Tls>,
+    /// Longest wait for calls under way after SIGTERM.
+    pub shutdown_grace_secs: u64,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            address: Spanned::new(0..0, "127.0.0.1:9181".to_owned()),
+            data_dir: "data/sidecar".to_owned(),
+            tls: None,
+            shutdown_grace_secs: 10,
+        }
+    }
+}
+
+/// `[server.tls]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Certificates, the server's own first (PEM).
+    pub chain_file: String,
+    /// Its key (PEM).
+    pub key_file: String,
+    /// Who signs callers' certificates (PEM).
+    pub client_ca_file: String,
+}
+
+/// The operator's listener: `/metrics`, `/live`, `/ready`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Its address.
+    pub address: SocketAddr,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 9182)),
+        }
+    }
+}
+
+/// Who may call.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Caller {
+    /// What logs call it.
+    pub name: Spanned<String>,
+    /// File with its token; one is made where there is none.
+    pub token_file: String,
+    /// What it may do.
+    pub roles: Vec<Role>,
+}
+
+/// What a caller may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Send cases.
+    Assess,
+    /// Decide, take back, and say what clients are.
+    Operate,
+    /// Look.
+    Watch,
+}
+
+impl Role {
+    /// How it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Assess => "assess",
+            Self::Operate => "operate",
+            Self::Watch => "watch",
+        }
+    }
+}
+
+/// Scores at which each action starts, and how long it lasts.
+///
+/// The thresholds are the predecessor's (0.80, 0.85, 0.92, 0.98), which compared as floats and so
+/// missed what sums up to exactly a threshold; ours are compared with a tolerance of 1e-4.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ladder {
+    /// Score from which people are told.
+    pub alert: f32,
+    /// Score from which the client gets the slower rate of suspects.
+    pub throttle: f32,
+    /// Score from which it is held in a slow stream.
+    pub tarpit: f32,
+    /// Score from which it is denied.
+    pub deny: f32,
+    /// Seconds that a throttle lasts at first.
+    pub throttle_secs: u32,
+    /// Seconds that a tarpit lasts at first.
+    pub tarpit_secs: u32,
+    /// Seconds that a denial lasts at first.
+    pub deny_secs: u32,
+    /// Seconds that any of them lasts at most; each further time within a week lasts twice as long.
+    pub most_secs: u32,
+}
+
+impl Default for Ladder {
+    fn default() -> Self {
+        Self {
+            alert: 0.80,
+            throttle: 0.85,
+            tarpit: 0.92,
+            deny: 0.98,
+            throttle_secs: 900,
+            tarpit_secs: 3600,
+            deny_secs: 3600,
+            most_secs: 86_400,
+        }
+    }
+}
+
+/// Sums of floats miss a threshold by less than this.
+const TOLERANCE: f32 = 1e-4;
+/// Doublings beyond this reach any cap.
+const MOST_DOUBLINGS: u32 = 20;
+
+impl Ladder {
+    /// The action of a score.
+    pub fn action(&self, score: f32) -> Action {
+        let rungs = [
+            (self.deny, Action::Deny),
+            (self.tarpit, Action::Tarpit),
+            (self.throttle, Action::Throttle),
+            (self.alert, Action::Alert),
+        ];
+        let reached = |(least, _): &(f32, Action)| score + TOLERANCE >= *least;
+        rungs
+            .into_iter()
+            .find(reached)
+            .map_or(Action::None, |(_, action)| action)
+    }
+
+    /// How long an action lasts of a subject that was condemned so often before; nothing where it
+    /// is no decision.
+    pub fn lifetime_ms(&self, action: Action, before: u32) -> Option<u64> {
+        let secs = match action {
+            Action::Throttle => self.throttle_secs,
+            Action::Tarpit => self.tarpit_secs,
+            Action::Deny => self.deny_secs,
+            Action::Unspecified | Action::None | Action::Alert => return None,
+        };
+        let longer = u64::from(secs) << before.min(MOST_DOUBLINGS);
+        Some(longer.min(u64::from(self.most_secs)) * 1000)
+    }
+
+    fn complaint(&self) -> Option<&'static str> {
+        let rungs = [self.alert, self.throttle, self.tarpit, self.deny];
+        if rungs
+            .iter()
+            .any(|rung| !(0.0..=1.0).contains(rung) || *rung == 0.0)
+        {
+            return Some("expected scores above 0 and up to 1");
+        }
+        if !rungs.is_sorted() {
+            return Some("expected alert <= throttle <= tarpit <= deny");
+        }
+        let lives = [self.throttle_secs, self.tarpit_secs, self.deny_secs];
+        let fits = |secs: &u32| (1..=self.most_secs).contains(secs);
+        (!lives.iter().all(fits)).then_some("expected lifetimes of 1 to `most_secs`")
+    }
+}
+
+/// What is kept of cases.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct History {
+    /// Days after which a case is forgotten.
+    pub retention_days: u32,
+    /// Most cases that are kept; of more, the oldest go.
+    pub max_cases: u64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            retention_days: 30,
+            max_cases: 1_000_000,
+        }
+    }
+}
+
+/// A file, and what is wrong with it.
+#[derive(Debug)]
+pub struct ConfigFile {
+    /// Folder that relative paths start from.
+    pub folder: PathBuf,
+    /// What is written.
+    pub config: Config,
+}
+
+impl ConfigFile {
+    /// Reads a file; the error names every mistake on a line of its own.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = text(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let loaded = load::<Config>(path, &text, &[]);
+        let mut problems = loaded.problems;
+        if let Some(config) = &loaded.value {
+            problems.extend(complaints(path, config));
+        }
+        match loaded.value {
+            Some(config) if problems.is_empty() => Ok(Self {
+                folder: path.parent().unwrap_or_else(|| Path::new("")).to_path_buf(),
+                config,
+            }),
+            _ => {
+                let lines: Vec<String> = problems.iter().map(|p| p.describe(&text)).collect();
+                Err(lines.join("\n"))
+            }
+        }
+    }
+
+    /// A path of the configuration.
+    pub fn resolve(&self, path: &str) -> PathBuf {
+        self.folder.join(path)
+    }
+}
+
+fn text(path: &Path) -> io::Result<String> {
+    if fs::metadata(path)?.len() > MOST_BYTES {
+        return Err(io::Error::other("expected at most 1 MiB"));
+    }
+    fs::read_to_string(path)
+}
+
+/// What is wrong beyond the form.
+fn complaints(file: &Path, config: &Config) -> Vec<Problem> {
+    let problem = |span, what: String| Problem {
+        file: file.to_path_buf(),
+        span: Some(span),
+        what,
+    };
+    let mut problems = Vec::new();
+    if let Some(what) = config.ladder.get_ref().complaint() {
+        problems.push(problem(config.ladder.span(), format!("`ladder`: {what}")));
+    }
+    let address = &config.server.address;
+    if let Err(what) = Endpoint::parse(address.get_ref(), config.server.tls.is_some()) {
+        problems.push(problem(address.span(), format!("`server.address`: {what}")));
+    }
+    for (at, caller) in config.caller.iter().enumerate() {
+        let name = caller.name.get_ref();
+        let earlier = &config.caller[..at];
+        if name.is_empty() || earlier.iter().any(|other| other.name.get_ref() == name) {
+            let what = format!("`caller.name` is {name:?}; expected a name of its own");
+            problems.push(problem(caller.name.span(), what));
+        }
+    }
+    problems
+}
+
+/// Where the sidecar listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// An address of the network.
+    Tcp(SocketAddr),
+    /// A socket of the file system.
+    Unix(PathBuf),
+}
+
+impl Endpoint {
+    /// Reads an address; clear text serves this machine alone.
+    pub fn parse(text: &str, tls: bool) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match (path.is_empty(), tls) {
+                (true, _) => Err("expected a path after `unix:`".to_owned()),
+                (false, true) => Err("a socket of the file system has no TLS".to_owned()),
+                (false, false) => Ok(Self::Unix(path.into())),
+            };
+        }
+        let address: SocketAddr = text
+            .parse()
+            .map_err(|_| format!("{text:?}; expected ADDRESS:PORT or unix:PATH"))?;
+        if !tls && !address.ip().is_loopback() {
+            return Err(format!(
+                "{address} is not of this machine; expected [server.tls], or a loopback address"
+            ));
+        }
+        Ok(Self::Tcp(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_become_actions() {
+        let ladder = Ladder::default();
+        let check = |score: f32, expected: Action| assert_eq!(ladder.action(score), expected);
+        check(0.0, Action::None);
+        check(0.79, Action::None);
+        // The predecessor's 0.7 + 0.1 was below its 0.8.
+        check(0.799_999_9, Action::Alert);
+        check(0.85, Action::Throttle);
+        check(0.92, Action::Tarpit);
+        check(1.0, Action::Deny);
+    }
+
+    #[test]
+    fn repeated_actions_last_longer_up_to_the_cap() {
+        let ladder = Ladder::default();
+        let hours = |before| {
+            ladder
+                .lifetime_ms(Action::Deny, before)
+                .map(|ms| ms / 3_600_000)
+        };
+        assert_eq!(hours(0), Some(1));
+        assert_eq!(hours(3), Some(8));
+        assert_eq!(hours(u32::MAX), Some(24));
+        assert_eq!(ladder.lifetime_ms(Action::Alert, 3), None);
+    }
+
+    #[test]
+    fn clear_text_stays_on_this_machine() {
+        let check =
+            |text: &str, tls, good| assert_eq!(Endpoint::parse(text, tls).is_ok(), good, "{text}");
+        check("127.0.0.1:1", false, true);
+        check("[::1]:1", false, true);
+        check("192.0.2.1:1", false, false);
+        check("0.0.0.0:1", false, false);
+        check("0.0.0.0:1", true, true);
+        check("unix:/run/x", false, true);
+        check("unix:", false, false);
+        check("unix:/run/x", true, false);
+        check("localhost:1", false, false);
+    }
+}

@@ -1,0 +1,261 @@
+//! What came of cases, on the disk: for people, for training, and for the next start.
+//!
+//! A thread of its own writes in batches. A queue that is full drops, and counts: history is no truth,
+//! and an assessment must not wait for a disk.
+
+use std::{
+    path::Path,
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use prometheus::{IntCounter, IntGauge};
+use thornwall_proto::v1;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::{
+    case::CaseId,
+    config,
+    history::file::{File, Stored},
+};
+
+mod file;
+
+pub use file::{FileError, Page};
+
+/// Orders that may wait for the thread.
+const QUEUE: usize = 16_384;
+/// Cases that are written together.
+const MOST_BATCH: usize = 512;
+/// Longest that a case waits for others.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// A handle to the history.
+#[derive(Clone)]
+pub struct History {
+    orders: SyncSender<Order>,
+    dropped: IntCounter,
+}
+
+/// What is counted.
+#[derive(Debug, Clone)]
+pub struct HistoryMetrics {
+    /// Cases that found no room in the queue.
+    pub dropped: IntCounter,
+    /// Writes that failed.
+    pub failed: IntCounter,
+    /// Whether the last write failed.
+    pub failing: IntGauge,
+}
+
+/// What the thread is asked for.
+enum Order {
+    Case(Box<v1::Explanation>),
+    Decision(v1::Decision),
+    Withdrawal(v1::Withdrawal),
+    Explain(
+        CaseId,
+        oneshot::Sender<Result<Option<v1::Explanation>, String>>,
+    ),
+    Label(
+        CaseId,
+        v1::Label,
+        String,
+        oneshot::Sender<Result<Option<v1::Explanation>, String>>,
+    ),
+    List(v1::ListRequest, oneshot::Sender<Result<Page, String>>),
+    Stop,
+}
+
+/// What an earlier process left.
+#[derive(Debug)]
+pub struct Inherited {
+    /// Names this numbering.
+    pub name: String,
+    /// A number that is not below any that was given, also where the last ones were not written:
+    /// numbers begin at the milliseconds of Unix time, and no process gives a thousand a second.
+    pub last: u64,
+    /// Decisions that may still hold.
+    pub decisions: Vec<v1::Decision>,
+    /// Cases of the last week that led to a decision, or that a person labelled.
+    pub remembered: Vec<v1::Explanation>,
+}
+
+impl History {
+    /// Opens the file, and starts the thread `history`.
+    pub fn open(
+        path: &Path,
+        limits: config::History,
+        metrics: HistoryMetrics,
+        now_ms: u64,
+    ) -> Result<(Self, Inherited, JoinHandle<()>), FileError> {
+        let file = File::open(path)?;
+        let Stored {
+            name,
+            last,
+            decisions,
+            remembered,
+        } = file.load(now_ms)?;
+        let name = match name {
+            Some(name) => name,
+            None => file.christen(&Uuid::new_v4().as_simple().to_string())?,
+        };
+        let (orders, inbox) = sync_channel(QUEUE);
+        let dropped = metrics.dropped.clone();
+        let mut writer = Writer {
+            file,
+            limits,
+            metrics,
+        };
+        let thread = thread::Builder::new()
+            .name("history".to_owned())
+            .spawn(move || writer.run(&inbox))
+            .map_err(FileError::Io)?;
+        let inherited = Inherited {
+            name,
+            last: last.max(now_ms),
+            decisions,
+            remembered,
+        };
+        Ok((Self { orders, dropped }, inherited, thread))
+    }
+
+    /// Keeps what a case came to; dropped and counted where the queue is full.
+    pub fn keep(&self, case: v1::Case, assessment: v1::Assessment) {
+        self.offer(Order::Case(Box::new(v1::Explanation {
+            case: Some(case),
+            assessment: Some(assessment),
+            ..v1::Explanation::default()
+        })));
+    }
+
+    /// Keeps a decision, so that its number is not given again.
+    pub fn decided(&self, decision: v1::Decision) {
+        self.offer(Order::Decision(decision));
+    }
+
+    /// Keeps that a decision was taken back.
+    pub fn withdrawn(&self, withdrawal: v1::Withdrawal) {
+        self.offer(Order::Withdrawal(withdrawal));
+    }
+
+    /// A case and what it came to.
+    pub async fn explain(&self, id: CaseId) -> Result<Option<v1::Explanation>, String> {
+        self.ask(|answer| Order::Explain(id, answer)).await
+    }
+
+    /// Notes what a person said; the case as it is then.
+    pub async fn label(
+        &self,
+        id: CaseId,
+        label: v1::Label,
+        note: String,
+    ) -> Result<Option<v1::Explanation>, String> {
+        self.ask(|answer| Order::Label(id, label, note, answer))
+            .await
+    }
+
+    /// A page of cases.
+    pub async fn list(&self, request: v1::ListRequest) -> Result<Page, String> {
+        self.ask(|answer| Order::List(request, answer)).await
+    }
+
+    /// Ends the thread once it has written what it was given.
+    pub fn stop(&self) {
+        // A thread that is gone has stopped.
+        let _ = self.orders.send(Order::Stop);
+    }
+
+    fn offer(&self, order: Order) {
+        if let Err(TrySendError::Full(_)) = self.orders.try_send(order) {
+            self.dropped.inc();
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Order,
+    ) -> Result<T, String> {
+        let (answer, heard) = oneshot::channel();
+        match self.orders.try_send(order(answer)) {
+            Ok(()) => heard
+                .await
+                .unwrap_or_else(|_| Err("the history has ended".to_owned())),
+            Err(_) => Err("the history has too much to do".to_owned()),
+        }
+    }
+}
+
+struct Writer {
+    file: File,
+    limits: config::History,
+    metrics: HistoryMetrics,
+}
+
+impl Writer {
+    fn run(&mut self, inbox: &Receiver<Order>) {
+        let mut batch = Vec::new();
+        loop {
+            let order = match inbox.recv_timeout(WAIT) {
+                Ok(order) => order,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.write(&mut batch);
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => Order::Stop,
+            };
+            let stops = matches!(order, Order::Stop);
+            let asks = !matches!(
+                order,
+                Order::Case(_) | Order::Decision(_) | Order::Withdrawal(_)
+            );
+            if asks || batch.len() >= MOST_BATCH {
+                self.write(&mut batch);
+            }
+            if stops {
+                return;
+            }
+            if asks {
+                self.answer(order)
+            } else {
+                batch.push(order)
+            }
+        }
+    }
+
+    /// Nobody who asked and left is waited for.
+    fn answer(&self, order: Order) {
+        match order {
+            Order::Explain(id, answer) => {
+                let _ = answer.send(self.file.explain(id).map_err(|error| error.to_string()));
+            }
+            Order::Label(id, label, note, answer) => {
+                let labelled = self.file.label(id, label, note);
+                let _ = answer.send(labelled.map_err(|error| error.to_string()));
+            }
+            Order::List(request, answer) => {
+                let _ = answer.send(self.file.list(&request).map_err(|error| error.to_string()));
+            }
+            Order::Case(_) | Order::Decision(_) | Order::Withdrawal(_) | Order::Stop => {}
+        }
+    }
+
+    fn write(&mut self, batch: &mut Vec<Order>) {
+        if batch.is_empty() {
+            return;
+        }
+        match self.file.write(batch, self.limits) {
+            Ok(()) => self.metrics.failing.set(0),
+            Err(error) => {
+                self.metrics.failed.inc();
+                if self.metrics.failing.get() == 0 {
+                    log::error!("history is not written; error={error}");
+                }
+                self.metrics.failing.set(1);
+            }
+        }
+        batch.clear();
+    }
+}

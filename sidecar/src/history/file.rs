@@ -1,0 +1,336 @@
+//! The file of the history: cases by id and by time, and the numbers of decisions.
+
+use std::{io, path::Path};
+
+use prost::Message;
+use redb::{
+    Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    TableError, WriteTransaction,
+};
+use thiserror::Error;
+use thornwall_filters::prefix_set::Prefix;
+use thornwall_proto::v1;
+
+use super::Order;
+use crate::{case::CaseId, config};
+
+/// Cases with what they came to, by id.
+const CASES: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("cases");
+/// The same cases, by when they were assessed last.
+const TIMES: TableDefinition<'_, (u64, u128), ()> = TableDefinition::new("times");
+/// Decisions, by number.
+const DECISIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("decisions");
+/// The last number.
+const LAST: TableDefinition<'_, (), u64> = TableDefinition::new("last");
+/// What the numbering is called.
+const NAME: TableDefinition<'_, (), &str> = TableDefinition::new("name");
+
+/// Memory for pages of the file.
+const CACHE_BYTES: usize = 8 << 20;
+/// For how long a condemned case counts.
+const REMEMBERED_MS: u64 = 7 * 24 * 3_600_000;
+/// Cases that are forgotten with one write, so that none takes long.
+const MOST_FORGOTTEN: usize = 1024;
+/// Cases that one listing looks at.
+const MOST_LOOKED_AT: usize = 100_000;
+/// Cases of a page where none was asked for, and at most.
+const PAGE: usize = 100;
+const MOST_PAGE: usize = 1000;
+
+/// A page of a listing, and where the next one begins.
+pub type Page = (Vec<v1::Assessment>, String);
+
+/// Why the file cannot be used.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// The database.
+    #[error("{0}")]
+    Database(#[from] redb::Error),
+    /// The system.
+    #[error("{0}")]
+    Io(io::Error),
+    /// A page that no answer named.
+    #[error("`page` is none that an answer named")]
+    Page,
+}
+
+/// What was in the file.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    pub(super) name: Option<String>,
+    pub(super) last: u64,
+    pub(super) decisions: Vec<v1::Decision>,
+    pub(super) remembered: Vec<v1::Explanation>,
+}
+
+/// The file.
+pub(super) struct File(Database);
+
+impl File {
+    pub(super) fn open(path: &Path) -> Result<Self, FileError> {
+        let mut builder = Builder::new();
+        let made = builder.set_cache_size(CACHE_BYTES).create(path);
+        let file = Self(made.map_err(redb::Error::from)?);
+        // From here on every table is there.
+        file.change(|_| Ok(()))?;
+        Ok(file)
+    }
+
+    /// Everything that the next start needs.
+    pub(super) fn load(&self, now_ms: u64) -> Result<Stored, FileError> {
+        Ok(self.read_all(now_ms)?)
+    }
+
+    fn read_all(&self, now_ms: u64) -> Result<Stored, redb::Error> {
+        let read = self.0.begin_read()?;
+        let mut stored = Stored {
+            name: read
+                .open_table(NAME)?
+                .get(())?
+                .map(|name| name.value().to_owned()),
+            last: read
+                .open_table(LAST)?
+                .get(())?
+                .map_or(0, |last| last.value()),
+            ..Stored::default()
+        };
+        for entry in read.open_table(DECISIONS)?.iter()? {
+            let (_, bytes) = entry?;
+            let decision = v1::Decision::decode(bytes.value()).ok();
+            stored
+                .decisions
+                .extend(decision.filter(|decision| decision.until_ms > now_ms));
+        }
+        let cases = read.open_table(CASES)?;
+        let since = now_ms.saturating_sub(REMEMBERED_MS);
+        for entry in read.open_table(TIMES)?.range((since, 0)..)? {
+            let (key, ()) = {
+                let (key, value) = entry?;
+                (key.value(), value.value())
+            };
+            let bytes = cases.get(key.1)?;
+            let case = bytes.and_then(|bytes| v1::Explanation::decode(bytes.value()).ok());
+            stored.remembered.extend(case.filter(is_remembered));
+        }
+        Ok(stored)
+    }
+
+    /// Gives the numbering its name.
+    pub(super) fn christen(&self, name: &str) -> Result<String, FileError> {
+        self.change(|transaction| {
+            transaction.open_table(NAME)?.insert((), name)?;
+            Ok(())
+        })?;
+        Ok(name.to_owned())
+    }
+
+    /// Writes a batch, and forgets what is too old or too much.
+    pub(super) fn write(&self, batch: &[Order], limits: config::History) -> Result<(), FileError> {
+        self.change(|transaction| {
+            for order in batch {
+                match order {
+                    Order::Case(case) => put(transaction, case)?,
+                    Order::Decision(decision) => decide(transaction, decision)?,
+                    Order::Withdrawal(withdrawal) => withdraw(transaction, withdrawal)?,
+                    _ => {}
+                }
+            }
+            forget(transaction, limits)
+        })
+    }
+
+    /// A case and what it came to.
+    pub(super) fn explain(&self, id: CaseId) -> Result<Option<v1::Explanation>, FileError> {
+        Ok(self.find(id)?)
+    }
+
+    fn find(&self, id: CaseId) -> Result<Option<v1::Explanation>, redb::Error> {
+        let cases = self.0.begin_read()?.open_table(CASES)?;
+        let bytes = cases.get(id.0)?;
+        Ok(bytes.and_then(|bytes| v1::Explanation::decode(bytes.value()).ok()))
+    }
+
+    /// Notes what a person said of a case.
+    pub(super) fn label(
+        &self,
+        id: CaseId,
+        label: v1::Label,
+        note: String,
+    ) -> Result<Option<v1::Explanation>, FileError> {
+        let Some(mut case) = self.find(id)? else {
+            return Ok(None);
+        };
+        case.label = label.into();
+        case.note = note;
+        self.change(|transaction| put(transaction, &case))?;
+        Ok(Some(case))
+    }
+
+    /// A page of cases, newest first.
+    pub(super) fn list(&self, request: &v1::ListRequest) -> Result<Page, FileError> {
+        let before = match request.page.as_str() {
+            "" => (u64::MAX, u128::MAX),
+            page => parse_page(page).ok_or(FileError::Page)?,
+        };
+        Ok(self.page(request, before)?)
+    }
+
+    fn page(&self, request: &v1::ListRequest, before: (u64, u128)) -> Result<Page, redb::Error> {
+        let most = match request.page_size as usize {
+            0 => PAGE,
+            size => size.min(MOST_PAGE),
+        };
+        let inside: Option<Prefix> = request.subject.parse().ok();
+        let wanted = |assessment: &v1::Assessment| {
+            let site = request.site.is_empty() || assessment.site == request.site;
+            site && inside.is_none_or(|network| covers(network, &assessment.subject))
+        };
+        let read = self.0.begin_read()?;
+        let (cases, times) = (read.open_table(CASES)?, read.open_table(TIMES)?);
+        let mut found = Vec::new();
+        let mut last = before;
+        for entry in times.range(..before)?.rev().take(MOST_LOOKED_AT) {
+            last = entry?.0.value();
+            let bytes = cases.get(last.1)?;
+            let case = bytes.and_then(|bytes| v1::Explanation::decode(bytes.value()).ok());
+            found.extend(case.and_then(|case| case.assessment).filter(wanted));
+            if found.len() == most {
+                break;
+            }
+        }
+        let more = times.range(..last)?.next().is_some() && last != before;
+        Ok((
+            found,
+            if more {
+                page_after(last)
+            } else {
+                String::new()
+            },
+        ))
+    }
+
+    fn change(
+        &self,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), FileError> {
+        let transaction = self.0.begin_write().map_err(redb::Error::from)?;
+        tables(&transaction).map_err(redb::Error::from)?;
+        change(&transaction)?;
+        transaction.commit().map_err(redb::Error::from)?;
+        Ok(())
+    }
+}
+
+/// Makes the tables that are not there.
+fn tables(transaction: &WriteTransaction) -> Result<(), TableError> {
+    transaction.open_table(CASES)?;
+    transaction.open_table(TIMES)?;
+    transaction.open_table(DECISIONS)?;
+    transaction.open_table(LAST)?;
+    transaction.open_table(NAME)?;
+    Ok(())
+}
+
+fn put(transaction: &WriteTransaction, case: &v1::Explanation) -> Result<(), redb::Error> {
+    let Some((id, made_ms)) = name_of(case) else {
+        return Ok(());
+    };
+    let (mut cases, mut times) = (
+        transaction.open_table(CASES)?,
+        transaction.open_table(TIMES)?,
+    );
+    let mut kept = case.clone();
+    let before = cases
+        .get(id)?
+        .and_then(|bytes| v1::Explanation::decode(bytes.value()).ok());
+    if let Some(before) = before {
+        if let Some((_, earlier_ms)) = name_of(&before) {
+            times.remove((earlier_ms, id))?;
+        }
+        // What a person said stays said as the case grows.
+        if kept.label == i32::from(v1::Label::Unspecified) {
+            (kept.label, kept.note) = (before.label, before.note);
+        }
+    }
+    cases.insert(id, kept.encode_to_vec().as_slice())?;
+    times.insert((made_ms, id), ())?;
+    Ok(())
+}
+
+fn decide(transaction: &WriteTransaction, decision: &v1::Decision) -> Result<(), redb::Error> {
+    let mut decisions = transaction.open_table(DECISIONS)?;
+    decisions.insert(decision.number, decision.encode_to_vec().as_slice())?;
+    transaction.open_table(LAST)?.insert((), decision.number)?;
+    Ok(())
+}
+
+fn withdraw(transaction: &WriteTransaction, gone: &v1::Withdrawal) -> Result<(), redb::Error> {
+    let mut decisions = transaction.open_table(DECISIONS)?;
+    let same =
+        |decision: &v1::Decision| decision.subject == gone.subject && decision.site == gone.site;
+    decisions.retain(|_, bytes| !v1::Decision::decode(bytes).is_ok_and(|d| same(&d)))?;
+    transaction.open_table(LAST)?.insert((), gone.number)?;
+    Ok(())
+}
+
+/// Forgets what is older than the retention, what is too much, and decisions that ended before then.
+fn forget(transaction: &WriteTransaction, limits: config::History) -> Result<(), redb::Error> {
+    let (mut cases, mut times) = (
+        transaction.open_table(CASES)?,
+        transaction.open_table(TIMES)?,
+    );
+    let newest = times.last()?.map_or(0, |(key, _)| key.value().0);
+    let oldest = newest.saturating_sub(u64::from(limits.retention_days) * 24 * 3_600_000);
+    let surplus = cases.len()?.saturating_sub(limits.max_cases);
+    for number in 0..MOST_FORGOTTEN as u64 {
+        let first = times.first()?.map(|(key, _)| key.value());
+        let Some(key) = first.filter(|key| key.0 < oldest || number < surplus) else {
+            break;
+        };
+        times.remove(key)?;
+        cases.remove(key.1)?;
+    }
+    let mut decisions = transaction.open_table(DECISIONS)?;
+    for _ in 0..MOST_FORGOTTEN {
+        let first = decisions.first()?.and_then(|(number, bytes)| {
+            let ended = v1::Decision::decode(bytes.value()).is_ok_and(|d| d.until_ms < newest);
+            ended.then(|| number.value())
+        });
+        let Some(number) = first else {
+            break;
+        };
+        decisions.remove(number)?;
+    }
+    Ok(())
+}
+
+/// The id of a case, and when it was assessed.
+fn name_of(case: &v1::Explanation) -> Option<(u128, u64)> {
+    let assessment = case.assessment.as_ref()?;
+    let id: CaseId = assessment.case_id.parse().ok()?;
+    Some((id.0, assessment.made_ms))
+}
+
+fn is_remembered(case: &v1::Explanation) -> bool {
+    let decided = case
+        .assessment
+        .as_ref()
+        .is_some_and(|a| a.decision.is_some());
+    decided || case.label != i32::from(v1::Label::Unspecified)
+}
+
+fn covers(network: Prefix, subject: &str) -> bool {
+    let inside = subject.parse::<Prefix>();
+    inside
+        .is_ok_and(|subject| network.first() <= subject.first() && subject.last() <= network.last())
+}
+
+fn page_after(last: (u64, u128)) -> String {
+    format!("{:x}-{:x}", last.0, last.1)
+}
+
+fn parse_page(text: &str) -> Option<(u64, u128)> {
+    let (time, id) = text.split_once('-')?;
+    let time = u64::from_str_radix(time, 16).ok()?;
+    Some((time, u128::from_str_radix(id, 16).ok()?))
+}

@@ -1,0 +1,128 @@
+//! Every counter and gauge of the process.
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder, core::Collector,
+};
+use thornwall_proto::v1;
+
+use crate::history::HistoryMetrics;
+
+/// What is counted.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    assessments: IntCounterVec,
+    seconds: Histogram,
+    proved: IntCounterVec,
+    /// Messages that were not what the contract says.
+    pub refused: IntCounter,
+    /// Gateways that are connected.
+    pub gateways: IntGauge,
+    /// Decisions and withdrawals that are held.
+    pub entries: IntGauge,
+    /// What the history counts.
+    pub history: HistoryMetrics,
+}
+
+/// 1 us to 60 s: from memory alone to a slow model.
+const BUCKETS: &[f64] = &[
+    0.000_001, 0.000_01, 0.000_05, 0.000_1, 0.001, 0.01, 0.1, 1.0, 10.0, 60.0,
+];
+
+impl Metrics {
+    /// Registers every family in a fresh registry.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str| made(&registry, IntCounter::new(name, help)?);
+        let gauge = |name: &str, help: &str| made(&registry, IntGauge::new(name, help)?);
+        let counters = |name: &str, help: &str, label: &str| {
+            made(
+                &registry,
+                IntCounterVec::new(Opts::new(name, help), &[label])?,
+            )
+        };
+        Ok(Self {
+            assessments: counters(
+                "thornwall_sidecar_assessments_total",
+                "Assessments, by what is done about the client.",
+                "action",
+            )?,
+            seconds: made(
+                &registry,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "thornwall_sidecar_assessment_seconds",
+                        "Time that the steps of an assessment took.",
+                    )
+                    .buckets(BUCKETS.to_vec()),
+                )?,
+            )?,
+            proved: counters(
+                "thornwall_sidecar_outcomes_total",
+                "What proved true about clients of cases.",
+                "truth",
+            )?,
+            refused: counter(
+                "thornwall_sidecar_refused_total",
+                "Messages of gateways that were not what the contract says.",
+            )?,
+            gateways: gauge("thornwall_sidecar_gateways", "Gateways that are connected.")?,
+            entries: gauge(
+                "thornwall_sidecar_decisions",
+                "Decisions and withdrawals that gateways are told when they connect.",
+            )?,
+            history: HistoryMetrics {
+                dropped: counter(
+                    "thornwall_sidecar_history_dropped_total",
+                    "Cases and decisions that the history had no room for.",
+                )?,
+                failed: counter(
+                    "thornwall_sidecar_history_failed_writes_total",
+                    "Writes of the history that failed.",
+                )?,
+                failing: gauge(
+                    "thornwall_sidecar_history_failing",
+                    "1 while the history cannot be written.",
+                )?,
+            },
+            registry,
+        })
+    }
+
+    /// Counts an assessment.
+    pub fn assessed(&self, assessment: &v1::Assessment) {
+        let action = match assessment.action() {
+            v1::Action::Unspecified | v1::Action::None => "none",
+            v1::Action::Alert => "alert",
+            v1::Action::Throttle => "throttle",
+            v1::Action::Tarpit => "tarpit",
+            v1::Action::Deny => "deny",
+        };
+        self.assessments.with_label_values(&[action]).inc();
+        let micros: u64 = assessment.steps.iter().map(|step| step.took_us).sum();
+        self.seconds.observe(micros as f64 / 1e6);
+    }
+
+    /// Counts what proved true.
+    pub fn proved(&self, truth: v1::outcome::Truth) {
+        let truth = match truth {
+            v1::outcome::Truth::Unspecified => "unknown",
+            v1::outcome::Truth::Trap => "trap",
+            v1::outcome::Truth::Verified => "verified",
+        };
+        self.proved.with_label_values(&[truth]).inc();
+    }
+
+    /// Everything in the text format of Prometheus.
+    pub fn render(&self) -> prometheus::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+fn made<C: Collector + Clone + 'static>(registry: &Registry, family: C) -> prometheus::Result<C> {
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}

@@ -1,0 +1,288 @@
+//! From a checked configuration to a process that serves, and back to nothing.
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use thiserror::Error;
+use thornwall_filters::{
+    clock::{Clock, ProcessTime},
+    token::TokenError,
+};
+use thornwall_proto::{
+    MOST_MESSAGE_BYTES,
+    v1::{FILE_DESCRIPTOR_SET, escalation_server::EscalationServer},
+};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::timeout,
+};
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig, server::Router as Routes};
+
+use crate::{
+    assess::{Assessor, Memory},
+    board::Board,
+    callers::Callers,
+    config::{ConfigFile, Endpoint, Tls},
+    history::{FileError, History},
+    metrics::Metrics,
+    service::{Service, Sidecar},
+};
+
+/// Longest that a call may take which brought no deadline.
+const LONGEST_CALL: Duration = Duration::from_secs(30);
+/// Pings that tell whether a quiet caller is still there.
+const PING_EVERY: Duration = Duration::from_secs(10);
+const PONG_WITHIN: Duration = Duration::from_secs(5);
+/// Calls at a time on one connection.
+const MOST_CALLS: u32 = 1024;
+
+/// Why the sidecar does not serve.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// A socket cannot be had.
+    #[error("cannot listen on {0}: {1}; stop what uses it, or choose another address")]
+    Bind(String, io::Error),
+    /// The configuration is wrong; each line is one mistake.
+    #[error("{0}")]
+    Config(String),
+    /// The history cannot be used.
+    #[error("{path}: {cause}", path = .0.display(), cause = .1)]
+    History(PathBuf, FileError),
+    /// Something of the system failed.
+    #[error("{0}: {1}")]
+    Io(String, io::Error),
+    /// Metrics could not be registered.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// A caller's token cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// gRPC failed.
+    #[error("gRPC: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Serves what `path` configures until SIGTERM or SIGINT.
+pub fn run(path: &Path) -> Result<(), ServeError> {
+    let file = ConfigFile::read(path).map_err(ServeError::Config)?;
+    let (sidecar, history) = build(&file)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(io_error("threads"))?;
+    let served = runtime.block_on(serve(&file, Arc::clone(&sidecar)));
+    let grace = Duration::from_secs(file.config.server.shutdown_grace_secs);
+    runtime.shutdown_timeout(grace);
+    sidecar.history.stop();
+    // A thread that panicked has said so.
+    let _ = history.join();
+    served
+}
+
+fn build(file: &ConfigFile) -> Result<(Arc<Sidecar>, JoinHandle<()>), ServeError> {
+    let data_dir = file.resolve(&file.config.server.data_dir);
+    let mut folder = DirBuilder::new();
+    let made = folder.recursive(true).mode(0o700).create(&data_dir);
+    made.map_err(io_error(data_dir.display()))?;
+    let callers = Callers::build(file, &data_dir)?;
+    let metrics = Metrics::new()?;
+    let time = ProcessTime::start();
+    let path = data_dir.join("history.redb");
+    let now_ms = time.now().unix_ms;
+    let opened = History::open(&path, file.config.history, metrics.history.clone(), now_ms);
+    let (history, inherited, thread) = opened.map_err(|error| ServeError::History(path, error))?;
+    let assessor = Assessor::new(*file.config.ladder.get_ref(), Memory::default());
+    Sidecar::remember(&assessor, &inherited);
+    let entries = metrics.entries.clone();
+    let sidecar = Sidecar {
+        callers,
+        assessor,
+        board: Board::new(inherited.last, inherited.decisions, entries),
+        history,
+        metrics,
+        name: inherited.name,
+        time,
+    };
+    Ok((Arc::new(sidecar), thread))
+}
+
+async fn serve(file: &ConfigFile, sidecar: Arc<Sidecar>) -> Result<(), ServeError> {
+    let (stop, shutdown) = watch::channel(false);
+    let ready = Arc::new(AtomicBool::new(false));
+    let address = file.config.admin.address;
+    let admin = TcpListener::bind(address).await;
+    let admin = admin.map_err(|error| ServeError::Bind(address.to_string(), error))?;
+    let pages = pages(Arc::clone(&sidecar), Arc::clone(&ready));
+    let mut stopping = shutdown.clone();
+    let admin = tokio::spawn(
+        axum::serve(admin, pages)
+            .with_graceful_shutdown(async move { stopped(&mut stopping).await })
+            .into_future(),
+    );
+    let tls = file.config.server.tls.as_ref();
+    let endpoint = Endpoint::parse(file.config.server.address.get_ref(), tls.is_some());
+    let endpoint = endpoint.map_err(ServeError::Config)?;
+    let routes = routes(tls.map(|tls| identity(file, tls)).transpose()?, sidecar).await?;
+    let grpc = listen(file, endpoint, routes, shutdown, &ready);
+    tokio::pin!(grpc);
+    tokio::select! {
+        ended = &mut grpc => return ended,
+        () = signalled() => {}
+    }
+    log::info!("stopping");
+    ready.store(false, Ordering::Release);
+    // Nobody may be listening any more.
+    let _ = stop.send(true);
+    let grace = Duration::from_secs(file.config.server.shutdown_grace_secs);
+    if timeout(grace, grpc).await.is_err() {
+        log::warn!("calls were cut off after {} s", grace.as_secs());
+    }
+    admin.abort();
+    Ok(())
+}
+
+async fn routes(tls: Option<ServerTlsConfig>, sidecar: Arc<Sidecar>) -> Result<Routes, ServeError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<EscalationServer<Service>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(|error| ServeError::Config(error.to_string()))?;
+    let service = EscalationServer::new(Service(sidecar))
+        .max_decoding_message_size(MOST_MESSAGE_BYTES)
+        .max_encoding_message_size(MOST_MESSAGE_BYTES);
+    let mut server = Server::builder()
+        .timeout(LONGEST_CALL)
+        .http2_keepalive_interval(Some(PING_EVERY))
+        .http2_keepalive_timeout(Some(PONG_WITHIN))
+        .max_concurrent_streams(MOST_CALLS);
+    if let Some(tls) = tls {
+        server = server.tls_config(tls)?;
+    }
+    Ok(server
+        .add_service(health_service)
+        .add_service(reflection)
+        .add_service(service))
+}
+
+async fn listen(
+    file: &ConfigFile,
+    endpoint: Endpoint,
+    routes: Routes,
+    mut shutdown: watch::Receiver<bool>,
+    ready: &AtomicBool,
+) -> Result<(), ServeError> {
+    let stop = async move { stopped(&mut shutdown).await };
+    match endpoint {
+        Endpoint::Tcp(address) => {
+            let listener = TcpListener::bind(address).await;
+            let listener =
+                listener.map_err(|error| ServeError::Bind(address.to_string(), error))?;
+            log::info!("serving; address={address}");
+            ready.store(true, Ordering::Release);
+            let arriving = TcpListenerStream::new(listener);
+            routes.serve_with_incoming_shutdown(arriving, stop).await?;
+        }
+        Endpoint::Unix(path) => {
+            let path = file.resolve(&path.to_string_lossy());
+            let listener = bind_unix(&path)?;
+            log::info!("serving; socket={}", path.display());
+            ready.store(true, Ordering::Release);
+            let arriving = UnixListenerStream::new(listener);
+            routes.serve_with_incoming_shutdown(arriving, stop).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A socket that its owner and group reach; one that nobody listens on any more is replaced.
+fn bind_unix(path: &Path) -> Result<UnixListener, ServeError> {
+    let failed = |error| ServeError::Bind(path.display().to_string(), error);
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(failed(io::ErrorKind::AddrInUse.into()));
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
+    Ok(listener)
+}
+
+fn identity(file: &ConfigFile, tls: &Tls) -> Result<ServerTlsConfig, ServeError> {
+    let read = |name: &str| {
+        let path = file.resolve(name);
+        fs::read(&path).map_err(io_error(path.display()))
+    };
+    let identity = Identity::from_pem(read(&tls.chain_file)?, read(&tls.key_file)?);
+    let authority = Certificate::from_pem(read(&tls.client_ca_file)?);
+    Ok(ServerTlsConfig::new()
+        .identity(identity)
+        .client_ca_root(authority))
+}
+
+/// What the operator's listener shows.
+fn pages(sidecar: Arc<Sidecar>, ready: Arc<AtomicBool>) -> Router {
+    let live = || async { "live\n" };
+    let is_ready = || async move {
+        if ready.load(Ordering::Acquire) {
+            (StatusCode::OK, "ready\n")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "not serving\n")
+        }
+    };
+    Router::new()
+        .route("/live", get(live))
+        .route("/ready", get(is_ready))
+        .route("/metrics", get(metrics))
+        .with_state(sidecar)
+}
+
+async fn metrics(State(sidecar): State<Arc<Sidecar>>) -> impl IntoResponse {
+    match sidecar.metrics.render() {
+        Ok(text) => (StatusCode::OK, text),
+        Err(error) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            error.to_string().into_bytes(),
+        ),
+    }
+}
+
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop too.
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}
+
+async fn signalled() {
+    let (Ok(mut term), Ok(mut int)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        log::error!("signals cannot be had");
+        return;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+fn io_error(what: impl ToString) -> impl FnOnce(io::Error) -> ServeError {
+    move |error| ServeError::Io(what.to_string(), error)
+}

@@ -1,0 +1,278 @@
+//! The service: what each call does, and who may make it.
+
+use std::{pin::Pin, sync::Arc};
+
+use thornwall_filters::{
+    clock::{Clock, ProcessTime},
+    decision::{LONGEST, MOST_TEXT},
+};
+use thornwall_proto::v1::{self, escalation_server::Escalation};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    assess::{Assessor, Outcome},
+    board::Board,
+    callers::Callers,
+    case::{Case, CaseError, CaseId, LONGEST_NAME, subject_of, text_of},
+    config::Role,
+    history::{History, Inherited},
+    metrics::Metrics,
+};
+
+mod stream;
+
+/// Everything that calls share.
+pub struct Sidecar {
+    /// Who may call.
+    pub callers: Callers,
+    /// What judges.
+    pub assessor: Assessor,
+    /// What is decided.
+    pub board: Board,
+    /// What is kept.
+    pub history: History,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Names the numbering of decisions.
+    pub name: String,
+    /// What the time is.
+    pub time: ProcessTime,
+}
+
+/// The service, over what calls share.
+#[derive(Clone)]
+pub struct Service(pub Arc<Sidecar>);
+
+impl Sidecar {
+    /// Takes up what an earlier process left.
+    pub fn remember(assessor: &Assessor, inherited: &Inherited) {
+        for case in &inherited.remembered {
+            let Some((sent, assessment)) = case.case.as_ref().zip(case.assessment.as_ref()) else {
+                continue;
+            };
+            let Ok(subject) = subject_of("case.subject", &sent.subject) else {
+                continue;
+            };
+            let memory = assessor.memory();
+            if assessment.decision.is_some() {
+                memory.condemn(&sent.site, subject, sent.shape, assessment.made_ms);
+            }
+            if case.label() != v1::Label::Unspecified {
+                memory.label(&sent.site, subject, case.label());
+            }
+        }
+    }
+
+    /// Assesses a case, decides what follows, and tells everybody.
+    pub fn settle(&self, case: &Case) -> v1::Assessment {
+        let now_ms = self.time.now().unix_ms;
+        let Outcome {
+            mut assessment,
+            lifetime_ms,
+        } = self.assessor.assess(case, now_ms);
+        if let Some(lifetime_ms) = lifetime_ms {
+            assessment.decision = self.decide(case, &assessment, now_ms, lifetime_ms);
+        }
+        self.metrics.assessed(&assessment);
+        self.history.keep(case.into(), assessment.clone());
+        self.board.tell(assessment.clone());
+        assessment
+    }
+
+    /// Decides, unless as much or more is decided already for as long as half of the new time.
+    fn decide(
+        &self,
+        case: &Case,
+        assessment: &v1::Assessment,
+        now_ms: u64,
+        lifetime_ms: u64,
+    ) -> Option<v1::Decision> {
+        let current = self.board.current(&assessment.subject, &case.site, now_ms);
+        if let Some(current) = current {
+            let lasts = current.until_ms >= now_ms + lifetime_ms / 2;
+            if current.by_operator || (current.action >= assessment.action && lasts) {
+                return Some(current);
+            }
+        }
+        let last = assessment.steps.last();
+        let mut evidence = format!(
+            "score {:.3} after {} requests; {}",
+            assessment.score,
+            case.requests,
+            last.map_or("", |step| step.evidence.as_str())
+        );
+        evidence.truncate(evidence.floor_char_boundary(MOST_TEXT));
+        let decision = self.board.decide(
+            v1::Decision {
+                subject: assessment.subject.clone(),
+                site: case.site.clone(),
+                action: assessment.action,
+                reason: assessment.reason.clone(),
+                evidence,
+                made_ms: now_ms,
+                until_ms: now_ms + lifetime_ms,
+                request_ids: case.request_ids.clone(),
+                ..v1::Decision::default()
+            },
+            now_ms,
+        );
+        self.assessor
+            .memory()
+            .condemn(&case.site, case.subject, case.shape, now_ms);
+        self.history.decided(decision.clone());
+        Some(decision)
+    }
+}
+
+type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Escalation for Service {
+    type StreamStream = Boxed<v1::SidecarMessage>;
+    type WatchStream = Boxed<v1::Assessment>;
+
+    async fn assess(
+        &self,
+        request: Request<v1::AssessRequest>,
+    ) -> Result<Response<v1::Assessment>, Status> {
+        self.0.callers.admit(&request, Role::Assess)?;
+        let sent = request.into_inner().case;
+        let sent = sent.ok_or(CaseError::Missing("case")).map_err(refused)?;
+        let case = Case::try_from(sent).map_err(refused)?;
+        Ok(Response::new(self.0.settle(&case)))
+    }
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<v1::GatewayMessage>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let caller = self.0.callers.admit(&request, Role::Assess)?.to_owned();
+        stream::gateway(Arc::clone(&self.0), caller, request.into_inner()).await
+    }
+
+    async fn watch(
+        &self,
+        request: Request<v1::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        self.0.callers.admit(&request, Role::Watch)?;
+        Ok(stream::watch(&self.0, request.into_inner()))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<v1::ExplainRequest>,
+    ) -> Result<Response<v1::Explanation>, Status> {
+        self.0.callers.admit(&request, Role::Watch)?;
+        let id: CaseId = request.into_inner().case_id.parse().map_err(refused)?;
+        let found = self
+            .0
+            .history
+            .explain(id)
+            .await
+            .map_err(Status::unavailable)?;
+        found
+            .map(Response::new)
+            .ok_or_else(|| Status::not_found("no such case"))
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListRequest>,
+    ) -> Result<Response<v1::ListResponse>, Status> {
+        self.0.callers.admit(&request, Role::Watch)?;
+        let request = request.into_inner();
+        if !request.subject.is_empty() {
+            subject_of("subject", &request.subject).map_err(refused)?;
+        }
+        let page = self.0.history.list(request).await;
+        let (assessments, next_page) = page.map_err(Status::unavailable)?;
+        Ok(Response::new(v1::ListResponse {
+            assessments,
+            next_page,
+        }))
+    }
+
+    async fn r#override(
+        &self,
+        request: Request<v1::OverrideRequest>,
+    ) -> Result<Response<v1::OverrideResponse>, Status> {
+        let caller = self.0.callers.admit(&request, Role::Operate)?;
+        let wanted = request.get_ref();
+        let action = wanted.action();
+        let acts = [v1::Action::Throttle, v1::Action::Tarpit, v1::Action::Deny];
+        if !acts.contains(&action) {
+            return Err(refused(CaseError::Range("action")));
+        }
+        if !(1..=LONGEST.as_secs()).contains(&wanted.for_secs.into()) {
+            return Err(refused(CaseError::Range("for_secs")));
+        }
+        let subject = subject_of("subject", &wanted.subject).map_err(refused)?;
+        let now_ms = self.0.time.now().unix_ms;
+        let decision = v1::Decision {
+            subject: subject.to_string(),
+            site: text_of("site", wanted.site.clone(), LONGEST_NAME).map_err(refused)?,
+            action: action.into(),
+            reason: "decision.operator".to_owned(),
+            evidence: format!("by {caller}"),
+            made_ms: now_ms,
+            until_ms: now_ms + u64::from(wanted.for_secs) * 1000,
+            by_operator: true,
+            note: text_of("note", wanted.note.clone(), MOST_TEXT).map_err(refused)?,
+            ..v1::Decision::default()
+        };
+        let decision = self.0.board.decide(decision, now_ms);
+        self.0.history.decided(decision.clone());
+        Ok(Response::new(v1::OverrideResponse {
+            decision: Some(decision),
+        }))
+    }
+
+    async fn revoke(
+        &self,
+        request: Request<v1::RevokeRequest>,
+    ) -> Result<Response<v1::RevokeResponse>, Status> {
+        self.0.callers.admit(&request, Role::Operate)?;
+        let v1::RevokeRequest { subject, site } = request.into_inner();
+        let subject = subject_of("subject", &subject)
+            .map_err(refused)?
+            .to_string();
+        let now_ms = self.0.time.now().unix_ms;
+        let withdrawn = self.0.board.withdraw(&subject, &site, now_ms);
+        let withdrawal =
+            withdrawn.ok_or_else(|| Status::not_found("nothing is decided about it"))?;
+        self.0.history.withdrawn(withdrawal.clone());
+        Ok(Response::new(v1::RevokeResponse {
+            withdrawal: Some(withdrawal),
+        }))
+    }
+
+    async fn feedback(
+        &self,
+        request: Request<v1::FeedbackRequest>,
+    ) -> Result<Response<v1::FeedbackResponse>, Status> {
+        let caller = self.0.callers.admit(&request, Role::Operate)?.to_owned();
+        let sent = request.into_inner();
+        let (label, id) = (sent.label(), sent.case_id.parse().map_err(refused)?);
+        if label == v1::Label::Unspecified {
+            return Err(refused(CaseError::Range("label")));
+        }
+        let note = text_of("note", sent.note, MOST_TEXT).map_err(refused)?;
+        let labelled = self
+            .0
+            .history
+            .label(id, label, format!("{caller}: {note}"))
+            .await;
+        let case = labelled.map_err(Status::unavailable)?;
+        let case = case.and_then(|case| case.case);
+        let case = case.ok_or_else(|| Status::not_found("no such case"))?;
+        let subject = subject_of("case.subject", &case.subject).map_err(refused)?;
+        self.0.assessor.memory().label(&case.site, subject, label);
+        Ok(Response::new(v1::FeedbackResponse {}))
+    }
+}
+
+/// What a caller is told whose message is none.
+fn refused(error: CaseError) -> Status {
+    Status::invalid_argument(error.to_string())
+}
