@@ -15,6 +15,7 @@ test:
 	models/fetch-runtime
 	cargo build --workspace --bins
 	cargo test --workspace
+	tests/contract/run
 	python3 tests/lab/test_lab.py
 
 # What testssl.sh finds in the TLS of the gateway: some two minutes.

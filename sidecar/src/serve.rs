@@ -29,8 +29,11 @@ use tokio::{
     sync::watch,
     time::timeout,
 };
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig, server::Router as Routes};
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::{
+    Certificate, Identity, Server, ServerTlsConfig,
+    server::{Router as Routes, TcpIncoming},
+};
 
 use crate::{
     assess::{Assessor, Memory},
@@ -158,11 +161,15 @@ async fn serve(file: &ConfigFile, sidecar: Arc<Sidecar>) -> Result<(), ServeErro
 async fn routes(tls: Option<ServerTlsConfig>, sidecar: Arc<Sidecar>) -> Result<Routes, ServeError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<EscalationServer<Service>>().await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .map_err(|error| ServeError::Config(error.to_string()))?;
+    let describe = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let failed = |error: tonic_reflection::server::Error| ServeError::Config(error.to_string());
+    let reflection = describe().build_v1().map_err(failed)?;
+    // What most clients ask for until they follow.
+    let older_reflection = describe().build_v1alpha().map_err(failed)?;
     let service = EscalationServer::new(Service(sidecar))
         .max_decoding_message_size(MOST_MESSAGE_BYTES)
         .max_encoding_message_size(MOST_MESSAGE_BYTES);
@@ -177,6 +184,7 @@ async fn routes(tls: Option<ServerTlsConfig>, sidecar: Arc<Sidecar>) -> Result<R
     Ok(server
         .add_service(health_service)
         .add_service(reflection)
+        .add_service(older_reflection)
         .add_service(service))
 }
 
@@ -195,7 +203,8 @@ async fn listen(
                 listener.map_err(|error| ServeError::Bind(address.to_string(), error))?;
             log::info!("serving; address={address}");
             ready.store(true, Ordering::Release);
-            let arriving = TcpListenerStream::new(listener);
+            // Answers are small, and nobody may wait for the next to fill a packet.
+            let arriving = TcpIncoming::from(listener).with_nodelay(Some(true));
             routes.serve_with_incoming_shutdown(arriving, stop).await?;
         }
         Endpoint::Unix(path) => {
