@@ -1,0 +1,7 @@
+//! The slow second opinion: a process beside the gateways that takes their cases over gRPC, assesses
+//! them, and answers with decisions.
+//!
+//! What it decides holds where the gateways' stores say so; what it keeps itself is history. It never
+//! proxies a request and knows nothing of Pingora.
+
+pub mod case;

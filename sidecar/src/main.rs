@@ -1,0 +1,3 @@
+//! The command `thornwall-sidecar`.
+
+fn main() {}
