@@ -8,6 +8,7 @@
 #[allow(
     missing_docs,
     unreachable_pub,
+    unused_qualifications,
     clippy::all,
     clippy::pedantic,
     clippy::restriction,
