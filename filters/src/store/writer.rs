@@ -199,6 +199,12 @@ impl Writer {
             self.insist(&key, from);
             return Outcome::Superseded;
         }
+        // A sidecar takes back what sidecars decided, and nobody else's word.
+        let others = |row: &Row| row.origin != Origin::Sidecar;
+        let takes_back = matches!(&change, Change::Withdraw(by) if by.source == Source::Sidecar);
+        if takes_back && before.as_ref().is_some_and(others) {
+            return Outcome::Superseded;
+        }
         match change {
             Change::Decide(decision) => {
                 self.decide(decision.bounded(), key, site, before, from, now)
@@ -230,8 +236,8 @@ impl Writer {
             self.metrics.refused.inc();
             return Outcome::Spared;
         }
-        let is_operators = decision.source == Source::Operator;
-        if from == From::Here && !is_operators && before.is_some_and(|row| row.until >= until) {
+        let stays = |row: Row| row.until >= until && !replaces(&decision, &row);
+        if from == From::Here && before.is_some_and(stays) {
             return Outcome::Superseded;
         }
         self.table.put(Row {
@@ -351,6 +357,16 @@ impl Writer {
             })
         });
         self.table.list(rows.collect());
+    }
+}
+
+/// Whether a decision takes the place of an entry that ends no sooner: an operator's does, and a
+/// sidecar's where it changes what a sidecar decided.
+fn replaces(decision: &Decision, row: &Row) -> bool {
+    match decision.source {
+        Source::Operator => true,
+        Source::Sidecar => row.origin == Origin::Sidecar && row.action != decision.action,
+        Source::Feed(_) | Source::Filter(_) | Source::Predecessor => false,
     }
 }
 
