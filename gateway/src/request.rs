@@ -109,6 +109,7 @@ fn judge_marked_link(site: &Site, request: &RequestView<'_>) -> Option<Judgement
         score: trail.score(),
         trail,
         proposal: None,
+        referral: None,
         holds: Holds::default(),
         timings: Timings::new(),
         notes: Notes::new(),
