@@ -22,9 +22,9 @@ use thornwall_filters::{
 };
 
 use crate::{
-    access_log::AccessLog, answer::tarpit::Tarpit, exchange::RequestId, export::BanLog,
-    feeds::Board, generation::Generation, metrics::Metrics, recent::Recent, record::Decision,
-    serve::Arrivals, shared::Standings, shares::Shares, veil::Veil,
+    access_log::AccessLog, answer::tarpit::Tarpit, escalate::Sidecar, exchange::RequestId,
+    export::BanLog, feeds::Board, generation::Generation, metrics::Metrics, recent::Recent,
+    record::Decision, serve::Arrivals, shared::Standings, shares::Shares, veil::Veil,
 };
 
 /// Everything that outlives a generation.
@@ -45,6 +45,8 @@ pub struct State {
     pub standings: Standings,
     /// Gateways that keep limits together, this one included; 0 as long as nobody was asked.
     pub gateways: AtomicU32,
+    /// What is kept for the sidecar, where there is one.
+    pub sidecar: Option<Arc<Sidecar>>,
     /// How feeds stand.
     pub feeds: Board,
     /// Connections held in slow streams.
@@ -81,6 +83,7 @@ impl State {
         Self {
             veil: Veil::new(generation.cold.privacy),
             tarpit: Arc::new(Tarpit::new(metrics.tarpit.clone())),
+            sidecar: generation.sidecar.clone(),
             feeds: Board::new(metrics.feeds.clone()),
             generation: ArcSwap::from_pointee(generation),
             metrics,
@@ -108,6 +111,11 @@ impl State {
     /// This moment by both clocks.
     pub fn moment(&self) -> Moment {
         self.time.now()
+    }
+
+    /// Both clocks, for whoever has a task of its own.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(self.time)
     }
 
     /// Lets this generation serve.
