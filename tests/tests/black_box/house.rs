@@ -283,6 +283,7 @@ fn the_reference_shows_every_key() {
         "access_log",
         "blocklist",
         "client_address",
+        "escalation",
         "limits",
         "store",
         "tarpit",
