@@ -44,6 +44,8 @@ reasons! {
     DecisionEnforced = "decision.enforced",
     /// An operator decided.
     DecisionOperator = "decision.operator",
+    /// A sidecar assessed the client's case while the request waited for it.
+    EscalationAssessed = "escalation.assessed",
     /// A feed lists the subject.
     FeedListed = "feed.listed",
     /// A filter failed and is configured with `on_error = "deny"`.

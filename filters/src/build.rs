@@ -19,6 +19,7 @@ use toml::Spanned;
 use crate::{
     counters::{Counters, MemoryCounters},
     decisions::Decisions,
+    escalation::Escalation,
     key::KeySeed,
     load::Problem,
     rate::{SharedLimit, adaptive::Adaptive},
@@ -36,6 +37,8 @@ pub struct BuildContext {
     pub counters: Arc<dyn Counters>,
     /// What is decided at run time.
     pub decisions: Arc<Decisions>,
+    /// The way to a second opinion, where there is one.
+    pub escalation: Option<Arc<dyn Escalation>>,
     /// What the keys of limits are made with: the same in every generation.
     pub key_seed: KeySeed,
     /// Whether gateways share a store, and keep limits together.
@@ -72,6 +75,7 @@ impl Default for BuildContext {
             onnxruntime: None,
             counters: Arc::new(MemoryCounters::default()),
             decisions: Arc::default(),
+            escalation: None,
             key_seed: KeySeed::default(),
             gateways_share: false,
             shared_limits: Vec::new(),

@@ -1,6 +1,6 @@
 //! What has been decided about a client: an entry that ends by itself.
 //!
-//! Decisions come from operators, filters, feeds and, later, the sidecar. Everything in them that
+//! Decisions come from operators, filters, feeds and sidecars. Everything in them that
 //! is text is bounded, whoever sent it.
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
@@ -221,6 +221,8 @@ pub enum Source {
     Operator,
     /// The system that Thornwall replaces, which still writes its own keys.
     Predecessor,
+    /// A sidecar, about a case that a gateway sent to it.
+    Sidecar,
 }
 
 impl Source {
@@ -231,6 +233,7 @@ impl Source {
             Self::Filter(_) => "filter",
             Self::Operator => "operator",
             Self::Predecessor => "predecessor",
+            Self::Sidecar => "sidecar",
         }
     }
 
@@ -245,7 +248,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Feed(name) | Self::Filter(name) => write!(f, "{}:{name}", self.kind()),
-            Self::Operator | Self::Predecessor => f.write_str(self.kind()),
+            Self::Operator | Self::Predecessor | Self::Sidecar => f.write_str(self.kind()),
         }
     }
 }
@@ -271,7 +274,10 @@ impl TryFrom<String> for Source {
             Some(("filter", name)) => named(name).map(Self::Filter),
             None if text == "operator" => Ok(Self::Operator),
             None if text == "predecessor" => Ok(Self::Predecessor),
-            _ => Err("no source; expected operator, predecessor, feed:NAME or filter:NAME"),
+            None if text == "sidecar" => Ok(Self::Sidecar),
+            _ => {
+                Err("no source; expected operator, predecessor, sidecar, feed:NAME or filter:NAME")
+            }
         }
     }
 }

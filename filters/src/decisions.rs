@@ -45,11 +45,19 @@ pub enum Origin {
     Operator,
     /// The system that is being replaced.
     Predecessor,
+    /// A sidecar. Last, since records on the disk hold the place in this list.
+    Sidecar,
 }
 
 impl Origin {
     /// All of them.
-    pub(crate) const ALL: [Self; 4] = [Self::Feed, Self::Filter, Self::Operator, Self::Predecessor];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Feed,
+        Self::Filter,
+        Self::Operator,
+        Self::Predecessor,
+        Self::Sidecar,
+    ];
 
     /// How it is written.
     pub const fn name(self) -> &'static str {
@@ -58,6 +66,7 @@ impl Origin {
             Self::Filter => "filter",
             Self::Operator => "operator",
             Self::Predecessor => "predecessor",
+            Self::Sidecar => "sidecar",
         }
     }
 }
@@ -70,6 +79,7 @@ impl Origin {
             Self::Filter => Source::Filter("unknown".into()),
             Self::Operator => Source::Operator,
             Self::Predecessor => Source::Predecessor,
+            Self::Sidecar => Source::Sidecar,
         }
     }
 }
@@ -81,6 +91,7 @@ impl From<&Source> for Origin {
             Source::Filter(_) => Self::Filter,
             Source::Operator => Self::Operator,
             Source::Predecessor => Self::Predecessor,
+            Source::Sidecar => Self::Sidecar,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use thiserror::Error;
 use thornwall_detectors::{request::RequestView, signal::Trail};
 
-use crate::{verdict::Verdict, watcher::Watcher};
+use crate::{escalation::Referral, verdict::Verdict, watcher::Watcher};
 
 /// Judges a request from memory, in microseconds, without waiting for anything.
 ///
@@ -31,6 +31,8 @@ pub struct Round {
     pub holds: Holds,
     /// What the filter's watcher is to be told again when the request has ended.
     pub note: Option<u32>,
+    /// What a second opinion is to be told of the request.
+    pub referral: Option<Referral>,
 }
 
 impl Round {

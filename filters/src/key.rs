@@ -102,6 +102,11 @@ impl KeySeed {
         owner.key(site)
     }
 
+    /// A hash of other things under this seed.
+    pub(crate) fn hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_key(&self.0)
+    }
+
     #[inline]
     fn owner(&self) -> Owner {
         Owner(SipHasher13::new_with_key(&self.0))

@@ -3,6 +3,7 @@
 pub mod anomaly;
 pub mod bandwidth;
 pub mod blocklist;
+pub mod escalate;
 pub mod heuristics;
 pub mod in_flight;
 pub mod rate_limit;

@@ -11,6 +11,7 @@ pub mod counters;
 pub mod deception;
 pub mod decision;
 pub mod decisions;
+pub mod escalation;
 pub mod feed;
 pub mod filter;
 pub mod key;

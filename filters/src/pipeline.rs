@@ -2,6 +2,7 @@
 //! turns what the filters noticed into one ruling.
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,6 +18,7 @@ use toml::Spanned;
 use self::decide::Decide;
 use crate::{
     build::BuildContext,
+    escalation::Referral,
     filter::{Filter, Holds, Round},
     key::KeySeed,
     metrics::{FilterMetrics, StageMetrics},
@@ -88,6 +90,8 @@ pub struct Judgement {
     pub score: f32,
     /// A decision that is to be made about the client.
     pub proposal: Option<Box<Proposal>>,
+    /// What a second opinion is to be told of the request.
+    pub referral: Option<Referral>,
     /// What is held until the request ends; nothing where it is answered at once.
     pub holds: Holds,
     /// How long each filter that was asked took, by its place in the pipeline.
@@ -160,7 +164,10 @@ impl Pipeline {
             _ => None,
         };
         let Round {
-            trail, mut holds, ..
+            trail,
+            mut holds,
+            referral,
+            ..
         } = round;
         let ruling = self.rule(verdict, request);
         if ruling != Ruling::Forward {
@@ -173,6 +180,7 @@ impl Pipeline {
             score: trail.score(),
             trail,
             proposal,
+            referral,
             holds,
             timings,
             notes,
@@ -243,14 +251,14 @@ impl Pipeline {
             Verdict::Allow(_) | Verdict::Pass => Ruling::Forward,
             Verdict::Deny(denial) => Ruling::Answer(Answer::Deny(denial)),
             Verdict::Tarpit(reason) => Ruling::Answer(Answer::Tarpit(reason)),
-            Verdict::Throttle(_) => self.throttle(request),
+            Verdict::Throttle(_) => self.slow_down(request.site.id, request.client, request.now),
         }
     }
 
     /// A throttled client is served while it stays below its slower rate.
-    fn throttle(&self, request: &RequestView<'_>) -> Ruling {
-        let client = self.key_seed.client(request.site.id, request.client);
-        match self.throttle.take(client, 1, request.now) {
+    pub fn slow_down(&self, site: u16, client: IpAddr, now: Duration) -> Ruling {
+        let client = self.key_seed.client(site, client);
+        match self.throttle.take(client, 1, now) {
             Ok(()) => Ruling::Forward,
             Err(limit) => Ruling::Answer(Answer::Deny(Denial {
                 reason: Reason::ThrottleExceeded,
@@ -307,6 +315,10 @@ impl Stage {
             .judge(request, round)
             .unwrap_or_else(|error| self.settle(&error, &mut round.trail));
         round.observe(false);
+        if self.mode == Mode::Observe {
+            // What a second opinion comes to would be an effect.
+            round.referral = None;
+        }
         verdict
     }
 

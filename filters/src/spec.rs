@@ -9,7 +9,7 @@ use toml::Spanned;
 use crate::{
     build::BuildContext,
     filter::Filter,
-    kinds::{anomaly, bandwidth, blocklist, heuristics, in_flight, rate_limit},
+    kinds::{anomaly, bandwidth, blocklist, escalate, heuristics, in_flight, rate_limit},
     pipeline::DecideSpec,
     when::When,
 };
@@ -37,6 +37,8 @@ pub struct FilterSpec {
     pub bandwidth: Option<Spanned<bandwidth::Config>>,
     /// Denies listed addresses.
     pub blocklist: Option<Spanned<blocklist::Config>>,
+    /// Asks a sidecar for a second opinion.
+    pub escalate: Option<Spanned<escalate::Config>>,
     /// Weighs user agent, headers, method, path and robots.txt.
     pub heuristics: Option<Spanned<heuristics::Config>>,
     /// Limits requests under way per key.
@@ -85,6 +87,7 @@ impl FilterSpec {
             Kind::Anomaly(spec) => anomaly::build(spec, context),
             Kind::Bandwidth(spec) => bandwidth::build(spec, context),
             Kind::Blocklist(spec) => blocklist::build(spec, context),
+            Kind::Escalate(spec) => escalate::build(spec, context),
             Kind::Heuristics(spec) => heuristics::build(spec, context),
             Kind::InFlight(spec) => in_flight::build(spec, context),
             Kind::RateLimit(spec) => rate_limit::build(spec, context),
@@ -97,6 +100,7 @@ impl FilterSpec {
             Some(Kind::Anomaly(_)) => "anomaly",
             Some(Kind::Bandwidth(_)) => "bandwidth",
             Some(Kind::Blocklist(_)) => "blocklist",
+            Some(Kind::Escalate(_)) => "escalate",
             Some(Kind::Heuristics(_)) => "heuristics",
             Some(Kind::InFlight(_)) => "in_flight",
             Some(Kind::RateLimit(_)) => "rate_limit",
@@ -109,6 +113,7 @@ impl FilterSpec {
             self.anomaly.as_ref().map(Kind::Anomaly),
             self.bandwidth.as_ref().map(Kind::Bandwidth),
             self.blocklist.as_ref().map(Kind::Blocklist),
+            self.escalate.as_ref().map(Kind::Escalate),
             self.heuristics.as_ref().map(Kind::Heuristics),
             self.in_flight.as_ref().map(Kind::InFlight),
             self.rate_limit.as_ref().map(Kind::RateLimit),
@@ -123,6 +128,7 @@ pub const KINDS: &[&str] = &[
     "anomaly",
     "bandwidth",
     "blocklist",
+    "escalate",
     "heuristics",
     "in_flight",
     "rate_limit",
@@ -132,6 +138,7 @@ enum Kind<'a> {
     Anomaly(&'a Spanned<anomaly::Config>),
     Bandwidth(&'a Spanned<bandwidth::Config>),
     Blocklist(&'a Spanned<blocklist::Config>),
+    Escalate(&'a Spanned<escalate::Config>),
     Heuristics(&'a Spanned<heuristics::Config>),
     InFlight(&'a Spanned<in_flight::Config>),
     RateLimit(&'a Spanned<rate_limit::Config>),

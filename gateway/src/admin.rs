@@ -22,7 +22,12 @@ use thornwall_filters::token::Token;
 use tokio::{net::TcpListener, task::spawn_blocking};
 
 use crate::{
-    exchange::RequestId, export, generation::normalise_host, record::Record, serve::PROCESS,
+    escalate::Sidecar,
+    exchange::RequestId,
+    export,
+    generation::normalise_host,
+    record::{LabelRecord, Record},
+    serve::PROCESS,
     state::State,
 };
 
@@ -120,7 +125,16 @@ async fn explain(Shared(admin): Shared<Admin>, Path(id): Path<String>) -> Respon
         );
     };
     match admin.state.recent.find(id) {
-        Some(decision) => Json(Record::from(&*decision)).into_response(),
+        Some(decision) => {
+            let mut record = Record::from(&*decision);
+            let label = |sidecar: &Arc<Sidecar>| {
+                let case = decision.case()?;
+                let label = sidecar.labels.find(case)?;
+                Some(LabelRecord::new(case, &label))
+            };
+            record.sidecar = admin.state.sidecar.as_ref().and_then(label);
+            Json(record).into_response()
+        }
         None => refusal(
             StatusCode::NOT_FOUND,
             "no such request among the recent ones; the access log may still have it",

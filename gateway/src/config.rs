@@ -14,6 +14,7 @@ use thornwall_filters::{
 };
 use toml::Spanned;
 
+mod escalation;
 mod export;
 mod feed;
 mod limits;
@@ -22,6 +23,7 @@ mod store;
 mod tls;
 mod upstream;
 
+pub use escalation::Escalation;
 pub use export::Export;
 pub use feed::{Feed, FeedFormat};
 pub use limits::Limits;
@@ -37,11 +39,7 @@ pub use upstream::{
 const MOST_BYTES: u64 = 4 << 20;
 
 /// Keys of the agreed design that no part of this version serves yet.
-const STILL_TO_COME: StillToCome = &[
-    ("challenge", "challenges"),
-    ("escalate", "the escalation sidecar"),
-    ("escalation", "the escalation sidecar"),
-];
+const STILL_TO_COME: StillToCome = &[("challenge", "challenges")];
 
 /// A whole file.
 #[derive(Debug, Deserialize)]
@@ -77,6 +75,8 @@ pub struct Config {
     /// `[store]`.
     #[serde(default)]
     pub store: Store,
+    /// `[escalation]`.
+    pub escalation: Option<Escalation>,
     /// `[limits]`.
     #[serde(default)]
     pub limits: Limits,

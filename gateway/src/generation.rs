@@ -22,6 +22,7 @@ use toml::Spanned;
 use crate::{
     config::{self, Config, ConfigFile, PrivacyMode},
     edge::{Limits, ListenerFacts},
+    escalate::{self, Sidecar},
     feeds::Spec,
     robots::RobotsCell,
     shared::Shared,
@@ -65,6 +66,8 @@ pub struct Generation {
     pub tables: Vec<(String, Arc<TableStats>)>,
     /// Counters that gateways keep together, where they do.
     pub shared_counters: Option<Arc<SharedCounters>>,
+    /// What is kept for the sidecar, where there is one.
+    pub sidecar: Option<Arc<Sidecar>>,
     /// Limits that gateways keep together.
     pub shared_limits: Vec<SharedLimit>,
     /// State that the next generation may take over.
@@ -137,6 +140,8 @@ pub struct Cold {
     pub store: config::StoreKind,
     /// Where they are shared, and read from the predecessor.
     pub shared: Shared,
+    /// Where the sidecar is.
+    pub escalation: Option<escalate::Settings>,
     /// Decisions that are kept at most.
     pub max_decisions: usize,
     /// Where access lines go.
@@ -175,6 +180,7 @@ impl Generation {
         };
         config.complete();
         let (mut context, shared_counters) = parts::context(file, &config, inputs);
+        let sidecar = parts::sidecar(&config, &mut context);
         let built = Self::assemble(&config, file, inputs, &mut context);
         problems.append(&mut context.problems);
         problems.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
@@ -182,6 +188,7 @@ impl Generation {
             Some(mut generation) if problems.is_empty() => {
                 generation.tables = context.tables;
                 generation.shared_counters = shared_counters;
+                generation.sidecar = sidecar;
                 generation.shared_limits = context.shared_limits;
                 generation.carried = context.carried;
                 generation.warnings = context.warnings;
@@ -197,10 +204,7 @@ impl Generation {
         inputs: &Inputs<'_>,
         context: &mut BuildContext,
     ) -> Option<Self> {
-        let cold = parts::cold(config, file, context);
-        if let Some(cold) = &cold {
-            cold.shared.check(&config.store, context);
-        }
+        let cold = parts::checked_cold(config, file, context);
         let client_address = parts::client_address(&config.client_address, context);
         let tarpit = parts::tarpit(&config.tarpit, context);
         let held = tarpit.as_ref().map_or(0, |tarpit| tarpit.max_connections);
@@ -245,6 +249,7 @@ impl Generation {
             cold: cold?,
             tables: Vec::new(),
             shared_counters: None,
+            sidecar: None,
             shared_limits: Vec::new(),
             carried: Carried::new(),
             warnings: Vec::new(),

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod data_dir;
 pub mod edge;
+pub mod escalate;
 pub mod exchange;
 pub mod export;
 pub mod feeds;

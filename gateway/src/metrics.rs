@@ -13,9 +13,11 @@ use crate::{
     state::State, upstream::metrics::UpstreamMetrics,
 };
 
+mod escalation;
 mod requests;
 mod shared;
 
+use escalation::EscalationMetrics;
 use requests::RequestMetrics;
 use shared::SharedGauges;
 
@@ -40,6 +42,7 @@ pub struct Metrics {
     reloads: IntCounterVec,
     tables: TableGauges,
     shared: SharedGauges,
+    escalation: EscalationMetrics,
     /// Locked while it is filled and read.
     upstreams: Mutex<UpstreamMetrics>,
     recent: IntGauge,
@@ -101,6 +104,7 @@ impl Metrics {
             )?,
             tables: TableGauges::register(&make)?,
             shared: SharedGauges::register(&make)?,
+            escalation: EscalationMetrics::register(&make)?,
             upstreams: Mutex::new(UpstreamMetrics::register(&make)?),
             recent: make.gauge(
                 "thornwall_recent_decisions",
@@ -169,6 +173,7 @@ impl Metrics {
         self.show_certificates(&generation);
         self.show_adaptive(&generation);
         self.shared.show(state);
+        self.escalation.show(state);
         self.recent.set(gauge_value(state.recent.held()));
         self.requests.show(state);
         self.generation

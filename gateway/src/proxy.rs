@@ -16,8 +16,8 @@ use thornwall_detectors::signal::Reason;
 use thornwall_filters::verdict::Ruling;
 
 use crate::{
-    answer, edge, exchange::Exchange, forward, outcome, record::Decision, request, robots,
-    state::State, upstream::attempt,
+    answer, edge, escalate, exchange::Exchange, forward, outcome, record::Decision, request,
+    robots, state::State, upstream::attempt,
 };
 
 /// The proxy of all sites.
@@ -33,7 +33,7 @@ impl Proxy {
 
     /// Judges a request and answers it, unless the origin is to.
     async fn admit(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
-        let judgement = match request::judge(session, exchange, &self.state) {
+        let mut judgement = match request::judge(session, exchange, &self.state) {
             Ok(judgement) => judgement,
             Err((status, reason)) => {
                 exchange.reason = Some(reason);
@@ -47,6 +47,7 @@ impl Proxy {
                 return Ok(true);
             }
         };
+        escalate::settle(&mut judgement, exchange, &self.state).await;
         let ruling = judgement.ruling;
         exchange.reason = ruling.reason();
         exchange.judgement = Some(judgement);

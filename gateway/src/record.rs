@@ -12,9 +12,10 @@ use jiff::Timestamp;
 use pingora::proxy::Session;
 use serde::{Deserialize, Serialize};
 use thornwall_detectors::signal::{Reason, Signal};
-use thornwall_filters::pipeline::Judgement;
+use thornwall_filters::{escalation::CaseId, pipeline::Judgement};
 
 use crate::{
+    escalate::{Course, Label},
     exchange::{Exchange, RequestId},
     metrics::Metrics,
     veil::Veil,
@@ -67,6 +68,9 @@ pub struct Record {
     pub score: f32,
     /// What was noticed.
     pub signals: Vec<SignalRecord>,
+    /// What the sidecar said of the case that it belongs to, where it did so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sidecar: Option<LabelRecord>,
     /// Microseconds that each filter took.
     pub filters_us: Vec<(String, f32)>,
     /// Milliseconds until the origin began its answer.
@@ -90,6 +94,31 @@ pub struct SignalRecord {
     /// From a filter that only observes: not counted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observed: bool,
+}
+
+/// What a case came to, as people read it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LabelRecord {
+    /// The case, as the sidecar knows it.
+    pub case: String,
+    /// 0 (a person) to 1 (a bot).
+    pub score: f32,
+    /// What the sidecar has done.
+    pub action: Course,
+    /// The step that weighed most.
+    pub reason: String,
+}
+
+impl LabelRecord {
+    /// What is told of the case.
+    pub fn new(case: CaseId, label: &Label) -> Self {
+        Self {
+            case: case.to_string(),
+            score: label.score,
+            action: label.course,
+            reason: label.reason.to_string(),
+        }
+    }
 }
 
 impl From<&Signal> for SignalRecord {
@@ -199,6 +228,12 @@ impl Decision {
         }
     }
 
+    /// The case that the request belongs to, where it was taken for a second opinion.
+    pub fn case(&self) -> Option<CaseId> {
+        let referral = self.judgement.as_ref()?.referral.as_ref()?;
+        Some(referral.case)
+    }
+
     fn ruling(&self) -> &'static str {
         self.judgement
             .as_ref()
@@ -248,6 +283,7 @@ impl From<&Decision> for Record {
                 }
                 (None, None) => Vec::new(),
             },
+            sidecar: None,
             filters_us: decision.filters_us(),
             origin_ms: decision.origin_took.map(milliseconds),
             took_ms: milliseconds(decision.took),

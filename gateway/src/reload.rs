@@ -104,6 +104,7 @@ impl Cold {
                 "store.max_decisions",
                 self.max_decisions != next.max_decisions,
             ),
+            ("[escalation]", self.escalation != next.escalation),
             ("privacy.mode", self.privacy != next.privacy),
             ("server.threads", self.threads != next.threads),
             ("server.onnxruntime", self.onnxruntime != next.onnxruntime),

@@ -25,6 +25,7 @@ use thornwall_filters::{
 
 use crate::{
     edge::{Connection, head::judge_decoded},
+    escalate,
     exchange::Exchange,
     generation::{Generation, Site, normalise_host},
     shares::Share,
@@ -87,6 +88,10 @@ pub fn judge(
     if let Some(proposal) = judgement.proposal.take() {
         state.propose(*proposal, &site.name, exchange.id);
     }
+    if judgement.ruling.reason() == Some(Reason::DeceptionMarkedLink) {
+        escalate::trap(&request, state);
+    }
+    escalate::submit(&mut judgement, exchange.id, state);
     exchange.holds = std::mem::take(&mut judgement.holds);
     Ok(judgement)
 }
@@ -109,6 +114,7 @@ fn judge_marked_link(site: &Site, request: &RequestView<'_>) -> Option<Judgement
         score: trail.score(),
         trail,
         proposal: None,
+        referral: None,
         holds: Holds::default(),
         timings: Timings::new(),
         notes: Notes::new(),

@@ -27,6 +27,7 @@ use crate::{
     config::ConfigFile,
     data_dir::{DataDir, DataDirError, link_secret},
     edge::{self, Edge},
+    escalate,
     export::{self, BanLogWriter},
     feeds::Feeds,
     generation::{Cold, Generation, Inputs},
@@ -319,8 +320,7 @@ async fn serve(
         )),
         tokio::spawn(edge::sweep(Arc::clone(&edge))),
     ];
-    let tables = Arc::<State>::clone(&state);
-    tasks.extend(parts.replication.start(tables, &state.shutdown));
+    tasks.extend(follow(&state, parts.replication));
     listen(&edge, parts.sockets.public, &mut tasks)?;
     self_check::check(&public, operator, &state.arrivals, self_check::PATIENCE).await?;
     if let Some(predecessor) = parts.predecessor {
@@ -354,6 +354,14 @@ async fn serve(
         task.abort();
     }
     Ok(())
+}
+
+/// Starts the tasks that exchange decisions with others.
+fn follow(state: &Arc<State>, replication: Replication) -> Vec<JoinHandle<()>> {
+    let tables = Arc::<State>::clone(state);
+    let mut tasks = replication.start(tables, &state.shutdown);
+    tasks.extend(escalate::start(state));
+    tasks
 }
 
 /// Tells the predecessor that it may go.

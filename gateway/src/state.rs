@@ -22,9 +22,9 @@ use thornwall_filters::{
 };
 
 use crate::{
-    access_log::AccessLog, answer::tarpit::Tarpit, exchange::RequestId, export::BanLog,
-    feeds::Board, generation::Generation, metrics::Metrics, recent::Recent, record::Decision,
-    serve::Arrivals, shared::Standings, shares::Shares, veil::Veil,
+    access_log::AccessLog, answer::tarpit::Tarpit, escalate::Sidecar, exchange::RequestId,
+    export::BanLog, feeds::Board, generation::Generation, metrics::Metrics, recent::Recent,
+    record::Decision, serve::Arrivals, shared::Standings, shares::Shares, veil::Veil,
 };
 
 /// Everything that outlives a generation.
@@ -47,6 +47,8 @@ pub struct State {
     pub gateways: AtomicU32,
     /// Whether the others of them are heard.
     gateways_heard: AtomicBool,
+    /// What is kept for the sidecar, where there is one.
+    pub sidecar: Option<Arc<Sidecar>>,
     /// How feeds stand.
     pub feeds: Board,
     /// Connections held in slow streams.
@@ -83,6 +85,7 @@ impl State {
         Self {
             veil: Veil::new(generation.cold.privacy),
             tarpit: Arc::new(Tarpit::new(metrics.tarpit.clone())),
+            sidecar: generation.sidecar.clone(),
             feeds: Board::new(metrics.feeds.clone()),
             generation: ArcSwap::from_pointee(generation),
             metrics,
@@ -111,6 +114,11 @@ impl State {
     /// This moment by both clocks.
     pub fn moment(&self) -> Moment {
         self.time.now()
+    }
+
+    /// Both clocks, for whoever has a task of its own.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(self.time)
     }
 
     /// Lets this generation serve.

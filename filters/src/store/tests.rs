@@ -164,6 +164,28 @@ fn withdraw(source: Source, subject: &str) -> Change {
 }
 
 #[test]
+fn a_sidecar_changes_and_takes_back_its_own_word_alone() {
+    let bench = Bench::new(NOON, false);
+    let sidecars = |action, until_ms| {
+        let mut decision = by(Source::Sidecar, "192.0.2.1", until_ms);
+        decision.action = action;
+        bench.write(Change::Decide(decision)).0
+    };
+    assert_eq!(sidecars(Action::Deny, NOON + 9_000), Outcome::Made);
+    assert_eq!(sidecars(Action::Deny, NOON + 9_000), Outcome::Superseded);
+    assert_eq!(sidecars(Action::Throttle, NOON + 5_000), Outcome::Made);
+    let take_back = || bench.write(withdraw(Source::Sidecar, "192.0.2.1")).0;
+    assert_eq!(take_back(), Outcome::Withdrawn);
+    for other in [filter(), Source::Operator] {
+        let _ = bench.write(Change::Decide(by(other, "192.0.2.1", NOON + 9_000)));
+        assert_eq!(sidecars(Action::Tarpit, NOON + 5_000), Outcome::Superseded);
+        assert_eq!(take_back(), Outcome::Superseded);
+        assert!(bench.holds("192.0.2.1"));
+    }
+    assert_eq!(sidecars(Action::Tarpit, NOON + 90_000), Outcome::Superseded);
+}
+
+#[test]
 fn an_operators_word_stands_until_an_operator_takes_it_back() {
     let bench = Bench::new(NOON, false);
     let decide = |decision| bench.write(Change::Decide(decision)).0;

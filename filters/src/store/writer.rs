@@ -211,6 +211,12 @@ impl Writer {
             self.insist(&key, from);
             return Outcome::Superseded;
         }
+        // A sidecar takes back what sidecars decided, and nobody else's word.
+        let others = |row: &Row| row.origin != Origin::Sidecar;
+        let takes_back = matches!(&change, Change::Withdraw(by) if by.source == Source::Sidecar);
+        if takes_back && before.as_ref().is_some_and(others) {
+            return Outcome::Superseded;
+        }
         match change {
             Change::Decide(decision) => {
                 self.decide(decision.bounded(), key, site, before, from, now)
@@ -242,11 +248,11 @@ impl Writer {
             self.metrics.refused.inc();
             return Outcome::Spared;
         }
-        let is_operators = decision.source == Source::Operator;
         // Of what filters decide the harsher counts, and of equals what holds for longer.
-        let stands =
+        let harsher =
             |row: Row| (row.action.harshness(), row.until) >= (decision.action.harshness(), until);
-        if from == From::Here && !is_operators && before.is_some_and(stands) {
+        let stands = |row: Row| harsher(row) && !replaces(&decision, &row);
+        if from == From::Here && before.is_some_and(stands) {
             return Outcome::Superseded;
         }
         self.table.put(Row {
@@ -374,6 +380,16 @@ impl Writer {
             })
         });
         self.table.list(rows.collect());
+    }
+}
+
+/// Whether a decision takes the place of a harsher entry, and of one that ends no sooner: an operator's does, and a
+/// sidecar's where it changes what a sidecar decided.
+fn replaces(decision: &Decision, row: &Row) -> bool {
+    match decision.source {
+        Source::Operator => true,
+        Source::Sidecar => row.origin == Origin::Sidecar && row.action != decision.action,
+        Source::Feed(_) | Source::Filter(_) | Source::Predecessor => false,
     }
 }
 

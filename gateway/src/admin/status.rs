@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use thornwall_filters::store::shared::Standing;
 
 use super::Admin;
-use crate::{generation::Generation, state::State};
+use crate::{escalate::Course, generation::Generation, state::State};
 
 /// Seconds since it was last known what another store holds.
 fn age(state: &State, standing: &Standing) -> Option<u64> {
@@ -61,9 +61,30 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Response {
                 "addresses": standing.listed.load(Relaxed),
             })),
         },
+        "escalation": escalation(state),
         "feeds": state.feeds.standings(),
     }))
     .into_response()
+}
+
+/// How the way to the sidecar does, where there is one.
+fn escalation(state: &State) -> Option<Value> {
+    let sidecar = state.sidecar.as_ref()?;
+    let answers = |course: Course| {
+        (
+            course.name().to_owned(),
+            sidecar.tally.answers(course).into(),
+        )
+    };
+    Some(json!({
+        "state": if sidecar.is_connected() { "connected" } else { "away" },
+        "trouble": sidecar.trouble(),
+        "cases": sidecar.cases.len(),
+        "sent": sidecar.cases.sent(),
+        "shed": sidecar.cases.shed(),
+        "answers": Course::ALL.map(answers).into_iter().collect::<Map<String, Value>>(),
+        "refused": sidecar.tally.refused(),
+    }))
 }
 
 /// What limits that change with their origins are now: by site, and by filter.

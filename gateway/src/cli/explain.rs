@@ -9,7 +9,7 @@ use super::{
     client::{Client, Failure},
     fail, print, printable,
 };
-use crate::record::{Record, SignalRecord};
+use crate::record::{LabelRecord, Record, SignalRecord};
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
@@ -91,11 +91,24 @@ fn describe(record: &Record) -> String {
     for signal in &record.signals {
         line("  signal", describe_signal(signal));
     }
+    if let Some(label) = &record.sidecar {
+        line("sidecar", describe_label(label));
+    }
     for (filter, took) in &record.filters_us {
         line("  filter", format!("{filter:<16} {took:.1} us"));
     }
     line("took", format!("{:.2} ms", record.took_ms));
     text
+}
+
+fn describe_label(label: &LabelRecord) -> String {
+    let LabelRecord {
+        score,
+        action,
+        reason,
+        ..
+    } = label;
+    format!("score {score:.2}, {}, {}", action.name(), printable(reason))
 }
 
 fn describe_signal(signal: &SignalRecord) -> String {

@@ -25,6 +25,7 @@ use toml::Spanned;
 use super::{ClientAddress, Cold, Inputs, Site, TarpitLimits, edge, socket_address, unknown};
 use crate::{
     config::{self, Config, ConfigFile},
+    escalate::{self, Sidecar},
     robots::RobotsCell,
     shared::Shared,
     tls::SiteTls,
@@ -82,6 +83,18 @@ pub(super) fn context(
         context.show_table(name, stats);
     }
     (context, shared)
+}
+
+/// What is kept for the sidecar, over all generations. What is wrong with `[escalation]` is told
+/// where it is resolved.
+pub(super) fn sidecar(config: &Config, context: &mut BuildContext) -> Option<Arc<Sidecar>> {
+    let spec = config.escalation.as_ref()?;
+    context.scope = "escalation".to_owned();
+    let key_seed = context.key_seed;
+    let make = || Sidecar::new(*spec.max_cases.get_ref(), key_seed);
+    let sidecar = context.carry_over("sidecar", |_| true, make);
+    context.escalation = Some(Arc::<Sidecar>::clone(&sidecar));
+    Some(sidecar)
 }
 
 /// Where packages put the models.
@@ -147,6 +160,9 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
     let decisions = most_decisions(&config.store, context);
     let shared = Shared::read(&config.store, context);
     check_privacy(config, context);
+    let tenant = config.store.tenant.get_ref();
+    let escalation = config.escalation.as_ref();
+    let escalation = escalation.and_then(|spec| escalate::Settings::read(spec, tenant, context));
     let data_dir = context.resolve(&config.server.data_dir);
     let resolved = |path: &Option<String>| path.as_ref().map(|path| context.resolve(path));
     let shared = shared.filter(|_| context.problems.len() == before)?;
@@ -161,6 +177,7 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
         viewer_token_file: resolved(&config.admin.viewer_token_file),
         store: *config.store.kind.get_ref(),
         shared,
+        escalation,
         max_decisions: decisions,
         data_dir,
         access_log: access_log(&config.access_log.file, context),
@@ -170,6 +187,20 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
         fail2ban_log: resolved(&config.export.fail2ban_log),
         onnxruntime: context.onnxruntime.clone(),
     })
+}
+
+/// The same, and what is wrong with the files that its tasks read.
+pub(super) fn checked_cold(
+    config: &Config,
+    file: &ConfigFile,
+    context: &mut BuildContext,
+) -> Option<Cold> {
+    let cold = cold(config, file, context)?;
+    cold.shared.check(&config.store, context);
+    if let (Some(settings), Some(spec)) = (&cold.escalation, &config.escalation) {
+        settings.check(spec, context);
+    }
+    Some(cold)
 }
 
 fn most_decisions(spec: &config::Store, context: &mut BuildContext) -> usize {
@@ -194,6 +225,7 @@ fn check_privacy(config: &Config, context: &mut BuildContext) {
         ),
         ("export.fail2ban_log", config.export.fail2ban_log.is_some()),
         ("store.url", config.store.url.is_some()),
+        ("escalation", config.escalation.is_some()),
     ];
     for (key, _) in told.iter().filter(|(_, is_told)| *is_told) {
         let what = format!(

@@ -70,6 +70,22 @@ fn every_mistake_is_told_with_its_place_and_what_was_expected() {
         &["`challenge` is still to come (challenges)"],
     );
     mistake(
+        "[[pipeline.filter]]\nname = \"second\"\nescalate = { score = [0.9, 0.1], reasons = [\"path.prob\"] }\n",
+        &[
+            "[0.9, 0.1] is no band of scores",
+            "unknown reason code `path.prob`",
+            "there is no sidecar to escalate to; add [escalation]",
+        ],
+    );
+    mistake(
+        "[privacy]\nmode = \"hash\"\n[escalation]\naddress = \"http://127.0.0.1:9181\"\nmax_cases = 1\n",
+        &[
+            "escalation hands out addresses, which privacy.mode forbids",
+            "add token_file",
+            "`max_cases` is 1; expected 16 to 10000",
+        ],
+    );
+    mistake(
         "[store]\nkind = \"file\"\nmax_decisions = 7\n",
         &["unknown variant `file`"],
     );

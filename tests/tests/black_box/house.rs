@@ -52,7 +52,9 @@ fn files_and_functions_stay_short() {
         "only {} files were found",
         sources.len()
     );
-    for path in sources {
+    // What is made from the contract is nobody's hand.
+    let made = |path: &PathBuf| path.starts_with(root().join("proto/src/generated"));
+    for path in sources.into_iter().filter(|path| !made(path)) {
         let text = read(&path);
         let name = path.strip_prefix(root()).unwrap().display();
         let lines = text.lines().count();
@@ -283,6 +285,7 @@ fn the_reference_shows_every_key() {
         "access_log",
         "blocklist",
         "client_address",
+        "escalation",
         "limits",
         "store",
         "tarpit",

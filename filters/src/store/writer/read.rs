@@ -44,7 +44,7 @@ impl Writer {
         };
         let kept = match row.origin {
             Origin::Feed | Origin::Predecessor => None,
-            Origin::Filter | Origin::Operator => self.whole(&key),
+            Origin::Filter | Origin::Operator | Origin::Sidecar => self.whole(&key),
         };
         Some(kept.unwrap_or_else(|| self.summary(key, row, now)))
     }

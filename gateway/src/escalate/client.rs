@@ -1,0 +1,353 @@
+//! The connection to the sidecar: made, kept, and made again. Task `sidecar`.
+
+use std::{sync::Arc, time::Duration};
+
+use thiserror::Error;
+use thornwall_filters::{
+    clock::Clock,
+    decision::{Change, Scope},
+    escalation::CaseId,
+    store::{self, Outcome, Store},
+};
+use thornwall_proto::{
+    MOST_MESSAGE_BYTES,
+    v1::{
+        self, GatewayMessage, Hello, SidecarMessage, escalation_client::EscalationClient,
+        gateway_message::Message as Said, sidecar_message::Message as Heard,
+    },
+};
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    time::{sleep, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Status, Streaming, transport};
+use uuid::Uuid;
+
+use super::{
+    Settings, Sidecar,
+    answers::{self, AnswerError, Taken},
+    link::with_causes,
+};
+
+/// Longest wait for the first word of a sidecar.
+const WELCOME: Duration = Duration::from_secs(5);
+/// First and longest pause between two attempts to connect.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// A call without a deadline would have one of seconds; this connection is to stay.
+const STREAM: Duration = Duration::from_secs(86_400);
+/// Messages on their way to the sidecar; the others stay in the table, where the order is kept.
+const OUTBOUND: usize = 4;
+/// Changes on their way to the store, so that its queue is never ours alone.
+const CHANGES: usize = 1_024;
+/// Time between two looks for cases that have ended.
+const SWEEP: Duration = Duration::from_secs(30);
+/// Longest name of a sidecar.
+const LONGEST_NAME: usize = 64;
+
+/// Why the sidecar is not there.
+#[derive(Debug, Error)]
+enum Lost {
+    /// It ended the connection in order.
+    #[error("it ended the connection")]
+    Ended,
+    /// Its files, or its address.
+    #[error("{0}")]
+    Link(String),
+    /// It does not say who it is.
+    #[error("its first word was no welcome")]
+    NoWelcome,
+    /// It refused, or broke off.
+    #[error("{}", told(.0))]
+    Refused(Box<Status>),
+    /// It says nothing.
+    #[error("no answer within {} s", WELCOME.as_secs())]
+    Silent,
+    /// There is no connection.
+    #[error("{}", with_causes(.0))]
+    Unreachable(#[from] transport::Error),
+}
+
+impl From<Status> for Lost {
+    fn from(status: Status) -> Self {
+        Self::Refused(Box::new(status))
+    }
+}
+
+/// Longest text of a sidecar that is told.
+const LONGEST_TEXT: usize = 200;
+
+/// A status, as far as somebody else's text is told.
+fn told(status: &Status) -> String {
+    let text = status.message();
+    let text = &text[..text.floor_char_boundary(LONGEST_TEXT)];
+    format!("{:?}: {}", status.code(), text.escape_debug())
+}
+
+/// One gateway's side of the connection.
+pub(super) struct Client {
+    sidecar: Arc<Sidecar>,
+    settings: Settings,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    /// Bounds what is on its way to the store.
+    changes: Arc<Semaphore>,
+    /// The sidecar that was followed, and the last number of it.
+    followed: (String, u64),
+}
+
+impl Client {
+    /// A client that is not connected.
+    pub(super) fn new(
+        sidecar: Arc<Sidecar>,
+        settings: Settings,
+        store: Store,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            sidecar,
+            settings,
+            store,
+            clock,
+            changes: Arc::new(Semaphore::new(CHANGES)),
+            followed: Default::default(),
+        }
+    }
+
+    /// Keeps connected until the process is told to stop.
+    pub(super) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
+        let (sidecar, clock) = (Arc::clone(&self.sidecar), Arc::clone(&self.clock));
+        let sweep = async {
+            loop {
+                sleep(SWEEP).await;
+                sidecar.cases.sweep(clock.now().own_ms);
+            }
+        };
+        tokio::select! {
+            () = self.keep_connected() => {}
+            () = sweep => {}
+            // An error means that the sender is gone, which is a stop too.
+            _ = shutdown.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    async fn keep_connected(&mut self) {
+        let mut pause = PAUSES.0;
+        let mut is_told = false;
+        loop {
+            let began_ms = self.clock.now().own_ms;
+            let Err(lost) = self.session().await;
+            let why = lost.to_string();
+            if self.sidecar.went(why.clone()) {
+                log::warn!("sidecar lost; error={why}");
+                // One that ends each connection at once is not asked all the time.
+                let lasted = self.clock.now().own_ms.saturating_sub(began_ms);
+                if u128::from(lasted) > PAUSES.1.as_millis() {
+                    pause = PAUSES.0;
+                }
+            } else if !is_told {
+                log::warn!(
+                    "sidecar away; address={} error={why}",
+                    self.settings.address
+                );
+            } else {
+                log::debug!("sidecar away; error={why}");
+            }
+            is_told = true;
+            sleep(jittered(pause)).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// One connection, from its beginning to its loss.
+    async fn session(&mut self) -> Result<std::convert::Infallible, Lost> {
+        let settings = self.settings.clone();
+        let link = tokio::task::spawn_blocking(move || settings.link()).await;
+        let link = link.unwrap_or_else(|error| Err(error.to_string()));
+        let link = link.map_err(Lost::Link)?;
+        let channel = link.endpoint.connect().await?;
+        let mut client =
+            EscalationClient::new(channel).max_decoding_message_size(MOST_MESSAGE_BYTES);
+        let (outbound, said) = mpsc::channel(OUTBOUND);
+        // There is room for one.
+        let _ = outbound.try_send(say(Said::Hello(self.hello())));
+        let mut request = Request::new(ReceiverStream::new(said));
+        request.set_timeout(STREAM);
+        if let Some(bearer) = link.bearer {
+            request.metadata_mut().insert("authorization", bearer);
+        }
+        let welcomed = timeout(WELCOME, async {
+            let mut inbound = client.stream(request).await?.into_inner();
+            let first = inbound.message().await?;
+            Ok::<_, Status>((inbound, first))
+        });
+        let (mut inbound, first) = welcomed.await.map_err(|_| Lost::Silent)??;
+        self.welcome(first)?;
+        tokio::select! {
+            lost = Self::send(&self.sidecar, &self.clock, &self.store, &outbound) => lost,
+            lost = receive(
+                &self.sidecar,
+                &self.clock,
+                &self.store,
+                &self.changes,
+                &mut self.followed.1,
+                &mut inbound,
+            ) => lost,
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        let (sidecar, after) = self.followed.clone();
+        Hello {
+            gateway: self.settings.name(),
+            sidecar,
+            after,
+        }
+    }
+
+    fn welcome(&mut self, first: Option<SidecarMessage>) -> Result<(), Lost> {
+        let Some(Heard::Welcome(welcome)) = first.and_then(|first| first.message) else {
+            return Err(Lost::NoWelcome);
+        };
+        let mut name = welcome.sidecar;
+        name.truncate(name.floor_char_boundary(LONGEST_NAME));
+        log::info!(
+            "sidecar connected; address={} sidecar={} cases={}",
+            self.settings.address,
+            name.escape_debug(),
+            self.sidecar.cases.len()
+        );
+        if name != self.followed.0 {
+            self.followed = (name, 0);
+        }
+        self.sidecar.came();
+        Ok(())
+    }
+
+    /// Sends cases as they are due.
+    async fn send(
+        sidecar: &Sidecar,
+        clock: &Arc<dyn Clock>,
+        store: &Store,
+        outbound: &mpsc::Sender<GatewayMessage>,
+    ) -> Result<std::convert::Infallible, Lost> {
+        let sites = store.decisions().sites();
+        let name = |number| match sites.scope(number)? {
+            Scope::Site(name) => Some(name),
+            Scope::Deployment => None,
+        };
+        loop {
+            // Only what the sidecar has room for is taken out of the queue.
+            let permit = outbound.reserve().await.map_err(|_| Lost::Ended)?;
+            let message = loop {
+                if let Some(case) = sidecar.cases.next_trapped() {
+                    break Said::Outcome(trapped(case));
+                }
+                let now_ms = clock.now().own_ms;
+                if let Some(case) = sidecar.cases.next(now_ms, name) {
+                    break Said::Case(case);
+                }
+                let nap = sidecar.cases.nap(now_ms);
+                let _ = timeout(nap, sidecar.cases.due.notified()).await;
+            };
+            permit.send(say(message));
+        }
+    }
+}
+
+/// Takes what the sidecar says.
+async fn receive(
+    sidecar: &Sidecar,
+    clock: &Arc<dyn Clock>,
+    store: &Store,
+    changes: &Arc<Semaphore>,
+    after: &mut u64,
+    inbound: &mut Streaming<SidecarMessage>,
+) -> Result<std::convert::Infallible, Lost> {
+    let known = |site: &str| store.decisions().sites().known(site).is_some();
+    while let Some(heard) = inbound.message().await? {
+        let now = clock.now();
+        let taken = match heard.message {
+            Some(Heard::Assessment(assessment)) => {
+                match assess(sidecar, &assessment) {
+                    Ok(()) => {}
+                    Err(error) => refuse(sidecar, error),
+                }
+                // Its number is followed where it comes by itself.
+                let decision = assessment.decision;
+                decision.map_or(Ok(Taken::Nothing), |sent| {
+                    answers::decision(sent, now, known)
+                })
+            }
+            Some(Heard::Decision(sent)) => {
+                *after = (*after).max(sent.number);
+                answers::decision(sent, now, known)
+            }
+            Some(Heard::Withdrawal(sent)) => {
+                *after = (*after).max(sent.number);
+                answers::withdrawal(&sent, now, known)
+            }
+            // A second welcome, or a message of a later version.
+            Some(Heard::Welcome(_)) | None => Ok(Taken::Nothing),
+        };
+        match taken {
+            Ok(Taken::Change(change)) => write(sidecar, store, changes, change).await,
+            Ok(Taken::Nothing) => {}
+            Err(error) => refuse(sidecar, error),
+        }
+    }
+    Err(Lost::Ended)
+}
+
+fn assess(sidecar: &Sidecar, assessment: &v1::Assessment) -> Result<(), AnswerError> {
+    let (case, label) = answers::label(assessment)?;
+    sidecar.tally.count(label.course);
+    if sidecar.cases.answered(case) {
+        sidecar.labels.keep(case, label);
+    }
+    Ok(())
+}
+
+fn refuse(sidecar: &Sidecar, error: AnswerError) {
+    sidecar.tally.refuse();
+    log::debug!("the sidecar said what cannot be taken; error={error}");
+}
+
+/// Hands a change to the store. It waits only where a thousand others have not been made yet.
+async fn write(sidecar: &Sidecar, store: &Store, changes: &Arc<Semaphore>, change: Change) {
+    let Ok(permit) = Arc::clone(changes).acquire_owned().await else {
+        return;
+    };
+    let refused = sidecar.tally.clone();
+    let done = move |receipt: store::Receipt| {
+        let spared = receipt.outcomes.contains(&Outcome::Spared);
+        if spared {
+            refused.refuse();
+        }
+        drop(permit);
+    };
+    store.write(vec![change], store::From::Here, Box::new(done));
+}
+
+/// What proved true about a client that followed a link which only the tarpit has.
+fn trapped(case: CaseId) -> v1::Outcome {
+    v1::Outcome {
+        case_id: case.to_string(),
+        truth: v1::outcome::Truth::Trap.into(),
+    }
+}
+
+const fn say(message: Said) -> GatewayMessage {
+    GatewayMessage {
+        message: Some(message),
+    }
+}
+
+/// Between half of a time and all of it, so that gateways do not come back all at once.
+fn jittered(pause: Duration) -> Duration {
+    let random = Uuid::new_v4().as_u64_pair().1 as u32;
+    pause / 2 + pause / 2 * (random >> 16) / (1 << 16)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! What cases came to, for people who ask and for requests that wait.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    future::Future,
+};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use thornwall_filters::{
+    decision::{self, ReasonCode},
+    escalation::CaseId,
+};
+use tokio::sync::oneshot;
+
+/// Most labels that are kept.
+const MOST_LABELS: usize = 16_384;
+/// Most requests that wait for one case, and for all; further ones do not wait.
+const MOST_WAITING: (usize, usize) = (64, 4_096);
+
+/// What a case came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Label {
+    /// 0 (a person) to 1 (a bot).
+    pub score: f32,
+    /// What the sidecar has done about it.
+    pub course: Course,
+    /// The step of the sidecar that weighed most.
+    pub reason: ReasonCode,
+}
+
+/// What a sidecar has done about a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Course {
+    /// People are told.
+    Alert,
+    /// 403.
+    Deny,
+    /// Nothing.
+    None,
+    /// A slow stream.
+    Tarpit,
+    /// The slower rate.
+    Throttle,
+}
+
+impl Course {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Alert,
+        Self::Deny,
+        Self::None,
+        Self::Tarpit,
+        Self::Throttle,
+    ];
+
+    /// How it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::Deny => "deny",
+            Self::None => "none",
+            Self::Tarpit => "tarpit",
+            Self::Throttle => "throttle",
+        }
+    }
+
+    /// What happens to requests, where something does.
+    pub const fn action(self) -> Option<decision::Action> {
+        match self {
+            Self::Alert | Self::None => None,
+            Self::Deny => Some(decision::Action::Deny),
+            Self::Tarpit => Some(decision::Action::Tarpit),
+            Self::Throttle => Some(decision::Action::Throttle),
+        }
+    }
+}
+
+impl Label {
+    /// What happens to requests, where something does.
+    pub const fn action(&self) -> Option<decision::Action> {
+        self.course.action()
+    }
+}
+
+/// What cases came to, the last ones of them, and who waits for others.
+#[derive(Debug, Default)]
+pub struct Labels(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    labels: HashMap<CaseId, Label>,
+    /// Cases in the order in which they were first assessed.
+    order: VecDeque<CaseId>,
+    waiting: HashMap<CaseId, Vec<oneshot::Sender<Label>>>,
+    waiters: usize,
+}
+
+impl Labels {
+    /// Keeps what a case came to, and tells those who wait for it.
+    pub fn keep(&self, case: CaseId, label: Label) {
+        let mut kept = self.0.lock();
+        for waiter in kept.waiting.remove(&case).into_iter().flatten() {
+            kept.waiters = kept.waiters.saturating_sub(1);
+            // Who has gone needs no answer.
+            let _ = waiter.send(label.clone());
+        }
+        if kept.labels.insert(case, label).is_some() {
+            return;
+        }
+        kept.order.push_back(case);
+        if kept.order.len() > MOST_LABELS
+            && let Some(oldest) = kept.order.pop_front()
+        {
+            kept.labels.remove(&oldest);
+        }
+    }
+
+    /// What a case came to, where that is still known.
+    pub fn find(&self, case: CaseId) -> Option<Label> {
+        self.0.lock().labels.get(&case).cloned()
+    }
+
+    /// Waits for what a case comes to; nothing where too many wait. Who stops waiting gives up the
+    /// place.
+    pub(super) fn wait(&self, case: CaseId) -> Option<impl Future<Output = Option<Label>> + '_> {
+        let (sender, receiver) = oneshot::channel();
+        let mut kept = self.0.lock();
+        let waiters = kept.waiting.get(&case).map_or(0, Vec::len);
+        if waiters >= MOST_WAITING.0 || kept.waiters >= MOST_WAITING.1 {
+            return None;
+        }
+        kept.waiters += 1;
+        kept.waiting.entry(case).or_default().push(sender);
+        drop(kept);
+        let place = Place { labels: self, case };
+        Some(async move {
+            let label = receiver.await.ok();
+            drop(place);
+            label
+        })
+    }
+
+    /// Lets go of everybody who waits.
+    pub(super) fn dismiss(&self) {
+        let mut kept = self.0.lock();
+        kept.waiting.clear();
+        kept.waiters = 0;
+    }
+}
+
+/// A request that waits, or has just stopped.
+struct Place<'a> {
+    labels: &'a Labels,
+    case: CaseId,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut kept = self.labels.0.lock();
+        let Some(waiting) = kept.waiting.get_mut(&self.case) else {
+            return;
+        };
+        let before = waiting.len();
+        // The receiver of the request itself may still be there, if only for this moment; whoever
+        // comes next clears it away.
+        waiting.retain(|waiter| !waiter.is_closed());
+        let gone = before - waiting.len();
+        if waiting.is_empty() {
+            kept.waiting.remove(&self.case);
+        }
+        kept.waiters = kept.waiters.saturating_sub(gone);
+    }
+}
+
+#[cfg(test)]
+mod tests;

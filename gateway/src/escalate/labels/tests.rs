@@ -1,0 +1,53 @@
+//! How many labels are kept, and who waits for others.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::*;
+
+fn label(score: f32) -> Label {
+    Label {
+        score,
+        course: Course::Deny,
+        reason: ReasonCode::try_from("sidecar.rules".to_owned()).unwrap(),
+    }
+}
+
+#[test]
+fn the_last_labels_are_kept() {
+    let labels = Labels::default();
+    for case in 0..=MOST_LABELS as u128 {
+        labels.keep(CaseId(case), label(0.5));
+        labels.keep(CaseId(case), label(0.6));
+    }
+    assert_eq!(labels.find(CaseId(0)), None);
+    assert_eq!(labels.find(CaseId(1)).unwrap().score, 0.6);
+    let kept = labels.0.lock();
+    assert_eq!(
+        (kept.labels.len(), kept.order.len()),
+        (MOST_LABELS, MOST_LABELS)
+    );
+}
+
+#[tokio::test]
+async fn those_who_wait_are_told_and_leave_nothing_behind() {
+    let labels = Labels::default();
+    let waiting: Vec<_> = (0..MOST_WAITING.0)
+        .map(|_| labels.wait(CaseId(1)).unwrap())
+        .collect();
+    assert!(labels.wait(CaseId(1)).is_none(), "too many for one case");
+    let other = labels.wait(CaseId(2)).unwrap();
+    labels.keep(CaseId(1), label(0.9));
+    for waiting in waiting {
+        assert_eq!(waiting.await, Some(label(0.9)));
+    }
+    assert!(timeout(Duration::from_millis(5), other).await.is_err());
+    let unasked = labels.wait(CaseId(3)).unwrap();
+    drop(unasked);
+    let dismissed = labels.wait(CaseId(4)).unwrap();
+    labels.dismiss();
+    assert_eq!(dismissed.await, None);
+    let kept = labels.0.lock();
+    assert_eq!((kept.waiting.len(), kept.waiters), (0, 0));
+}

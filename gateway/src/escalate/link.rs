@@ -1,0 +1,285 @@
+//! `[escalation]` as it is resolved: where the sidecar is, and how it knows us.
+//!
+//! Files are read for each connection anew, so that tokens and certificates can be replaced.
+
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use thornwall_filters::{build::BuildContext, token::Token};
+use toml::Spanned;
+use tonic::{
+    metadata::{Ascii, MetadataValue},
+    transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
+};
+use url::{Host, Url};
+
+use super::MOST_CASES;
+use crate::config;
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(2);
+/// A sidecar that is asked so often whether it is there, and does not say so within this time, is
+/// not: one that was stopped is noticed within four seconds.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// Longest name of a gateway.
+const LONGEST_NAME: usize = 64;
+/// Largest file with a certificate or a key.
+const MOST_FILE_BYTES: u64 = 1 << 20;
+
+/// Where the sidecar is, and how it is talked to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// As it is written.
+    pub address: String,
+    gateway: Option<String>,
+    tenant: String,
+    /// Cases that are kept at most.
+    pub max_cases: usize,
+    token_file: Option<PathBuf>,
+    tls: Option<TlsFiles>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct TlsFiles {
+    ca: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+/// What a connection is made with.
+pub(super) struct Link {
+    pub(super) endpoint: Endpoint,
+    /// The value of `authorization`.
+    pub(super) bearer: Option<MetadataValue<Ascii>>,
+}
+
+/// The ways to a sidecar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+    Unix,
+}
+
+const EXPECTED: &str = "expected \"http://127.0.0.1:9181\" on this machine, \
+                        \"https://HOST:PORT\", or \"unix:/PATH\"";
+
+impl Settings {
+    /// What the configuration says, or what is wrong with it. No file is read.
+    pub(crate) fn read(
+        spec: &config::Escalation,
+        tenant: &str,
+        context: &mut BuildContext,
+    ) -> Option<Self> {
+        let before = context.problems.len();
+        match scheme(spec.address.get_ref()) {
+            Ok(scheme) => check_files(spec, scheme, context),
+            Err(what) => context.problem(spec.address.span(), what),
+        }
+        let max_cases = *spec.max_cases.get_ref();
+        if !(16..=MOST_CASES).contains(&max_cases) {
+            let what = format!("`max_cases` is {max_cases}; expected 16 to {MOST_CASES}");
+            context.problem(spec.max_cases.span(), what);
+        }
+        if let Some(name) = &spec.gateway
+            && !is_name(name.get_ref())
+        {
+            let what = "no name of a gateway; expected 1 to 64 of a-z, A-Z, 0-9, `_`, `.` and `-`";
+            context.problem(name.span(), what);
+        }
+        let path = |file: &Spanned<String>| context.resolve(file.get_ref());
+        let files = [&spec.ca_file, &spec.certificate_file, &spec.key_file];
+        let tls = match files.map(|file| file.as_ref().map(path)) {
+            [Some(ca), Some(certificate), Some(key)] => Some(TlsFiles {
+                ca,
+                certificate,
+                key,
+            }),
+            _ => None,
+        };
+        let token_file = spec.token_file.as_ref().map(path);
+        (context.problems.len() == before).then(|| Self {
+            address: spec.address.get_ref().clone(),
+            gateway: spec.gateway.as_ref().map(|name| name.get_ref().clone()),
+            tenant: tenant.to_owned(),
+            max_cases,
+            token_file,
+            tls,
+        })
+    }
+
+    /// What the sidecar knows this gateway by.
+    pub(super) fn name(&self) -> String {
+        self.gateway
+            .clone()
+            .unwrap_or_else(|| usual_name(&self.tenant))
+    }
+
+    /// Reads all files, and notes what is wrong with them.
+    pub(crate) fn check(&self, spec: &config::Escalation, context: &mut BuildContext) {
+        if let Err(what) = self.link() {
+            context.problem(spec.address.span(), what);
+        }
+    }
+
+    /// What the next connection is made with.
+    pub(super) fn link(&self) -> Result<Link, String> {
+        let endpoint = Endpoint::from_shared(self.address.clone())
+            .map_err(|error| format!("`{}`: {error}", self.address))?
+            .connect_timeout(CONNECT)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .keep_alive_while_idle(true);
+        let endpoint = match &self.tls {
+            Some(files) => endpoint
+                .tls_config(files.read()?)
+                .map_err(|error| with_causes(&error))?,
+            None => endpoint,
+        };
+        let token = self.token_file.as_deref().map(Token::read).transpose();
+        let token = token.map_err(|error| error.to_string())?;
+        let bearer = token.map(|token| {
+            let mut value: MetadataValue<Ascii> = token
+                .bearer()
+                .parse()
+                .map_err(|_| "the token of the sidecar has characters that no header may have")?;
+            value.set_sensitive(true);
+            Ok::<_, &'static str>(value)
+        });
+        Ok(Link {
+            endpoint,
+            bearer: bearer.transpose()?,
+        })
+    }
+}
+
+impl TlsFiles {
+    fn read(&self) -> Result<ClientTlsConfig, String> {
+        let identity = Identity::from_pem(pem(&self.certificate)?, pem(&self.key)?);
+        Ok(ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(pem(&self.ca)?))
+            .identity(identity)
+            .timeout(CONNECT))
+    }
+}
+
+fn pem(path: &Path) -> Result<Vec<u8>, String> {
+    let named = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
+    let size = fs::metadata(path).map_err(|error| named(&error))?.len();
+    if size > MOST_FILE_BYTES {
+        return Err(named(&format!(
+            "{size} bytes; expected at most {MOST_FILE_BYTES}"
+        )));
+    }
+    let bytes = fs::read(path).map_err(|error| named(&error))?;
+    if !bytes.windows(11).any(|text| text == b"-----BEGIN ") {
+        return Err(named(&"no PEM in it"));
+    }
+    Ok(bytes)
+}
+
+/// An error and what it comes from: tonic's own text alone says little.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn scheme(address: &str) -> Result<Scheme, String> {
+    if let Some(path) = address.strip_prefix("unix:") {
+        return match path.starts_with('/') && path.len() > 1 {
+            true => Ok(Scheme::Unix),
+            false => Err(format!("`{address}` names no absolute path; {EXPECTED}")),
+        };
+    }
+    let url = Url::parse(address).map_err(|error| format!("`{address}`: {error}; {EXPECTED}"))?;
+    let plain = url.username().is_empty() && url.password().is_none();
+    let root = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
+    if !plain || !root {
+        return Err(format!("more than host and port; {EXPECTED}"));
+    }
+    match url.scheme() {
+        "https" => Ok(Scheme::Https),
+        "http" if is_loopback(&url) => Ok(Scheme::Http),
+        "http" => Err(format!("clear text to another machine; {EXPECTED}")),
+        _ => Err(format!(
+            "`{address}` is no address of a sidecar; {EXPECTED}"
+        )),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(v4)) => IpAddr::V4(v4).is_loopback(),
+        Some(Host::Ipv6(v6)) => IpAddr::V6(v6).is_loopback(),
+        None => false,
+    }
+}
+
+/// Which files go with which way.
+fn check_files(spec: &config::Escalation, scheme: Scheme, context: &mut BuildContext) {
+    let files = [
+        ("ca_file", &spec.ca_file),
+        ("certificate_file", &spec.certificate_file),
+        ("key_file", &spec.key_file),
+    ];
+    if scheme == Scheme::Https {
+        let missing: Vec<&str> = files
+            .iter()
+            .filter(|(_, file)| file.is_none())
+            .map(|(name, _)| *name)
+            .collect();
+        if !missing.is_empty() {
+            let what = format!(
+                "gateway and sidecar show each other certificates over TLS; add {}",
+                missing.join(", ")
+            );
+            context.problem(spec.address.span(), what);
+        }
+        return;
+    }
+    for (name, file) in files {
+        if let Some(file) = file {
+            let what = format!("{name} is of no use without TLS; expected an https:// address");
+            context.problem(file.span(), what);
+        }
+    }
+    if scheme == Scheme::Http && spec.token_file.is_none() {
+        let what = "anybody on this machine can connect there; add token_file, or use unix:/PATH";
+        context.problem(spec.address.span(), what);
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(plain)
+}
+
+/// Tenant and host: what stays with a gateway over its restarts.
+fn usual_name(tenant: &str) -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let plain = |c: char| match c {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '.' | '-' => c,
+        _ => '-',
+    };
+    let host: String = host.trim().chars().map(plain).collect();
+    let mut name = format!("{tenant}-{host}");
+    // Both are ASCII, or refused elsewhere.
+    name.truncate(name.floor_char_boundary(LONGEST_NAME));
+    name
+}
+
+#[cfg(test)]
+mod tests;

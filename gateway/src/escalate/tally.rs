@@ -1,0 +1,39 @@
+//! What a sidecar said so far, counted.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use super::labels::Course;
+
+/// Counts of answers; clones are the same counts.
+#[derive(Debug, Clone, Default)]
+pub struct Tally(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// By the place of the course.
+    answers: [AtomicU64; Course::ALL.len()],
+    refused: AtomicU64,
+}
+
+impl Tally {
+    pub(super) fn count(&self, course: Course) {
+        self.0.answers[course as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn refuse(&self) {
+        self.0.refused.fetch_add(1, Relaxed);
+    }
+
+    /// Assessments that came to this.
+    pub fn answers(&self, course: Course) -> u64 {
+        self.0.answers[course as usize].load(Relaxed)
+    }
+
+    /// Answers that could not be taken.
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Relaxed)
+    }
+}

@@ -1,0 +1,70 @@
+//! What an assessment does to the request that waited for it.
+
+use std::cell::Cell;
+
+use thornwall_detectors::signal::Trail;
+use thornwall_filters::{
+    decision::ReasonCode,
+    filter::Holds,
+    pipeline::{Notes, Timings},
+};
+
+use super::*;
+
+fn judgement(throttled: bool) -> Judgement {
+    let mut trail = Trail::default();
+    trail.push(Signal::new(Reason::MethodUnusual, 0.5));
+    Judgement {
+        ruling: Ruling::Forward,
+        throttled,
+        score: trail.score(),
+        trail,
+        proposal: None,
+        referral: None,
+        holds: Holds::default(),
+        timings: Timings::new(),
+        notes: Notes::new(),
+    }
+}
+
+#[test]
+fn an_assessment_counts_for_the_request_that_waited() {
+    let slowed = Cell::new(0);
+    let check = |course: Course, throttled: bool, ruling: &str, score: f32| {
+        let mut judgement = judgement(throttled);
+        let label = Label {
+            score: 0.9,
+            course,
+            reason: ReasonCode::try_from("sidecar.rules".to_owned()).unwrap(),
+        };
+        apply(&label, &mut judgement, || {
+            slowed.set(slowed.get() + 1);
+            Ruling::Forward
+        });
+        assert_eq!(judgement.ruling.name(), ruling, "{course:?}");
+        assert_eq!(judgement.score, score, "{course:?}");
+        judgement.throttled
+    };
+    assert!(!check(Course::None, false, "forward", 0.5));
+    assert!(!check(Course::Alert, false, "forward", 0.5));
+    assert!(!check(Course::Deny, false, "deny", 1.0));
+    assert!(!check(Course::Tarpit, false, "tarpit", 1.0));
+    assert!(check(Course::Throttle, false, "forward", 0.5));
+    assert!(check(Course::Throttle, true, "forward", 0.5));
+    // One request is taken from the slower rate once.
+    assert_eq!(slowed.get(), 1);
+}
+
+#[tokio::test]
+async fn nobody_waits_where_there_is_nobody_to_wait_for() {
+    let sidecar = Sidecar::new(10, KeySeed::default());
+    let long = Duration::from_secs(60);
+    assert!(sidecar.await_label(CaseId(1), long).await.is_none());
+    sidecar.came();
+    assert!(sidecar.is_connected());
+    // No case of this id is on its way.
+    assert!(sidecar.await_label(CaseId(1), long).await.is_none());
+    assert!(sidecar.went("gone".to_owned()));
+    assert!(!sidecar.went("still gone".to_owned()));
+    assert_eq!(sidecar.trouble().as_deref(), Some("still gone"));
+}
