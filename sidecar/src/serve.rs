@@ -42,7 +42,7 @@ use crate::{
     config::{ConfigFile, Endpoint, Tls},
     history::{FileError, History},
     metrics::Metrics,
-    service::{Service, Sidecar},
+    service::{Service, Sidecar, stopped},
 };
 
 /// Longest that a call may take which brought no deadline.
@@ -82,12 +82,13 @@ pub enum ServeError {
 /// Serves what `path` configures until SIGTERM or SIGINT.
 pub fn run(path: &Path) -> Result<(), ServeError> {
     let file = ConfigFile::read(path).map_err(ServeError::Config)?;
-    let (sidecar, history) = build(&file)?;
+    let (stop, shutdown) = watch::channel(false);
+    let (sidecar, history) = build(&file, shutdown)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(io_error("threads"))?;
-    let served = runtime.block_on(serve(&file, Arc::clone(&sidecar)));
+    let served = runtime.block_on(serve(&file, Arc::clone(&sidecar), &stop));
     let grace = Duration::from_secs(file.config.server.shutdown_grace_secs);
     runtime.shutdown_timeout(grace);
     sidecar.history.stop();
@@ -96,7 +97,10 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
     served
 }
 
-fn build(file: &ConfigFile) -> Result<(Arc<Sidecar>, JoinHandle<()>), ServeError> {
+fn build(
+    file: &ConfigFile,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(Arc<Sidecar>, JoinHandle<()>), ServeError> {
     let data_dir = file.resolve(&file.config.server.data_dir);
     let mut folder = DirBuilder::new();
     let made = folder.recursive(true).mode(0o700).create(&data_dir);
@@ -119,12 +123,17 @@ fn build(file: &ConfigFile) -> Result<(Arc<Sidecar>, JoinHandle<()>), ServeError
         metrics,
         name: inherited.name,
         time,
+        shutdown,
     };
     Ok((Arc::new(sidecar), thread))
 }
 
-async fn serve(file: &ConfigFile, sidecar: Arc<Sidecar>) -> Result<(), ServeError> {
-    let (stop, shutdown) = watch::channel(false);
+async fn serve(
+    file: &ConfigFile,
+    sidecar: Arc<Sidecar>,
+    stop: &watch::Sender<bool>,
+) -> Result<(), ServeError> {
+    let shutdown = sidecar.shutdown.clone();
     let ready = Arc::new(AtomicBool::new(false));
     let address = file.config.admin.address;
     let admin = TcpListener::bind(address).await;
@@ -271,11 +280,6 @@ async fn metrics(State(sidecar): State<Arc<Sidecar>>) -> impl IntoResponse {
             error.to_string().into_bytes(),
         ),
     }
-}
-
-async fn stopped(shutdown: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, which is a stop too.
-    let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
 async fn signalled() {

@@ -7,6 +7,7 @@ use thornwall_filters::{
     decision::{LONGEST, MOST_TEXT},
 };
 use thornwall_proto::v1::{self, escalation_server::Escalation};
+use tokio::sync::watch;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -38,6 +39,8 @@ pub struct Sidecar {
     pub name: String,
     /// What the time is.
     pub time: ProcessTime,
+    /// Turns true once, when the process is to end: then calls that last do so too.
+    pub shutdown: watch::Receiver<bool>,
 }
 
 /// The service, over what calls share.
@@ -275,4 +278,10 @@ impl Escalation for Service {
 /// What a caller is told whose message is none.
 fn refused(error: CaseError) -> Status {
     Status::invalid_argument(error.to_string())
+}
+
+/// Until the process is to end.
+pub async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop too.
+    let _ = shutdown.wait_for(|stop| *stop).await;
 }

@@ -10,7 +10,7 @@ use tokio::sync::{broadcast::error::RecvError, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
 
-use super::{Boxed, Sidecar};
+use super::{Boxed, Sidecar, stopped};
 use crate::{
     board::Event,
     case::{Case, LONGEST_NAME, text_of},
@@ -41,7 +41,11 @@ pub(super) async fn gateway(
     let telling = tokio::spawn(follow(Arc::clone(&sidecar), after, tell));
     tokio::spawn(async move {
         sidecar.metrics.gateways.inc();
-        hear(&sidecar, &mut sent).await;
+        let mut shutdown = sidecar.shutdown.clone();
+        tokio::select! {
+            () = hear(&sidecar, &mut sent) => {}
+            () = stopped(&mut shutdown) => {}
+        }
         telling.abort();
         sidecar.metrics.gateways.dec();
         log::info!("gateway left; gateway={gateway:?} caller={caller}");
@@ -141,11 +145,13 @@ pub(super) fn watch(
 ) -> Response<Boxed<v1::Assessment>> {
     let (_, mut events) = sidecar.board.follow(u64::MAX, 0);
     let (tell, told) = mpsc::channel(MOST_WAITING);
+    let mut shutdown = sidecar.shutdown.clone();
     tokio::spawn(async move {
         loop {
             let next = tokio::select! {
                 event = events.recv() => event,
                 () = tell.closed() => return,
+                () = stopped(&mut shutdown) => return,
             };
             let told = match next {
                 Ok(Event::Assessment(assessment)) if is_wanted(&wanted, &assessment) => {

@@ -14,6 +14,7 @@ mod adaptive_limits;
 mod configuration;
 mod decisions;
 mod edge_wire;
+mod escalation;
 mod exports;
 mod feeds;
 mod filters;
