@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::harness::{
-    CHROME, Folder, Gateway, Origin, free_port, root, send, signal, thornwall, try_send, wait_for,
+    CHROME, Folder, Gateway, Origin, free_port, send, signal, thornwall, try_send, wait_for,
 };
 
 /// A sidecar with a folder of its own.
@@ -269,12 +269,4 @@ fn nothing_secret_reaches_the_sidecar() {
         "the case is kept"
     );
     assert!(!holds("hush"), "a secret was sent");
-}
-
-#[test]
-fn the_shipped_configurations_find_each_other() {
-    let gateway = fs::read_to_string(root().join("etc/thornwall.toml")).unwrap();
-    let sidecar = fs::read_to_string(root().join("etc/sidecar.toml")).unwrap();
-    assert!(gateway.contains("address = \"http://127.0.0.1:9181\""));
-    assert!(sidecar.contains("address = \"127.0.0.1:9181\""));
 }
