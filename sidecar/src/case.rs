@@ -146,7 +146,7 @@ impl TryFrom<v1::Case> for Case {
         Ok(Self {
             id: sent.id.parse()?,
             site: text_of("case.site", sent.site, LONGEST_NAME)?,
-            subject: subject_of("case.subject", &sent.subject)?,
+            subject: client_of(&sent.subject)?,
             shape: sent.shape,
             requests: sent.requests,
             first_ms: sent.first_ms,
@@ -219,6 +219,16 @@ impl From<&Case> for v1::Case {
 /// An address or a network, as callers name it.
 pub fn subject_of(field: &'static str, text: &str) -> Result<Prefix, CaseError> {
     text.parse().map_err(|_| CaseError::Form(field))
+}
+
+/// One client: an address, or the /64 of an IPv6 one. Nobody is assessed for their neighbours.
+fn client_of(text: &str) -> Result<Prefix, CaseError> {
+    let subject = subject_of("case.subject", text)?;
+    let widest = if subject.first().is_ipv4() { 32 } else { 64 };
+    if subject.length() < widest {
+        return Err(CaseError::Range("case.subject"));
+    }
+    Ok(subject)
 }
 
 /// A text of at most `most` bytes.

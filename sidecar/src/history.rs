@@ -23,7 +23,7 @@ use crate::{
 
 mod file;
 
-pub use file::{FileError, Page};
+pub use file::{FileError, Page, Remembered};
 
 /// Orders that may wait for the thread.
 const QUEUE: usize = 16_384;
@@ -80,7 +80,7 @@ pub struct Inherited {
     /// Decisions that may still hold.
     pub decisions: Vec<v1::Decision>,
     /// Cases of the last week that led to a decision, or that a person labelled.
-    pub remembered: Vec<v1::Explanation>,
+    pub remembered: Vec<Remembered>,
 }
 
 impl History {

@@ -50,19 +50,13 @@ pub struct Service(pub Arc<Sidecar>);
 impl Sidecar {
     /// Takes up what an earlier process left.
     pub fn remember(assessor: &Assessor, inherited: &Inherited) {
+        let memory = assessor.memory();
         for case in &inherited.remembered {
-            let Some((sent, assessment)) = case.case.as_ref().zip(case.assessment.as_ref()) else {
-                continue;
-            };
-            let Ok(subject) = subject_of("case.subject", &sent.subject) else {
-                continue;
-            };
-            let memory = assessor.memory();
-            if assessment.decision.is_some() {
-                memory.condemn(&sent.site, subject, sent.shape, assessment.made_ms);
+            if case.condemned {
+                memory.condemn(&case.site, case.subject, case.shape, case.when_ms);
             }
-            if case.label() != v1::Label::Unspecified {
-                memory.label(&sent.site, subject, case.label());
+            if case.label != v1::Label::Unspecified {
+                memory.label(&case.site, case.subject, case.label);
             }
         }
     }

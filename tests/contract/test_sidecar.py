@@ -209,6 +209,7 @@ class Refusals(unittest.TestCase):
             "case.id": {"id": "x"},
             "case.site": {"site": ""},
             "case.subject": {"subject": "shop.example"},
+            "case.subject` is out": {"subject": "192.0.2.0/24"},
             "case.score": {"score": float("nan")},
             "case.requests": {"requests": 0},
             "case.signals": {"signals": [pb.Signal(reason="x")] * 33},
@@ -224,7 +225,7 @@ class Refusals(unittest.TestCase):
                 details = self.refused(
                     grpc.StatusCode.INVALID_ARGUMENT, client.Assess, message
                 )
-                self.assertIn(f"`{field}`", details)
+                self.assertIn(f"`{field}", details)
 
     def test_a_message_that_is_too_large_is_refused(self):
         huge = pb.AssessRequest(case=case(1, site="x" * (65 << 10)))

@@ -12,7 +12,7 @@ use thornwall_filters::prefix_set::Prefix;
 use thornwall_proto::v1;
 
 use super::Order;
-use crate::{case::CaseId, config};
+use crate::{board::MOST_ENTRIES, case::CaseId, config};
 
 /// Cases with what they came to, by id.
 const CASES: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("cases");
@@ -31,6 +31,10 @@ const CACHE_BYTES: usize = 8 << 20;
 const REMEMBERED_MS: u64 = 7 * 24 * 3_600_000;
 /// Cases that are forgotten with one write, so that none takes long.
 const MOST_FORGOTTEN: usize = 1024;
+/// Decisions that are kept at most, and how many of them stay then: as many as are ever told.
+const MOST_DECISIONS: u64 = 2 * MOST_ENTRIES as u64;
+/// Cases that are remembered over a start.
+const MOST_REMEMBERED: usize = 65_536;
 /// Cases that one listing looks at.
 const MOST_LOOKED_AT: usize = 100_000;
 /// Cases of a page where none was asked for, and at most.
@@ -60,7 +64,40 @@ pub(super) struct Stored {
     pub(super) name: Option<String>,
     pub(super) last: u64,
     pub(super) decisions: Vec<v1::Decision>,
-    pub(super) remembered: Vec<v1::Explanation>,
+    pub(super) remembered: Vec<Remembered>,
+}
+
+/// A case of an earlier process that still counts.
+#[derive(Debug)]
+pub struct Remembered {
+    /// Its site.
+    pub site: String,
+    /// Its client.
+    pub subject: Prefix,
+    /// How its requests looked.
+    pub shape: u64,
+    /// When it was assessed.
+    pub when_ms: u64,
+    /// Whether it led to a decision.
+    pub condemned: bool,
+    /// What a person said of it.
+    pub label: v1::Label,
+}
+
+impl Remembered {
+    fn of(case: &v1::Explanation) -> Option<Self> {
+        let (label, assessment) = (case.label(), case.assessment.as_ref()?);
+        let condemned = assessment.decision.is_some();
+        let sent = case.case.as_ref()?;
+        (condemned || label != v1::Label::Unspecified).then_some(Self {
+            site: sent.site.clone(),
+            subject: sent.subject.parse().ok()?,
+            shape: sent.shape,
+            when_ms: assessment.made_ms,
+            condemned,
+            label,
+        })
+    }
 }
 
 /// The file.
@@ -103,15 +140,20 @@ impl File {
         }
         let cases = read.open_table(CASES)?;
         let since = now_ms.saturating_sub(REMEMBERED_MS);
-        for entry in read.open_table(TIMES)?.range((since, 0)..)? {
-            let (key, ()) = {
-                let (key, value) = entry?;
-                (key.value(), value.value())
-            };
-            let bytes = cases.get(key.1)?;
+        let times = read.open_table(TIMES)?;
+        for entry in times.range((since, 0)..)?.rev() {
+            let (_, id) = entry?.0.value();
+            let bytes = cases.get(id)?;
             let case = bytes.and_then(|bytes| v1::Explanation::decode(bytes.value()).ok());
-            stored.remembered.extend(case.filter(is_remembered));
+            stored
+                .remembered
+                .extend(case.as_ref().and_then(Remembered::of));
+            if stored.remembered.len() == MOST_REMEMBERED {
+                break;
+            }
         }
+        // As they came.
+        stored.remembered.reverse();
         Ok(stored)
     }
 
@@ -273,7 +315,8 @@ fn withdraw(transaction: &WriteTransaction, gone: &v1::Withdrawal) -> Result<(),
     Ok(())
 }
 
-/// Forgets what is older than the retention, what is too much, and decisions that ended before then.
+/// Forgets what is older than the retention, and what is too much: of decisions first those that have
+/// ended.
 fn forget(transaction: &WriteTransaction, limits: config::History) -> Result<(), redb::Error> {
     let (mut cases, mut times) = (
         transaction.open_table(CASES)?,
@@ -291,15 +334,12 @@ fn forget(transaction: &WriteTransaction, limits: config::History) -> Result<(),
         cases.remove(key.1)?;
     }
     let mut decisions = transaction.open_table(DECISIONS)?;
-    for _ in 0..MOST_FORGOTTEN {
-        let first = decisions.first()?.and_then(|(number, bytes)| {
-            let ended = v1::Decision::decode(bytes.value()).is_ok_and(|d| d.until_ms < newest);
-            ended.then(|| number.value())
-        });
-        let Some(number) = first else {
-            break;
-        };
-        decisions.remove(number)?;
+    if decisions.len()? > MOST_DECISIONS {
+        let holds = |bytes: &[u8]| v1::Decision::decode(bytes).is_ok_and(|d| d.until_ms > newest);
+        decisions.retain(|_, bytes| holds(bytes))?;
+        while decisions.len()? > MOST_DECISIONS / 2 {
+            decisions.pop_first()?;
+        }
     }
     Ok(())
 }
@@ -309,14 +349,6 @@ fn name_of(case: &v1::Explanation) -> Option<(u128, u64)> {
     let assessment = case.assessment.as_ref()?;
     let id: CaseId = assessment.case_id.parse().ok()?;
     Some((id.0, assessment.made_ms))
-}
-
-fn is_remembered(case: &v1::Explanation) -> bool {
-    let decided = case
-        .assessment
-        .as_ref()
-        .is_some_and(|a| a.decision.is_some());
-    decided || case.label != i32::from(v1::Label::Unspecified)
 }
 
 fn covers(network: Prefix, subject: &str) -> bool {
@@ -333,4 +365,114 @@ fn parse_page(text: &str) -> Option<(u64, u128)> {
     let (time, id) = text.split_once('-')?;
     let time = u64::from_str_radix(time, 16).ok()?;
     Some((time, u128::from_str_radix(id, 16).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs};
+
+    use super::*;
+
+    /// A file that goes away with the test.
+    struct Folder(std::path::PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn file(name: &str) -> (File, Folder) {
+        let folder = env::temp_dir().join(format!("thornwall-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let file = File::open(&folder.join("history.redb")).unwrap();
+        (file, Folder(folder))
+    }
+
+    fn case(number: u128, made_ms: u64, decided: bool) -> Order {
+        let id = CaseId(number).to_string();
+        Order::Case(Box::new(v1::Explanation {
+            case: Some(v1::Case {
+                id: id.clone(),
+                site: "shop".to_owned(),
+                subject: "192.0.2.7".to_owned(),
+                ..v1::Case::default()
+            }),
+            assessment: Some(v1::Assessment {
+                case_id: id,
+                made_ms,
+                decision: decided.then(v1::Decision::default),
+                ..v1::Assessment::default()
+            }),
+            ..v1::Explanation::default()
+        }))
+    }
+
+    fn decision(number: u64, until_ms: u64) -> Order {
+        Order::Decision(v1::Decision {
+            number,
+            until_ms,
+            ..v1::Decision::default()
+        })
+    }
+
+    const LIMITS: config::History = config::History {
+        retention_days: 1,
+        max_cases: 3,
+    };
+    const DAY_MS: u64 = 24 * 3_600_000;
+
+    #[test]
+    fn what_is_old_or_too_much_is_forgotten() {
+        let (file, _folder) = file("history-forgets");
+        let listed = || {
+            let page = file.list(&v1::ListRequest::default()).unwrap().0;
+            page.into_iter()
+                .map(|found| found.made_ms)
+                .collect::<Vec<_>>()
+        };
+        let cases: Vec<Order> = (1..=5).map(|n| case(n.into(), n * 10, false)).collect();
+        file.write(&cases, LIMITS).unwrap();
+        assert_eq!(listed(), [50, 40, 30]);
+        // The same case again has its new time alone.
+        file.write(&[case(3, 60, false)], LIMITS).unwrap();
+        assert_eq!(listed(), [60, 50, 40]);
+        file.write(&[case(9, 55 + DAY_MS, false)], LIMITS).unwrap();
+        assert_eq!(listed(), [55 + DAY_MS, 60]);
+    }
+
+    #[test]
+    fn a_start_finds_what_holds_and_what_counts() {
+        let (file, _folder) = file("history-loads");
+        let orders = [
+            case(1, 1_000, true),
+            case(2, 2_000, false),
+            decision(7, 5_000),
+            decision(8, 1_500),
+        ];
+        file.write(&orders, config::History::default()).unwrap();
+        let stored = file.load(3_000).unwrap();
+        assert_eq!(stored.last, 8);
+        let numbers: Vec<u64> = stored.decisions.iter().map(|d| d.number).collect();
+        assert_eq!(numbers, [7]);
+        let [remembered] = stored.remembered.as_slice() else {
+            panic!("{:?}", stored.remembered);
+        };
+        assert!(remembered.condemned && remembered.when_ms == 1_000);
+        let later = file.load(3_000 + 8 * DAY_MS).unwrap();
+        assert!(later.remembered.is_empty() && later.decisions.is_empty());
+    }
+
+    #[test]
+    fn a_decision_that_holds_for_long_keeps_no_ended_ones() {
+        let (file, _folder) = file("history-decisions");
+        let ended = (2..=MOST_DECISIONS + 1).map(|number| decision(number, 10));
+        let mut orders: Vec<Order> = ended.collect();
+        orders.insert(0, decision(1, u64::MAX));
+        orders.push(case(1, 20, false));
+        file.write(&orders, config::History::default()).unwrap();
+        let kept = file.load(0).unwrap().decisions;
+        assert_eq!(kept.len(), 1);
+        assert_eq!(kept[0].number, 1);
+    }
 }
