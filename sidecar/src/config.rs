@@ -382,4 +382,32 @@ mod tests {
         check("unix:/run/x", true, false);
         check("localhost:1", false, false);
     }
+
+    #[test]
+    fn the_shipped_file_shows_the_defaults() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../etc/sidecar.toml");
+        let shipped = ConfigFile::read(&shipped).unwrap().config;
+        let shown = |config: &Config| {
+            let Server {
+                address,
+                data_dir,
+                tls,
+                shutdown_grace_secs,
+            } = &config.server;
+            let server = (address.get_ref(), data_dir, tls, shutdown_grace_secs);
+            let Config {
+                admin,
+                caller,
+                ladder,
+                history,
+                ..
+            } = config;
+            format!(
+                "{server:?} {admin:?} {caller:?} {:?} {history:?}",
+                ladder.get_ref()
+            )
+        };
+        let defaults: Config = toml::from_str("").unwrap();
+        assert_eq!(shown(&shipped), shown(&defaults));
+    }
 }

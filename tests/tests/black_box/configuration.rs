@@ -9,7 +9,15 @@ use std::{
 use crate::harness::{Folder, Gateway, OPEN_SITE, root, thornwall};
 
 fn check(config: &Path) -> (Option<i32>, String) {
-    let output: Output = Command::new(thornwall())
+    let of_the_sidecar = config
+        .file_name()
+        .is_some_and(|name| name == "sidecar.toml");
+    let program = if of_the_sidecar {
+        thornwall().with_file_name("thornwall-sidecar")
+    } else {
+        thornwall()
+    };
+    let output: Output = Command::new(program)
         .args(["check", "-c"])
         .arg(config)
         .current_dir(root())
