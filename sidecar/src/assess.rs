@@ -5,35 +5,38 @@
 //! gateway's own trails. So it is monotone, and its order changes nothing but the cost. Thresholds
 //! make an action of it, and what a client came to before makes the action last longer.
 //!
+//! Steps that ask others are taken only for cases that the steps before them left in doubt, within the
+//! band. One that text of the client may have led astray, a language model, says how far it may
+//! raise a score: `max(s, min(1 - (1 - s)(1 - w), ceiling))`, which is monotone too.
+//!
 //! A person's word about a client ends the ladder: whoever was said to be a person or welcome is let
 //! be, whatever the steps would find.
 
+mod climb;
 mod history;
 mod rules;
+mod step;
 
-use std::time::Instant;
+use std::sync::Arc;
 
 use thornwall_proto::v1;
 
-pub use self::history::{Memory, Past};
-use crate::{case::Case, config::Ladder};
+use self::climb::Climb;
+pub use self::{
+    history::{Memory, Past},
+    step::{Finding, Step, StepError},
+};
+use crate::{
+    case::Case,
+    config::{Band, Ladder},
+};
 
-/// The score from which no step can make a difference.
-const SURE: f32 = 0.995;
-
-/// What a step found.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Finding {
-    /// 0 to 1: the probability, of this alone, that the client is unwelcome.
-    pub weight: f32,
-    /// What it rests on.
-    pub evidence: String,
-}
-
-/// Judges cases by what is in memory.
+/// Judges cases.
 pub struct Assessor {
     ladder: Ladder,
-    memory: Memory,
+    band: Band,
+    memory: Arc<Memory>,
+    steps: Vec<Arc<dyn Step>>,
 }
 
 /// What a case came to, before anything is told or written.
@@ -43,32 +46,77 @@ pub struct Outcome {
     pub assessment: v1::Assessment,
     /// How long the action lasts; nothing where it is no decision.
     pub lifetime_ms: Option<u64>,
+    /// Whether nobody is left to ask.
+    pub is_ripe: bool,
 }
 
 impl Assessor {
-    /// One with these thresholds, and what was condemned before.
-    pub const fn new(ladder: Ladder, memory: Memory) -> Self {
-        Self { ladder, memory }
+    /// One with these thresholds, what was condemned before, and whom it may ask, cheapest first.
+    pub fn new(ladder: Ladder, band: Band, memory: Arc<Memory>, steps: Vec<Arc<dyn Step>>) -> Self {
+        Self {
+            ladder,
+            band,
+            memory,
+            steps,
+        }
     }
 
     /// What was condemned before, and what people said.
-    pub const fn memory(&self) -> &Memory {
+    pub fn memory(&self) -> &Memory {
         &self.memory
     }
 
-    /// Takes the steps that need nothing but memory.
+    /// Takes the steps that need nothing but memory, answers that others gave before among them.
     pub fn assess(&self, case: &Case, now_ms: u64) -> Outcome {
         let past = self.memory.past(case, now_ms);
         if let Some(label) = past.label {
             return self.spared(case, label, now_ms);
         }
-        let mut climb = Climb::new(case);
-        climb.take("history", || history::judge(&past));
-        climb.take("rules", || rules::judge(case));
-        self.conclude(case, climb, &past, now_ms)
+        let mut climb = self.begin(case, &past);
+        let mut is_ripe = true;
+        for step in &self.steps {
+            if !self.band.contains(climb.score()) {
+                break;
+            }
+            match step.recall(case, now_ms) {
+                Some(found) => climb.take(step.name(), || found),
+                None => is_ripe = false,
+            }
+        }
+        self.conclude(case, climb, &past, now_ms, is_ripe)
     }
 
-    fn conclude(&self, case: &Case, climb: Climb, past: &Past, now_ms: u64) -> Outcome {
+    /// Takes all steps, and asks whoever is to be asked.
+    pub async fn assess_fully(&self, case: &Case, now_ms: u64) -> Outcome {
+        let past = self.memory.past(case, now_ms);
+        if let Some(label) = past.label {
+            return self.spared(case, label, now_ms);
+        }
+        let mut climb = self.begin(case, &past);
+        for step in &self.steps {
+            if !self.band.contains(climb.score()) {
+                break;
+            }
+            climb.ask(step.as_ref(), case, now_ms).await;
+        }
+        self.conclude(case, climb, &past, now_ms, true)
+    }
+
+    fn begin(&self, case: &Case, past: &Past) -> Climb {
+        let mut climb = Climb::new(case);
+        climb.take("history", || history::judge(past));
+        climb.take("rules", || rules::judge(case));
+        climb
+    }
+
+    fn conclude(
+        &self,
+        case: &Case,
+        climb: Climb,
+        past: &Past,
+        now_ms: u64,
+        is_ripe: bool,
+    ) -> Outcome {
         let score = climb.score();
         let action = self.ladder.action(score);
         let lifetime_ms = self.ladder.lifetime_ms(action, past.condemned);
@@ -85,6 +133,7 @@ impl Assessor {
                 made_ms: now_ms,
             },
             lifetime_ms,
+            is_ripe,
         }
     }
 
@@ -109,64 +158,8 @@ impl Assessor {
                 made_ms: now_ms,
             },
             lifetime_ms: None,
+            is_ripe: true,
         }
-    }
-}
-
-/// One case on its way up.
-struct Climb {
-    innocent: f32,
-    steps: Vec<v1::Step>,
-    strongest: (f32, String),
-}
-
-impl Climb {
-    /// What the gateway noticed of all its requests together is the first evidence.
-    fn new(case: &Case) -> Self {
-        let innocent: f32 = case
-            .signals
-            .iter()
-            .map(|signal| 1.0 - signal.weight)
-            .product();
-        let most = case
-            .signals
-            .iter()
-            .max_by(|a, b| a.weight.total_cmp(&b.weight));
-        let strongest = most.map(|signal| (signal.weight, signal.reason.clone()));
-        Self {
-            innocent: innocent.min(1.0 - case.score),
-            steps: Vec::new(),
-            strongest: strongest.unwrap_or_else(|| (0.0, "sidecar.score".to_owned())),
-        }
-    }
-
-    fn score(&self) -> f32 {
-        (1.0 - self.innocent).clamp(0.0, 1.0)
-    }
-
-    fn reason(&self) -> String {
-        self.strongest.1.clone()
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "what a step takes is shown")]
-    fn take(&mut self, name: &str, step: impl FnOnce() -> Finding) {
-        if self.score() >= SURE {
-            return;
-        }
-        let began = Instant::now();
-        let found = step();
-        let weight = found.weight.clamp(0.0, 1.0);
-        self.innocent *= 1.0 - weight;
-        if weight > self.strongest.0 {
-            self.strongest = (weight, format!("sidecar.{name}"));
-        }
-        self.steps.push(v1::Step {
-            name: name.to_owned(),
-            score: self.score(),
-            evidence: found.evidence,
-            took_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-            failed: false,
-        });
     }
 }
 

@@ -8,8 +8,11 @@ use std::{
 
 use serde::Deserialize;
 use thornwall_filters::load::{Problem, load};
-use thornwall_proto::v1::Action;
 use toml::Spanned;
+
+mod ladder;
+
+pub use ladder::{Band, Ladder};
 
 /// Largest configuration file that is read.
 const MOST_BYTES: u64 = 1 << 20;
@@ -30,9 +33,23 @@ pub struct Config {
     /// `[ladder]`.
     #[serde(default = "ladder")]
     pub ladder: Spanned<Ladder>,
+    /// `[band]`.
+    #[serde(default = "band")]
+    pub band: Spanned<Band>,
+    /// `[queue]`.
+    #[serde(default = "queue")]
+    pub queue: Spanned<Queue>,
     /// `[history]`.
     #[serde(default)]
     pub history: History,
+}
+
+fn band() -> Spanned<Band> {
+    Spanned::new(0..0, Band::default())
+}
+
+fn queue() -> Spanned<Queue> {
+    Spanned::new(0..0, Queue::default())
 }
 
 fn ladder() -> Spanned<Ladder> {
@@ -127,94 +144,35 @@ impl Role {
     }
 }
 
-/// Scores at which each action starts, and how long it lasts.
-///
-/// The thresholds are the predecessor's (0.80, 0.85, 0.92, 0.98), which compared as floats and so
-/// missed what sums up to exactly a threshold; ours are compared with a tolerance of 1e-4.
+/// Cases that wait for steps that ask others.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Ladder {
-    /// Score from which people are told.
-    pub alert: f32,
-    /// Score from which the client gets the slower rate of suspects.
-    pub throttle: f32,
-    /// Score from which it is held in a slow stream.
-    pub tarpit: f32,
-    /// Score from which it is denied.
-    pub deny: f32,
-    /// Seconds that a throttle lasts at first.
-    pub throttle_secs: u32,
-    /// Seconds that a tarpit lasts at first.
-    pub tarpit_secs: u32,
-    /// Seconds that a denial lasts at first.
-    pub deny_secs: u32,
-    /// Seconds that any of them lasts at most; each further time within a week lasts twice as long.
-    pub most_secs: u32,
+pub struct Queue {
+    /// Cases that wait at most; of more, those with the lowest scores go.
+    pub max_cases: usize,
+    /// Cases that are asked about at a time.
+    pub workers: usize,
+    /// Seconds after which a case that waits is too old to be asked about.
+    pub patience_secs: u32,
 }
 
-impl Default for Ladder {
+impl Default for Queue {
     fn default() -> Self {
         Self {
-            alert: 0.80,
-            throttle: 0.85,
-            tarpit: 0.92,
-            deny: 0.98,
-            throttle_secs: 900,
-            tarpit_secs: 3600,
-            deny_secs: 3600,
-            most_secs: 86_400,
+            max_cases: 10_000,
+            workers: 16,
+            patience_secs: 300,
         }
     }
 }
 
-/// Sums of floats miss a threshold by less than this.
-const TOLERANCE: f32 = 1e-4;
-/// Doublings beyond this reach any cap.
-const MOST_DOUBLINGS: u32 = 20;
-
-impl Ladder {
-    /// The action of a score.
-    pub fn action(&self, score: f32) -> Action {
-        let rungs = [
-            (self.deny, Action::Deny),
-            (self.tarpit, Action::Tarpit),
-            (self.throttle, Action::Throttle),
-            (self.alert, Action::Alert),
-        ];
-        let reached = |(least, _): &(f32, Action)| score + TOLERANCE >= *least;
-        rungs
-            .into_iter()
-            .find(reached)
-            .map_or(Action::None, |(_, action)| action)
-    }
-
-    /// How long an action lasts of a subject that was condemned so often before; nothing where it
-    /// is no decision.
-    pub fn lifetime_ms(&self, action: Action, before: u32) -> Option<u64> {
-        let secs = match action {
-            Action::Throttle => self.throttle_secs,
-            Action::Tarpit => self.tarpit_secs,
-            Action::Deny => self.deny_secs,
-            Action::Unspecified | Action::None | Action::Alert => return None,
-        };
-        let longer = u64::from(secs) << before.min(MOST_DOUBLINGS);
-        Some(longer.min(u64::from(self.most_secs)) * 1000)
-    }
-
+impl Queue {
     fn complaint(&self) -> Option<&'static str> {
-        let rungs = [self.alert, self.throttle, self.tarpit, self.deny];
-        if rungs
-            .iter()
-            .any(|rung| !(0.0..=1.0).contains(rung) || *rung == 0.0)
-        {
-            return Some("expected scores above 0 and up to 1");
-        }
-        if !rungs.is_sorted() {
-            return Some("expected alert <= throttle <= tarpit <= deny");
-        }
-        let lives = [self.throttle_secs, self.tarpit_secs, self.deny_secs];
-        let fits = |secs: &u32| (1..=self.most_secs).contains(secs);
-        (!lives.iter().all(fits)).then_some("expected lifetimes of 1 to `most_secs`")
+        let cases = (1..=100_000).contains(&self.max_cases);
+        let workers = (1..=1_024).contains(&self.workers);
+        let patience = (1..=86_400).contains(&self.patience_secs);
+        (!(cases && workers && patience))
+            .then_some("expected 1 to 100000 cases, 1 to 1024 workers, 1 to 86400 seconds")
     }
 }
 
@@ -291,6 +249,12 @@ fn complaints(file: &Path, config: &Config) -> Vec<Problem> {
     if let Some(what) = config.ladder.get_ref().complaint() {
         problems.push(problem(config.ladder.span(), format!("`ladder`: {what}")));
     }
+    if let Some(what) = config.band.get_ref().complaint() {
+        problems.push(problem(config.band.span(), format!("`band`: {what}")));
+    }
+    if let Some(what) = config.queue.get_ref().complaint() {
+        problems.push(problem(config.queue.span(), format!("`queue`: {what}")));
+    }
     let address = &config.server.address;
     if let Err(what) = Endpoint::parse(address.get_ref(), config.server.tls.is_some()) {
         problems.push(problem(address.span(), format!("`server.address`: {what}")));
@@ -342,33 +306,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scores_become_actions() {
-        let ladder = Ladder::default();
-        let check = |score: f32, expected: Action| assert_eq!(ladder.action(score), expected);
-        check(0.0, Action::None);
-        check(0.79, Action::None);
-        // The predecessor's 0.7 + 0.1 was below its 0.8.
-        check(0.799_999_9, Action::Alert);
-        check(0.85, Action::Throttle);
-        check(0.92, Action::Tarpit);
-        check(1.0, Action::Deny);
-    }
-
-    #[test]
-    fn repeated_actions_last_longer_up_to_the_cap() {
-        let ladder = Ladder::default();
-        let hours = |before| {
-            ladder
-                .lifetime_ms(Action::Deny, before)
-                .map(|ms| ms / 3_600_000)
-        };
-        assert_eq!(hours(0), Some(1));
-        assert_eq!(hours(3), Some(8));
-        assert_eq!(hours(u32::MAX), Some(24));
-        assert_eq!(ladder.lifetime_ms(Action::Alert, 3), None);
-    }
-
-    #[test]
     fn clear_text_stays_on_this_machine() {
         let check =
             |text: &str, tls, good| assert_eq!(Endpoint::parse(text, tls).is_ok(), good, "{text}");
@@ -399,13 +336,14 @@ mod tests {
                 admin,
                 caller,
                 ladder,
+                band,
+                queue,
                 history,
                 ..
             } = config;
-            format!(
-                "{server:?} {admin:?} {caller:?} {:?} {history:?}",
-                ladder.get_ref()
-            )
+            let ladder = (ladder.get_ref(), band.get_ref());
+            let queue = queue.get_ref();
+            format!("{server:?} {admin:?} {caller:?} {ladder:?} {queue:?} {history:?}")
         };
         let defaults: Config = toml::from_str("").unwrap();
         assert_eq!(shown(&shipped), shown(&defaults));

@@ -6,7 +6,7 @@ use prometheus::{
 };
 use thornwall_proto::v1;
 
-use crate::history::HistoryMetrics;
+use crate::{history::HistoryMetrics, waiting::WaitingMetrics};
 
 /// What is counted.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct Metrics {
     pub gateways: IntGauge,
     /// Decisions and withdrawals that are held.
     pub entries: IntGauge,
+    /// What the queue counts.
+    pub waiting: WaitingMetrics,
     /// What the history counts.
     pub history: HistoryMetrics,
 }
@@ -72,6 +74,20 @@ impl Metrics {
                 "thornwall_sidecar_decisions",
                 "Decisions and withdrawals that gateways are told when they connect.",
             )?,
+            waiting: WaitingMetrics {
+                waiting: gauge(
+                    "thornwall_sidecar_waiting_cases",
+                    "Cases that wait for steps that ask others.",
+                )?,
+                shed: counter(
+                    "thornwall_sidecar_shed_cases_total",
+                    "Cases that gave their place in the queue to worse ones.",
+                )?,
+                expired: counter(
+                    "thornwall_sidecar_expired_cases_total",
+                    "Cases that waited for too long to be asked about.",
+                )?,
+            },
             history: HistoryMetrics {
                 dropped: counter(
                     "thornwall_sidecar_history_dropped_total",

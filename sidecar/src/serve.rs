@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use thiserror::Error;
 use thornwall_filters::{
@@ -26,7 +27,7 @@ use thornwall_proto::{
 use tokio::{
     net::{TcpListener, UnixListener},
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{Semaphore, watch},
     time::timeout,
 };
 use tokio_stream::wrappers::UnixListenerStream;
@@ -42,7 +43,9 @@ use crate::{
     config::{ConfigFile, Endpoint, Tls},
     history::{FileError, History},
     metrics::Metrics,
-    service::{Service, Sidecar, stopped},
+    service::{MOST_ASKING, Service, Sidecar, stopped},
+    steps,
+    waiting::Waiting,
 };
 
 /// Longest that a call may take which brought no deadline.
@@ -112,12 +115,16 @@ fn build(
     let now_ms = time.now().unix_ms;
     let opened = History::open(&path, file.config.history, metrics.history.clone(), now_ms);
     let (history, inherited, thread) = opened.map_err(|error| ServeError::History(path, error))?;
-    let assessor = Assessor::new(*file.config.ladder.get_ref(), Memory::default());
-    Sidecar::remember(&assessor, &inherited);
+    let memory = Arc::new(Memory::default());
+    Sidecar::remember(&memory, &inherited);
+    let assessor = assessor(file, memory)?;
     let entries = metrics.entries.clone();
+    let queue = *file.config.queue.get_ref();
     let sidecar = Sidecar {
-        callers,
-        assessor,
+        callers: ArcSwap::from_pointee(callers),
+        assessor: ArcSwap::from_pointee(assessor),
+        waiting: Waiting::new(queue, metrics.waiting.clone()),
+        asking: Arc::new(Semaphore::new(MOST_ASKING)),
         board: Board::new(inherited.last, inherited.decisions, entries),
         history,
         metrics,
@@ -126,6 +133,13 @@ fn build(
         shutdown,
     };
     Ok((Arc::new(sidecar), thread))
+}
+
+/// What judges, as the file says.
+fn assessor(file: &ConfigFile, memory: Arc<Memory>) -> Result<Assessor, ServeError> {
+    let (ladder, band) = (*file.config.ladder.get_ref(), *file.config.band.get_ref());
+    let steps = steps::build(file).map_err(ServeError::Config)?;
+    Ok(Assessor::new(ladder, band, memory, steps))
 }
 
 async fn serve(
@@ -138,6 +152,9 @@ async fn serve(
     let address = file.config.admin.address;
     let admin = TcpListener::bind(address).await;
     let admin = admin.map_err(|error| ServeError::Bind(address.to_string(), error))?;
+    for _ in 0..file.config.queue.get_ref().workers {
+        tokio::spawn(Arc::clone(&sidecar).work());
+    }
     let pages = pages(Arc::clone(&sidecar), Arc::clone(&ready));
     let mut stopping = shutdown.clone();
     let admin = tokio::spawn(

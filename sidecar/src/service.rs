@@ -2,33 +2,42 @@
 
 use std::{pin::Pin, sync::Arc};
 
+use arc_swap::ArcSwap;
 use thornwall_filters::{
     clock::{Clock, ProcessTime},
     decision::{LONGEST, MOST_TEXT},
 };
 use thornwall_proto::v1::{self, escalation_server::Escalation};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    assess::{Assessor, Outcome},
+    assess::{Assessor, Memory, Outcome},
     board::Board,
     callers::Callers,
     case::{Case, CaseError, CaseId, LONGEST_NAME, subject_of, text_of},
     config::Role,
     history::{History, Inherited},
     metrics::Metrics,
+    waiting::Waiting,
 };
 
 mod stream;
 
+/// Calls of `Assess` that may wait for an answer of others at a time.
+pub const MOST_ASKING: usize = 256;
+
 /// Everything that calls share.
 pub struct Sidecar {
     /// Who may call.
-    pub callers: Callers,
+    pub callers: ArcSwap<Callers>,
     /// What judges.
-    pub assessor: Assessor,
+    pub assessor: ArcSwap<Assessor>,
+    /// Cases that wait for an answer of others.
+    pub waiting: Waiting,
+    /// Calls that may wait for one.
+    pub asking: Arc<Semaphore>,
     /// What is decided.
     pub board: Board,
     /// What is kept.
@@ -49,8 +58,7 @@ pub struct Service(pub Arc<Sidecar>);
 
 impl Sidecar {
     /// Takes up what an earlier process left.
-    pub fn remember(assessor: &Assessor, inherited: &Inherited) {
-        let memory = assessor.memory();
+    pub fn remember(memory: &Memory, inherited: &Inherited) {
         for case in &inherited.remembered {
             if case.condemned {
                 memory.condemn(&case.site, case.subject, case.shape, case.when_ms);
@@ -61,14 +69,46 @@ impl Sidecar {
         }
     }
 
-    /// Assesses a case, decides what follows, and tells everybody.
-    pub fn settle(&self, case: &Case) -> v1::Assessment {
+    /// Assesses a case by what is in memory. Whether nobody is left to ask comes along.
+    pub fn settle(&self, case: &Case) -> (v1::Assessment, bool) {
         let now_ms = self.time.now().unix_ms;
-        let Outcome {
-            mut assessment,
-            lifetime_ms,
-        } = self.assessor.assess(case, now_ms);
-        if let Some(lifetime_ms) = lifetime_ms {
+        let outcome = self.assessor.load().assess(case, now_ms);
+        let is_ripe = outcome.is_ripe;
+        (self.publish(case, outcome, now_ms), is_ripe)
+    }
+
+    /// Assesses a case by what is in memory, and lets it wait for whoever is left to ask.
+    pub fn begin(&self, case: &Case) {
+        let (assessment, is_ripe) = self.settle(case);
+        if !is_ripe {
+            let now_ms = self.time.now().unix_ms;
+            self.waiting.offer(case, assessment.score, now_ms);
+        }
+    }
+
+    /// Asks whoever is left to ask about a case.
+    pub async fn ripen(&self, case: &Case) -> v1::Assessment {
+        let assessor = self.assessor.load_full();
+        let outcome = assessor.assess_fully(case, self.time.now().unix_ms).await;
+        self.publish(case, outcome, self.time.now().unix_ms)
+    }
+
+    /// Asks about cases that wait, one after the other, until the process is to end.
+    pub async fn work(self: Arc<Self>) {
+        let mut shutdown = self.shutdown.clone();
+        loop {
+            let case = tokio::select! {
+                case = self.waiting.next(|| self.time.now().unix_ms) => case,
+                () = stopped(&mut shutdown) => return,
+            };
+            self.ripen(&case).await;
+        }
+    }
+
+    /// Decides what follows, and tells everybody.
+    fn publish(&self, case: &Case, outcome: Outcome, now_ms: u64) -> v1::Assessment {
+        let mut assessment = outcome.assessment;
+        if let Some(lifetime_ms) = outcome.lifetime_ms {
             assessment.decision = self.decide(case, &assessment, now_ms, lifetime_ms);
         }
         self.metrics.assessed(&assessment);
@@ -92,7 +132,7 @@ impl Sidecar {
                 return Some(current);
             }
         }
-        let last = assessment.steps.last();
+        let last = assessment.steps.iter().rev().find(|step| !step.failed);
         let mut evidence = format!(
             "score {:.3} after {} requests; {}",
             assessment.score,
@@ -115,6 +155,7 @@ impl Sidecar {
             now_ms,
         );
         self.assessor
+            .load()
             .memory()
             .condemn(&case.site, case.subject, case.shape, now_ms);
         self.history.decided(decision.clone());
@@ -133,18 +174,37 @@ impl Escalation for Service {
         &self,
         request: Request<v1::AssessRequest>,
     ) -> Result<Response<v1::Assessment>, Status> {
-        self.0.callers.admit(&request, Role::Assess)?;
+        self.0.callers.load().admit(&request, Role::Assess)?;
         let sent = request.into_inner().case;
         let sent = sent.ok_or(CaseError::Missing("case")).map_err(refused)?;
         let case = Case::try_from(sent).map_err(refused)?;
-        Ok(Response::new(self.0.settle(&case)))
+        let (assessment, is_ripe) = self.0.settle(&case);
+        if is_ripe {
+            return Ok(Response::new(assessment));
+        }
+        let turn = Arc::clone(&self.0.asking).try_acquire_owned();
+        let turn = turn.map_err(|_| Status::resource_exhausted("too many calls wait"))?;
+        let sidecar = Arc::clone(&self.0);
+        // A caller that leaves does not waste what was paid for.
+        let ripening = tokio::spawn(async move {
+            let _turn = turn;
+            sidecar.ripen(&case).await
+        });
+        let ripe = ripening.await;
+        ripe.map(Response::new)
+            .map_err(|_| Status::internal("a step failed"))
     }
 
     async fn stream(
         &self,
         request: Request<Streaming<v1::GatewayMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        let caller = self.0.callers.admit(&request, Role::Assess)?.to_owned();
+        let caller = self
+            .0
+            .callers
+            .load()
+            .admit(&request, Role::Assess)?
+            .to_owned();
         stream::gateway(Arc::clone(&self.0), caller, request.into_inner()).await
     }
 
@@ -152,7 +212,7 @@ impl Escalation for Service {
         &self,
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        self.0.callers.admit(&request, Role::Watch)?;
+        self.0.callers.load().admit(&request, Role::Watch)?;
         Ok(stream::watch(&self.0, request.into_inner()))
     }
 
@@ -160,7 +220,7 @@ impl Escalation for Service {
         &self,
         request: Request<v1::ExplainRequest>,
     ) -> Result<Response<v1::Explanation>, Status> {
-        self.0.callers.admit(&request, Role::Watch)?;
+        self.0.callers.load().admit(&request, Role::Watch)?;
         let id: CaseId = request.into_inner().case_id.parse().map_err(refused)?;
         let found = self
             .0
@@ -177,7 +237,7 @@ impl Escalation for Service {
         &self,
         request: Request<v1::ListRequest>,
     ) -> Result<Response<v1::ListResponse>, Status> {
-        self.0.callers.admit(&request, Role::Watch)?;
+        self.0.callers.load().admit(&request, Role::Watch)?;
         let request = request.into_inner();
         if !request.subject.is_empty() {
             subject_of("subject", &request.subject).map_err(refused)?;
@@ -194,7 +254,8 @@ impl Escalation for Service {
         &self,
         request: Request<v1::OverrideRequest>,
     ) -> Result<Response<v1::OverrideResponse>, Status> {
-        let caller = self.0.callers.admit(&request, Role::Operate)?;
+        let callers = self.0.callers.load();
+        let caller = callers.admit(&request, Role::Operate)?;
         let wanted = request.get_ref();
         let action = wanted.action();
         let acts = [v1::Action::Throttle, v1::Action::Tarpit, v1::Action::Deny];
@@ -229,7 +290,7 @@ impl Escalation for Service {
         &self,
         request: Request<v1::RevokeRequest>,
     ) -> Result<Response<v1::RevokeResponse>, Status> {
-        self.0.callers.admit(&request, Role::Operate)?;
+        self.0.callers.load().admit(&request, Role::Operate)?;
         let v1::RevokeRequest { subject, site } = request.into_inner();
         let subject = subject_of("subject", &subject)
             .map_err(refused)?
@@ -248,7 +309,12 @@ impl Escalation for Service {
         &self,
         request: Request<v1::FeedbackRequest>,
     ) -> Result<Response<v1::FeedbackResponse>, Status> {
-        let caller = self.0.callers.admit(&request, Role::Operate)?.to_owned();
+        let caller = self
+            .0
+            .callers
+            .load()
+            .admit(&request, Role::Operate)?
+            .to_owned();
         let sent = request.into_inner();
         let (label, id) = (sent.label(), sent.case_id.parse().map_err(refused)?);
         if label == v1::Label::Unspecified {
@@ -264,7 +330,11 @@ impl Escalation for Service {
         let case = case.and_then(|case| case.case);
         let case = case.ok_or_else(|| Status::not_found("no such case"))?;
         let subject = subject_of("case.subject", &case.subject).map_err(refused)?;
-        self.0.assessor.memory().label(&case.site, subject, label);
+        self.0
+            .assessor
+            .load()
+            .memory()
+            .label(&case.site, subject, label);
         Ok(Response::new(v1::FeedbackResponse {}))
     }
 }

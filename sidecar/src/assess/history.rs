@@ -8,7 +8,7 @@ use thornwall_detectors::address::neighbourhood;
 use thornwall_filters::prefix_set::Prefix;
 use thornwall_proto::v1::Label;
 
-use super::Finding;
+use super::step::Finding;
 use crate::case::Case;
 
 /// Subjects, neighbourhoods and shapes that are remembered; of more, whoever was quiet for longest
@@ -140,11 +140,11 @@ pub(super) fn judge(past: &Past) -> Finding {
     };
     let near = (past.neighbours as f32 * 0.03).min(0.3);
     let alike = (past.alike as f32 * 0.05).min(0.4);
-    Finding {
-        weight: 1.0 - (1.0 - own) * (1.0 - near) * (1.0 - alike),
-        evidence: format!(
+    Finding::new(
+        1.0 - (1.0 - own) * (1.0 - near) * (1.0 - alike),
+        format!(
             "condemned {} times in a week; within an hour {} neighbours and {} of the same shape",
             past.condemned, past.neighbours, past.alike
         ),
-    }
+    )
 }

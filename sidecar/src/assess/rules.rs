@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use super::Finding;
+use super::step::Finding;
 use crate::case::{Case, Sample};
 use thornwall_detectors::path::{self, Kind};
 
@@ -36,14 +36,12 @@ pub(super) fn judge(case: &Case) -> Finding {
     let found: Vec<(f32, String)> = rules.into_iter().flatten().collect();
     let innocent: f32 = found.iter().map(|(weight, _)| 1.0 - weight).product();
     let evidence: Vec<String> = found.into_iter().map(|(_, evidence)| evidence).collect();
-    Finding {
-        weight: 1.0 - innocent,
-        evidence: if evidence.is_empty() {
-            "nothing in pace or breadth".to_owned()
-        } else {
-            evidence.join("; ")
-        },
-    }
+    let evidence = if evidence.is_empty() {
+        "nothing in pace or breadth".to_owned()
+    } else {
+        evidence.join("; ")
+    };
+    Finding::new(1.0 - innocent, evidence)
 }
 
 fn pace(case: &Case) -> Option<(f32, String)> {

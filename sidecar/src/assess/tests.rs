@@ -9,7 +9,12 @@ use crate::{
 };
 
 fn assessor() -> Assessor {
-    Assessor::new(Ladder::default(), Memory::default())
+    with_steps(Vec::new())
+}
+
+fn with_steps(steps: Vec<Arc<dyn Step>>) -> Assessor {
+    let memory = Arc::new(Memory::default());
+    Assessor::new(Ladder::default(), Band::default(), memory, steps)
 }
 
 fn case(signals: &[(&str, f32)], gaps_ms: &[u32]) -> Case {
