@@ -11,8 +11,10 @@ use thornwall_filters::load::{Problem, load};
 use toml::Spanned;
 
 mod ladder;
+mod llm;
 
 pub use ladder::{Band, Ladder};
+pub use llm::{Budget, Llm, Provider as LlmProvider, Uri, Vendor};
 
 /// Largest configuration file that is read.
 const MOST_BYTES: u64 = 1 << 20;
@@ -39,6 +41,9 @@ pub struct Config {
     /// `[queue]`.
     #[serde(default = "queue")]
     pub queue: Spanned<Queue>,
+    /// `[llm]`.
+    #[serde(default)]
+    pub llm: Option<Spanned<Llm>>,
     /// `[history]`.
     #[serde(default)]
     pub history: History,
@@ -251,6 +256,12 @@ fn complaints(file: &Path, config: &Config) -> Vec<Problem> {
     }
     if let Some(what) = config.band.get_ref().complaint() {
         problems.push(problem(config.band.span(), format!("`band`: {what}")));
+    }
+    if let Some(llm) = &config.llm {
+        let found = llm.get_ref().complaints();
+        problems.extend(found.into_iter().map(|(span, what)| {
+            problem(span.unwrap_or_else(|| llm.span()), format!("`llm`: {what}"))
+        }));
     }
     if let Some(what) = config.queue.get_ref().complaint() {
         problems.push(problem(config.queue.span(), format!("`queue`: {what}")));

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
-use thornwall_sidecar::{config::ConfigFile, serve};
+use thornwall_sidecar::serve;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -19,6 +19,7 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   thornwall-sidecar check -c etc/sidecar.toml
   thornwall-sidecar run -c etc/sidecar.toml
+  kill -HUP PID        take a changed configuration over
   kill -TERM PID       let calls under way end, then stop
 
 Exit codes: 0 done, 2 wrong usage or configuration, or a start that failed.";
@@ -27,7 +28,7 @@ Exit codes: 0 done, 2 wrong usage or configuration, or a start that failed.";
 enum Command {
     /// Serve until SIGTERM or SIGINT
     Run(ConfigArgs),
-    /// Read a configuration, and say what is wrong with it
+    /// Read a configuration and the secrets it names, and say what is wrong
     Check(ConfigArgs),
 }
 
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
     }
     let done = match Cli::parse().command {
         Command::Run(args) => serve::run(&args.config).map_err(|error| error.to_string()),
-        Command::Check(args) => ConfigFile::read(&args.config).map(|_| ()),
+        Command::Check(args) => serve::check(&args.config),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

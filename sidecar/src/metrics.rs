@@ -6,7 +6,7 @@ use prometheus::{
 };
 use thornwall_proto::v1;
 
-use crate::{history::HistoryMetrics, waiting::WaitingMetrics};
+use crate::{history::HistoryMetrics, llm::LlmMetrics, waiting::WaitingMetrics};
 
 /// What is counted.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct Metrics {
     assessments: IntCounterVec,
     seconds: Histogram,
     proved: IntCounterVec,
+    /// Configurations that were to be taken over, by whether they were.
+    pub reloads: IntCounterVec,
     /// Messages that were not what the contract says.
     pub refused: IntCounter,
     /// Gateways that are connected.
@@ -23,6 +25,8 @@ pub struct Metrics {
     pub entries: IntGauge,
     /// What the queue counts.
     pub waiting: WaitingMetrics,
+    /// What is counted of language models.
+    pub llm: LlmMetrics,
     /// What the history counts.
     pub history: HistoryMetrics,
 }
@@ -65,6 +69,11 @@ impl Metrics {
                 "What proved true about clients of cases.",
                 "truth",
             )?,
+            reloads: counters(
+                "thornwall_sidecar_reloads_total",
+                "Configurations that were to be taken over, by whether they were.",
+                "outcome",
+            )?,
             refused: counter(
                 "thornwall_sidecar_refused_total",
                 "Messages of gateways that were not what the contract says.",
@@ -88,6 +97,7 @@ impl Metrics {
                     "Cases that waited for too long to be asked about.",
                 )?,
             },
+            llm: LlmMetrics::new(&registry)?,
             history: HistoryMetrics {
                 dropped: counter(
                     "thornwall_sidecar_history_dropped_total",
@@ -138,7 +148,10 @@ impl Metrics {
     }
 }
 
-fn made<C: Collector + Clone + 'static>(registry: &Registry, family: C) -> prometheus::Result<C> {
+pub(crate) fn made<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    family: C,
+) -> prometheus::Result<C> {
     registry.register(Box::new(family.clone()))?;
     Ok(family)
 }

@@ -42,7 +42,9 @@ use crate::{
     callers::Callers,
     config::{ConfigFile, Endpoint, Tls},
     history::{FileError, History},
+    llm::{Ledger, Paid},
     metrics::Metrics,
+    reload::{Fixed, reload},
     service::{MOST_ASKING, Service, Sidecar, stopped},
     steps,
     waiting::Waiting,
@@ -91,13 +93,29 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
         .enable_all()
         .build()
         .map_err(io_error("threads"))?;
-    let served = runtime.block_on(serve(&file, Arc::clone(&sidecar), &stop));
+    let served = runtime.block_on(async {
+        tokio::spawn(reloads(
+            path.to_path_buf(),
+            Fixed::of(&file.config),
+            Arc::clone(&sidecar),
+        ));
+        serve(&file, Arc::clone(&sidecar), &stop).await
+    });
     let grace = Duration::from_secs(file.config.server.shutdown_grace_secs);
     runtime.shutdown_timeout(grace);
     sidecar.history.stop();
     // A thread that panicked has said so.
     let _ = history.join();
     served
+}
+
+/// Everything that can be found wrong without serving: keys of others that cannot be read as well.
+pub fn check(path: &Path) -> Result<(), String> {
+    let file = ConfigFile::read(path)?;
+    let metrics = Metrics::new().map_err(|error| error.to_string())?;
+    let ledger = Ledger::in_memory().map_err(|error| error.to_string())?;
+    let paid = Arc::new(Paid::new(ledger, &metrics.llm));
+    steps::build(&file, &paid, &metrics).map(drop)
 }
 
 fn build(
@@ -117,12 +135,20 @@ fn build(
     let (history, inherited, thread) = opened.map_err(|error| ServeError::History(path, error))?;
     let memory = Arc::new(Memory::default());
     Sidecar::remember(&memory, &inherited);
-    let assessor = assessor(file, memory)?;
+    let path = data_dir.join("spend.redb");
+    let ledger = Ledger::open(&path);
+    let ledger = ledger.map_err(|error| ServeError::History(path, error.into()))?;
+    let (ladder, band) = (*file.config.ladder.get_ref(), *file.config.band.get_ref());
+    let paid = Arc::new(Paid::new(ledger, &metrics.llm));
+    let steps = steps::build(file, &paid, &metrics).map_err(ServeError::Config)?;
+    let assessor = Assessor::new(ladder, band, Arc::clone(&memory), steps);
     let entries = metrics.entries.clone();
     let queue = *file.config.queue.get_ref();
     let sidecar = Sidecar {
         callers: ArcSwap::from_pointee(callers),
         assessor: ArcSwap::from_pointee(assessor),
+        memory,
+        paid,
         waiting: Waiting::new(queue, metrics.waiting.clone()),
         asking: Arc::new(Semaphore::new(MOST_ASKING)),
         board: Board::new(inherited.last, inherited.decisions, entries),
@@ -133,13 +159,6 @@ fn build(
         shutdown,
     };
     Ok((Arc::new(sidecar), thread))
-}
-
-/// What judges, as the file says.
-fn assessor(file: &ConfigFile, memory: Arc<Memory>) -> Result<Assessor, ServeError> {
-    let (ladder, band) = (*file.config.ladder.get_ref(), *file.config.band.get_ref());
-    let steps = steps::build(file).map_err(ServeError::Config)?;
-    Ok(Assessor::new(ladder, band, memory, steps))
 }
 
 async fn serve(
@@ -296,6 +315,30 @@ async fn metrics(State(sidecar): State<Arc<Sidecar>>) -> impl IntoResponse {
             StatusCode::INTERNAL_SERVER_ERROR,
             error.to_string().into_bytes(),
         ),
+    }
+}
+
+/// Takes a new configuration over at each SIGHUP.
+async fn reloads(path: PathBuf, fixed: Fixed, sidecar: Arc<Sidecar>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        log::error!("signals cannot be had");
+        return;
+    };
+    while hangup.recv().await.is_some() {
+        match reload(&path, &fixed, &sidecar) {
+            Ok(()) => {
+                log::info!("configuration taken over; file={}", path.display());
+                sidecar.metrics.reloads.with_label_values(&["taken"]).inc();
+            }
+            Err(message) => {
+                log::error!("configuration not taken over, the one before stays; {message}");
+                sidecar
+                    .metrics
+                    .reloads
+                    .with_label_values(&["refused"])
+                    .inc();
+            }
+        }
     }
 }
 

@@ -68,7 +68,13 @@ async fn hear(sidecar: &Sidecar, sent: &mut Streaming<v1::GatewayMessage>) {
                     sidecar.metrics.refused.inc();
                 }
             },
-            Some(Sent::Outcome(outcome)) => sidecar.metrics.proved(outcome.truth()),
+            Some(Sent::Outcome(outcome)) => match outcome.case_id.parse() {
+                Ok(case) => {
+                    sidecar.metrics.proved(outcome.truth());
+                    sidecar.paid.truths.proved(case, outcome.truth());
+                }
+                Err(_) => sidecar.metrics.refused.inc(),
+            },
             Some(Sent::Hello(_)) | None => sidecar.metrics.refused.inc(),
         }
     }
