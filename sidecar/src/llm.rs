@@ -10,6 +10,7 @@ mod metrics;
 mod prompt;
 mod provider;
 mod router;
+mod tool;
 mod truth;
 pub mod verdict;
 

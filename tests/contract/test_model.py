@@ -3,6 +3,7 @@ are written down and whose calls, keys and usage are its own."""
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -67,6 +68,11 @@ class Models:
         self.child.wait(PATIENCE)
         self.log.close()
         self.folder.cleanup()
+
+
+def is_open(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def settings(port, model="reader"):
@@ -177,6 +183,39 @@ class AModel(unittest.TestCase):
         while sidecar.metrics().get(name, 0) == before:
             self.assertLess(time.monotonic(), deadline, f"{outcome}: {text}")
             time.sleep(0.05)
+
+
+class ATool(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.port = free_port()
+        python, server = SERVER.with_name("python"), Path(__file__).with_name("tool_server.py")
+        cls.child = subprocess.Popen([python, server, str(cls.port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        cls.addClassCleanup(lambda: (cls.child.kill(), cls.child.wait(PATIENCE)))
+        deadline = time.monotonic() + START
+        while not is_open(cls.port):
+            assert cls.child.poll() is None and time.monotonic() < deadline, "no start"
+            time.sleep(0.1)
+
+    def step(self, tool, agent):
+        text = settings(self.port).replace("openai://reader", f"mcp://{tool}").replace("/v1", "/mcp")
+        sidecar = AskingSidecar(self.port)
+        self.addCleanup(sidecar.clear_away)
+        sidecar.end()
+        sidecar.config.write_text(sidecar.config.read_text().replace(settings(self.port), text))
+        sidecar.start()
+        return sidecar.doubt(1, agent=agent)[1]
+
+    def test_judges_as_a_model_does(self):
+        step = self.step("classify", "curl/8.5.0")
+        self.assertEqual(step.evidence, "proxy/classify says scraper (0.80): the tool's rule")
+        self.assertIn("says unsure", self.step("classify", "Lynx/2.9").evidence)
+
+    def test_that_fails_or_is_not_there_has_no_say(self):
+        for tool, why in [("broken", "the tool failed"), ("absent", "tool")]:
+            step = self.step(tool, "curl/8.5.0")
+            self.assertTrue(step.failed, tool)
+            self.assertIn(why, step.evidence)
 
 
 class ACheck(unittest.TestCase):

@@ -75,7 +75,7 @@ impl Default for Budget {
 pub struct Provider {
     /// What metrics and evidence call it.
     pub name: String,
-    /// Whose model: `openai://gpt-4o-mini`, `ollama://llama3.2`.
+    /// Whose model: `openai://gpt-4o-mini`, `ollama://llama3.2`; or a tool, `mcp://classify`.
     pub uri: Uri,
     /// Where its API begins, if not at the vendor's own address.
     pub endpoint: Option<Address>,
@@ -135,6 +135,8 @@ pub enum Vendor {
     Mistral,
     /// A server of one's own.
     Ollama,
+    /// A tool of a server that speaks the Model Context Protocol.
+    Mcp,
 }
 
 /// A vendor, and a model of it.
@@ -150,8 +152,8 @@ impl FromStr for Uri {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = "expected VENDOR://MODEL, with openai, anthropic, gemini, cohere, mistral or \
-                        ollama";
+        let expected = "expected VENDOR://MODEL, with openai, anthropic, gemini, cohere, mistral, \
+                        ollama or mcp";
         let (vendor, model) = text.split_once("://").ok_or(expected)?;
         let vendor = match vendor {
             "openai" => Vendor::OpenAi,
@@ -160,6 +162,7 @@ impl FromStr for Uri {
             "cohere" => Vendor::Cohere,
             "mistral" => Vendor::Mistral,
             "ollama" => Vendor::Ollama,
+            "mcp" => Vendor::Mcp,
             _ => return Err(expected.to_owned()),
         };
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/@".contains(&byte);
@@ -248,6 +251,12 @@ impl Provider {
                     .to_owned(),
             );
         }
+        if self.uri.vendor == Vendor::Mcp && self.endpoint.is_none() {
+            return Some(format!(
+                "`{}` is a tool; expected the server's `endpoint`",
+                self.name
+            ));
+        }
         let needs_key = self.uri.vendor != Vendor::Ollama && self.endpoint.is_none();
         (needs_key && self.key_file.is_none())
             .then(|| format!("`{}` needs a key; expected `key_file`", self.name))
@@ -280,6 +289,7 @@ mod tests {
         check("openai://org/model", Some((Vendor::OpenAi, "org/model")));
         check("openai://", None);
         check("openai:gpt", None);
+        check("mcp://classify", Some((Vendor::Mcp, "classify")));
         check("other://x", None);
         check("openai://anthropic::x", None);
         check("openai://a b", None);

@@ -15,6 +15,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use super::{
     ledger::{Cost, Ledger, LedgerError, MICROS, Reservation},
     prompt::{INSTRUCTIONS, Prompt},
+    tool::Tool,
     verdict::{self, Verdict, VerdictError},
 };
 use crate::{
@@ -96,12 +97,17 @@ pub enum ProviderError {
     Client(String, String),
 }
 
+/// How a provider is spoken to.
+enum Reached {
+    Model(Box<Client>, ModelIden),
+    Tool(Tool),
+}
+
 /// A provider that can be asked.
 pub struct Provider {
     /// What is configured.
     pub config: LlmProvider,
-    client: Client,
-    model: ModelIden,
+    reached: Reached,
     turns: Semaphore,
 }
 
@@ -112,21 +118,21 @@ impl Provider {
         let failed = |cause: String| ProviderError::Client(config.name.clone(), cause);
         let web = http::client(Duration::from_secs(config.timeout_secs.into()));
         let web = web.map_err(|error| failed(error.to_string()))?;
-        let kind = kind(config.uri.vendor);
-        // The library asks for a key where a server of one's own wants none.
-        let auth = AuthData::from_single(key.unwrap_or_else(|| "none".to_owned()));
-        let reached: ProviderConfig = match &config.endpoint {
-            Some(endpoint) => (Endpoint::from_owned(base(endpoint)), auth).into(),
-            None => auth.into(),
+        let reached = match (kind(config.uri.vendor), &config.endpoint) {
+            (Some(kind), endpoint) => {
+                let client = model(kind, web, key, endpoint.as_ref()).map_err(failed)?;
+                Reached::Model(
+                    Box::new(client),
+                    ModelIden::new(kind, config.uri.model.as_str()),
+                )
+            }
+            (None, Some(server)) => Reached::Tool(Tool::new(web, server, &config.uri.model, key)),
+            (None, None) => {
+                return Err(failed("a tool without the server's `endpoint`".to_owned()));
+            }
         };
-        let client = Client::builder()
-            .with_reqwest(web)
-            .with_adapter_kind(kind)
-            .append_provider_config(kind, reached)
-            .build();
         Ok(Self {
-            client: client.map_err(|error| failed(error.to_string()))?,
-            model: ModelIden::new(kind, config.uri.model.as_str()),
+            reached,
             turns: Semaphore::new(config.concurrency),
             config,
         })
@@ -190,19 +196,34 @@ impl Provider {
         }
     }
 
+    /// The answer, and what it did cost where the provider says so.
     async fn chat(&self, prompt: &Prompt) -> Result<(String, Option<Cost>), AskError> {
+        let asked = async {
+            match &self.reached {
+                Reached::Model(client, model) => self.complete(client, model, prompt).await,
+                Reached::Tool(tool) => Ok((tool.call(prompt).await?, None)),
+            }
+        };
+        timeout(self.longest(), asked)
+            .await
+            .map_err(|_| AskError::Timeout)?
+    }
+
+    async fn complete(
+        &self,
+        client: &Client,
+        model: &ModelIden,
+        prompt: &Prompt,
+    ) -> Result<(String, Option<Cost>), AskError> {
         let question = ChatRequest::from_system(INSTRUCTIONS)
             .append_message(ChatMessage::user(prompt.text.as_str()));
         let schema = JsonSpec::new("verdict", verdict::schema());
         let options = ChatOptions::default()
             .with_max_tokens(self.config.max_output_tokens)
             .with_response_format(ChatResponseFormat::JsonSpec(schema));
-        let chat = self
-            .client
-            .exec_chat(self.model.clone(), question, Some(&options));
-        let answer = timeout(self.longest(), chat)
-            .await
-            .map_err(|_| AskError::Timeout)?;
+        let answer = client
+            .exec_chat(model.clone(), question, Some(&options))
+            .await;
         let answer = answer.map_err(described)?;
         let tokens = |count: Option<i32>| count.and_then(|count| u64::try_from(count).ok());
         let usage = (
@@ -215,6 +236,27 @@ impl Provider {
         };
         Ok((answer.into_first_text().unwrap_or_default(), cost))
     }
+}
+
+/// The library's client for one vendor.
+fn model(
+    kind: AdapterKind,
+    web: reqwest::Client,
+    key: Option<String>,
+    endpoint: Option<&http::Address>,
+) -> Result<Client, String> {
+    // The library asks for a key where a server of one's own wants none.
+    let auth = AuthData::from_single(key.unwrap_or_else(|| "none".to_owned()));
+    let reached: ProviderConfig = match endpoint {
+        Some(endpoint) => (Endpoint::from_owned(base(endpoint)), auth).into(),
+        None => auth.into(),
+    };
+    let client = Client::builder()
+        .with_reqwest(web)
+        .with_adapter_kind(kind)
+        .append_provider_config(kind, reached)
+        .build();
+    client.map_err(|error| error.to_string())
 }
 
 /// The library's errors quote whole answers, and are not repeated.
@@ -270,13 +312,15 @@ fn base(endpoint: &http::Address) -> String {
     }
 }
 
-const fn kind(vendor: Vendor) -> AdapterKind {
-    match vendor {
+/// The library's name of a vendor; nothing for tools, which it does not speak to.
+const fn kind(vendor: Vendor) -> Option<AdapterKind> {
+    Some(match vendor {
         Vendor::OpenAi => AdapterKind::OpenAI,
         Vendor::Anthropic => AdapterKind::Anthropic,
         Vendor::Gemini => AdapterKind::Gemini,
         Vendor::Cohere => AdapterKind::Cohere,
         Vendor::Mistral => AdapterKind::Mistral,
         Vendor::Ollama => AdapterKind::Ollama,
-    }
+        Vendor::Mcp => return None,
+    })
 }
