@@ -6,7 +6,9 @@ use prometheus::{
 };
 use thornwall_proto::v1;
 
-use crate::{history::HistoryMetrics, llm::LlmMetrics, waiting::WaitingMetrics};
+use crate::{
+    alerts::AlertMetrics, history::HistoryMetrics, llm::LlmMetrics, waiting::WaitingMetrics,
+};
 
 /// What is counted.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct Metrics {
     pub llm: LlmMetrics,
     /// What the history counts.
     pub history: HistoryMetrics,
+    /// What alerts count.
+    pub alerts: AlertMetrics,
 }
 
 /// 1 us to 60 s: from memory alone to a slow model.
@@ -112,6 +116,7 @@ impl Metrics {
                     "1 while the history cannot be written.",
                 )?,
             },
+            alerts: AlertMetrics::new(&registry)?,
             registry,
         })
     }
