@@ -113,7 +113,9 @@ impl Task {
         while let Some(notice) = self.inbox.recv().await {
             self.take(notice);
         }
-        if let Ok(sent) = timeout(PARTING, ended(&mut sending)).await {
+        if sending.is_some()
+            && let Ok(sent) = timeout(PARTING, ended(&mut sending)).await
+        {
             self.settle(sent).await;
         }
         self.save().await;
