@@ -1,11 +1,11 @@
 //! Tells people and programs what cases came to: by webhook, in Slack, by mail.
 //!
 //! An assessment is offered to every alert that wants it and never waits for one: a full queue drops, and
-//! what it dropped is told as a number. Each alert has a task of its own ([`task`]), so that a receiver that
-//! hangs delays no other. What becomes a message and when is decided by its [`desk`], which has no clock.
+//! what it dropped is told as a number. Each alert has a task of its own (`task`), so that a receiver that
+//! hangs delays no other. What becomes a message and when is decided by its `desk`, which has no clock.
 //!
 //! A message is sent until it has arrived or is given up, so that it may come twice, with the same id. What
-//! waits is on the disk within 200 ms ([`spool`]) and is sent after a restart; which alerts were told lately is
+//! waits is on the disk within 200 ms (`spool`) and is sent after a restart; which alerts were told lately is
 //! not, so that the same may be told once more by a new process.
 
 use std::{
