@@ -37,7 +37,7 @@ use tonic::transport::{
 };
 
 use crate::{
-    alerts,
+    alerts::{self, Plan},
     assess::{Assessor, Memory},
     board::Board,
     callers::Callers,
@@ -118,13 +118,14 @@ pub fn check(path: &Path) -> Result<(), String> {
     let metrics = Metrics::new().map_err(|error| error.to_string())?;
     let ledger = Ledger::in_memory().map_err(|error| error.to_string())?;
     let paid = Arc::new(Paid::new(ledger, &metrics.llm));
+    Plan::build(&file, &metrics.alerts)?;
     steps::build(&file, &paid, &metrics).map(drop)
 }
 
 fn build(
     file: &ConfigFile,
     shutdown: watch::Receiver<bool>,
-) -> Result<(Arc<Sidecar>, JoinHandle<()>, alerts::Tasks), ServeError> {
+) -> Result<(Arc<Sidecar>, JoinHandle<()>, alerts::Keeper), ServeError> {
     let data_dir = file.resolve(&file.config.server.data_dir);
     let mut folder = DirBuilder::new();
     let made = folder.recursive(true).mode(0o700).create(&data_dir);
@@ -147,8 +148,8 @@ fn build(
     let assessor = Assessor::new(ladder, band, Arc::clone(&memory), steps);
     let entries = metrics.entries.clone();
     let queue = *file.config.queue.get_ref();
-    let alerting = alerts::build(file, &data_dir, &metrics.alerts, time);
-    let (alerts, tasks) = alerting.map_err(ServeError::Config)?;
+    let plan = Plan::build(file, &metrics.alerts).map_err(ServeError::Config)?;
+    let (alerts, keeper) = alerts::open(plan, &data_dir, &metrics.alerts, time);
     let sidecar = Sidecar {
         callers: ArcSwap::from_pointee(callers),
         assessor: ArcSwap::from_pointee(assessor),
@@ -164,7 +165,7 @@ fn build(
         time,
         shutdown,
     };
-    Ok((Arc::new(sidecar), thread, tasks))
+    Ok((Arc::new(sidecar), thread, keeper))
 }
 
 async fn serve(

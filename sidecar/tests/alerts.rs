@@ -18,7 +18,7 @@ use sha2::Sha256;
 use thornwall_filters::clock::ProcessTime;
 use thornwall_proto::v1;
 use thornwall_sidecar::{
-    alerts::{self, Alerts, Running},
+    alerts::{self, Alerts, Plan, Running},
     case::Case,
     config::ConfigFile,
     metrics::Metrics,
@@ -175,17 +175,21 @@ impl Scene {
         )
     }
 
-    fn start(&self, config: &str) -> Sidecar {
+    fn plan(&self, config: &str, metrics: &Metrics) -> Plan {
         let path = self.0.join("t.toml");
         fs::write(&path, config).unwrap();
         let file = ConfigFile::read(&path).unwrap();
+        Plan::build(&file, &metrics.alerts).unwrap()
+    }
+
+    fn start(&self, config: &str) -> Sidecar {
         let metrics = Metrics::new().unwrap();
         let data_dir = self.0.join("data");
-        let (alerts, tasks) =
-            alerts::build(&file, &data_dir, &metrics.alerts, ProcessTime::start()).unwrap();
+        let plan = self.plan(config, &metrics);
+        let (alerts, keeper) = alerts::open(plan, &data_dir, &metrics.alerts, ProcessTime::start());
         Sidecar {
             alerts,
-            running: tasks.start(&Handle::current()),
+            running: keeper.start(&Handle::current()),
             metrics,
         }
     }
@@ -429,4 +433,29 @@ async fn alerts_are_about_their_sites_and_severities() {
     until("repetition", || async { sidecar.counted(repeated) == 1 }).await;
     assert_eq!(receiver.heard.lock().len(), 1);
     sidecar.running.finish().await;
+}
+
+#[tokio::test]
+async fn another_configuration_takes_over_what_waits() {
+    let scene = Scene::new();
+    let before = Receiver::start(&[Answer::Status(500, "")]).await;
+    let sidecar = scene.start(&Scene::hook("ops", before.address, ""));
+    sidecar.tell(1);
+    sidecar.has("ops", "failed", 1).await;
+    let after = Receiver::start(&[FINE]).await;
+    let hook = Scene::hook("ops", after.address, "");
+    let plan = scene.plan(&hook, &sidecar.metrics);
+    sidecar.alerts.take_over(plan).unwrap();
+    sidecar.tell(2);
+    let heard = after.requests(2).await;
+    assert_eq!(heard[0].json()["ip_address"], "192.0.2.1");
+    assert_eq!(heard[1].json()["ip_address"], "192.0.2.2");
+    // One that is taken over while the process ends loses nothing.
+    let plan = scene.plan(&Scene::hook("ops", before.address, ""), &sidecar.metrics);
+    sidecar.alerts.take_over(plan).unwrap();
+    sidecar.tell(3);
+    sidecar.running.finish().await;
+    let next = scene.start(&hook);
+    assert_eq!(after.requests(3).await[2].json()["ip_address"], "192.0.2.3");
+    next.running.finish().await;
 }

@@ -35,7 +35,7 @@ HARMLESS = "x\\r\\nBcc: evil@evil.example\\r\\n\\r\\n<!channel> & \\u{202e}\\0"
 class Hook:
     """A receiver of webhooks: keeps what it heard, and answers as it was told."""
 
-    def __init__(self, *statuses, port=0):
+    def __init__(self, *statuses, port=0, tls=None):
         self.heard, self.statuses = queue.Queue(), list(statuses)
         hook = self
 
@@ -52,6 +52,8 @@ class Hook:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        if tls:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_port
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -287,6 +289,35 @@ class Http(Alerts):
         self.assertEqual([step["name"] for step in details["steps"]], ["history", "rules"])
         self.assertTrue(details["decision_until"].endswith("Z"))
         self.logged(sidecar)
+
+    def test_a_webhook_over_tls_is_trusted_by_its_own_authority_alone(self):
+        own, stranger = self.hook(tls=self.context()), self.hook(tls=self.context(trustme.CA()))
+        trusted = f'ca_file = "{self.files}/ca.pem"'
+        tables = [self.webhook("own", own.port, trusted), self.webhook("stranger", stranger.port, trusted)]
+        sidecar = self.sidecar("".join(tables).replace("http://", "https://"))
+        assess(sidecar.calls(), 7)
+        self.assertEqual(json.loads(own.hear()[2])["ip_address"], "192.0.2.7")
+        self.until(lambda: self.counted(sidecar, "stranger", "failed") >= 1)
+        self.assertTrue(stranger.heard.empty())
+        self.assertIn("certificate", self.logged(sidecar))
+
+    def test_a_hangup_takes_other_alerts_over_with_what_waits(self):
+        sidecar = self.sidecar(self.webhook("hook", free_port()))
+        client = sidecar.calls()
+        first = assess(client, 7)
+        self.until(lambda: self.counted(sidecar, "hook", "failed") >= 1)
+        hook, text = self.hook(), sidecar.config.read_text()
+        table = self.webhook("hook", hook.port)
+        sidecar.config.write_text(text[: text.index("[[alert]]")] + table)
+        sidecar.child.send_signal(signal.SIGHUP)
+        self.assertEqual(json.loads(hook.hear()[2])["details"]["case_id"], first.case_id)
+        # A file with a mistake changes nothing.
+        sidecar.config.write_text(sidecar.config.read_text() + 'least = "high"\n')
+        sidecar.child.send_signal(signal.SIGHUP)
+        refused = 'thornwall_sidecar_reloads_total{outcome="refused"}'
+        self.until(lambda: sidecar.metrics().get(refused) == 1)
+        second = assess(client, 8)
+        self.assertEqual(json.loads(hook.hear()[2])["details"]["case_id"], second.case_id)
 
     def test_slack_gets_an_attachment_that_calls_nobody(self):
         hook = self.hook()
