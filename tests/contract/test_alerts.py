@@ -9,6 +9,7 @@ import json
 import logging
 import queue
 import signal
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -403,6 +404,17 @@ class Trial(Alerts):
         run = self.run_with(tables, "good")
         self.assertEqual((run.returncode, run.stdout), (0, "good: sent\n"))
         self.assertEqual(self.run_with(tables, "nobody").returncode, 2)
+
+    def test_a_mail_server_that_says_nothing_is_not_waited_for(self):
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            tables = [
+                self.mail(scheme, scheme, silent.getsockname()[1])
+                for scheme in ("smtps", "smtp")
+            ]
+            tables = [table.replace("timeout_secs = 5", "timeout_secs = 1") for table in tables]
+            run = self.run_with(tables)
+        self.assertEqual(run.returncode, 1)
+        self.assertRegex(run.stdout, "^smtps: failed: .+\nsmtp: failed: .+\n$")
 
     def test_a_missing_file_is_named_at_its_line(self):
         table = self.webhook("hook", 1).replace(f"{self.files}/key", "nowhere.key")
