@@ -2,6 +2,8 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
+use crate::metrics::made;
+
 /// Counters of all alerts.
 #[derive(Debug, Clone)]
 pub struct AlertMetrics {
@@ -39,15 +41,12 @@ impl AlertMetrics {
     /// Registers every family.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let counters = |name: &str, help: &str, labels: &[&str]| {
-            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(family.clone()))?;
-            prometheus::Result::Ok(family)
+            made(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
         };
         let dead_letters = IntGauge::new(
             "thornwall_sidecar_alert_dead_letters",
             "Messages of alerts that were given up and lie in the data directory.",
         )?;
-        registry.register(Box::new(dead_letters.clone()))?;
         Ok(Self {
             alerts: counters(
                 "thornwall_sidecar_alerts_total",
@@ -64,7 +63,7 @@ impl AlertMetrics {
                 "Files of alerts that could not be read or written.",
                 &["alert"],
             )?,
-            dead_letters,
+            dead_letters: made(registry, dead_letters)?,
         })
     }
 
