@@ -10,9 +10,13 @@ use serde::Deserialize;
 use thornwall_filters::load::{Problem, load};
 use toml::Spanned;
 
+mod alerts;
 mod ladder;
 mod llm;
 
+pub use alerts::{
+    Alert, MailAddress, MailServer, Secrecy, Severity, authorities, key, secret, secret_address,
+};
 pub use ladder::{Band, Ladder};
 pub use llm::{Budget, Llm, Provider as LlmProvider, Uri, Vendor};
 
@@ -47,6 +51,9 @@ pub struct Config {
     /// `[history]`.
     #[serde(default)]
     pub history: History,
+    /// `[[alert]]`.
+    #[serde(default)]
+    pub alert: Vec<Spanned<Alert>>,
 }
 
 fn band() -> Spanned<Band> {
@@ -278,6 +285,7 @@ fn complaints(file: &Path, config: &Config) -> Vec<Problem> {
             problems.push(problem(caller.name.span(), what));
         }
     }
+    problems.extend(alerts::complaints(file, &config.alert));
     problems
 }
 

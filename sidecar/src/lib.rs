@@ -4,6 +4,7 @@
 //! What it decides holds where the gateways' stores say so; what it keeps itself is history. It never
 //! proxies a request and knows nothing of Pingora.
 
+pub mod alerts;
 pub mod assess;
 pub mod board;
 pub mod callers;

@@ -6,7 +6,9 @@ use prometheus::{
 };
 use thornwall_proto::v1;
 
-use crate::{history::HistoryMetrics, llm::LlmMetrics, waiting::WaitingMetrics};
+use crate::{
+    alerts::AlertMetrics, history::HistoryMetrics, llm::LlmMetrics, waiting::WaitingMetrics,
+};
 
 /// What is counted.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct Metrics {
     pub llm: LlmMetrics,
     /// What the history counts.
     pub history: HistoryMetrics,
+    /// What alerts count.
+    pub alerts: AlertMetrics,
 }
 
 /// 1 us to 60 s: from memory alone to a slow model.
@@ -40,8 +44,8 @@ impl Metrics {
     /// Registers every family in a fresh registry.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let counter = |name: &str, help: &str| made(&registry, IntCounter::new(name, help)?);
-        let gauge = |name: &str, help: &str| made(&registry, IntGauge::new(name, help)?);
+        let counter = |name, help| counter(&registry, name, help);
+        let gauge = |name, help| gauge(&registry, name, help);
         let counters = |name: &str, help: &str, label: &str| {
             made(
                 &registry,
@@ -83,35 +87,10 @@ impl Metrics {
                 "thornwall_sidecar_decisions",
                 "Decisions and withdrawals that gateways are told when they connect.",
             )?,
-            waiting: WaitingMetrics {
-                waiting: gauge(
-                    "thornwall_sidecar_waiting_cases",
-                    "Cases that wait for steps that ask others.",
-                )?,
-                shed: counter(
-                    "thornwall_sidecar_shed_cases_total",
-                    "Cases that gave their place in the queue to worse ones.",
-                )?,
-                expired: counter(
-                    "thornwall_sidecar_expired_cases_total",
-                    "Cases that waited for too long to be asked about.",
-                )?,
-            },
+            waiting: waiting(&registry)?,
             llm: LlmMetrics::new(&registry)?,
-            history: HistoryMetrics {
-                dropped: counter(
-                    "thornwall_sidecar_history_dropped_total",
-                    "Cases and decisions that the history had no room for.",
-                )?,
-                failed: counter(
-                    "thornwall_sidecar_history_failed_writes_total",
-                    "Writes of the history that failed.",
-                )?,
-                failing: gauge(
-                    "thornwall_sidecar_history_failing",
-                    "1 while the history cannot be written.",
-                )?,
-            },
+            history: history(&registry)?,
+            alerts: AlertMetrics::new(&registry)?,
             registry,
         })
     }
@@ -146,6 +125,54 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
+}
+
+fn waiting(registry: &Registry) -> prometheus::Result<WaitingMetrics> {
+    Ok(WaitingMetrics {
+        waiting: gauge(
+            registry,
+            "thornwall_sidecar_waiting_cases",
+            "Cases that wait for steps that ask others.",
+        )?,
+        shed: counter(
+            registry,
+            "thornwall_sidecar_shed_cases_total",
+            "Cases that gave their place in the queue to worse ones.",
+        )?,
+        expired: counter(
+            registry,
+            "thornwall_sidecar_expired_cases_total",
+            "Cases that waited for too long to be asked about.",
+        )?,
+    })
+}
+
+fn history(registry: &Registry) -> prometheus::Result<HistoryMetrics> {
+    Ok(HistoryMetrics {
+        dropped: counter(
+            registry,
+            "thornwall_sidecar_history_dropped_total",
+            "Cases and decisions that the history had no room for.",
+        )?,
+        failed: counter(
+            registry,
+            "thornwall_sidecar_history_failed_writes_total",
+            "Writes of the history that failed.",
+        )?,
+        failing: gauge(
+            registry,
+            "thornwall_sidecar_history_failing",
+            "1 while the history cannot be written.",
+        )?,
+    })
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    made(registry, IntCounter::new(name, help)?)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    made(registry, IntGauge::new(name, help)?)
 }
 
 pub(crate) fn made<C: Collector + Clone + 'static>(

@@ -1,12 +1,13 @@
 //! A new configuration for a process that serves: SIGHUP.
 //!
-//! What judges and who may call is exchanged as a whole, or not at all: a file with a mistake changes
+//! What judges, who may call and who is told is exchanged as a whole, or not at all: a file with a mistake changes
 //! nothing. Sockets, folders and sizes of what is kept are decided at the start, and a file that
 //! changes them is refused by their names.
 
 use std::{path::Path, sync::Arc};
 
 use crate::{
+    alerts::Plan,
     assess::Assessor,
     callers::Callers,
     config::{Config, ConfigFile},
@@ -60,6 +61,9 @@ pub fn reload(path: &Path, fixed: &Fixed, sidecar: &Sidecar) -> Result<(), Strin
     let (ladder, band) = (*file.config.ladder.get_ref(), *file.config.band.get_ref());
     let steps = steps::build(&file, &sidecar.paid, &sidecar.metrics)?;
     let assessor = Assessor::new(ladder, band, Arc::clone(&sidecar.memory), steps);
+    sidecar
+        .alerts
+        .take_over(Plan::build(&file, &sidecar.metrics.alerts)?)?;
     sidecar.callers.store(Arc::new(callers));
     sidecar.assessor.store(Arc::new(assessor));
     Ok(())

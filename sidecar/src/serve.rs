@@ -37,6 +37,7 @@ use tonic::transport::{
 };
 
 use crate::{
+    alerts::{self, Plan},
     assess::{Assessor, Memory},
     board::Board,
     callers::Callers,
@@ -88,11 +89,12 @@ pub enum ServeError {
 pub fn run(path: &Path) -> Result<(), ServeError> {
     let file = ConfigFile::read(path).map_err(ServeError::Config)?;
     let (stop, shutdown) = watch::channel(false);
-    let (sidecar, history) = build(&file, shutdown)?;
+    let (sidecar, history, alerts) = build(&file, shutdown)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(io_error("threads"))?;
+    let alerts = alerts.start(runtime.handle());
     let served = runtime.block_on(async {
         tokio::spawn(reloads(
             path.to_path_buf(),
@@ -101,6 +103,7 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
         ));
         serve(&file, Arc::clone(&sidecar), &stop).await
     });
+    runtime.block_on(alerts.finish());
     let grace = Duration::from_secs(file.config.server.shutdown_grace_secs);
     runtime.shutdown_timeout(grace);
     sidecar.history.stop();
@@ -115,13 +118,14 @@ pub fn check(path: &Path) -> Result<(), String> {
     let metrics = Metrics::new().map_err(|error| error.to_string())?;
     let ledger = Ledger::in_memory().map_err(|error| error.to_string())?;
     let paid = Arc::new(Paid::new(ledger, &metrics.llm));
+    Plan::build(&file, &metrics.alerts)?;
     steps::build(&file, &paid, &metrics).map(drop)
 }
 
 fn build(
     file: &ConfigFile,
     shutdown: watch::Receiver<bool>,
-) -> Result<(Arc<Sidecar>, JoinHandle<()>), ServeError> {
+) -> Result<(Arc<Sidecar>, JoinHandle<()>, alerts::Keeper), ServeError> {
     let data_dir = file.resolve(&file.config.server.data_dir);
     let mut folder = DirBuilder::new();
     let made = folder.recursive(true).mode(0o700).create(&data_dir);
@@ -144,6 +148,8 @@ fn build(
     let assessor = Assessor::new(ladder, band, Arc::clone(&memory), steps);
     let entries = metrics.entries.clone();
     let queue = *file.config.queue.get_ref();
+    let plan = Plan::build(file, &metrics.alerts).map_err(ServeError::Config)?;
+    let (alerts, keeper) = alerts::open(plan, &data_dir, &metrics.alerts, time);
     let sidecar = Sidecar {
         callers: ArcSwap::from_pointee(callers),
         assessor: ArcSwap::from_pointee(assessor),
@@ -153,12 +159,13 @@ fn build(
         asking: Arc::new(Semaphore::new(MOST_ASKING)),
         board: Board::new(inherited.last, inherited.decisions, entries),
         history,
+        alerts,
         metrics,
         name: inherited.name,
         time,
         shutdown,
     };
-    Ok((Arc::new(sidecar), thread))
+    Ok((Arc::new(sidecar), thread, keeper))
 }
 
 async fn serve(

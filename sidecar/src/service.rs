@@ -13,6 +13,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
+    alerts::Alerts,
     assess::{Assessor, Memory, Outcome},
     board::Board,
     callers::Callers,
@@ -47,6 +48,8 @@ pub struct Sidecar {
     pub board: Board,
     /// What is kept.
     pub history: History,
+    /// Who is told.
+    pub alerts: Alerts,
     /// What is counted.
     pub metrics: Metrics,
     /// Names the numbering of decisions.
@@ -118,6 +121,7 @@ impl Sidecar {
         }
         self.metrics.assessed(&assessment);
         self.history.keep(case.into(), assessment.clone());
+        self.alerts.offer(case, &assessment);
         self.board.tell(assessment.clone());
         assessment
     }
