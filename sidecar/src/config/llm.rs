@@ -314,4 +314,50 @@ mod tests {
         let private = format!("private_sites = ['shop']\n{priced}");
         assert!(complaints(&private)[0].contains("private_sites"));
     }
+
+    #[test]
+    fn the_shipped_example_shows_every_key_at_its_default() {
+        let shipped = include_str!("../../../etc/sidecar.toml");
+        let (_, example) = shipped.split_once("# [llm]").unwrap();
+        let lines = example.lines().skip(1);
+        let lines = lines.map_while(|line| line.strip_prefix("# "));
+        let example: String = lines
+            .map(|line| line.replace("[llm.", "[") + "\n")
+            .collect();
+        let example = example.replace("[[llm.provider]]", "[[provider]]");
+        let shown: Llm = toml::from_str(&example).unwrap();
+        assert_eq!(shown.complaints(), []);
+        let default = Llm::default();
+        assert_eq!(shown.budget, default.budget);
+        let (shown, default) = (
+            Llm {
+                provider: Vec::new(),
+                ..shown
+            },
+            Llm {
+                provider: Vec::new(),
+                ..default
+            },
+        );
+        assert_eq!(format!("{shown:?}"), format!("{default:?}"));
+        for table in ["", "[budget]\n", "[[provider]]\n"] {
+            let error = toml::from_str::<Llm>(&format!("{table}bogus = 1")).unwrap_err();
+            for key in error.to_string().split('`').skip(3).step_by(2) {
+                let is_shown = example.contains(&format!("{key} = "));
+                assert!(is_shown || example.contains(&format!("[{key}]")), "{key}");
+            }
+        }
+        let few = "name = 'a'\nuri = 'ollama://x'\nlocal = true";
+        let few: Provider = toml::from_str(few).unwrap();
+        let full: toml::Table = example.parse().unwrap();
+        let full = full["provider"][0].as_table().unwrap();
+        for (key, value) in [
+            ("timeout_secs", i64::from(few.timeout_secs)),
+            ("retries", i64::from(few.retries)),
+            ("concurrency", i64::try_from(few.concurrency).unwrap()),
+            ("max_output_tokens", i64::from(few.max_output_tokens)),
+        ] {
+            assert_eq!(full[key].as_integer(), Some(value), "{key}");
+        }
+    }
 }
