@@ -11,6 +11,7 @@ use crate::{
     assess::Assessor,
     callers::Callers,
     config::{Config, ConfigFile},
+    serve::listen,
     service::Sidecar,
     steps,
 };
@@ -26,7 +27,7 @@ impl Fixed {
         Self(vec![
             ("server.address", server.address.get_ref().clone()),
             ("server.data_dir", server.data_dir.clone()),
-            ("server.tls", format!("{:?}", server.tls)),
+            ("server.tls", server.tls.is_some().to_string()),
             (
                 "server.shutdown_grace_secs",
                 server.shutdown_grace_secs.to_string(),
@@ -61,10 +62,15 @@ pub fn reload(path: &Path, fixed: &Fixed, sidecar: &Sidecar) -> Result<(), Strin
     let (ladder, band) = (*file.config.ladder.get_ref(), *file.config.band.get_ref());
     let steps = steps::build(&file, &sidecar.paid, &sidecar.metrics)?;
     let assessor = Assessor::new(ladder, band, Arc::clone(&sidecar.memory), steps);
+    let tls = file.config.server.tls.as_ref();
+    let identity = tls.map(|tls| listen::identity(&file, tls)).transpose()?;
     sidecar
         .alerts
         .take_over(Plan::build(&file, &sidecar.metrics.alerts)?)?;
     sidecar.callers.store(Arc::new(callers));
+    if let (Some(held), Some(identity)) = (&sidecar.identity, identity) {
+        held.store(Arc::new(identity));
+    }
     sidecar.assessor.store(Arc::new(assessor));
     Ok(())
 }

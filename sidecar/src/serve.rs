@@ -1,9 +1,9 @@
 //! From a checked configuration to a process that serves, and back to nothing.
 
 use std::{
-    fs::{self, DirBuilder},
+    fs::DirBuilder,
     io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -25,23 +25,26 @@ use thornwall_proto::{
     v1::{FILE_DESCRIPTOR_SET, escalation_server::EscalationServer},
 };
 use tokio::{
-    net::{TcpListener, UnixListener},
+    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::{Semaphore, watch},
     time::timeout,
 };
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::{
-    Certificate, Identity, Server, ServerTlsConfig,
+    Server,
     server::{Router as Routes, TcpIncoming},
 };
 
+pub mod listen;
+
+use self::listen::Identity;
 use crate::{
     alerts::{self, Plan},
     assess::{Assessor, Memory},
     board::Board,
     callers::Callers,
-    config::{ConfigFile, Endpoint, Tls},
+    config::{ConfigFile, Endpoint},
     history::{FileError, History},
     llm::{Ledger, Paid},
     metrics::Metrics,
@@ -118,6 +121,9 @@ pub fn check(path: &Path) -> Result<(), String> {
     let metrics = Metrics::new().map_err(|error| error.to_string())?;
     let ledger = Ledger::in_memory().map_err(|error| error.to_string())?;
     let paid = Arc::new(Paid::new(ledger, &metrics.llm));
+    if let Some(tls) = &file.config.server.tls {
+        listen::identity(&file, tls)?;
+    }
     Plan::build(&file, &metrics.alerts)?;
     steps::build(&file, &paid, &metrics).map(drop)
 }
@@ -150,7 +156,11 @@ fn build(
     let queue = *file.config.queue.get_ref();
     let plan = Plan::build(file, &metrics.alerts).map_err(ServeError::Config)?;
     let (alerts, keeper) = alerts::open(plan, &data_dir, &metrics.alerts, time);
+    let tls = file.config.server.tls.as_ref();
+    let identity = tls.map(|tls| listen::identity(file, tls)).transpose();
+    let identity = identity.map_err(ServeError::Config)?;
     let sidecar = Sidecar {
+        identity: identity.map(|identity| Arc::new(ArcSwap::from_pointee(identity))),
         callers: ArcSwap::from_pointee(callers),
         assessor: ArcSwap::from_pointee(assessor),
         memory,
@@ -191,8 +201,9 @@ async fn serve(
     let tls = file.config.server.tls.as_ref();
     let endpoint = Endpoint::parse(file.config.server.address.get_ref(), tls.is_some());
     let endpoint = endpoint.map_err(ServeError::Config)?;
-    let routes = routes(tls.map(|tls| identity(file, tls)).transpose()?, sidecar).await?;
-    let grpc = listen(file, endpoint, routes, shutdown, &ready);
+    let identity = sidecar.identity.clone();
+    let routes = routes(sidecar).await?;
+    let grpc = listen(file, endpoint, identity, routes, shutdown, &ready);
     tokio::pin!(grpc);
     tokio::select! {
         ended = &mut grpc => return ended,
@@ -210,7 +221,7 @@ async fn serve(
     Ok(())
 }
 
-async fn routes(tls: Option<ServerTlsConfig>, sidecar: Arc<Sidecar>) -> Result<Routes, ServeError> {
+async fn routes(sidecar: Arc<Sidecar>) -> Result<Routes, ServeError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<EscalationServer<Service>>().await;
     let describe = || {
@@ -225,15 +236,11 @@ async fn routes(tls: Option<ServerTlsConfig>, sidecar: Arc<Sidecar>) -> Result<R
     let service = EscalationServer::new(Service(sidecar))
         .max_decoding_message_size(MOST_MESSAGE_BYTES)
         .max_encoding_message_size(MOST_MESSAGE_BYTES);
-    let mut server = Server::builder()
+    Ok(Server::builder()
         .timeout(LONGEST_CALL)
         .http2_keepalive_interval(Some(PING_EVERY))
         .http2_keepalive_timeout(Some(PONG_WITHIN))
-        .max_concurrent_streams(MOST_CALLS);
-    if let Some(tls) = tls {
-        server = server.tls_config(tls)?;
-    }
-    Ok(server
+        .max_concurrent_streams(MOST_CALLS)
         .add_service(health_service)
         .add_service(reflection)
         .add_service(older_reflection)
@@ -243,6 +250,7 @@ async fn routes(tls: Option<ServerTlsConfig>, sidecar: Arc<Sidecar>) -> Result<R
 async fn listen(
     file: &ConfigFile,
     endpoint: Endpoint,
+    identity: Option<Identity>,
     routes: Routes,
     mut shutdown: watch::Receiver<bool>,
     ready: &AtomicBool,
@@ -255,13 +263,18 @@ async fn listen(
                 listener.map_err(|error| ServeError::Bind(address.to_string(), error))?;
             log::info!("serving; address={address}");
             ready.store(true, Ordering::Release);
-            // Answers are small, and nobody may wait for the next to fill a packet.
-            let arriving = TcpIncoming::from(listener).with_nodelay(Some(true));
-            routes.serve_with_incoming_shutdown(arriving, stop).await?;
+            if let Some(identity) = identity {
+                let arriving = listen::arriving(listener, identity);
+                routes.serve_with_incoming_shutdown(arriving, stop).await?;
+            } else {
+                // Answers are small, and nobody may wait for the next to fill a packet.
+                let arriving = TcpIncoming::from(listener).with_nodelay(Some(true));
+                routes.serve_with_incoming_shutdown(arriving, stop).await?;
+            }
         }
         Endpoint::Unix(path) => {
             let path = file.resolve(&path.to_string_lossy());
-            let listener = bind_unix(&path)?;
+            let listener = listen::bind_unix(&path)?;
             log::info!("serving; socket={}", path.display());
             ready.store(true, Ordering::Release);
             let arriving = UnixListenerStream::new(listener);
@@ -269,33 +282,6 @@ async fn listen(
         }
     }
     Ok(())
-}
-
-/// A socket that its owner and group reach; one that nobody listens on any more is replaced.
-fn bind_unix(path: &Path) -> Result<UnixListener, ServeError> {
-    let failed = |error| ServeError::Bind(path.display().to_string(), error);
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(failed(io::ErrorKind::AddrInUse.into()));
-    }
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
-    Ok(listener)
-}
-
-fn identity(file: &ConfigFile, tls: &Tls) -> Result<ServerTlsConfig, ServeError> {
-    let read = |name: &str| {
-        let path = file.resolve(name);
-        fs::read(&path).map_err(io_error(path.display()))
-    };
-    let identity = Identity::from_pem(read(&tls.chain_file)?, read(&tls.key_file)?);
-    let authority = Certificate::from_pem(read(&tls.client_ca_file)?);
-    Ok(ServerTlsConfig::new()
-        .identity(identity)
-        .client_ca_root(authority))
 }
 
 /// What the operator's listener shows.

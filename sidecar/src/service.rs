@@ -22,6 +22,7 @@ use crate::{
     history::{History, Inherited},
     llm::Paid,
     metrics::Metrics,
+    serve::listen::Identity,
     waiting::Waiting,
 };
 
@@ -34,6 +35,8 @@ pub const MOST_ASKING: usize = 256;
 pub struct Sidecar {
     /// Who may call.
     pub callers: ArcSwap<Callers>,
+    /// What the sidecar shows and wants to see, where it speaks TLS.
+    pub identity: Option<Identity>,
     /// What judges; nothing before the start is done.
     pub assessor: ArcSwap<Assessor>,
     /// What was condemned before, and what people said.
