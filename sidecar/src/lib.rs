@@ -4,14 +4,18 @@
 //! What it decides holds where the gateways' stores say so; what it keeps itself is history. It never
 //! proxies a request and knows nothing of Pingora.
 
+pub mod asking;
 pub mod assess;
 pub mod board;
+pub mod budget;
 pub mod callers;
 pub mod case;
+pub mod classifier;
 pub mod config;
 pub mod history;
 pub mod http;
 pub mod metrics;
+pub mod reputation;
 pub mod serve;
 pub mod service;
 pub mod steps;

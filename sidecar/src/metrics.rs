@@ -6,7 +6,7 @@ use prometheus::{
 };
 use thornwall_proto::v1;
 
-use crate::{history::HistoryMetrics, waiting::WaitingMetrics};
+use crate::{asking::AskingMetrics, history::HistoryMetrics, waiting::WaitingMetrics};
 
 /// What is counted.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct Metrics {
     pub gateways: IntGauge,
     /// Decisions and withdrawals that are held.
     pub entries: IntGauge,
+    /// What questions to services of others count.
+    pub asking: AskingMetrics,
     /// What the queue counts.
     pub waiting: WaitingMetrics,
     /// What the history counts.
@@ -44,7 +46,10 @@ impl Metrics {
                 IntCounterVec::new(Opts::new(name, help), &[label])?,
             )
         };
+        let asking = AskingMetrics::new()?;
+        made(&registry, asking.family())?;
         Ok(Self {
+            asking,
             assessments: counters(
                 "thornwall_sidecar_assessments_total",
                 "Assessments, by what is done about the client.",

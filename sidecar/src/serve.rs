@@ -100,7 +100,8 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
     served
 }
 
-fn build(
+/// Everything that calls share, and the thread that writes the history.
+pub fn build(
     file: &ConfigFile,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(Arc<Sidecar>, JoinHandle<()>), ServeError> {
@@ -117,7 +118,7 @@ fn build(
     let (history, inherited, thread) = opened.map_err(|error| ServeError::History(path, error))?;
     let memory = Arc::new(Memory::default());
     Sidecar::remember(&memory, &inherited);
-    let assessor = assessor(file, memory)?;
+    let assessor = assessor(file, memory, &metrics)?;
     let entries = metrics.entries.clone();
     let queue = *file.config.queue.get_ref();
     let sidecar = Sidecar {
@@ -136,9 +137,13 @@ fn build(
 }
 
 /// What judges, as the file says.
-fn assessor(file: &ConfigFile, memory: Arc<Memory>) -> Result<Assessor, ServeError> {
+fn assessor(
+    file: &ConfigFile,
+    memory: Arc<Memory>,
+    metrics: &Metrics,
+) -> Result<Assessor, ServeError> {
     let (ladder, band) = (*file.config.ladder.get_ref(), *file.config.band.get_ref());
-    let steps = steps::build(file).map_err(ServeError::Config)?;
+    let steps = steps::build(file, metrics).map_err(ServeError::Config)?;
     Ok(Assessor::new(ladder, band, memory, steps))
 }
 

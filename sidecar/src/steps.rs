@@ -2,9 +2,19 @@
 
 use std::sync::Arc;
 
-use crate::{assess::Step, config::ConfigFile};
+use crate::{
+    assess::Step, classifier::Classifier, config::ConfigFile, metrics::Metrics,
+    reputation::Reputation,
+};
 
 /// The steps of a file.
-pub fn build(_file: &ConfigFile) -> Result<Vec<Arc<dyn Step>>, String> {
-    Ok(Vec::new())
+pub fn build(file: &ConfigFile, metrics: &Metrics) -> Result<Vec<Arc<dyn Step>>, String> {
+    let mut steps: Vec<Arc<dyn Step>> = Vec::new();
+    if let Some(step) = Reputation::build(file, &metrics.asking)? {
+        steps.push(Arc::new(step));
+    }
+    if let Some(step) = Classifier::build(file, &metrics.asking)? {
+        steps.push(Arc::new(step));
+    }
+    Ok(steps)
 }
