@@ -12,6 +12,8 @@ pub mod callers;
 pub mod case;
 pub mod classifier;
 pub mod config;
+pub mod export;
+pub mod facts;
 pub mod history;
 pub mod http;
 pub mod metrics;

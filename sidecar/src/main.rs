@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
-use thornwall_sidecar::{config::ConfigFile, serve};
+use thornwall_sidecar::{config::ConfigFile, export, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -19,6 +19,7 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   thornwall-sidecar check -c etc/sidecar.toml
   thornwall-sidecar run -c etc/sidecar.toml
+  thornwall-sidecar export -c etc/sidecar.toml --format training --out cases.jsonl
   kill -TERM PID       let calls under way end, then stop
 
 Exit codes: 0 done, 2 wrong usage or configuration, or a start that failed.";
@@ -27,6 +28,8 @@ Exit codes: 0 done, 2 wrong usage or configuration, or a start that failed.";
 enum Command {
     /// Serve until SIGTERM or SIGINT
     Run(ConfigArgs),
+    /// Write cases with what is known of their clients, as lines of JSON
+    Export(export::Arguments),
     /// Read a configuration, and say what is wrong with it
     Check(ConfigArgs),
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
     }
     let done = match Cli::parse().command {
         Command::Run(args) => serve::run(&args.config).map_err(|error| error.to_string()),
+        Command::Export(args) => export::run(&args),
         Command::Check(args) => ConfigFile::read(&args.config).map(|_| ()),
     };
     match done {

@@ -26,6 +26,7 @@ use serde_json::Value;
 use crate::{
     asking::{Failure, shown},
     case::Case,
+    facts::Facts,
 };
 
 /// The version that is sent.
@@ -35,73 +36,15 @@ const VERSION: u32 = 1;
 #[derive(Serialize)]
 pub(super) struct Question<'a> {
     version: u32,
-    site: &'a str,
-    subject: String,
-    shape: String,
-    requests: u32,
-    seconds: f64,
-    score: f32,
-    signals: Vec<Signal<'a>>,
-    samples: Vec<Sample<'a>>,
-    claims: Claims<'a>,
-}
-
-#[derive(Serialize)]
-struct Signal<'a> {
-    reason: &'a str,
-    weight: f32,
-}
-
-#[derive(Serialize)]
-struct Sample<'a> {
-    after_ms: u32,
-    method: &'a str,
-    path: &'a str,
-    parameters: &'a [String],
-    score: f32,
-}
-
-#[derive(Serialize)]
-struct Claims<'a> {
-    user_agent: &'a str,
-    accept_language: &'a str,
-    referer: &'a str,
-    header_names: &'a [String],
-    http_version: u32,
-    tls: bool,
+    #[serde(flatten)]
+    facts: Facts<'a>,
 }
 
 impl<'a> Question<'a> {
     pub(super) fn of(case: &'a Case) -> Self {
-        let signals = case.signals.iter().map(|signal| Signal {
-            reason: &signal.reason,
-            weight: signal.weight,
-        });
-        let samples = case.samples.iter().map(|sample| Sample {
-            after_ms: sample.after_ms,
-            method: &sample.method,
-            path: &sample.path,
-            parameters: &sample.parameters,
-            score: sample.score,
-        });
         Self {
             version: VERSION,
-            site: &case.site,
-            subject: case.subject.to_string(),
-            shape: format!("{:016x}", case.shape),
-            requests: case.requests,
-            seconds: (case.last_ms - case.first_ms) as f64 / 1e3,
-            score: case.score,
-            signals: signals.collect(),
-            samples: samples.collect(),
-            claims: Claims {
-                user_agent: &case.claims.user_agent,
-                accept_language: &case.claims.accept_language,
-                referer: &case.claims.referer,
-                header_names: &case.claims.header_names,
-                http_version: case.claims.http_version,
-                tls: case.claims.tls,
-            },
+            facts: Facts::of(case, case.subject),
         }
     }
 }

@@ -68,9 +68,19 @@ async fn hear(sidecar: &Sidecar, sent: &mut Streaming<v1::GatewayMessage>) {
                     sidecar.metrics.refused.inc();
                 }
             },
-            Some(Sent::Outcome(outcome)) => sidecar.metrics.proved(outcome.truth()),
+            Some(Sent::Outcome(outcome)) => prove(sidecar, &outcome),
             Some(Sent::Hello(_)) | None => sidecar.metrics.refused.inc(),
         }
+    }
+}
+
+/// Keeps what proved true with its case, where both are something that is known.
+fn prove(sidecar: &Sidecar, outcome: &v1::Outcome) {
+    let truth = outcome.truth();
+    sidecar.metrics.proved(truth);
+    match outcome.case_id.parse() {
+        Ok(id) if truth != v1::outcome::Truth::Unspecified => sidecar.history.proved(id, truth),
+        _ => sidecar.metrics.refused.inc(),
     }
 }
 
