@@ -6,6 +6,7 @@ use serde::Serialize;
 use thornwall_detectors::model::Card;
 
 use crate::{
+    cases::CaseFacts,
     evaluation::{Evaluation, Tally},
     recording::{Label, Recording},
     table::Table,
@@ -42,6 +43,9 @@ pub struct DataFacts {
     pub rows: usize,
     /// Who sent them.
     pub clients: Vec<ClientFacts>,
+    /// Cases that it learned from beside them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cases: Option<CaseFacts>,
 }
 
 /// One client of a recording.
@@ -84,6 +88,7 @@ impl DataFacts {
             requests: recording.requests.len(),
             rows: table.rows.len(),
             clients: clients.into_iter().map(facts).collect(),
+            cases: None,
         }
     }
 }
@@ -108,6 +113,9 @@ impl FullCard {
             self.threshold_rule,
             self.not_taught.join(", "),
         );
+        if let Some(cases) = &self.data.cases {
+            text.push_str(&told(cases));
+        }
         self.write_evaluation(&mut text);
         text.push_str("\n## Clients\n\n| family | client | label | requests | rows |\n");
         text.push_str("|---|---|---|---:|---:|\n");
@@ -174,6 +182,22 @@ fn write_row(text: &mut String, tally: &Tally, cells: impl Iterator<Item = Strin
         "| {engine} | {welcome} | {scraper} | {} |",
         cells.join(" | ")
     );
+}
+
+/// What people should know of cases that were learned from.
+fn told(cases: &CaseFacts) -> String {
+    let CaseFacts {
+        people,
+        scrapers,
+        weak,
+        welcome,
+        ..
+    } = cases;
+    format!(
+        "It also learned from cases of {people} people and {scrapers} scrapers, each time anew, so that an \
+         engine left out below may be among them; {weak} weak labels and {welcome} welcome crawlers were \
+         left out.\n\n"
+    )
 }
 
 fn rates(tally: &Tally) -> String {

@@ -6,6 +6,7 @@
 //! ([`thornwall_detectors::model`]) before it is put in place. It knows neither Pingora nor gRPC.
 
 pub mod card;
+pub mod cases;
 pub mod date;
 pub mod evaluation;
 pub mod forest;

@@ -36,6 +36,14 @@ struct Arguments {
     )]
     recording: PathBuf,
 
+    /// Cases with labels, as `thornwall-sidecar export --format training` writes them.
+    #[arg(long, value_name = "FILE")]
+    cases: Option<PathBuf>,
+
+    /// Learn from weak labels too, which are this system's own decisions.
+    #[arg(long, requires = "cases")]
+    weak: bool,
+
     /// Folder that the model goes to.
     #[arg(long, value_name = "FOLDER", default_value = "models")]
     out: PathBuf,
@@ -71,6 +79,8 @@ fn train(arguments: Arguments) -> Result<(), String> {
     };
     let order = Order {
         recording: arguments.recording,
+        cases: arguments.cases,
+        weak: arguments.weak,
         out: arguments.out,
         name: arguments.name,
         created,

@@ -125,8 +125,16 @@ impl Recorded {
     }
 }
 
-fn read_lines(mut input: impl BufRead) -> Result<Vec<Recorded>, RecordingError> {
-    let mut requests = Vec::new();
+fn read_lines(input: impl BufRead) -> Result<Vec<Recorded>, RecordingError> {
+    each_line(input, parse)
+}
+
+/// What `parse` makes of each line that is not empty; a mistake is told with its number.
+pub(crate) fn each_line<T>(
+    mut input: impl BufRead,
+    parse: impl Fn(&[u8]) -> Result<T, String>,
+) -> Result<Vec<T>, RecordingError> {
+    let mut found = Vec::new();
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();
@@ -144,15 +152,15 @@ fn read_lines(mut input: impl BufRead) -> Result<Vec<Recorded>, RecordingError> 
         if line.trim_ascii().is_empty() {
             continue;
         }
-        if requests.len() == MOST_REQUESTS {
+        if found.len() == MOST_REQUESTS {
             return Err(wrong(format!("more than {MOST_REQUESTS} requests")));
         }
-        requests.push(parse(&line).map_err(wrong)?);
+        found.push(parse(&line).map_err(wrong)?);
     }
-    if requests.is_empty() {
+    if found.is_empty() {
         return Err(RecordingError::Empty);
     }
-    Ok(requests)
+    Ok(found)
 }
 
 #[derive(Deserialize)]

@@ -14,6 +14,8 @@ pub struct Table {
     pub rows: Vec<Row>,
     /// How each column may move a score.
     pub directions: Vec<Direction>,
+    /// Rows that are learned from and never judged; what they do not know is `NaN`.
+    pub cases: Vec<Row>,
 }
 
 /// Requests of one client that look the same.
@@ -66,7 +68,11 @@ impl Table {
             }
             rows[at].requests += 1;
         }
-        Self { rows, directions }
+        Self {
+            rows,
+            directions,
+            cases: Vec::new(),
+        }
     }
 
     /// The engines, sorted.
@@ -81,13 +87,16 @@ impl Table {
 
     /// The rows that models may learn from: [`NOT_TAUGHT`] says of which not.
     pub fn taught(&self) -> Self {
-        self.only(|row| !NOT_TAUGHT.contains(&row.family.as_str()))
+        let mut taught = self.only(|row| !NOT_TAUGHT.contains(&row.family.as_str()));
+        taught.rows.append(&mut taught.cases);
+        taught
     }
 
     fn only(&self, kept: impl Fn(&Row) -> bool) -> Self {
         Self {
             rows: self.rows.iter().filter(|row| kept(row)).cloned().collect(),
             directions: self.directions.clone(),
+            cases: self.cases.clone(),
         }
     }
 
@@ -154,6 +163,7 @@ pub(crate) mod tests {
         Table {
             rows,
             directions: vec![Direction::Free; columns],
+            cases: Vec::new(),
         }
     }
 

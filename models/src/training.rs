@@ -16,6 +16,7 @@ use thornwall_detectors::{
 
 use crate::{
     card::{DataFacts, FullCard},
+    cases::Cases,
     evaluation::{
         Evaluation, FEWEST_ENGINES, PATH_AND_TIME, THRESHOLD_RULE, has_engines_enough,
         left_out_scores, path_and_time, threshold,
@@ -24,7 +25,7 @@ use crate::{
     onnx,
     prior::{Direction, NOT_TAUGHT, direction, directions},
     recording::{Recorded, Recording, RecordingError},
-    table::Table,
+    table::{Row, Table},
 };
 
 /// Largest difference between our own score and ONNX Runtime's that is only rounding.
@@ -39,6 +40,10 @@ const HEURISTICS_THRESHOLD: f32 = 0.5;
 pub struct Order {
     /// The recording.
     pub recording: PathBuf,
+    /// Cases with labels, where there are some.
+    pub cases: Option<PathBuf>,
+    /// Whether labels count that are this system's own decisions.
+    pub weak: bool,
     /// Folder that the model goes to.
     pub out: PathBuf,
     /// Name of the model.
@@ -58,11 +63,15 @@ pub fn run(order: &Order, progress: impl Fn(&str)) -> Result<FullCard, TrainingE
     progress("reading the recording");
     let recording = Recording::read(&order.recording)
         .map_err(|source| TrainingError::Recording(order.recording.clone(), source))?;
-    let table = Table::of(&recording.requests, directions(), |request| {
+    let mut table = Table::of(&recording.requests, directions(), |request| {
         seen(request, |_| true)
     });
     if !has_engines_enough(&table.taught()) {
         return Err(TrainingError::FewEngines);
+    }
+    let cases = read_cases(order)?;
+    if let Some(cases) = &cases {
+        table.cases = shown_rows(&cases.rows, |_| true);
     }
     let evaluation = evaluate(&recording, &table, &progress)?;
     progress("fitting the model");
@@ -78,7 +87,10 @@ pub fn run(order: &Order, progress: impl Fn(&str)) -> Result<FullCard, TrainingE
         created: order.created.clone(),
         threshold_rule: THRESHOLD_RULE,
         not_taught: NOT_TAUGHT,
-        data: DataFacts::of(&file.to_string_lossy(), &recording, &table),
+        data: DataFacts {
+            cases: cases.map(|cases| cases.facts),
+            ..DataFacts::of(&file.to_string_lossy(), &recording, &table)
+        },
         evaluation,
     };
     progress("comparing it with ONNX Runtime");
@@ -92,9 +104,10 @@ fn evaluate(
     progress: impl Fn(&str),
 ) -> Result<Vec<Evaluation>, TrainingError> {
     let named = |feature: &Feature| feature.group == Group::UserAgent;
-    let nameless = Table::of(&recording.requests, directions(), |request| {
+    let mut nameless = Table::of(&recording.requests, directions(), |request| {
         seen(request, |feature| !named(feature))
     });
+    nameless.cases = shown_rows(&table.cases, |feature| !named(feature));
     let free = vec![Direction::Free; PATH_AND_TIME];
     let control = Table::of(&recording.requests, free, |one| path_and_time(one).to_vec());
     let mut evaluation = Vec::new();
@@ -120,12 +133,33 @@ fn evaluate(
 /// The features of a request as models are shown them: what is hidden is zero for all, so that no
 /// split can use it.
 fn seen(request: &Recorded, shown: impl Fn(&Feature) -> bool) -> Vec<f32> {
-    let features = extract(&request.view());
-    let show = |(feature, value): (&Feature, f32)| {
+    masked(&extract(&request.view()), shown)
+}
+
+fn masked(features: &[f32], shown: impl Fn(&Feature) -> bool) -> Vec<f32> {
+    let show = |(feature, value): (&Feature, &f32)| {
         let seen = direction(feature).is_some() && shown(feature);
-        if seen { value } else { 0.0 }
+        if seen { *value } else { 0.0 }
     };
     FEATURES.iter().zip(features).map(show).collect()
+}
+
+/// The rows of cases as models are shown them.
+fn shown_rows(rows: &[Row], shown: impl Fn(&Feature) -> bool) -> Vec<Row> {
+    let show = |row: &Row| Row {
+        values: masked(&row.values, &shown),
+        ..row.clone()
+    };
+    rows.iter().map(show).collect()
+}
+
+fn read_cases(order: &Order) -> Result<Option<Cases>, TrainingError> {
+    let Some(path) = &order.cases else {
+        return Ok(None);
+    };
+    let read = Cases::read(path, order.weak);
+    let read = read.map_err(|source| TrainingError::Recording(path.clone(), source));
+    read.map(Some)
 }
 
 /// What the rules that need no model make of a request.

@@ -164,4 +164,6 @@ impl Assessor {
 }
 
 #[cfg(test)]
+mod parity;
+#[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     net::SocketAddr,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -11,14 +12,20 @@ use thornwall_filters::load::{Problem, load};
 use toml::Spanned;
 
 mod alerts;
+mod asking;
+mod classifier;
 mod ladder;
 mod llm;
+mod reputation;
 
 pub use alerts::{
     Alert, MailAddress, MailServer, Secrecy, Severity, authorities, key, secret, secret_address,
 };
+pub use asking::Limits;
+pub use classifier::{Classifier, Format};
 pub use ladder::{Band, Ladder};
 pub use llm::{Budget, Llm, Provider as LlmProvider, Uri, Vendor};
+pub use reputation::{Kind, Reputation, Template};
 
 /// Largest configuration file that is read.
 const MOST_BYTES: u64 = 1 << 20;
@@ -45,6 +52,11 @@ pub struct Config {
     /// `[queue]`.
     #[serde(default = "queue")]
     pub queue: Spanned<Queue>,
+    /// `[[reputation]]`.
+    #[serde(default)]
+    pub reputation: Vec<Reputation>,
+    /// `[classifier]`.
+    pub classifier: Option<Classifier>,
     /// `[llm]`.
     #[serde(default)]
     pub llm: Option<Spanned<Llm>>,
@@ -273,6 +285,7 @@ fn complaints(file: &Path, config: &Config) -> Vec<Problem> {
     if let Some(what) = config.queue.get_ref().complaint() {
         problems.push(problem(config.queue.span(), format!("`queue`: {what}")));
     }
+    problems.extend(services(config).map(|(span, what)| problem(span, what)));
     let address = &config.server.address;
     if let Err(what) = Endpoint::parse(address.get_ref(), config.server.tls.is_some()) {
         problems.push(problem(address.span(), format!("`server.address`: {what}")));
@@ -287,6 +300,25 @@ fn complaints(file: &Path, config: &Config) -> Vec<Problem> {
     }
     problems.extend(alerts::complaints(file, &config.alert));
     problems
+}
+
+/// What is wrong with the services that are asked, and where.
+fn services(config: &Config) -> impl Iterator<Item = (Range<usize>, String)> {
+    let reputation = config
+        .reputation
+        .iter()
+        .enumerate()
+        .flat_map(|(at, service)| {
+            let earlier = &config.reputation[..at];
+            let taken = |other: &Reputation| other.name.get_ref() == service.name.get_ref();
+            let twice = earlier.iter().any(taken).then(|| {
+                let what = "`reputation.name`: expected a name of its own".to_owned();
+                (service.name.span(), what)
+            });
+            service.complaints().into_iter().chain(twice)
+        });
+    let classifier = config.classifier.iter().flat_map(Classifier::complaints);
+    reputation.chain(classifier)
 }
 
 /// Where the sidecar listens.

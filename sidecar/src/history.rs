@@ -22,8 +22,10 @@ use crate::{
 };
 
 mod file;
+mod read;
 
 pub use file::{FileError, Page, Remembered};
+pub use read::{ReadError, each_kept};
 
 /// Orders that may wait for the thread.
 const QUEUE: usize = 16_384;
@@ -55,6 +57,7 @@ enum Order {
     Case(Box<v1::Explanation>),
     Decision(v1::Decision),
     Withdrawal(v1::Withdrawal),
+    Proved(CaseId, v1::outcome::Truth),
     Explain(
         CaseId,
         oneshot::Sender<Result<Option<v1::Explanation>, String>>,
@@ -141,6 +144,11 @@ impl History {
         self.offer(Order::Withdrawal(withdrawal));
     }
 
+    /// Keeps what proved true about the client of a case.
+    pub fn proved(&self, id: CaseId, truth: v1::outcome::Truth) {
+        self.offer(Order::Proved(id, truth));
+    }
+
     /// A case and what it came to.
     pub async fn explain(&self, id: CaseId) -> Result<Option<v1::Explanation>, String> {
         self.ask(|answer| Order::Explain(id, answer)).await
@@ -209,7 +217,7 @@ impl Writer {
             let stops = matches!(order, Order::Stop);
             let asks = !matches!(
                 order,
-                Order::Case(_) | Order::Decision(_) | Order::Withdrawal(_)
+                Order::Case(_) | Order::Decision(_) | Order::Withdrawal(_) | Order::Proved(..)
             );
             if asks || batch.len() >= MOST_BATCH {
                 self.write(&mut batch);
@@ -238,7 +246,11 @@ impl Writer {
             Order::List(request, answer) => {
                 let _ = answer.send(self.file.list(&request).map_err(|error| error.to_string()));
             }
-            Order::Case(_) | Order::Decision(_) | Order::Withdrawal(_) | Order::Stop => {}
+            Order::Case(_)
+            | Order::Decision(_)
+            | Order::Withdrawal(_)
+            | Order::Proved(..)
+            | Order::Stop => {}
         }
     }
 

@@ -5,16 +5,22 @@
 //! proxies a request and knows nothing of Pingora.
 
 pub mod alerts;
+pub mod asking;
 pub mod assess;
 pub mod board;
+pub mod budget;
 pub mod callers;
 pub mod case;
+pub mod classifier;
 pub mod config;
+pub mod export;
+pub mod facts;
 pub mod history;
 pub mod http;
 pub mod llm;
 pub mod metrics;
 pub mod reload;
+pub mod reputation;
 pub mod serve;
 pub mod service;
 pub mod steps;

@@ -193,6 +193,7 @@ impl Llm {
             provider.config.uri.model.as_str(),
         ];
         let began = std::time::Instant::now();
+        route.begin(now_ms);
         let answer = provider
             .ask(prompt, &self.paid.ledger, self.config.budget, now_ms)
             .await;
@@ -205,8 +206,10 @@ impl Llm {
                 self.metrics.verdicts.with_label_values(&labels).inc();
             }
             Err(error) => {
-                if error.is_the_providers() {
-                    route.failed(now_ms);
+                match error {
+                    AskError::Verdict(_) => route.answered(),
+                    _ if error.is_the_providers() => route.failed(now_ms),
+                    _ => {}
                 }
                 let labels = [labels[0], labels[1], error.name()];
                 self.metrics.failures.with_label_values(&labels).inc();

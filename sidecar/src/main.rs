@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use thornwall_sidecar::{alerts::trial, serve};
+use thornwall_sidecar::{alerts::trial, export, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -24,6 +24,7 @@ const EXAMPLES: &str = "Examples:
   thornwall-sidecar check -c etc/sidecar.toml
   thornwall-sidecar run -c etc/sidecar.toml
   thornwall-sidecar alert-test -c etc/sidecar.toml on-call
+  thornwall-sidecar export -c etc/sidecar.toml --format training --out cases.jsonl
   kill -HUP PID        take a changed configuration over
   kill -TERM PID       let calls under way end, then stop
 
@@ -33,6 +34,8 @@ Exit codes: 0 done, 1 an alert did not arrive, 2 wrong usage or configuration, o
 enum Command {
     /// Serve until SIGTERM or SIGINT
     Run(ConfigArgs),
+    /// Write cases with what is known of their clients, as lines of JSON
+    Export(export::Arguments),
     /// Read a configuration and the secrets it names, and say what is wrong
     Check(ConfigArgs),
     /// Send a test message through every alert, or the one that is named
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::AlertTest(args) => {
             trial::run(&args.file.config, args.name.as_deref()).map(|trials| shown(&trials))
         }
+        Command::Export(args) => export::run(&args).map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,

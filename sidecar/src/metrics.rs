@@ -7,7 +7,8 @@ use prometheus::{
 use thornwall_proto::v1;
 
 use crate::{
-    alerts::AlertMetrics, history::HistoryMetrics, llm::LlmMetrics, waiting::WaitingMetrics,
+    alerts::AlertMetrics, asking::AskingMetrics, history::HistoryMetrics, llm::LlmMetrics,
+    waiting::WaitingMetrics,
 };
 
 /// What is counted.
@@ -25,6 +26,8 @@ pub struct Metrics {
     pub gateways: IntGauge,
     /// Decisions and withdrawals that are held.
     pub entries: IntGauge,
+    /// What questions to services of others count.
+    pub asking: AskingMetrics,
     /// What the queue counts.
     pub waiting: WaitingMetrics,
     /// What is counted of language models.
@@ -52,7 +55,10 @@ impl Metrics {
                 IntCounterVec::new(Opts::new(name, help), &[label])?,
             )
         };
+        let asking = AskingMetrics::new()?;
+        made(&registry, asking.family())?;
         Ok(Self {
+            asking,
             assessments: counters(
                 "thornwall_sidecar_assessments_total",
                 "Assessments, by what is done about the client.",

@@ -128,7 +128,8 @@ pub fn check(path: &Path) -> Result<(), String> {
     steps::build(&file, &paid, &metrics).map(drop)
 }
 
-fn build(
+/// Everything that calls share, and the thread that writes the history.
+pub fn build(
     file: &ConfigFile,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(Arc<Sidecar>, JoinHandle<()>, alerts::Keeper), ServeError> {

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use crate::{
     assess::Step,
+    classifier::Classifier,
     config::{self, ConfigFile},
     llm::{Llm, LlmMetrics, Paid, Provider, ProviderError},
     metrics::Metrics,
+    reputation::Reputation,
 };
 
 /// The steps of a file. What was paid for outlives a change of it.
@@ -16,6 +18,12 @@ pub fn build(
     metrics: &Metrics,
 ) -> Result<Vec<Arc<dyn Step>>, String> {
     let mut steps: Vec<Arc<dyn Step>> = Vec::new();
+    if let Some(step) = Reputation::build(file, &metrics.asking)? {
+        steps.push(Arc::new(step));
+    }
+    if let Some(step) = Classifier::build(file, &metrics.asking)? {
+        steps.push(Arc::new(step));
+    }
     if let Some(llm) = &file.config.llm {
         let llm = model(file, llm.get_ref(), paid, &metrics.llm);
         steps.extend(llm.map_err(|error| error.to_string())?);

@@ -325,6 +325,9 @@ pub struct Explanation {
     /// Who said so, and why.
     #[prost(string, tag = "4")]
     pub note: ::prost::alloc::string::String,
+    /// What proved true about the client, each once.
+    #[prost(enumeration = "outcome::Truth", repeated, tag = "5")]
+    pub proved: ::prost::alloc::vec::Vec<i32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListRequest {

@@ -1,6 +1,6 @@
 //! The file of the history: cases by id and by time, and the numbers of decisions.
 
-use std::{io, path::Path};
+use std::{io, ops::ControlFlow, path::Path};
 
 use prost::Message;
 use redb::{
@@ -40,6 +40,9 @@ const MOST_LOOKED_AT: usize = 100_000;
 /// Cases of a page where none was asked for, and at most.
 const PAGE: usize = 100;
 const MOST_PAGE: usize = 1000;
+/// Bytes from which a page is full, so that the next assessment, of 6 KiB at most, still fits into a
+/// message.
+const MOST_PAGE_BYTES: usize = 48 << 10;
 
 /// A page of a listing, and where the next one begins.
 pub type Page = (Vec<v1::Assessment>, String);
@@ -113,6 +116,12 @@ impl File {
         Ok(file)
     }
 
+    /// Opens one that is there.
+    pub(super) fn open_to_read(path: &Path) -> Result<Self, redb::Error> {
+        let mut builder = Builder::new();
+        Ok(Self(builder.set_cache_size(CACHE_BYTES).open(path)?))
+    }
+
     /// Everything that the next start needs.
     pub(super) fn load(&self, now_ms: u64) -> Result<Stored, FileError> {
         Ok(self.read_all(now_ms)?)
@@ -174,6 +183,7 @@ impl File {
                     Order::Case(case) => put(transaction, case)?,
                     Order::Decision(decision) => decide(transaction, decision)?,
                     Order::Withdrawal(withdrawal) => withdraw(transaction, withdrawal)?,
+                    Order::Proved(id, truth) => prove(transaction, *id, *truth)?,
                     _ => {}
                 }
             }
@@ -229,14 +239,17 @@ impl File {
         };
         let read = self.0.begin_read()?;
         let (cases, times) = (read.open_table(CASES)?, read.open_table(TIMES)?);
-        let mut found = Vec::new();
+        let (mut found, mut bytes) = (Vec::new(), 0);
         let mut last = before;
         for entry in times.range(..before)?.rev().take(MOST_LOOKED_AT) {
             last = entry?.0.value();
-            let bytes = cases.get(last.1)?;
-            let case = bytes.and_then(|bytes| v1::Explanation::decode(bytes.value()).ok());
-            found.extend(case.and_then(|case| case.assessment).filter(wanted));
-            if found.len() == most {
+            let kept = cases.get(last.1)?;
+            let case = kept.and_then(|bytes| v1::Explanation::decode(bytes.value()).ok());
+            if let Some(next) = case.and_then(|case| case.assessment).filter(wanted) {
+                bytes += next.encoded_len();
+                found.push(next);
+            }
+            if found.len() == most || bytes > MOST_PAGE_BYTES {
                 break;
             }
         }
@@ -249,6 +262,25 @@ impl File {
                 String::new()
             },
         ))
+    }
+
+    /// Shows every case that was assessed since, the oldest first, until somebody has seen enough.
+    pub(super) fn each(
+        &self,
+        since_ms: u64,
+        mut show: impl FnMut(v1::Explanation) -> ControlFlow<()>,
+    ) -> Result<(), redb::Error> {
+        let read = self.0.begin_read()?;
+        let (cases, times) = (read.open_table(CASES)?, read.open_table(TIMES)?);
+        for entry in times.range((since_ms, 0)..)? {
+            let (_, id) = entry?.0.value();
+            let bytes = cases.get(id)?;
+            let case = bytes.and_then(|bytes| v1::Explanation::decode(bytes.value()).ok());
+            if case.is_some_and(|case| show(case).is_break()) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn change(
@@ -293,10 +325,34 @@ fn put(transaction: &WriteTransaction, case: &v1::Explanation) -> Result<(), red
         if kept.label == i32::from(v1::Label::Unspecified) {
             (kept.label, kept.note) = (before.label, before.note);
         }
+        let new = |truth: &i32| !kept.proved.contains(truth);
+        let before: Vec<i32> = before.proved.into_iter().filter(new).collect();
+        kept.proved.extend(before);
     }
     cases.insert(id, kept.encode_to_vec().as_slice())?;
     times.insert((made_ms, id), ())?;
     Ok(())
+}
+
+/// Notes what proved true about the client of a case that is known.
+fn prove(
+    transaction: &WriteTransaction,
+    id: CaseId,
+    truth: v1::outcome::Truth,
+) -> Result<(), redb::Error> {
+    let known = {
+        // A table is open once at a time.
+        let cases = transaction.open_table(CASES)?;
+        let bytes = cases.get(id.0)?;
+        bytes.and_then(|bytes| v1::Explanation::decode(bytes.value()).ok())
+    };
+    match known {
+        Some(mut case) => {
+            case.proved = vec![truth.into()];
+            put(transaction, &case)
+        }
+        None => Ok(()),
+    }
 }
 
 fn decide(transaction: &WriteTransaction, decision: &v1::Decision) -> Result<(), redb::Error> {
@@ -368,111 +424,4 @@ fn parse_page(text: &str) -> Option<(u64, u128)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{env, fs};
-
-    use super::*;
-
-    /// A file that goes away with the test.
-    struct Folder(std::path::PathBuf);
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn file(name: &str) -> (File, Folder) {
-        let folder = env::temp_dir().join(format!("thornwall-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let file = File::open(&folder.join("history.redb")).unwrap();
-        (file, Folder(folder))
-    }
-
-    fn case(number: u128, made_ms: u64, decided: bool) -> Order {
-        let id = CaseId(number).to_string();
-        Order::Case(Box::new(v1::Explanation {
-            case: Some(v1::Case {
-                id: id.clone(),
-                site: "shop".to_owned(),
-                subject: "192.0.2.7".to_owned(),
-                ..v1::Case::default()
-            }),
-            assessment: Some(v1::Assessment {
-                case_id: id,
-                made_ms,
-                decision: decided.then(v1::Decision::default),
-                ..v1::Assessment::default()
-            }),
-            ..v1::Explanation::default()
-        }))
-    }
-
-    fn decision(number: u64, until_ms: u64) -> Order {
-        Order::Decision(v1::Decision {
-            number,
-            until_ms,
-            ..v1::Decision::default()
-        })
-    }
-
-    const LIMITS: config::History = config::History {
-        retention_days: 1,
-        max_cases: 3,
-    };
-    const DAY_MS: u64 = 24 * 3_600_000;
-
-    #[test]
-    fn what_is_old_or_too_much_is_forgotten() {
-        let (file, _folder) = file("history-forgets");
-        let listed = || {
-            let page = file.list(&v1::ListRequest::default()).unwrap().0;
-            page.into_iter()
-                .map(|found| found.made_ms)
-                .collect::<Vec<_>>()
-        };
-        let cases: Vec<Order> = (1..=5).map(|n| case(n.into(), n * 10, false)).collect();
-        file.write(&cases, LIMITS).unwrap();
-        assert_eq!(listed(), [50, 40, 30]);
-        // The same case again has its new time alone.
-        file.write(&[case(3, 60, false)], LIMITS).unwrap();
-        assert_eq!(listed(), [60, 50, 40]);
-        file.write(&[case(9, 55 + DAY_MS, false)], LIMITS).unwrap();
-        assert_eq!(listed(), [55 + DAY_MS, 60]);
-    }
-
-    #[test]
-    fn a_start_finds_what_holds_and_what_counts() {
-        let (file, _folder) = file("history-loads");
-        let orders = [
-            case(1, 1_000, true),
-            case(2, 2_000, false),
-            decision(7, 5_000),
-            decision(8, 1_500),
-        ];
-        file.write(&orders, config::History::default()).unwrap();
-        let stored = file.load(3_000).unwrap();
-        assert_eq!(stored.last, 8);
-        let numbers: Vec<u64> = stored.decisions.iter().map(|d| d.number).collect();
-        assert_eq!(numbers, [7]);
-        let [remembered] = stored.remembered.as_slice() else {
-            panic!("{:?}", stored.remembered);
-        };
-        assert!(remembered.condemned && remembered.when_ms == 1_000);
-        let later = file.load(3_000 + 8 * DAY_MS).unwrap();
-        assert!(later.remembered.is_empty() && later.decisions.is_empty());
-    }
-
-    #[test]
-    fn a_decision_that_holds_for_long_keeps_no_ended_ones() {
-        let (file, _folder) = file("history-decisions");
-        let ended = (2..=MOST_DECISIONS + 1).map(|number| decision(number, 10));
-        let mut orders: Vec<Order> = ended.collect();
-        orders.insert(0, decision(1, u64::MAX));
-        orders.push(case(1, 20, false));
-        file.write(&orders, config::History::default()).unwrap();
-        let kept = file.load(0).unwrap().decisions;
-        assert_eq!(kept.len(), 1);
-        assert_eq!(kept[0].number, 1);
-    }
-}
+mod tests;

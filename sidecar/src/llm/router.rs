@@ -1,24 +1,17 @@
 //! To whom a question goes, and who is next where nobody answers.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, AtomicU64, Ordering},
-};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::provider::Provider;
-
-/// Failures in a row after which a provider is left alone.
-const MOST_FAILURES: u32 = 3;
-/// For how long at first; twice as long each further time, up to the longest.
-const FIRST_REST_MS: u64 = 30_000;
-const LONGEST_REST_MS: u64 = 600_000;
+use crate::asking::circuit::Circuit;
 
 /// A provider, and how it has been.
 pub struct Route {
     /// Whom to ask.
     pub provider: Provider,
-    failures: AtomicU32,
-    rests_until_ms: AtomicU64,
+    circuit: Mutex<Circuit>,
 }
 
 /// All providers, in the order in which they are written.
@@ -33,28 +26,27 @@ impl Route {
     pub fn new(provider: Provider) -> Self {
         Self {
             provider,
-            failures: AtomicU32::new(0),
-            rests_until_ms: AtomicU64::new(0),
+            circuit: Mutex::default(),
         }
+    }
+
+    /// Notes that it is asked.
+    pub fn begin(&self, now_ms: u64) {
+        self.circuit.lock().begin(now_ms);
     }
 
     /// Notes that it answered.
     pub fn answered(&self) {
-        self.failures.store(0, Ordering::Relaxed);
+        self.circuit.lock().succeeded();
     }
 
     /// Notes that it did not.
     pub fn failed(&self, now_ms: u64) {
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        if let Some(rests) = failures.checked_sub(MOST_FAILURES) {
-            let rest_ms = (FIRST_REST_MS << rests.min(10)).min(LONGEST_REST_MS);
-            self.rests_until_ms
-                .store(now_ms + rest_ms, Ordering::Relaxed);
-        }
+        self.circuit.lock().failed(now_ms, None);
     }
 
     fn rests(&self, now_ms: u64) -> bool {
-        now_ms < self.rests_until_ms.load(Ordering::Relaxed)
+        self.circuit.lock().is_open(now_ms).is_some()
     }
 }
 
@@ -124,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn who_fails_is_left_alone_for_longer_and_longer() {
+    fn who_fails_is_left_alone() {
         let router = router();
         let far = &router.routes[0];
         for _ in 0..2 {
@@ -132,12 +124,13 @@ mod tests {
         }
         assert_eq!(names(&router, "shop", 101, 0), ["far", "near"]);
         far.failed(0);
-        assert_eq!(names(&router, "shop", 101, 29_999), ["near"]);
-        assert_eq!(names(&router, "shop", 101, 30_000), ["far", "near"]);
-        far.failed(30_000);
-        assert_eq!(names(&router, "shop", 101, 89_999), ["near"]);
+        assert_eq!(names(&router, "shop", 101, 59_999), ["near"]);
+        assert_eq!(names(&router, "shop", 101, 60_000), ["far", "near"]);
+        // One question tries whether it is back.
+        far.begin(60_000);
+        assert_eq!(names(&router, "shop", 101, 60_000), ["near"]);
         far.answered();
-        far.failed(90_000);
-        assert_eq!(names(&router, "shop", 101, 90_000), ["far", "near"]);
+        far.failed(60_000);
+        assert_eq!(names(&router, "shop", 101, 60_000), ["far", "near"]);
     }
 }

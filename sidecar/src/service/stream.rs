@@ -68,15 +68,22 @@ async fn hear(sidecar: &Sidecar, sent: &mut Streaming<v1::GatewayMessage>) {
                     sidecar.metrics.refused.inc();
                 }
             },
-            Some(Sent::Outcome(outcome)) => match outcome.case_id.parse() {
-                Ok(case) => {
-                    sidecar.metrics.proved(outcome.truth());
-                    sidecar.paid.truths.proved(case, outcome.truth());
-                }
-                Err(_) => sidecar.metrics.refused.inc(),
-            },
+            Some(Sent::Outcome(outcome)) => prove(sidecar, &outcome),
             Some(Sent::Hello(_)) | None => sidecar.metrics.refused.inc(),
         }
+    }
+}
+
+/// Keeps what proved true with its case, where both are something that is known.
+fn prove(sidecar: &Sidecar, outcome: &v1::Outcome) {
+    let truth = outcome.truth();
+    sidecar.metrics.proved(truth);
+    match outcome.case_id.parse() {
+        Ok(id) if truth != v1::outcome::Truth::Unspecified => {
+            sidecar.paid.truths.proved(id, truth);
+            sidecar.history.proved(id, truth);
+        }
+        _ => sidecar.metrics.refused.inc(),
     }
 }
 

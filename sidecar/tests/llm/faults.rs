@@ -99,7 +99,7 @@ async fn another_provider_answers_for_one_that_is_away() {
     }
     // After three failures it is left alone.
     assert_eq!((away.count(), there.count()), (3, 5));
-    let later = bench.assess(&checked(case(9, 0.5, "later")), 30_000).await;
+    let later = bench.assess(&checked(case(9, 0.5, "later")), 60_000).await;
     assert!(!step(&later).failed);
     assert_eq!(away.count(), 4);
 }

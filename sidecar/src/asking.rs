@@ -1,0 +1,217 @@
+//! Questions to services of others: each is asked once, its answer is kept, and a service that fails
+//! or has answered often enough is left alone.
+//!
+//! A question that is on its way is waited for by whoever has the same one. It is counted before it is
+//! sent, so that no failure makes more of them than the budget has.
+
+mod answers;
+pub(crate) mod circuit;
+mod metrics;
+
+use std::{hash::Hash, time::Duration};
+
+use parking_lot::Mutex;
+use reqwest::header::HeaderValue;
+use serde_json::Value;
+
+pub use self::metrics::{AskingMetrics, ServiceMetrics};
+use self::{answers::Answers, circuit::Circuit};
+use crate::{
+    assess::{Finding, StepError},
+    budget::Budget,
+    config::{ConfigFile, Limits},
+    http::{Answer, HttpError},
+};
+
+/// Largest answer that is read.
+pub const MOST_ANSWER: usize = 64 << 10;
+/// Longest key of a service.
+const MOST_KEY: usize = 4096;
+/// For how long a service is left alone that says that it is enough, and not until when.
+const ENOUGH: Duration = Duration::from_secs(60);
+/// Longest text of a service that people are shown, in bytes.
+const MOST_TEXT: usize = 160;
+
+/// What stands between the cases and one service.
+pub struct Asker<K> {
+    service: String,
+    answers: Answers<K>,
+    gate: Mutex<Gate>,
+    metrics: ServiceMetrics,
+}
+
+struct Gate {
+    budget: Budget,
+    circuit: Circuit,
+}
+
+/// Why a service has not answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What happened, for people.
+    pub what: String,
+    /// For how long it does not want to be asked.
+    pub pause: Option<Duration>,
+}
+
+impl Failure {
+    /// One after which the service may be asked again at once.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            pause: None,
+        }
+    }
+}
+
+impl From<HttpError> for Failure {
+    fn from(error: HttpError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl<K: Hash + Eq> Asker<K> {
+    /// One that has asked nothing yet.
+    pub fn new(service: &str, limits: &Limits, metrics: ServiceMetrics) -> Self {
+        Self {
+            service: service.to_owned(),
+            answers: Answers::new(limits),
+            gate: Mutex::new(Gate {
+                budget: Budget::new(limits.per_hour, limits.per_day),
+                circuit: Circuit::default(),
+            }),
+            metrics,
+        }
+    }
+
+    /// What people know the service as.
+    pub fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// An answer that is still kept.
+    pub fn recall(&self, key: &K, now_ms: u64) -> Option<Finding> {
+        self.answers.recall(key, now_ms)
+    }
+
+    /// The answer to a question, by `call` where nobody knows it. `now_ms` is Unix time.
+    pub async fn ask(
+        &self,
+        key: K,
+        now_ms: u64,
+        call: impl Future<Output = Result<Finding, Failure>>,
+    ) -> Result<Finding, StepError> {
+        let cell = self.answers.cell(key, now_ms);
+        let mut asked = false;
+        let kept = cell
+            .get_or_try_init(|| async {
+                self.admit(now_ms)?;
+                asked = true;
+                let found = call.await;
+                self.note(&found, now_ms);
+                let found = found.map_err(|failure| self.error(&failure.what));
+                Ok::<_, StepError>(self.answers.kept(found, now_ms))
+            })
+            .await?;
+        let found = kept.found.clone();
+        if !asked {
+            self.metrics.cached.inc();
+        }
+        found
+    }
+
+    fn admit(&self, now_ms: u64) -> Result<(), StepError> {
+        let mut gate = self.gate.lock();
+        if let Some(left_ms) = gate.circuit.is_open(now_ms) {
+            self.metrics.paused.inc();
+            let what = format!(
+                "not asked for another {} s after failures",
+                left_ms.div_ceil(1000)
+            );
+            return Err(self.error(&what));
+        }
+        if !gate.budget.take(now_ms) {
+            self.metrics.refused.inc();
+            return Err(self.error("its budget is used up"));
+        }
+        gate.circuit.begin(now_ms);
+        self.metrics.asked.inc();
+        Ok(())
+    }
+
+    fn note(&self, found: &Result<Finding, Failure>, now_ms: u64) {
+        let mut gate = self.gate.lock();
+        match found {
+            Ok(_) => {
+                gate.circuit.succeeded();
+                self.metrics.answered.inc();
+            }
+            Err(failure) => {
+                gate.circuit.failed(now_ms, failure.pause);
+                self.metrics.failed.inc();
+                log::debug!("not answered; service={} {}", self.service, failure.what);
+            }
+        }
+    }
+
+    fn error(&self, what: &str) -> StepError {
+        StepError(format!("{}: {what}", self.service))
+    }
+}
+
+/// The JSON of an answer that is one.
+pub fn json_of(answer: &Answer) -> Result<Value, Failure> {
+    if answer.status.is_success() {
+        return serde_json::from_slice(&answer.body)
+            .map_err(|_| Failure::new("an answer that is no JSON"));
+    }
+    let is_enough = matches!(answer.status.as_u16(), 429 | 503);
+    Err(Failure {
+        what: format!("status {}", answer.status.as_u16()),
+        pause: is_enough.then(|| answer.retry_after.unwrap_or(ENOUGH)),
+    })
+}
+
+/// Text of a service as people may see it: bounded, and without what a terminal would obey.
+pub fn shown(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(MOST_TEXT)
+        .flat_map(char::escape_debug)
+        .collect();
+    shown.truncate(shown.floor_char_boundary(MOST_TEXT));
+    shown
+}
+
+/// The key in a file, as the value of a header field that logs do not show; `bearer` says how.
+pub fn key_of(
+    file: &ConfigFile,
+    name: &str,
+    path: &str,
+    bearer: bool,
+) -> Result<HeaderValue, String> {
+    let path = file.resolve(path);
+    let wrong = |what: &str| format!("`{name}`: {}: {what}", path.display());
+    let bytes = std::fs::read(&path).map_err(|error| wrong(&error.to_string()))?;
+    // What is wrong with a key is told without the key.
+    let key = str::from_utf8(&bytes)
+        .map_err(|_| wrong("expected text"))?
+        .trim();
+    if key.is_empty() || key.len() > MOST_KEY {
+        return Err(wrong("no key in it"));
+    }
+    let value = if bearer {
+        format!("Bearer {key}")
+    } else {
+        key.to_owned()
+    };
+    let mut value =
+        HeaderValue::try_from(value).map_err(|_| wrong("expected a key on one line"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+pub(crate) mod receiver;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! What is known of a case's client, and who says so.
+
+use serde::Serialize;
+use thornwall_proto::v1::{self, outcome::Truth};
+
+/// What a client is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Judged {
+    /// What it is.
+    pub(super) label: Label,
+    /// Who says so.
+    pub(super) by: By,
+}
+
+/// What a client was, as the contract's `Label`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Label {
+    Person,
+    WelcomeBot,
+    Scraper,
+    Malicious,
+}
+
+/// Who says what a client is, the most trustworthy first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum By {
+    /// Somebody looked at the case.
+    Person,
+    /// It followed a link that only the tarpit has.
+    Trap,
+    /// Its address was verified as a welcome crawler's.
+    Verified,
+    /// An operator decided about its subject, for whatever reason.
+    Operator,
+    /// A language model weighed most in a decision.
+    Llm,
+    /// The other steps came to a decision.
+    Ladder,
+}
+
+impl By {
+    /// Whether it is this system's own opinion, or not about the case, and so nothing to learn from.
+    pub(super) const fn is_weak(self) -> bool {
+        matches!(self, Self::Operator | Self::Llm | Self::Ladder)
+    }
+}
+
+impl Judged {
+    /// The most trustworthy word about a case; a case that came to nothing has none, as not to have
+    /// been condemned makes nobody a person.
+    pub(super) fn of(kept: &v1::Explanation) -> Option<Self> {
+        let said = match kept.label() {
+            v1::Label::Unspecified => None,
+            v1::Label::Person => Some(Label::Person),
+            v1::Label::WelcomeBot => Some(Label::WelcomeBot),
+            v1::Label::Scraper => Some(Label::Scraper),
+            v1::Label::Malicious => Some(Label::Malicious),
+        };
+        let judged = |label, by| Some(Self { label, by });
+        if let Some(label) = said {
+            return judged(label, By::Person);
+        }
+        let proved = |truth| kept.proved().any(|known| known == truth);
+        if proved(Truth::Trap) {
+            return judged(Label::Scraper, By::Trap);
+        }
+        if proved(Truth::Verified) {
+            return judged(Label::WelcomeBot, By::Verified);
+        }
+        let assessment = kept.assessment.as_ref()?;
+        let decision = assessment.decision.as_ref()?;
+        let by = match assessment.reason.as_str() {
+            _ if decision.by_operator => By::Operator,
+            "sidecar.llm" => By::Llm,
+            _ => By::Ladder,
+        };
+        judged(Label::Scraper, by)
+    }
+}
