@@ -1,4 +1,4 @@
-//! The connection to the sidecar: made, kept, and made again. Task `sidecar`.
+//! The connection to a sidecar: made, kept, and made again. Task `sidecar`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -137,21 +137,19 @@ impl Client {
         loop {
             let began_ms = self.clock.now().own_ms;
             let Err(lost) = self.session().await;
-            let why = lost.to_string();
+            let (why, address) = (lost.to_string(), &self.sidecar.address);
+            self.sidecar.tally.fail();
             if self.sidecar.went(why.clone()) {
-                log::warn!("sidecar lost; error={why}");
+                log::warn!("sidecar lost; address={address} error={why}");
                 // One that ends each connection at once is not asked all the time.
                 let lasted = self.clock.now().own_ms.saturating_sub(began_ms);
                 if u128::from(lasted) > PAUSES.1.as_millis() {
                     pause = PAUSES.0;
                 }
             } else if !is_told {
-                log::warn!(
-                    "sidecar away; address={} error={why}",
-                    self.settings.address
-                );
+                log::warn!("sidecar away; address={address} error={why}");
             } else {
-                log::debug!("sidecar away; error={why}");
+                log::debug!("sidecar away; address={address} error={why}");
             }
             is_told = true;
             sleep(jittered(pause)).await;
@@ -161,8 +159,8 @@ impl Client {
 
     /// One connection, from its beginning to its loss.
     async fn session(&mut self) -> Result<std::convert::Infallible, Lost> {
-        let settings = self.settings.clone();
-        let link = tokio::task::spawn_blocking(move || settings.link()).await;
+        let (settings, address) = (self.settings.clone(), self.sidecar.address.clone());
+        let link = tokio::task::spawn_blocking(move || settings.link(&address)).await;
         let link = link.unwrap_or_else(|error| Err(error.to_string()));
         let link = link.map_err(Lost::Link)?;
         let channel = link.endpoint.connect().await?;
@@ -213,14 +211,14 @@ impl Client {
         name.truncate(name.floor_char_boundary(LONGEST_NAME));
         log::info!(
             "sidecar connected; address={} sidecar={} cases={}",
-            self.settings.address,
+            self.sidecar.address,
             name.escape_debug(),
             self.sidecar.cases.len()
         );
+        self.sidecar.came(&name);
         if name != self.followed.0 {
             self.followed = (name, 0);
         }
-        self.sidecar.came();
         Ok(())
     }
 
