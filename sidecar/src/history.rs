@@ -4,13 +4,14 @@
 //! and an assessment must not wait for a disk.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use prometheus::{IntCounter, IntGauge};
+use thornwall_filters::clock::{Clock, ProcessTime};
 use thornwall_proto::v1;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -29,6 +30,8 @@ pub use file::{FileError, Page, Remembered};
 const QUEUE: usize = 16_384;
 /// Cases that are written together.
 const MOST_BATCH: usize = 512;
+/// Time from a failure to the next attempt; what comes meanwhile is not kept.
+const RETRY_AFTER_MS: u64 = 1_000;
 /// Longest that a case waits for others.
 const WAIT: Duration = Duration::from_millis(100);
 
@@ -105,7 +108,10 @@ impl History {
         let (orders, inbox) = sync_channel(QUEUE);
         let dropped = metrics.dropped.clone();
         let mut writer = Writer {
-            file,
+            path: path.to_path_buf(),
+            file: Some(file),
+            retry_ms: 0,
+            time: ProcessTime::start(),
             limits,
             metrics,
         };
@@ -189,7 +195,12 @@ impl History {
 }
 
 struct Writer {
-    file: File,
+    path: PathBuf,
+    /// Nothing after a failure, until it can be opened again.
+    file: Option<File>,
+    /// When to try that next.
+    retry_ms: u64,
+    time: ProcessTime,
     limits: config::History,
     metrics: HistoryMetrics,
 }
@@ -229,33 +240,62 @@ impl Writer {
     fn answer(&self, order: Order) {
         match order {
             Order::Explain(id, answer) => {
-                let _ = answer.send(self.file.explain(id).map_err(|error| error.to_string()));
+                let _ = answer.send(self.ask(|file| file.explain(id)));
             }
             Order::Label(id, label, note, answer) => {
-                let labelled = self.file.label(id, label, note);
-                let _ = answer.send(labelled.map_err(|error| error.to_string()));
+                let _ = answer.send(self.ask(|file| file.label(id, label, note)));
             }
             Order::List(request, answer) => {
-                let _ = answer.send(self.file.list(&request).map_err(|error| error.to_string()));
+                let _ = answer.send(self.ask(|file| file.list(&request)));
             }
             Order::Case(_) | Order::Decision(_) | Order::Withdrawal(_) | Order::Stop => {}
         }
     }
 
+    fn ask<T>(&self, question: impl FnOnce(&File) -> Result<T, FileError>) -> Result<T, String> {
+        let file = self.file.as_ref();
+        let file = file.ok_or_else(|| "the disk of the history fails".to_owned())?;
+        question(file).map_err(|error| error.to_string())
+    }
+
     fn write(&mut self, batch: &mut Vec<Order>) {
+        let now_ms = self.time.now().own_ms;
+        let waits = self.file.is_none() && now_ms < self.retry_ms;
         if batch.is_empty() {
             return;
         }
-        match self.file.write(batch, self.limits) {
-            Ok(()) => self.metrics.failing.set(0),
+        if waits {
+            self.metrics.dropped.inc_by(batch.len() as u64);
+            batch.clear();
+            return;
+        }
+        match self.try_to_write(batch) {
+            Ok(()) => {
+                if self.metrics.failing.get() == 1 {
+                    log::info!("history is written again");
+                }
+                self.metrics.failing.set(0);
+            }
             Err(error) => {
                 self.metrics.failed.inc();
+                self.metrics.dropped.inc_by(batch.len() as u64);
                 if self.metrics.failing.get() == 0 {
                     log::error!("history is not written; error={error}");
                 }
                 self.metrics.failing.set(1);
+                // A file that failed takes nothing more before it is opened again.
+                self.file = None;
+                self.retry_ms = now_ms + RETRY_AFTER_MS;
             }
         }
         batch.clear();
+    }
+
+    fn try_to_write(&mut self, batch: &[Order]) -> Result<(), FileError> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => File::open(&self.path)?,
+        };
+        self.file.insert(file).write(batch, self.limits)
     }
 }

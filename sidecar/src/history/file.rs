@@ -4,8 +4,8 @@ use std::{io, path::Path};
 
 use prost::Message;
 use redb::{
-    Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
-    TableError, WriteTransaction,
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition, TableError, WriteTransaction,
 };
 use thiserror::Error;
 use thornwall_filters::prefix_set::Prefix;
@@ -53,6 +53,9 @@ pub enum FileError {
     /// The system.
     #[error("{0}")]
     Io(io::Error),
+    /// Another process has it.
+    #[error("another process uses it; give each sidecar a data_dir of its own")]
+    Taken,
     /// A page that no answer named.
     #[error("`page` is none that an answer named")]
     Page,
@@ -107,7 +110,10 @@ impl File {
     pub(super) fn open(path: &Path) -> Result<Self, FileError> {
         let mut builder = Builder::new();
         let made = builder.set_cache_size(CACHE_BYTES).create(path);
-        let file = Self(made.map_err(redb::Error::from)?);
+        let file = Self(made.map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => FileError::Taken,
+            other => FileError::Database(other.into()),
+        })?);
         // From here on every table is there.
         file.change(|_| Ok(()))?;
         Ok(file)
