@@ -1,6 +1,6 @@
 //! The connection to a sidecar: made, kept, and made again. Task `sidecar`.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use thornwall_filters::{
@@ -63,6 +63,12 @@ enum Lost {
     /// It says nothing.
     #[error("no answer within {} s", WELCOME.as_secs())]
     Silent,
+    /// TLS ends a handshake without a word of why, as far as the connection tells.
+    #[error(
+        "it broke off before its first word, as one does that refuses our certificate: it has \
+         expired, or is not of the sidecar's client_ca_file"
+    )]
+    Unwelcome,
     /// There is no connection.
     #[error("{}", with_causes(.0))]
     Unreachable(#[from] transport::Error),
@@ -81,7 +87,14 @@ const LONGEST_TEXT: usize = 200;
 fn told(status: &Status) -> String {
     let text = status.message();
     let text = &text[..text.floor_char_boundary(LONGEST_TEXT)];
-    format!("{:?}: {}", status.code(), text.escape_debug())
+    // What a status comes from is this side's own finding.
+    let cause = status.source().map(with_causes).unwrap_or_default();
+    let cause = if cause.is_empty() {
+        cause
+    } else {
+        format!(": {cause}")
+    };
+    format!("{:?}: {}{cause}", status.code(), text.escape_debug())
 }
 
 /// One gateway's side of the connection.
@@ -179,7 +192,12 @@ impl Client {
             let first = inbound.message().await?;
             Ok::<_, Status>((inbound, first))
         });
-        let (mut inbound, first) = welcomed.await.map_err(|_| Lost::Silent)??;
+        let welcomed = welcomed.await.map_err(|_| Lost::Silent)?;
+        let over_tls = self.sidecar.address.starts_with("https:");
+        let (mut inbound, first) = welcomed.map_err(|status| match status.source() {
+            Some(_) if over_tls => Lost::Unwelcome,
+            _ => status.into(),
+        })?;
         self.welcome(first)?;
         tokio::select! {
             lost = Self::send(&self.sidecar, &self.clock, &self.store, &outbound) => lost,

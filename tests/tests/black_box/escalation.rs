@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod connections;
+mod faults;
 mod several;
 mod sidecar;
 
