@@ -11,13 +11,14 @@ use std::{
 };
 
 use prometheus::{IntCounter, IntGauge};
+use prost::Message;
 use thornwall_filters::clock::{Clock, ProcessTime};
 use thornwall_proto::v1;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
-    case::CaseId,
+    case::{Case, CaseId},
     config,
     history::file::{File, Stored},
 };
@@ -55,7 +56,7 @@ pub struct HistoryMetrics {
 
 /// What the thread is asked for.
 enum Order {
-    Case(Box<v1::Explanation>),
+    Case(Written),
     Decision(v1::Decision),
     Withdrawal(v1::Withdrawal),
     Explain(
@@ -70,6 +71,15 @@ enum Order {
     ),
     List(v1::ListRequest, oneshot::Sender<Result<Page, String>>),
     Stop,
+}
+
+/// A case and what it came to, as the file has it.
+struct Written {
+    id: CaseId,
+    /// When it was assessed.
+    made_ms: u64,
+    /// A [`v1::Explanation`].
+    bytes: Vec<u8>,
 }
 
 /// What an earlier process left.
@@ -128,13 +138,18 @@ impl History {
         Ok((Self { orders, dropped }, inherited, thread))
     }
 
-    /// Keeps what a case came to; dropped and counted where the queue is full.
-    pub fn keep(&self, case: v1::Case, assessment: v1::Assessment) {
-        self.offer(Order::Case(Box::new(v1::Explanation {
-            case: Some(case),
+    /// Keeps what a case came to, and gives that back; dropped and counted where the queue is full.
+    pub fn keep(&self, case: Case, assessment: v1::Assessment) -> v1::Assessment {
+        let (id, made_ms) = (case.id, assessment.made_ms);
+        let kept = v1::Explanation {
+            case: Some(case.into()),
             assessment: Some(assessment),
             ..v1::Explanation::default()
-        })));
+        };
+        // Memory that one thread takes and another gives back is dear: only bytes change hands.
+        let bytes = kept.encode_to_vec();
+        self.offer(Order::Case(Written { id, made_ms, bytes }));
+        kept.assessment.unwrap_or_default()
     }
 
     /// Keeps a decision, so that its number is not given again.

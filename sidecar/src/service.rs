@@ -62,19 +62,18 @@ impl Sidecar {
     }
 
     /// Assesses a case, decides what follows, and tells everybody.
-    pub fn settle(&self, case: &Case) -> v1::Assessment {
+    pub fn settle(&self, case: Case) -> v1::Assessment {
         let now_ms = self.time.now().unix_ms;
         let Outcome {
             mut assessment,
             lifetime_ms,
-        } = self.assessor.assess(case, now_ms);
+        } = self.assessor.assess(&case, now_ms);
         if let Some(lifetime_ms) = lifetime_ms {
-            assessment.decision = self.decide(case, &assessment, now_ms, lifetime_ms);
+            assessment.decision = self.decide(&case, &assessment, now_ms, lifetime_ms);
         }
         self.metrics.assessed(&assessment);
-        self.history.keep(case.into(), assessment.clone());
-        self.board.tell(assessment.clone());
-        assessment
+        self.board.tell(&assessment);
+        self.history.keep(case, assessment)
     }
 
     /// Decides, unless as much or more is decided already for as long as half of the new time.
@@ -137,7 +136,7 @@ impl Escalation for Service {
         let sent = request.into_inner().case;
         let sent = sent.ok_or(CaseError::Missing("case")).map_err(refused)?;
         let case = Case::try_from(sent).map_err(refused)?;
-        Ok(Response::new(self.0.settle(&case)))
+        Ok(Response::new(self.0.settle(case)))
     }
 
     async fn stream(

@@ -1,17 +1,17 @@
 //! The file of the history: cases by id and by time, and the numbers of decisions.
 
-use std::{io, path::Path};
+use std::{borrow::Cow, io, path::Path};
 
 use prost::Message;
 use redb::{
     Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    TableDefinition, TableError, WriteTransaction,
+    Table, TableDefinition, TableError, WriteTransaction,
 };
 use thiserror::Error;
 use thornwall_filters::prefix_set::Prefix;
 use thornwall_proto::v1;
 
-use super::Order;
+use super::{Order, Written};
 use crate::{board::MOST_ENTRIES, case::CaseId, config};
 
 /// Cases with what they came to, by id.
@@ -103,6 +103,18 @@ impl Remembered {
     }
 }
 
+impl Written {
+    /// As it is written; nothing where it has no name.
+    fn of(case: &v1::Explanation) -> Option<Self> {
+        let (id, made_ms) = name_of(case)?;
+        Some(Self {
+            id: CaseId(id),
+            made_ms,
+            bytes: case.encode_to_vec(),
+        })
+    }
+}
+
 /// The file.
 pub(super) struct File(Database);
 
@@ -175,14 +187,16 @@ impl File {
     /// Writes a batch, and forgets what is too old or too much.
     pub(super) fn write(&self, batch: &[Order], limits: config::History) -> Result<(), FileError> {
         self.change(|transaction| {
+            let mut cases = Cases::open(transaction)?;
             for order in batch {
                 match order {
-                    Order::Case(case) => put(transaction, case)?,
+                    Order::Case(case) => cases.put(case)?,
                     Order::Decision(decision) => decide(transaction, decision)?,
                     Order::Withdrawal(withdrawal) => withdraw(transaction, withdrawal)?,
                     _ => {}
                 }
             }
+            drop(cases);
             forget(transaction, limits)
         })
     }
@@ -210,7 +224,9 @@ impl File {
         };
         case.label = label.into();
         case.note = note;
-        self.change(|transaction| put(transaction, &case))?;
+        if let Some(written) = Written::of(&case) {
+            self.change(|transaction| Cases::open(transaction)?.put(&written))?;
+        }
         Ok(Some(case))
     }
 
@@ -279,30 +295,51 @@ fn tables(transaction: &WriteTransaction) -> Result<(), TableError> {
     Ok(())
 }
 
-fn put(transaction: &WriteTransaction, case: &v1::Explanation) -> Result<(), redb::Error> {
-    let Some((id, made_ms)) = name_of(case) else {
-        return Ok(());
-    };
-    let (mut cases, mut times) = (
-        transaction.open_table(CASES)?,
-        transaction.open_table(TIMES)?,
-    );
-    let mut kept = case.clone();
-    let before = cases
-        .get(id)?
-        .and_then(|bytes| v1::Explanation::decode(bytes.value()).ok());
-    if let Some(before) = before {
-        if let Some((_, earlier_ms)) = name_of(&before) {
-            times.remove((earlier_ms, id))?;
-        }
-        // What a person said stays said as the case grows.
-        if kept.label == i32::from(v1::Label::Unspecified) {
-            (kept.label, kept.note) = (before.label, before.note);
-        }
+/// The two tables of cases, opened for a whole batch.
+struct Cases<'t> {
+    cases: Table<'t, u128, &'static [u8]>,
+    times: Table<'t, (u64, u128), ()>,
+}
+
+impl<'t> Cases<'t> {
+    fn open(transaction: &'t WriteTransaction) -> Result<Self, redb::Error> {
+        Ok(Self {
+            cases: transaction.open_table(CASES)?,
+            times: transaction.open_table(TIMES)?,
+        })
     }
-    cases.insert(id, kept.encode_to_vec().as_slice())?;
-    times.insert((made_ms, id), ())?;
-    Ok(())
+
+    fn put(&mut self, written: &Written) -> Result<(), redb::Error> {
+        let id = written.id.0;
+        let before = self.cases.get(id)?;
+        let before = before.and_then(|bytes| v1::Explanation::decode(bytes.value()).ok());
+        let mut bytes = Cow::Borrowed(written.bytes.as_slice());
+        if let Some(before) = before {
+            if let Some((_, earlier_ms)) = name_of(&before) {
+                self.times.remove((earlier_ms, id))?;
+            }
+            if let Some(labelled) = labelled(&before, &bytes) {
+                bytes = Cow::Owned(labelled);
+            }
+        }
+        self.cases.insert(id, &*bytes)?;
+        self.times.insert((written.made_ms, id), ())?;
+        Ok(())
+    }
+}
+
+/// A case with what a person said of it earlier, which stays said as the case grows; nothing where
+/// there is nothing to add.
+fn labelled(before: &v1::Explanation, bytes: &[u8]) -> Option<Vec<u8>> {
+    if before.label() == v1::Label::Unspecified {
+        return None;
+    }
+    let mut case = v1::Explanation::decode(bytes).ok()?;
+    if case.label() != v1::Label::Unspecified {
+        return None;
+    }
+    (case.label, case.note) = (before.label, before.note.clone());
+    Some(case.encode_to_vec())
 }
 
 fn decide(transaction: &WriteTransaction, decision: &v1::Decision) -> Result<(), redb::Error> {
@@ -374,111 +411,4 @@ fn parse_page(text: &str) -> Option<(u64, u128)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{env, fs};
-
-    use super::*;
-
-    /// A file that goes away with the test.
-    struct Folder(std::path::PathBuf);
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn file(name: &str) -> (File, Folder) {
-        let folder = env::temp_dir().join(format!("thornwall-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let file = File::open(&folder.join("history.redb")).unwrap();
-        (file, Folder(folder))
-    }
-
-    fn case(number: u128, made_ms: u64, decided: bool) -> Order {
-        let id = CaseId(number).to_string();
-        Order::Case(Box::new(v1::Explanation {
-            case: Some(v1::Case {
-                id: id.clone(),
-                site: "shop".to_owned(),
-                subject: "192.0.2.7".to_owned(),
-                ..v1::Case::default()
-            }),
-            assessment: Some(v1::Assessment {
-                case_id: id,
-                made_ms,
-                decision: decided.then(v1::Decision::default),
-                ..v1::Assessment::default()
-            }),
-            ..v1::Explanation::default()
-        }))
-    }
-
-    fn decision(number: u64, until_ms: u64) -> Order {
-        Order::Decision(v1::Decision {
-            number,
-            until_ms,
-            ..v1::Decision::default()
-        })
-    }
-
-    const LIMITS: config::History = config::History {
-        retention_days: 1,
-        max_cases: 3,
-    };
-    const DAY_MS: u64 = 24 * 3_600_000;
-
-    #[test]
-    fn what_is_old_or_too_much_is_forgotten() {
-        let (file, _folder) = file("history-forgets");
-        let listed = || {
-            let page = file.list(&v1::ListRequest::default()).unwrap().0;
-            page.into_iter()
-                .map(|found| found.made_ms)
-                .collect::<Vec<_>>()
-        };
-        let cases: Vec<Order> = (1..=5).map(|n| case(n.into(), n * 10, false)).collect();
-        file.write(&cases, LIMITS).unwrap();
-        assert_eq!(listed(), [50, 40, 30]);
-        // The same case again has its new time alone.
-        file.write(&[case(3, 60, false)], LIMITS).unwrap();
-        assert_eq!(listed(), [60, 50, 40]);
-        file.write(&[case(9, 55 + DAY_MS, false)], LIMITS).unwrap();
-        assert_eq!(listed(), [55 + DAY_MS, 60]);
-    }
-
-    #[test]
-    fn a_start_finds_what_holds_and_what_counts() {
-        let (file, _folder) = file("history-loads");
-        let orders = [
-            case(1, 1_000, true),
-            case(2, 2_000, false),
-            decision(7, 5_000),
-            decision(8, 1_500),
-        ];
-        file.write(&orders, config::History::default()).unwrap();
-        let stored = file.load(3_000).unwrap();
-        assert_eq!(stored.last, 8);
-        let numbers: Vec<u64> = stored.decisions.iter().map(|d| d.number).collect();
-        assert_eq!(numbers, [7]);
-        let [remembered] = stored.remembered.as_slice() else {
-            panic!("{:?}", stored.remembered);
-        };
-        assert!(remembered.condemned && remembered.when_ms == 1_000);
-        let later = file.load(3_000 + 8 * DAY_MS).unwrap();
-        assert!(later.remembered.is_empty() && later.decisions.is_empty());
-    }
-
-    #[test]
-    fn a_decision_that_holds_for_long_keeps_no_ended_ones() {
-        let (file, _folder) = file("history-decisions");
-        let ended = (2..=MOST_DECISIONS + 1).map(|number| decision(number, 10));
-        let mut orders: Vec<Order> = ended.collect();
-        orders.insert(0, decision(1, u64::MAX));
-        orders.push(case(1, 20, false));
-        file.write(&orders, config::History::default()).unwrap();
-        let kept = file.load(0).unwrap().decisions;
-        assert_eq!(kept.len(), 1);
-        assert_eq!(kept[0].number, 1);
-    }
-}
+mod tests;

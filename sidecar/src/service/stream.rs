@@ -59,7 +59,7 @@ async fn hear(sidecar: &Sidecar, sent: &mut Streaming<v1::GatewayMessage>) {
         match message.message {
             Some(Sent::Case(case)) => match Case::try_from(case) {
                 Ok(case) => {
-                    sidecar.settle(&case);
+                    sidecar.settle(case);
                     // Other gateways' cases have their turn.
                     tokio::task::yield_now().await;
                 }

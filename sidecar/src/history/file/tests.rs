@@ -1,0 +1,109 @@
+//! What is kept of the past, and what is forgotten.
+
+use std::{env, fs};
+
+use super::*;
+
+/// A file that goes away with the test.
+struct Folder(std::path::PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn file(name: &str) -> (File, Folder) {
+    let folder = env::temp_dir().join(format!("thornwall-{name}-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let file = File::open(&folder.join("history.redb")).unwrap();
+    (file, Folder(folder))
+}
+
+fn case(number: u128, made_ms: u64, decided: bool) -> Order {
+    let id = CaseId(number).to_string();
+    let case = v1::Explanation {
+        case: Some(v1::Case {
+            id: id.clone(),
+            site: "shop".to_owned(),
+            subject: "192.0.2.7".to_owned(),
+            ..v1::Case::default()
+        }),
+        assessment: Some(v1::Assessment {
+            case_id: id,
+            made_ms,
+            decision: decided.then(v1::Decision::default),
+            ..v1::Assessment::default()
+        }),
+        ..v1::Explanation::default()
+    };
+    Order::Case(Written::of(&case).unwrap())
+}
+
+fn decision(number: u64, until_ms: u64) -> Order {
+    Order::Decision(v1::Decision {
+        number,
+        until_ms,
+        ..v1::Decision::default()
+    })
+}
+
+const LIMITS: config::History = config::History {
+    retention_days: 1,
+    max_cases: 3,
+};
+const DAY_MS: u64 = 24 * 3_600_000;
+
+#[test]
+fn what_is_old_or_too_much_is_forgotten() {
+    let (file, _folder) = file("history-forgets");
+    let listed = || {
+        let page = file.list(&v1::ListRequest::default()).unwrap().0;
+        page.into_iter()
+            .map(|found| found.made_ms)
+            .collect::<Vec<_>>()
+    };
+    let cases: Vec<Order> = (1..=5).map(|n| case(n.into(), n * 10, false)).collect();
+    file.write(&cases, LIMITS).unwrap();
+    assert_eq!(listed(), [50, 40, 30]);
+    // The same case again has its new time alone.
+    file.write(&[case(3, 60, false)], LIMITS).unwrap();
+    assert_eq!(listed(), [60, 50, 40]);
+    file.write(&[case(9, 55 + DAY_MS, false)], LIMITS).unwrap();
+    assert_eq!(listed(), [55 + DAY_MS, 60]);
+}
+
+#[test]
+fn a_start_finds_what_holds_and_what_counts() {
+    let (file, _folder) = file("history-loads");
+    let orders = [
+        case(1, 1_000, true),
+        case(2, 2_000, false),
+        decision(7, 5_000),
+        decision(8, 1_500),
+    ];
+    file.write(&orders, config::History::default()).unwrap();
+    let stored = file.load(3_000).unwrap();
+    assert_eq!(stored.last, 8);
+    let numbers: Vec<u64> = stored.decisions.iter().map(|d| d.number).collect();
+    assert_eq!(numbers, [7]);
+    let [remembered] = stored.remembered.as_slice() else {
+        panic!("{:?}", stored.remembered);
+    };
+    assert!(remembered.condemned && remembered.when_ms == 1_000);
+    let later = file.load(3_000 + 8 * DAY_MS).unwrap();
+    assert!(later.remembered.is_empty() && later.decisions.is_empty());
+}
+
+#[test]
+fn a_decision_that_holds_for_long_keeps_no_ended_ones() {
+    let (file, _folder) = file("history-decisions");
+    let ended = (2..=MOST_DECISIONS + 1).map(|number| decision(number, 10));
+    let mut orders: Vec<Order> = ended.collect();
+    orders.insert(0, decision(1, u64::MAX));
+    orders.push(case(1, 20, false));
+    file.write(&orders, config::History::default()).unwrap();
+    let kept = file.load(0).unwrap().decisions;
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].number, 1);
+}
