@@ -4,8 +4,9 @@
 //! and an assessment must not wait for a disk.
 
 use std::{
+    iter,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -29,12 +30,12 @@ pub use file::{FileError, Page, Remembered};
 
 /// Orders that may wait for the thread.
 const QUEUE: usize = 16_384;
-/// Cases that are written together.
-const MOST_BATCH: usize = 512;
+/// Orders that are taken together.
+const MOST_BATCH: usize = 4_096;
 /// Time from a failure to the next attempt; what comes meanwhile is not kept.
 const RETRY_AFTER_MS: u64 = 1_000;
-/// Longest that a case waits for others.
-const WAIT: Duration = Duration::from_millis(100);
+/// How long the first case of a batch waits for others.
+const WAIT: Duration = Duration::from_millis(50);
 
 /// A handle to the history.
 #[derive(Clone)]
@@ -71,6 +72,16 @@ enum Order {
     ),
     List(v1::ListRequest, oneshot::Sender<Result<Page, String>>),
     Stop,
+}
+
+impl Order {
+    /// Whether somebody waits for what comes of it.
+    const fn is_answered(&self) -> bool {
+        !matches!(
+            self,
+            Self::Case(_) | Self::Decision(_) | Self::Withdrawal(_)
+        )
+    }
 }
 
 /// A case and what it came to, as the file has it.
@@ -224,30 +235,23 @@ impl Writer {
     fn run(&mut self, inbox: &Receiver<Order>) {
         let mut batch = Vec::new();
         loop {
-            let order = match inbox.recv_timeout(WAIT) {
-                Ok(order) => order,
-                Err(RecvTimeoutError::Timeout) => {
+            let first = inbox.recv().unwrap_or(Order::Stop);
+            if !first.is_answered() {
+                // Whoever sends meanwhile has nobody to wake, which would cost more than the call.
+                thread::sleep(WAIT);
+            }
+            let others = inbox.try_iter().take(MOST_BATCH);
+            for order in iter::once(first).chain(others) {
+                if order.is_answered() {
                     self.write(&mut batch);
-                    continue;
                 }
-                Err(RecvTimeoutError::Disconnected) => Order::Stop,
-            };
-            let stops = matches!(order, Order::Stop);
-            let asks = !matches!(
-                order,
-                Order::Case(_) | Order::Decision(_) | Order::Withdrawal(_)
-            );
-            if asks || batch.len() >= MOST_BATCH {
-                self.write(&mut batch);
+                match order {
+                    Order::Stop => return,
+                    order if order.is_answered() => self.answer(order),
+                    order => batch.push(order),
+                }
             }
-            if stops {
-                return;
-            }
-            if asks {
-                self.answer(order)
-            } else {
-                batch.push(order)
-            }
+            self.write(&mut batch);
         }
     }
 
