@@ -30,6 +30,7 @@ bench:
 	tests/bench/setup
 	models/fetch-runtime
 	cargo build --release --workspace --bins
+	cargo build --release -p thornwall-sidecar --example assess_bench
 	cargo run --release -p thornwall-filters --example prefix_set_bench
 	cargo run --release -p thornwall-filters --example rate_bench
 	cargo run --release -p thornwall-filters --example store_bench

@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(case) = Case::try_from(sent) else {
         return;
     };
-    let again = Case::try_from(v1::Case::from(&case));
+    let again = Case::try_from(v1::Case::from(case.clone()));
     assert_eq!(again.as_ref(), Ok(&case));
     let prompt = Prompt::about(&case);
     let lines: Vec<&str> = prompt.text.lines().collect();

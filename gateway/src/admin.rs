@@ -22,7 +22,6 @@ use thornwall_filters::token::Token;
 use tokio::{net::TcpListener, task::spawn_blocking};
 
 use crate::{
-    escalate::Sidecar,
     exchange::RequestId,
     export,
     generation::normalise_host,
@@ -127,12 +126,10 @@ async fn explain(Shared(admin): Shared<Admin>, Path(id): Path<String>) -> Respon
     match admin.state.recent.find(id) {
         Some(decision) => {
             let mut record = Record::from(&*decision);
-            let label = |sidecar: &Arc<Sidecar>| {
-                let case = decision.case()?;
-                let label = sidecar.labels.find(case)?;
+            record.sidecar = decision.case().and_then(|case| {
+                let label = admin.state.sidecars.as_ref()?.label(case)?;
                 Some(LabelRecord::new(case, &label))
-            };
-            record.sidecar = admin.state.sidecar.as_ref().and_then(label);
+            });
             Json(record).into_response()
         }
         None => refusal(

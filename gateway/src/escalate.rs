@@ -1,32 +1,24 @@
-//! The way to the sidecar: cases go up, what they come to goes into the store and stands beside the
+//! The way to the sidecars: cases go up, what they come to goes into the store and stands beside the
 //! requests that led to it.
 //!
 //! ```text
-//!  filters `escalate` ── sight ──> Cases ── task `sidecar` ──> sidecar (gRPC)
-//!  request.rs ── question ───────>   │            │
+//!  filters `escalate` ── sight ──> Sidecars: which of them
+//!  request.rs ── question ───────>  Cases ── task `sidecar` ──> sidecar (gRPC)
 //!  proxy.rs <── who waits ──────── Labels <───────┴──> store: decisions of `Source::Sidecar`
 //! ```
 //!
-//! No request waits for the sidecar unless its filter says so, and none at all while it is away:
+//! There is a table of cases and a task for each sidecar; what all of them decide is enforced. No request waits for one unless its filter says so, and none at all while it is away:
 //! then cases gather in their bounded table, and go up when it is back.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
 
-use parking_lot::Mutex;
 use thornwall_detectors::{
     request::RequestView,
     signal::{Evidence, Reason, Signal},
 };
 use thornwall_filters::{
     decision::Action,
-    escalation::{CaseId, Escalation, Interest, Sighting},
-    key::KeySeed,
+    escalation::Sighting,
     pipeline::Judgement,
     verdict::{Answer, Denial, Ruling},
 };
@@ -44,86 +36,22 @@ mod cases;
 mod client;
 mod labels;
 mod link;
+mod sidecar;
+mod sidecars;
 mod tally;
 
 pub use cases::{Cases, MOST_CASES};
 pub use labels::{Course, Label, Labels};
 pub use link::Settings;
+pub use sidecar::Sidecar;
+pub use sidecars::Sidecars;
 pub use tally::Tally;
-
-/// What the gateway and its sidecar have with each other.
-#[derive(Debug)]
-pub struct Sidecar {
-    /// What clients did, as far as filters found it dubious.
-    pub cases: Cases,
-    /// What cases came to.
-    pub labels: Labels,
-    /// What the sidecar said so far.
-    pub tally: Tally,
-    /// What shapes of requests are hashed with, here as in filters.
-    key_seed: KeySeed,
-    connected: AtomicBool,
-    trouble: Mutex<Option<String>>,
-}
-
-impl Sidecar {
-    /// Nothing known yet, and nobody connected.
-    pub fn new(max_cases: usize, key_seed: KeySeed) -> Self {
-        Self {
-            key_seed,
-            cases: Cases::new(max_cases),
-            labels: Labels::default(),
-            tally: Tally::default(),
-            connected: AtomicBool::new(false),
-            trouble: Mutex::default(),
-        }
-    }
-
-    /// Whether the sidecar is there.
-    pub fn is_connected(&self) -> bool {
-        self.connected.load(Relaxed)
-    }
-
-    /// Why it is not, as far as that is known.
-    pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().clone()
-    }
-
-    fn came(&self) {
-        *self.trouble.lock() = None;
-        self.connected.store(true, Relaxed);
-    }
-
-    /// Lets go of everybody who waits. Whether it had been there.
-    fn went(&self, why: String) -> bool {
-        *self.trouble.lock() = Some(why);
-        let was_there = self.connected.swap(false, Relaxed);
-        self.labels.dismiss();
-        self.cases.send_again();
-        was_there
-    }
-
-    /// What a case comes to within `wait`. Nothing where that is known already, since then the store
-    /// has what was decided, and nothing where the sidecar is away.
-    async fn await_label(&self, case: CaseId, wait: Duration) -> Option<Label> {
-        if !self.is_connected() || !self.cases.is_open(case) {
-            return None;
-        }
-        let waiting = self.labels.wait(case)?;
-        tokio::time::timeout(wait, waiting).await.ok()?
-    }
-}
-
-impl Escalation for Sidecar {
-    fn sight(&self, sighting: &Sighting) -> Interest {
-        self.cases.sight(sighting)
-    }
-}
 
 /// Has the sidecar told of a client that followed a link which only the tarpit has.
 pub fn trap(request: &RequestView<'_>, state: &State) {
-    if let Some(sidecar) = &state.sidecar {
-        let sighting = Sighting::of(request, 1.0, &sidecar.key_seed);
+    if let Some(sidecars) = &state.sidecars {
+        let sighting = Sighting::of(request, 1.0, &sidecars.key_seed);
+        let sidecar = sidecars.of(sighting.site, sighting.client);
         sidecar.cases.trap(&sighting);
     }
 }
@@ -132,23 +60,25 @@ pub fn trap(request: &RequestView<'_>, state: &State) {
 pub fn submit(judgement: &mut Judgement, id: RequestId, state: &State) {
     let referral = judgement.referral.as_mut();
     let question = referral.and_then(|referral| referral.question.take());
-    if let (Some(question), Some(sidecar)) = (question, &state.sidecar) {
+    if let (Some(question), Some(sidecars)) = (question, &state.sidecars) {
+        let sidecar = sidecars.of(question.sighting.site, question.sighting.client);
         sidecar.cases.submit(*question, id, state.moment().unix_ms);
     }
 }
 
 /// Has a request wait for what its case comes to, where its filter says so, and applies that.
 pub async fn settle(judgement: &mut Judgement, exchange: &mut Exchange, state: &State) {
-    let (Some(sidecar), Some(referral)) = (&state.sidecar, &judgement.referral) else {
+    let (Some(sidecars), Some(referral)) = (&state.sidecars, &judgement.referral) else {
         return;
     };
     if referral.wait.is_zero() || judgement.ruling != Ruling::Forward {
         return;
     }
-    let Some(label) = sidecar.await_label(referral.case, referral.wait).await else {
+    let (Some(site), Some(client)) = (exchange.site(), exchange.client) else {
         return;
     };
-    let (Some(site), Some(client)) = (exchange.site(), exchange.client) else {
+    let sidecar = sidecars.of(site.id, client);
+    let Some(label) = sidecar.await_label(referral.case, referral.wait).await else {
         return;
     };
     let spared = state.store.decisions().spares(client);
@@ -186,13 +116,18 @@ fn apply(label: &Label, judgement: &mut Judgement, slow_down: impl FnOnce() -> R
     judgement.score = judgement.trail.score();
 }
 
-/// Starts the task `sidecar`, where one is configured.
-pub fn start(state: &Arc<State>) -> Option<JoinHandle<()>> {
-    let sidecar = Arc::clone(state.sidecar.as_ref()?);
+/// Starts a task `sidecar` for each that is configured.
+pub fn start(state: &Arc<State>) -> Vec<JoinHandle<()>> {
     let generation: Arc<Generation> = state.generation.load_full();
-    let settings = generation.cold.escalation.clone()?;
-    let client = client::Client::new(sidecar, settings, state.store.clone(), state.clock());
-    Some(tokio::spawn(client.run(state.shutdown.clone())))
+    let (Some(sidecars), Some(settings)) = (&state.sidecars, &generation.cold.escalation) else {
+        return Vec::new();
+    };
+    let follow = |sidecar: &Arc<Sidecar>| {
+        let (sidecar, settings) = (Arc::clone(sidecar), settings.clone());
+        let client = client::Client::new(sidecar, settings, state.store.clone(), state.clock());
+        tokio::spawn(client.run(state.shutdown.clone()))
+    };
+    sidecars.iter().map(follow).collect()
 }
 
 #[cfg(test)]

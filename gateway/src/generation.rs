@@ -22,7 +22,7 @@ use toml::Spanned;
 use crate::{
     config::{self, Config, ConfigFile, PrivacyMode},
     edge::{Limits, ListenerFacts},
-    escalate::{self, Sidecar},
+    escalate::{self, Sidecars},
     feeds::Spec,
     robots::RobotsCell,
     shared::Shared,
@@ -66,8 +66,8 @@ pub struct Generation {
     pub tables: Vec<(String, Arc<TableStats>)>,
     /// Counters that gateways keep together, where they do.
     pub shared_counters: Option<Arc<SharedCounters>>,
-    /// What is kept for the sidecar, where there is one.
-    pub sidecar: Option<Arc<Sidecar>>,
+    /// What is kept for sidecars, where there are any.
+    pub sidecars: Option<Arc<Sidecars>>,
     /// Limits that gateways keep together.
     pub shared_limits: Vec<SharedLimit>,
     /// State that the next generation may take over.
@@ -140,7 +140,7 @@ pub struct Cold {
     pub store: config::StoreKind,
     /// Where they are shared, and read from the predecessor.
     pub shared: Shared,
-    /// Where the sidecar is.
+    /// Where sidecars are.
     pub escalation: Option<escalate::Settings>,
     /// Decisions that are kept at most.
     pub max_decisions: usize,
@@ -180,7 +180,7 @@ impl Generation {
         };
         config.complete();
         let (mut context, shared_counters) = parts::context(file, &config, inputs);
-        let sidecar = parts::sidecar(&config, &mut context);
+        let sidecars = parts::sidecars(&config, &mut context);
         let built = Self::assemble(&config, file, inputs, &mut context);
         problems.append(&mut context.problems);
         problems.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
@@ -188,7 +188,7 @@ impl Generation {
             Some(mut generation) if problems.is_empty() => {
                 generation.tables = context.tables;
                 generation.shared_counters = shared_counters;
-                generation.sidecar = sidecar;
+                generation.sidecars = sidecars;
                 generation.shared_limits = context.shared_limits;
                 generation.carried = context.carried;
                 generation.warnings = context.warnings;
@@ -249,7 +249,7 @@ impl Generation {
             cold: cold?,
             tables: Vec::new(),
             shared_counters: None,
-            sidecar: None,
+            sidecars: None,
             shared_limits: Vec::new(),
             carried: Carried::new(),
             warnings: Vec::new(),

@@ -19,6 +19,7 @@ pub mod feeds;
 pub mod forward;
 pub mod generation;
 pub mod handover;
+mod hash;
 pub mod metrics;
 pub mod outcome;
 pub mod proxy;

@@ -22,7 +22,7 @@ use thornwall_filters::{
 };
 
 use crate::{
-    access_log::AccessLog, answer::tarpit::Tarpit, escalate::Sidecar, exchange::RequestId,
+    access_log::AccessLog, answer::tarpit::Tarpit, escalate::Sidecars, exchange::RequestId,
     export::BanLog, feeds::Board, generation::Generation, metrics::Metrics, recent::Recent,
     record::Decision, serve::Arrivals, shared::Standings, shares::Shares, veil::Veil,
 };
@@ -47,8 +47,8 @@ pub struct State {
     pub gateways: AtomicU32,
     /// Whether the others of them are heard.
     gateways_heard: AtomicBool,
-    /// What is kept for the sidecar, where there is one.
-    pub sidecar: Option<Arc<Sidecar>>,
+    /// What is kept for sidecars, where there are any.
+    pub sidecars: Option<Arc<Sidecars>>,
     /// How feeds stand.
     pub feeds: Board,
     /// Connections held in slow streams.
@@ -85,7 +85,7 @@ impl State {
         Self {
             veil: Veil::new(generation.cold.privacy),
             tarpit: Arc::new(Tarpit::new(metrics.tarpit.clone())),
-            sidecar: generation.sidecar.clone(),
+            sidecars: generation.sidecars.clone(),
             feeds: Board::new(metrics.feeds.clone()),
             generation: ArcSwap::from_pointee(generation),
             metrics,

@@ -12,14 +12,13 @@ use pingora::upstreams::peer::HttpPeer;
 use thornwall_filters::build::BuildContext;
 use tokio::time::Instant;
 
-use crate::config;
+use crate::{config, hash::Key};
 
 mod address;
 pub mod attempt;
 mod balance;
 mod budget;
 mod build;
-mod hash;
 mod health;
 pub mod metrics;
 mod peer;
@@ -46,7 +45,6 @@ pub use watch::watched;
 
 use address::Address;
 use balance::{Ask, Balancer, Choice, Tried};
-use hash::Key;
 use shared::Shared;
 use standing::{InFlight, Rules};
 use table::{Endpoint, Table};

@@ -137,9 +137,11 @@ impl Board {
     }
 
     /// Tells of an assessment.
-    pub fn tell(&self, assessment: v1::Assessment) {
-        // Nobody may be listening.
-        let _ = self.listeners.send(Event::Assessment(assessment));
+    pub fn tell(&self, assessment: &v1::Assessment) {
+        if self.listeners.receiver_count() > 0 {
+            // The last of them may have just left.
+            let _ = self.listeners.send(Event::Assessment(assessment.clone()));
+        }
     }
 
     /// What came after a number and has not ended, and everything from now on, without a gap.

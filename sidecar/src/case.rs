@@ -172,46 +172,40 @@ impl TryFrom<v1::Case> for Case {
     }
 }
 
-impl From<&Case> for v1::Case {
-    fn from(case: &Case) -> Self {
-        let signal = |noticed: &Noticed| v1::Signal {
-            reason: noticed.reason.clone(),
+impl From<Case> for v1::Case {
+    fn from(case: Case) -> Self {
+        let signal = |noticed: Noticed| v1::Signal {
+            reason: noticed.reason,
             weight: noticed.weight,
         };
-        let request = |sample: &Sample| v1::Request {
+        let request = |sample: Sample| v1::Request {
             after_ms: sample.after_ms,
-            method: sample.method.clone(),
-            path: sample.path.clone(),
-            parameters: sample.parameters.clone(),
+            method: sample.method,
+            path: sample.path,
+            parameters: sample.parameters,
             score: sample.score,
         };
-        let Claims {
-            user_agent,
-            accept_language,
-            referer,
-            header_names,
-            ..
-        } = case.claims.clone();
+        let claims = case.claims;
         Self {
             id: case.id.to_string(),
-            site: case.site.clone(),
+            site: case.site,
             subject: case.subject.to_string(),
             shape: case.shape,
             requests: case.requests,
             first_ms: case.first_ms,
             last_ms: case.last_ms,
             score: case.score,
-            signals: case.signals.iter().map(signal).collect(),
-            samples: case.samples.iter().map(request).collect(),
+            signals: case.signals.into_iter().map(signal).collect(),
+            samples: case.samples.into_iter().map(request).collect(),
             claims: Some(v1::Claims {
-                user_agent,
-                accept_language,
-                referer,
-                header_names,
-                http_version: case.claims.http_version,
-                tls: case.claims.tls,
+                user_agent: claims.user_agent,
+                accept_language: claims.accept_language,
+                referer: claims.referer,
+                header_names: claims.header_names,
+                http_version: claims.http_version,
+                tls: claims.tls,
             }),
-            request_ids: case.request_ids.clone(),
+            request_ids: case.request_ids,
         }
     }
 }

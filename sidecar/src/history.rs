@@ -4,19 +4,22 @@
 //! and an assessment must not wait for a disk.
 
 use std::{
-    path::Path,
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    iter,
+    path::{Path, PathBuf},
+    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use prometheus::{IntCounter, IntGauge};
+use prost::Message;
+use thornwall_filters::clock::{Clock, ProcessTime};
 use thornwall_proto::v1;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
-    case::CaseId,
+    case::{Case, CaseId},
     config,
     history::file::{File, Stored},
 };
@@ -29,10 +32,12 @@ pub use read::{ReadError, each_kept};
 
 /// Orders that may wait for the thread.
 const QUEUE: usize = 16_384;
-/// Cases that are written together.
-const MOST_BATCH: usize = 512;
-/// Longest that a case waits for others.
-const WAIT: Duration = Duration::from_millis(100);
+/// Orders that are taken together.
+const MOST_BATCH: usize = 4_096;
+/// Time from a failure to the next attempt; what comes meanwhile is not kept.
+const RETRY_AFTER_MS: u64 = 1_000;
+/// How long the first case of a batch waits for others.
+const WAIT: Duration = Duration::from_millis(50);
 
 /// A handle to the history.
 #[derive(Clone)]
@@ -54,7 +59,7 @@ pub struct HistoryMetrics {
 
 /// What the thread is asked for.
 enum Order {
-    Case(Box<v1::Explanation>),
+    Case(Written),
     Decision(v1::Decision),
     Withdrawal(v1::Withdrawal),
     Proved(CaseId, v1::outcome::Truth),
@@ -70,6 +75,25 @@ enum Order {
     ),
     List(v1::ListRequest, oneshot::Sender<Result<Page, String>>),
     Stop,
+}
+
+impl Order {
+    /// Whether somebody waits for what comes of it.
+    const fn is_answered(&self) -> bool {
+        !matches!(
+            self,
+            Self::Case(_) | Self::Decision(_) | Self::Withdrawal(_) | Self::Proved(..)
+        )
+    }
+}
+
+/// A case and what it came to, as the file has it.
+struct Written {
+    id: CaseId,
+    /// When it was assessed.
+    made_ms: u64,
+    /// A [`v1::Explanation`].
+    bytes: Vec<u8>,
 }
 
 /// What an earlier process left.
@@ -108,7 +132,10 @@ impl History {
         let (orders, inbox) = sync_channel(QUEUE);
         let dropped = metrics.dropped.clone();
         let mut writer = Writer {
-            file,
+            path: path.to_path_buf(),
+            file: Some(file),
+            retry_ms: 0,
+            time: ProcessTime::start(),
             limits,
             metrics,
         };
@@ -125,13 +152,18 @@ impl History {
         Ok((Self { orders, dropped }, inherited, thread))
     }
 
-    /// Keeps what a case came to; dropped and counted where the queue is full.
-    pub fn keep(&self, case: v1::Case, assessment: v1::Assessment) {
-        self.offer(Order::Case(Box::new(v1::Explanation {
-            case: Some(case),
+    /// Keeps what a case came to, and gives that back; dropped and counted where the queue is full.
+    pub fn keep(&self, case: Case, assessment: v1::Assessment) -> v1::Assessment {
+        let (id, made_ms) = (case.id, assessment.made_ms);
+        let kept = v1::Explanation {
+            case: Some(case.into()),
             assessment: Some(assessment),
             ..v1::Explanation::default()
-        })));
+        };
+        // Memory that one thread takes and another gives back is dear: only bytes change hands.
+        let bytes = kept.encode_to_vec();
+        self.offer(Order::Case(Written { id, made_ms, bytes }));
+        kept.assessment.unwrap_or_default()
     }
 
     /// Keeps a decision, so that its number is not given again.
@@ -197,39 +229,38 @@ impl History {
 }
 
 struct Writer {
-    file: File,
+    path: PathBuf,
+    /// Nothing after a failure, until it can be opened again.
+    file: Option<File>,
+    /// When to try that next.
+    retry_ms: u64,
+    time: ProcessTime,
     limits: config::History,
     metrics: HistoryMetrics,
 }
 
 impl Writer {
+    #[expect(clippy::disallowed_methods, reason = "its thread is its own")]
     fn run(&mut self, inbox: &Receiver<Order>) {
         let mut batch = Vec::new();
         loop {
-            let order = match inbox.recv_timeout(WAIT) {
-                Ok(order) => order,
-                Err(RecvTimeoutError::Timeout) => {
+            let first = inbox.recv().unwrap_or(Order::Stop);
+            if !first.is_answered() {
+                // Whoever sends meanwhile has nobody to wake, which would cost more than the call.
+                thread::sleep(WAIT);
+            }
+            let others = inbox.try_iter().take(MOST_BATCH);
+            for order in iter::once(first).chain(others) {
+                if order.is_answered() {
                     self.write(&mut batch);
-                    continue;
                 }
-                Err(RecvTimeoutError::Disconnected) => Order::Stop,
-            };
-            let stops = matches!(order, Order::Stop);
-            let asks = !matches!(
-                order,
-                Order::Case(_) | Order::Decision(_) | Order::Withdrawal(_) | Order::Proved(..)
-            );
-            if asks || batch.len() >= MOST_BATCH {
-                self.write(&mut batch);
+                match order {
+                    Order::Stop => return,
+                    order if order.is_answered() => self.answer(order),
+                    order => batch.push(order),
+                }
             }
-            if stops {
-                return;
-            }
-            if asks {
-                self.answer(order)
-            } else {
-                batch.push(order)
-            }
+            self.write(&mut batch);
         }
     }
 
@@ -237,14 +268,13 @@ impl Writer {
     fn answer(&self, order: Order) {
         match order {
             Order::Explain(id, answer) => {
-                let _ = answer.send(self.file.explain(id).map_err(|error| error.to_string()));
+                let _ = answer.send(self.ask(|file| file.explain(id)));
             }
             Order::Label(id, label, note, answer) => {
-                let labelled = self.file.label(id, label, note);
-                let _ = answer.send(labelled.map_err(|error| error.to_string()));
+                let _ = answer.send(self.ask(|file| file.label(id, label, note)));
             }
             Order::List(request, answer) => {
-                let _ = answer.send(self.file.list(&request).map_err(|error| error.to_string()));
+                let _ = answer.send(self.ask(|file| file.list(&request)));
             }
             Order::Case(_)
             | Order::Decision(_)
@@ -254,20 +284,50 @@ impl Writer {
         }
     }
 
+    fn ask<T>(&self, question: impl FnOnce(&File) -> Result<T, FileError>) -> Result<T, String> {
+        let file = self.file.as_ref();
+        let file = file.ok_or_else(|| "the disk of the history fails".to_owned())?;
+        question(file).map_err(|error| error.to_string())
+    }
+
     fn write(&mut self, batch: &mut Vec<Order>) {
+        let now_ms = self.time.now().own_ms;
+        let waits = self.file.is_none() && now_ms < self.retry_ms;
         if batch.is_empty() {
             return;
         }
-        match self.file.write(batch, self.limits) {
-            Ok(()) => self.metrics.failing.set(0),
+        if waits {
+            self.metrics.dropped.inc_by(batch.len() as u64);
+            batch.clear();
+            return;
+        }
+        match self.try_to_write(batch) {
+            Ok(()) => {
+                if self.metrics.failing.get() == 1 {
+                    log::info!("history is written again");
+                }
+                self.metrics.failing.set(0);
+            }
             Err(error) => {
                 self.metrics.failed.inc();
+                self.metrics.dropped.inc_by(batch.len() as u64);
                 if self.metrics.failing.get() == 0 {
                     log::error!("history is not written; error={error}");
                 }
                 self.metrics.failing.set(1);
+                // A file that failed takes nothing more before it is opened again.
+                self.file = None;
+                self.retry_ms = now_ms + RETRY_AFTER_MS;
             }
         }
         batch.clear();
+    }
+
+    fn try_to_write(&mut self, batch: &[Order]) -> Result<(), FileError> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => File::open(&self.path)?,
+        };
+        self.file.insert(file).write(batch, self.limits)
     }
 }

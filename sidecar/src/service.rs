@@ -80,27 +80,27 @@ impl Sidecar {
         }
     }
 
-    /// Assesses a case by what is in memory. Whether nobody is left to ask comes along.
-    pub fn settle(&self, case: &Case) -> (v1::Assessment, bool) {
+    /// Assesses a case by what is in memory. The case comes back where somebody is left to ask.
+    pub fn settle(&self, case: Case) -> (v1::Assessment, Option<Case>) {
         let now_ms = self.time.now().unix_ms;
-        let outcome = self.assessor.load().assess(case, now_ms);
-        let is_ripe = outcome.is_ripe;
-        (self.publish(case, outcome, now_ms), is_ripe)
+        let outcome = self.assessor.load().assess(&case, now_ms);
+        let unripe = (!outcome.is_ripe).then(|| case.clone());
+        (self.publish(case, outcome, now_ms), unripe)
     }
 
     /// Assesses a case by what is in memory, and lets it wait for whoever is left to ask.
-    pub fn begin(&self, case: &Case) {
-        let (assessment, is_ripe) = self.settle(case);
-        if !is_ripe {
+    pub fn begin(&self, case: Case) {
+        let (assessment, unripe) = self.settle(case);
+        if let Some(case) = unripe {
             let now_ms = self.time.now().unix_ms;
             self.waiting.offer(case, assessment.score, now_ms);
         }
     }
 
     /// Asks whoever is left to ask about a case.
-    pub async fn ripen(&self, case: &Case) -> v1::Assessment {
+    pub async fn ripen(&self, case: Case) -> v1::Assessment {
         let assessor = self.assessor.load_full();
-        let outcome = assessor.assess_fully(case, self.time.now().unix_ms).await;
+        let outcome = assessor.assess_fully(&case, self.time.now().unix_ms).await;
         self.publish(case, outcome, self.time.now().unix_ms)
     }
 
@@ -112,21 +112,20 @@ impl Sidecar {
                 case = self.waiting.next(|| self.time.now().unix_ms) => case,
                 () = stopped(&mut shutdown) => return,
             };
-            self.ripen(&case).await;
+            self.ripen(case).await;
         }
     }
 
     /// Decides what follows, and tells everybody.
-    fn publish(&self, case: &Case, outcome: Outcome, now_ms: u64) -> v1::Assessment {
+    fn publish(&self, case: Case, outcome: Outcome, now_ms: u64) -> v1::Assessment {
         let mut assessment = outcome.assessment;
         if let Some(lifetime_ms) = outcome.lifetime_ms {
-            assessment.decision = self.decide(case, &assessment, now_ms, lifetime_ms);
+            assessment.decision = self.decide(&case, &assessment, now_ms, lifetime_ms);
         }
         self.metrics.assessed(&assessment);
-        self.history.keep(case.into(), assessment.clone());
-        self.alerts.offer(case, &assessment);
-        self.board.tell(assessment.clone());
-        assessment
+        self.alerts.offer(&case, &assessment);
+        self.board.tell(&assessment);
+        self.history.keep(case, assessment)
     }
 
     /// Decides, unless as much or more is decided already for as long as half of the new time.
@@ -188,17 +187,17 @@ impl Escalation for Service {
         let sent = request.into_inner().case;
         let sent = sent.ok_or(CaseError::Missing("case")).map_err(refused)?;
         let case = Case::try_from(sent).map_err(refused)?;
-        let (assessment, is_ripe) = self.0.settle(&case);
-        if is_ripe {
+        let (assessment, unripe) = self.0.settle(case);
+        let Some(case) = unripe else {
             return Ok(Response::new(assessment));
-        }
+        };
         let turn = Arc::clone(&self.0.asking).try_acquire_owned();
         let turn = turn.map_err(|_| Status::resource_exhausted("too many calls wait"))?;
         let sidecar = Arc::clone(&self.0);
         // A caller that leaves does not waste what was paid for.
         let ripening = tokio::spawn(async move {
             let _turn = turn;
-            sidecar.ripen(&case).await
+            sidecar.ripen(case).await
         });
         let ripe = ripening.await;
         ripe.map(Response::new)

@@ -70,13 +70,14 @@ impl Waiting {
     }
 
     /// Lets a case wait, which takes the place of what was known of it.
-    pub fn offer(&self, case: &Case, score: f32, now_ms: u64) {
+    pub fn offer(&self, case: Case, score: f32, now_ms: u64) {
+        let id = case.id;
         let encoded = v1::Case::from(case).encode_to_vec().into_boxed_slice();
         let mut held = self.held.lock();
-        let before = held.remove(case.id);
+        let before = held.remove(id);
         held.arrivals += 1;
         let entry = Entry {
-            id: case.id,
+            id,
             since_ms: before.map_or(now_ms, |before| before.since_ms),
             case: encoded,
         };
@@ -189,7 +190,7 @@ mod tests {
     fn the_worst_is_first_and_the_least_gives_way() {
         let queue = queue(3);
         for (number, score) in [(1, 0.5), (2, 0.7), (3, 0.5), (4, 0.6)] {
-            queue.offer(&case(number), score, 0);
+            queue.offer(case(number), score, 0);
         }
         assert_eq!(taken(&queue, 0), [2, 4, 1]);
         assert_eq!(queue.metrics.shed.get(), 1);
@@ -200,19 +201,19 @@ mod tests {
     #[test]
     fn a_case_that_grows_waits_once() {
         let queue = queue(3);
-        queue.offer(&case(1), 0.5, 0);
-        queue.offer(&case(2), 0.6, 0);
-        queue.offer(&case(1), 0.7, 9_000);
+        queue.offer(case(1), 0.5, 0);
+        queue.offer(case(2), 0.6, 0);
+        queue.offer(case(1), 0.7, 9_000);
         assert_eq!(taken(&queue, 9_000), [1, 2]);
     }
 
     #[test]
     fn who_waited_for_too_long_is_not_asked_about() {
         let queue = queue(3);
-        queue.offer(&case(1), 0.5, 0);
+        queue.offer(case(1), 0.5, 0);
         // That it grew does not make it younger.
-        queue.offer(&case(1), 0.6, 9_000);
-        queue.offer(&case(2), 0.5, 9_000);
+        queue.offer(case(1), 0.6, 9_000);
+        queue.offer(case(2), 0.5, 9_000);
         assert_eq!(taken(&queue, 10_001), [2]);
         assert_eq!(queue.metrics.expired.get(), 1);
     }

@@ -2,7 +2,9 @@
 //!
 //! Takes requests whose score so far lies in a band, or in which one of the named reasons was
 //! noticed. What one client does at a site in one way is a case that grows; the gateway sends it to
-//! the sidecar that `[escalation]` names, when it is new and again when it has grown much. The
+//! the sidecar that `[escalation]` names, when it is new and again when it has grown much. Where it
+//! names several, each client of a site has one of them, and no other takes its place while it is
+//! away: a case in two halves would be judged by neither. What any of them decides holds. The
 //! request is ruled by what is known, and what the sidecar decides is enforced by `blocklist` from
 //! then on. With `wait_ms`, requests of a case that was not assessed yet wait so long at most, and
 //! what comes is applied to them; while the sidecar is away, none does.

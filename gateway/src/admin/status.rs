@@ -11,7 +11,11 @@ use serde_json::{Map, Value, json};
 use thornwall_filters::store::shared::Standing;
 
 use super::Admin;
-use crate::{escalate::Course, generation::Generation, state::State};
+use crate::{
+    escalate::{Course, Sidecar},
+    generation::Generation,
+    state::State,
+};
 
 /// Seconds since it was last known what another store holds.
 fn age(state: &State, standing: &Standing) -> Option<u64> {
@@ -67,24 +71,34 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Response {
     .into_response()
 }
 
-/// How the way to the sidecar does, where there is one.
-fn escalation(state: &State) -> Option<Value> {
-    let sidecar = state.sidecar.as_ref()?;
+/// How the ways to the sidecars do, by address, where there are any.
+fn escalation(state: &State) -> Option<Map<String, Value>> {
+    let sidecars = state.sidecars.as_ref()?.iter();
+    Some(
+        sidecars
+            .map(|sidecar| (sidecar.address.clone(), way_to(sidecar)))
+            .collect(),
+    )
+}
+
+/// How the way to one sidecar does.
+fn way_to(sidecar: &Sidecar) -> Value {
     let answers = |course: Course| {
         (
             course.name().to_owned(),
             sidecar.tally.answers(course).into(),
         )
     };
-    Some(json!({
+    json!({
         "state": if sidecar.is_connected() { "connected" } else { "away" },
+        "name": sidecar.name(),
         "trouble": sidecar.trouble(),
         "cases": sidecar.cases.len(),
         "sent": sidecar.cases.sent(),
         "shed": sidecar.cases.shed(),
         "answers": Course::ALL.map(answers).into_iter().collect::<Map<String, Value>>(),
         "refused": sidecar.tally.refused(),
-    }))
+    })
 }
 
 /// What limits that change with their origins are now: by site, and by filter.

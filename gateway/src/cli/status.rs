@@ -40,7 +40,11 @@ fn describe(value: &Value, indent: &str, text: &mut String) {
         return;
     };
     for (name, value) in fields {
-        let name = name.replace('_', " ");
+        // What has a colon is an address, and no words.
+        let name = match name.contains(':') {
+            true => super::printable(name),
+            false => name.replace('_', " "),
+        };
         match value {
             Value::Object(_) => {
                 let _ = writeln!(text, "{indent}{name}");

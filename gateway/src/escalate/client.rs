@@ -1,6 +1,6 @@
-//! The connection to the sidecar: made, kept, and made again. Task `sidecar`.
+//! The connection to a sidecar: made, kept, and made again. Task `sidecar`.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use thornwall_filters::{
@@ -63,6 +63,12 @@ enum Lost {
     /// It says nothing.
     #[error("no answer within {} s", WELCOME.as_secs())]
     Silent,
+    /// TLS ends a handshake without a word of why, as far as the connection tells.
+    #[error(
+        "it broke off before its first word, as one does that refuses our certificate: it has \
+         expired, or is not of the sidecar's client_ca_file"
+    )]
+    Unwelcome,
     /// There is no connection.
     #[error("{}", with_causes(.0))]
     Unreachable(#[from] transport::Error),
@@ -81,7 +87,14 @@ const LONGEST_TEXT: usize = 200;
 fn told(status: &Status) -> String {
     let text = status.message();
     let text = &text[..text.floor_char_boundary(LONGEST_TEXT)];
-    format!("{:?}: {}", status.code(), text.escape_debug())
+    // What a status comes from is this side's own finding.
+    let cause = status.source().map(with_causes).unwrap_or_default();
+    let cause = if cause.is_empty() {
+        cause
+    } else {
+        format!(": {cause}")
+    };
+    format!("{:?}: {}{cause}", status.code(), text.escape_debug())
 }
 
 /// One gateway's side of the connection.
@@ -137,21 +150,19 @@ impl Client {
         loop {
             let began_ms = self.clock.now().own_ms;
             let Err(lost) = self.session().await;
-            let why = lost.to_string();
+            let (why, address) = (lost.to_string(), &self.sidecar.address);
+            self.sidecar.tally.fail();
             if self.sidecar.went(why.clone()) {
-                log::warn!("sidecar lost; error={why}");
+                log::warn!("sidecar lost; address={address} error={why}");
                 // One that ends each connection at once is not asked all the time.
                 let lasted = self.clock.now().own_ms.saturating_sub(began_ms);
                 if u128::from(lasted) > PAUSES.1.as_millis() {
                     pause = PAUSES.0;
                 }
             } else if !is_told {
-                log::warn!(
-                    "sidecar away; address={} error={why}",
-                    self.settings.address
-                );
+                log::warn!("sidecar away; address={address} error={why}");
             } else {
-                log::debug!("sidecar away; error={why}");
+                log::debug!("sidecar away; address={address} error={why}");
             }
             is_told = true;
             sleep(jittered(pause)).await;
@@ -161,8 +172,8 @@ impl Client {
 
     /// One connection, from its beginning to its loss.
     async fn session(&mut self) -> Result<std::convert::Infallible, Lost> {
-        let settings = self.settings.clone();
-        let link = tokio::task::spawn_blocking(move || settings.link()).await;
+        let (settings, address) = (self.settings.clone(), self.sidecar.address.clone());
+        let link = tokio::task::spawn_blocking(move || settings.link(&address)).await;
         let link = link.unwrap_or_else(|error| Err(error.to_string()));
         let link = link.map_err(Lost::Link)?;
         let channel = link.endpoint.connect().await?;
@@ -181,7 +192,12 @@ impl Client {
             let first = inbound.message().await?;
             Ok::<_, Status>((inbound, first))
         });
-        let (mut inbound, first) = welcomed.await.map_err(|_| Lost::Silent)??;
+        let welcomed = welcomed.await.map_err(|_| Lost::Silent)?;
+        let over_tls = self.sidecar.address.starts_with("https:");
+        let (mut inbound, first) = welcomed.map_err(|status| match status.source() {
+            Some(_) if over_tls => Lost::Unwelcome,
+            _ => status.into(),
+        })?;
         self.welcome(first)?;
         tokio::select! {
             lost = Self::send(&self.sidecar, &self.clock, &self.store, &outbound) => lost,
@@ -213,14 +229,14 @@ impl Client {
         name.truncate(name.floor_char_boundary(LONGEST_NAME));
         log::info!(
             "sidecar connected; address={} sidecar={} cases={}",
-            self.settings.address,
+            self.sidecar.address,
             name.escape_debug(),
             self.sidecar.cases.len()
         );
+        self.sidecar.came(&name);
         if name != self.followed.0 {
             self.followed = (name, 0);
         }
-        self.sidecar.came();
         Ok(())
     }
 

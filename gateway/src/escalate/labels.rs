@@ -13,8 +13,6 @@ use thornwall_filters::{
 };
 use tokio::sync::oneshot;
 
-/// Most labels that are kept.
-const MOST_LABELS: usize = 16_384;
 /// Most requests that wait for one case, and for all; further ones do not wait.
 const MOST_WAITING: (usize, usize) = (64, 4_096);
 
@@ -85,8 +83,11 @@ impl Label {
 }
 
 /// What cases came to, the last ones of them, and who waits for others.
-#[derive(Debug, Default)]
-pub struct Labels(Mutex<Kept>);
+#[derive(Debug)]
+pub struct Labels {
+    most: usize,
+    kept: Mutex<Kept>,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -98,9 +99,17 @@ struct Kept {
 }
 
 impl Labels {
+    /// None yet, and of so many cases at most.
+    pub fn new(most: usize) -> Self {
+        Self {
+            most,
+            kept: Mutex::default(),
+        }
+    }
+
     /// Keeps what a case came to, and tells those who wait for it.
     pub fn keep(&self, case: CaseId, label: Label) {
-        let mut kept = self.0.lock();
+        let mut kept = self.kept.lock();
         for waiter in kept.waiting.remove(&case).into_iter().flatten() {
             kept.waiters = kept.waiters.saturating_sub(1);
             // Who has gone needs no answer.
@@ -110,7 +119,7 @@ impl Labels {
             return;
         }
         kept.order.push_back(case);
-        if kept.order.len() > MOST_LABELS
+        if kept.order.len() > self.most
             && let Some(oldest) = kept.order.pop_front()
         {
             kept.labels.remove(&oldest);
@@ -119,14 +128,14 @@ impl Labels {
 
     /// What a case came to, where that is still known.
     pub fn find(&self, case: CaseId) -> Option<Label> {
-        self.0.lock().labels.get(&case).cloned()
+        self.kept.lock().labels.get(&case).cloned()
     }
 
     /// Waits for what a case comes to; nothing where too many wait. Who stops waiting gives up the
     /// place.
     pub(super) fn wait(&self, case: CaseId) -> Option<impl Future<Output = Option<Label>> + '_> {
         let (sender, receiver) = oneshot::channel();
-        let mut kept = self.0.lock();
+        let mut kept = self.kept.lock();
         let waiters = kept.waiting.get(&case).map_or(0, Vec::len);
         if waiters >= MOST_WAITING.0 || kept.waiters >= MOST_WAITING.1 {
             return None;
@@ -144,7 +153,7 @@ impl Labels {
 
     /// Lets go of everybody who waits.
     pub(super) fn dismiss(&self) {
-        let mut kept = self.0.lock();
+        let mut kept = self.kept.lock();
         kept.waiting.clear();
         kept.waiters = 0;
     }
@@ -158,7 +167,7 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut kept = self.labels.0.lock();
+        let mut kept = self.labels.kept.lock();
         let Some(waiting) = kept.waiting.get_mut(&self.case) else {
             return;
         };

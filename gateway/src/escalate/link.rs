@@ -1,10 +1,11 @@
-//! `[escalation]` as it is resolved: where the sidecar is, and how it knows us.
+//! `[escalation]` as it is resolved: where sidecars are, and how they know us.
 //!
 //! Files are read for each connection anew, so that tokens and certificates can be replaced.
 
 use std::{
     fs,
     net::IpAddr,
+    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -30,11 +31,11 @@ const LONGEST_NAME: usize = 64;
 /// Largest file with a certificate or a key.
 const MOST_FILE_BYTES: u64 = 1 << 20;
 
-/// Where the sidecar is, and how it is talked to.
+/// Where sidecars are, and how they are talked to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// As it is written.
-    pub address: String,
+    /// As they are written.
+    addresses: Vec<String>,
     gateway: Option<String>,
     tenant: String,
     /// Cases that are kept at most.
@@ -76,10 +77,7 @@ impl Settings {
         context: &mut BuildContext,
     ) -> Option<Self> {
         let before = context.problems.len();
-        match scheme(spec.address.get_ref()) {
-            Ok(scheme) => check_files(spec, scheme, context),
-            Err(what) => context.problem(spec.address.span(), what),
-        }
+        check_addresses(spec, context);
         let max_cases = *spec.max_cases.get_ref();
         if !(16..=MOST_CASES).contains(&max_cases) {
             let what = format!("`max_cases` is {max_cases}; expected 16 to {MOST_CASES}");
@@ -102,8 +100,9 @@ impl Settings {
             _ => None,
         };
         let token_file = spec.token_file.as_ref().map(path);
+        let addresses = spec.addresses().into_iter();
         (context.problems.len() == before).then(|| Self {
-            address: spec.address.get_ref().clone(),
+            addresses: addresses.map(|(text, _)| text.to_owned()).collect(),
             gateway: spec.gateway.as_ref().map(|name| name.get_ref().clone()),
             tenant: tenant.to_owned(),
             max_cases,
@@ -121,20 +120,25 @@ impl Settings {
 
     /// Reads all files, and notes what is wrong with them.
     pub(crate) fn check(&self, spec: &config::Escalation, context: &mut BuildContext) {
-        if let Err(what) = self.link() {
-            context.problem(spec.address.span(), what);
+        // They share their files, so that the second says nothing new of them.
+        let wrong = spec
+            .addresses()
+            .into_iter()
+            .find_map(|(address, span)| Some((span, self.link(address).err()?)));
+        if let Some((span, what)) = wrong {
+            context.problem(span, what);
         }
     }
 
-    /// What the next connection is made with.
-    pub(super) fn link(&self) -> Result<Link, String> {
-        let endpoint = Endpoint::from_shared(self.address.clone())
-            .map_err(|error| format!("`{}`: {error}", self.address))?
+    /// What the next connection to this address is made with.
+    pub(super) fn link(&self, address: &str) -> Result<Link, String> {
+        let endpoint = Endpoint::from_shared(address.to_owned())
+            .map_err(|error| format!("`{address}`: {error}"))?
             .connect_timeout(CONNECT)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .keep_alive_while_idle(true);
-        let endpoint = match &self.tls {
+        let endpoint = match self.tls.as_ref().filter(|_| address.starts_with("https:")) {
             Some(files) => endpoint
                 .tls_config(files.read()?)
                 .map_err(|error| with_causes(&error))?,
@@ -228,14 +232,39 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Which files go with which way.
-fn check_files(spec: &config::Escalation, scheme: Scheme, context: &mut BuildContext) {
+/// Each address alone, and whether the files go with them.
+fn check_addresses(spec: &config::Escalation, context: &mut BuildContext) {
+    let before = context.problems.len();
+    let addresses = spec.addresses();
+    let mut schemes = Vec::new();
+    for (at, (address, span)) in addresses.iter().enumerate() {
+        match scheme(address) {
+            Ok(scheme) => schemes.push((scheme, span.clone())),
+            Err(what) => context.problem(span.clone(), what),
+        }
+        if addresses[..at].iter().any(|(other, _)| other == address) {
+            let what = format!("`{address}` is named twice; expected each sidecar once");
+            context.problem(span.clone(), what);
+        }
+    }
+    if context.problems.len() == before {
+        check_files(spec, &schemes, context);
+    }
+}
+
+/// Which files go with which ways.
+fn check_files(
+    spec: &config::Escalation,
+    schemes: &[(Scheme, Range<usize>)],
+    context: &mut BuildContext,
+) {
+    let first = |wanted: Scheme| schemes.iter().find(|(scheme, _)| *scheme == wanted);
     let files = [
         ("ca_file", &spec.ca_file),
         ("certificate_file", &spec.certificate_file),
         ("key_file", &spec.key_file),
     ];
-    if scheme == Scheme::Https {
+    if let Some((_, span)) = first(Scheme::Https) {
         let missing: Vec<&str> = files
             .iter()
             .filter(|(_, file)| file.is_none())
@@ -246,19 +275,19 @@ fn check_files(spec: &config::Escalation, scheme: Scheme, context: &mut BuildCon
                 "gateway and sidecar show each other certificates over TLS; add {}",
                 missing.join(", ")
             );
-            context.problem(spec.address.span(), what);
+            context.problem(span.clone(), what);
         }
-        return;
-    }
-    for (name, file) in files {
-        if let Some(file) = file {
-            let what = format!("{name} is of no use without TLS; expected an https:// address");
-            context.problem(file.span(), what);
+    } else {
+        for (name, file) in files {
+            if let Some(file) = file {
+                let what = format!("{name} is of no use without TLS; expected an https:// address");
+                context.problem(file.span(), what);
+            }
         }
     }
-    if scheme == Scheme::Http && spec.token_file.is_none() {
+    if let Some((_, span)) = first(Scheme::Http).filter(|_| spec.token_file.is_none()) {
         let what = "anybody on this machine can connect there; add token_file, or use unix:/PATH";
-        context.problem(spec.address.span(), what);
+        context.problem(span.clone(), what);
     }
 }
 

@@ -16,6 +16,7 @@ struct Counts {
     /// By the place of the course.
     answers: [AtomicU64; Course::ALL.len()],
     refused: AtomicU64,
+    failures: AtomicU64,
 }
 
 impl Tally {
@@ -27,6 +28,10 @@ impl Tally {
         self.0.refused.fetch_add(1, Relaxed);
     }
 
+    pub(super) fn fail(&self) {
+        self.0.failures.fetch_add(1, Relaxed);
+    }
+
     /// Assessments that came to this.
     pub fn answers(&self, course: Course) -> u64 {
         self.0.answers[course as usize].load(Relaxed)
@@ -35,5 +40,10 @@ impl Tally {
     /// Answers that could not be taken.
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Relaxed)
+    }
+
+    /// Connections that could not be made, or were lost.
+    pub fn failures(&self) -> u64 {
+        self.0.failures.load(Relaxed)
     }
 }

@@ -1,10 +1,11 @@
 //! What an assessment does to the request that waited for it.
 
-use std::cell::Cell;
+use std::{cell::Cell, time::Duration};
 
 use thornwall_detectors::signal::Trail;
 use thornwall_filters::{
     decision::ReasonCode,
+    escalation::CaseId,
     filter::Holds,
     pipeline::{Notes, Timings},
 };
@@ -57,10 +58,10 @@ fn an_assessment_counts_for_the_request_that_waited() {
 
 #[tokio::test]
 async fn nobody_waits_where_there_is_nobody_to_wait_for() {
-    let sidecar = Sidecar::new(10, KeySeed::default());
+    let sidecar = Sidecar::new("unix:/s", 10, 10);
     let long = Duration::from_secs(60);
     assert!(sidecar.await_label(CaseId(1), long).await.is_none());
-    sidecar.came();
+    sidecar.came("one");
     assert!(sidecar.is_connected());
     // No case of this id is on its way.
     assert!(sidecar.await_label(CaseId(1), long).await.is_none());

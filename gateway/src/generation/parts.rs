@@ -25,7 +25,7 @@ use toml::Spanned;
 use super::{ClientAddress, Cold, Inputs, Site, TarpitLimits, edge, socket_address, unknown};
 use crate::{
     config::{self, Config, ConfigFile},
-    escalate::{self, Sidecar},
+    escalate::{self, Sidecars},
     robots::RobotsCell,
     shared::Shared,
     tls::SiteTls,
@@ -85,16 +85,18 @@ pub(super) fn context(
     (context, shared)
 }
 
-/// What is kept for the sidecar, over all generations. What is wrong with `[escalation]` is told
-/// where it is resolved.
-pub(super) fn sidecar(config: &Config, context: &mut BuildContext) -> Option<Arc<Sidecar>> {
+/// What is kept for sidecars, over all generations. What is wrong with `[escalation]` is told where
+/// it is resolved.
+pub(super) fn sidecars(config: &Config, context: &mut BuildContext) -> Option<Arc<Sidecars>> {
     let spec = config.escalation.as_ref()?;
+    let addresses: Vec<&str> = spec.addresses().iter().map(|(text, _)| *text).collect();
+    let decisions = Arc::clone(&context.decisions);
+    let most = *spec.max_cases.get_ref();
+    let fresh = Sidecars::new(&addresses, most, context.key_seed, decisions)?;
     context.scope = "escalation".to_owned();
-    let key_seed = context.key_seed;
-    let make = || Sidecar::new(*spec.max_cases.get_ref(), key_seed);
-    let sidecar = context.carry_over("sidecar", |_| true, make);
-    context.escalation = Some(Arc::<Sidecar>::clone(&sidecar));
-    Some(sidecar)
+    let sidecars = context.carry_over("sidecars", |_| true, || fresh);
+    context.escalation = Some(Arc::<Sidecars>::clone(&sidecars));
+    Some(sidecars)
 }
 
 /// Where packages put the models.

@@ -1,63 +1,89 @@
-//! How the way to the sidecar does.
+//! How the ways to the sidecars do.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge};
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
 
 use super::{Families, gauge_value};
-use crate::{escalate::Course, state::State};
+use crate::{
+    escalate::{Course, Sidecar},
+    state::State,
+};
 
-/// Families that are there whether or not there is a sidecar; without one they stay 0.
+/// Families with a row for each sidecar, by its address as it is configured.
 #[derive(Debug)]
 pub(super) struct EscalationMetrics {
-    cases: IntGauge,
-    connected: IntGauge,
-    sent: IntCounter,
-    shed: IntCounter,
-    refused: IntCounter,
+    cases: IntGaugeVec,
+    connected: IntGaugeVec,
+    sent: IntCounterVec,
+    shed: IntCounterVec,
+    refused: IntCounterVec,
+    lost: IntCounterVec,
     answers: IntCounterVec,
 }
 
 impl EscalationMetrics {
     pub(super) fn register(make: &Families<'_>) -> prometheus::Result<Self> {
         Ok(Self {
-            cases: make.gauge(
+            cases: make.gauges(
                 "thornwall_escalation_cases",
                 "Cases of dubious clients that are kept for the sidecar.",
+                &["sidecar"],
             )?,
-            connected: make.gauge(
+            connected: make.gauges(
                 "thornwall_escalation_connected",
                 "Whether the sidecar is there.",
+                &["sidecar"],
             )?,
-            sent: make.counter(
+            sent: make.counters(
                 "thornwall_escalation_sent_total",
                 "Messages about cases that went to the sidecar.",
+                &["sidecar"],
             )?,
-            shed: make.counter(
+            shed: make.counters(
                 "thornwall_escalation_shed_total",
                 "Cases that found no room, or ended, before the sidecar heard of them.",
+                &["sidecar"],
             )?,
-            refused: make.counter(
+            refused: make.counters(
                 "thornwall_escalation_refused_total",
                 "Answers of the sidecar that could not be taken.",
+                &["sidecar"],
+            )?,
+            lost: make.counters(
+                "thornwall_escalation_failures_total",
+                "Connections to the sidecar that could not be made, or were lost.",
+                &["sidecar"],
             )?,
             answers: make.counters(
                 "thornwall_escalation_answers_total",
                 "Assessments of the sidecar, by what it has done.",
-                &["action"],
+                &["sidecar", "action"],
             )?,
         })
     }
 
     pub(super) fn show(&self, state: &State) {
-        let Some(sidecar) = &state.sidecar else {
-            return;
-        };
-        self.cases.set(gauge_value(sidecar.cases.len()));
-        self.connected.set(sidecar.is_connected().into());
-        raise(&self.sent, sidecar.cases.sent());
-        raise(&self.shed, sidecar.cases.shed());
-        raise(&self.refused, sidecar.tally.refused());
+        for sidecar in state.sidecars.iter().flat_map(|all| all.iter()) {
+            self.show_one(sidecar);
+        }
+    }
+
+    fn show_one(&self, sidecar: &Sidecar) {
+        let address = [sidecar.address.as_str()];
+        let cases = self.cases.with_label_values(&address);
+        cases.set(gauge_value(sidecar.cases.len()));
+        let connected = self.connected.with_label_values(&address);
+        connected.set(sidecar.is_connected().into());
+        for (counters, total) in [
+            (&self.sent, sidecar.cases.sent()),
+            (&self.shed, sidecar.cases.shed()),
+            (&self.refused, sidecar.tally.refused()),
+            (&self.lost, sidecar.tally.failures()),
+        ] {
+            raise(&counters.with_label_values(&address), total);
+        }
         for course in Course::ALL {
-            let counter = self.answers.with_label_values(&[course.name()]);
+            let labels = [address[0], course.name()];
+            let counter = self.answers.with_label_values(&labels);
             raise(&counter, sidecar.tally.answers(course));
         }
     }

@@ -21,11 +21,10 @@ use thornwall_detectors::signal::Reason;
 use super::{
     HashBy, Lease, Refusal, Upstream,
     balance::{Ask, Tried},
-    hash::Key,
     sticky::cookie,
     watch,
 };
-use crate::exchange::Exchange;
+use crate::{exchange::Exchange, hash::Key};
 
 /// What is remembered from try to try.
 #[derive(Debug, Default)]

@@ -12,11 +12,13 @@ use std::{
 };
 
 use super::{
-    hash::{Key, random},
     standing::Rules,
     table::{Endpoint, Table},
 };
-use crate::config::Balance;
+use crate::{
+    config::Balance,
+    hash::{Key, random},
+};
 
 /// Most servers of one request.
 const MOST_TRIED: usize = 5;

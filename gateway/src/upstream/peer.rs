@@ -8,8 +8,11 @@ use pingora::{
     upstreams::peer::{HttpPeer, PeerOptions},
 };
 
-use super::{hash::Key, tls::Tls};
-use crate::config::{self, HttpVersion};
+use super::tls::Tls;
+use crate::{
+    config::{self, HttpVersion},
+    hash::Key,
+};
 
 /// Requests at once on one HTTP/2 connection: as many as most servers take.
 const H2_STREAMS: usize = 100;

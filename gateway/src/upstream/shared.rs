@@ -13,7 +13,8 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{budget::Budget, hash::Key, queue::Queue, standing::Standing};
+use super::{budget::Budget, queue::Queue, standing::Standing};
+use crate::hash::Key;
 
 /// Most addresses of one name that are used.
 const MOST_ADDRESSES: usize = 64;

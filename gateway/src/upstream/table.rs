@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use pingora::upstreams::peer::HttpPeer;
 
-use super::{hash::Key, standing::Standing};
+use super::standing::Standing;
+use crate::hash::Key;
 
 /// Most addresses of one upstream: each of them is looked at now and then.
 pub(super) const MOST_ENDPOINTS: usize = 1024;

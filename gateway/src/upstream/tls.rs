@@ -22,8 +22,7 @@ use thiserror::Error;
 use thornwall_filters::build::BuildContext;
 use toml::Spanned;
 
-use super::hash::Key;
-use crate::config;
+use crate::{config, hash::Key};
 
 /// How to speak TLS with the servers of one upstream.
 #[derive(Clone)]

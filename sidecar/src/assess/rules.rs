@@ -26,11 +26,13 @@ const REGULAR: f32 = 0.1;
 
 /// Judges the requests together.
 pub(super) fn judge(case: &Case) -> Finding {
+    let pages = pages(case);
+    let gaps = gaps(&pages);
     let rules = [
         pace(case),
-        quick(case),
-        regular(case),
-        pages_only(case),
+        gaps.as_deref().and_then(quick),
+        gaps.as_deref().and_then(regular),
+        pages_only(case, pages.len()),
         breadth(case),
     ];
     let found: Vec<(f32, String)> = rules.into_iter().flatten().collect();
@@ -55,7 +57,7 @@ fn pace(case: &Case) -> Option<(f32, String)> {
     Some((weight, format!("{} requests in {secs:.0} s", case.requests)))
 }
 
-fn gaps(samples: &[Sample]) -> Option<Vec<f32>> {
+fn gaps(samples: &[&Sample]) -> Option<Vec<f32>> {
     let pairs = samples.windows(2);
     let gaps: Vec<f32> = pairs
         .map(|pair| pair[1].after_ms.saturating_sub(pair[0].after_ms) as f32)
@@ -63,15 +65,14 @@ fn gaps(samples: &[Sample]) -> Option<Vec<f32>> {
     (gaps.len() >= LEAST_GAPS).then_some(gaps)
 }
 
-fn quick(case: &Case) -> Option<(f32, String)> {
-    let mut gaps = gaps(&pages(case))?;
+fn quick(gaps: &[f32]) -> Option<(f32, String)> {
+    let mut gaps = gaps.to_vec();
     gaps.sort_unstable_by(f32::total_cmp);
     let median = gaps[gaps.len() / 2];
     (median < QUICK_MS).then(|| (0.2, format!("a page every {median:.0} ms")))
 }
 
-fn regular(case: &Case) -> Option<(f32, String)> {
-    let gaps = gaps(&pages(case))?;
+fn regular(gaps: &[f32]) -> Option<(f32, String)> {
     let mean = gaps.iter().sum::<f32>() / gaps.len() as f32;
     let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f32>() / gaps.len() as f32;
     let regular = mean > 0.0 && variance.sqrt() / mean < REGULAR;
@@ -79,8 +80,7 @@ fn regular(case: &Case) -> Option<(f32, String)> {
 }
 
 /// A browser asks for what a page is made of; whoever never does, reads text alone.
-fn pages_only(case: &Case) -> Option<(f32, String)> {
-    let pages = pages(case).len();
+fn pages_only(case: &Case, pages: usize) -> Option<(f32, String)> {
     let only = case.samples.len() > LEAST_GAPS && pages == case.samples.len();
     only.then(|| {
         (
@@ -98,7 +98,7 @@ fn breadth(case: &Case) -> Option<(f32, String)> {
     broad.then(|| (0.2, format!("{} requests, none seen twice", case.requests)))
 }
 
-fn pages(case: &Case) -> Vec<Sample> {
+fn pages(case: &Case) -> Vec<&Sample> {
     let page = |sample: &&Sample| matches!(path::kind(&sample.path), Kind::Page);
-    case.samples.iter().filter(page).cloned().collect()
+    case.samples.iter().filter(page).collect()
 }

@@ -71,7 +71,7 @@ async fn remember(history: &History) {
             made_ms: u64::from(number) * 1000,
             ..v1::Assessment::default()
         };
-        history.keep((&case).into(), assessment);
+        history.keep(case, assessment);
     }
     for (number, label) in [(1, v1::Label::Person), (2, v1::Label::Scraper)] {
         let note = "operator: seen".to_owned();

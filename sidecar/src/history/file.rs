@@ -1,17 +1,17 @@
 //! The file of the history: cases by id and by time, and the numbers of decisions.
 
-use std::{io, ops::ControlFlow, path::Path};
+use std::{borrow::Cow, io, ops::ControlFlow, path::Path};
 
 use prost::Message;
 use redb::{
-    Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
-    TableError, WriteTransaction,
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    Table, TableDefinition, TableError, WriteTransaction,
 };
 use thiserror::Error;
 use thornwall_filters::prefix_set::Prefix;
 use thornwall_proto::v1;
 
-use super::Order;
+use super::{Order, Written};
 use crate::{board::MOST_ENTRIES, case::CaseId, config};
 
 /// Cases with what they came to, by id.
@@ -56,6 +56,9 @@ pub enum FileError {
     /// The system.
     #[error("{0}")]
     Io(io::Error),
+    /// Another process has it.
+    #[error("another process uses it; give each sidecar a data_dir of its own")]
+    Taken,
     /// A page that no answer named.
     #[error("`page` is none that an answer named")]
     Page,
@@ -103,6 +106,18 @@ impl Remembered {
     }
 }
 
+impl Written {
+    /// As it is written; nothing where it has no name.
+    fn of(case: &v1::Explanation) -> Option<Self> {
+        let (id, made_ms) = name_of(case)?;
+        Some(Self {
+            id: CaseId(id),
+            made_ms,
+            bytes: case.encode_to_vec(),
+        })
+    }
+}
+
 /// The file.
 pub(super) struct File(Database);
 
@@ -110,7 +125,10 @@ impl File {
     pub(super) fn open(path: &Path) -> Result<Self, FileError> {
         let mut builder = Builder::new();
         let made = builder.set_cache_size(CACHE_BYTES).create(path);
-        let file = Self(made.map_err(redb::Error::from)?);
+        let file = Self(made.map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => FileError::Taken,
+            other => FileError::Database(other.into()),
+        })?);
         // From here on every table is there.
         file.change(|_| Ok(()))?;
         Ok(file)
@@ -178,15 +196,17 @@ impl File {
     /// Writes a batch, and forgets what is too old or too much.
     pub(super) fn write(&self, batch: &[Order], limits: config::History) -> Result<(), FileError> {
         self.change(|transaction| {
+            let mut cases = Cases::open(transaction)?;
             for order in batch {
                 match order {
-                    Order::Case(case) => put(transaction, case)?,
+                    Order::Case(case) => cases.put(case)?,
                     Order::Decision(decision) => decide(transaction, decision)?,
                     Order::Withdrawal(withdrawal) => withdraw(transaction, withdrawal)?,
-                    Order::Proved(id, truth) => prove(transaction, *id, *truth)?,
+                    Order::Proved(id, truth) => cases.prove(*id, *truth)?,
                     _ => {}
                 }
             }
+            drop(cases);
             forget(transaction, limits)
         })
     }
@@ -214,7 +234,9 @@ impl File {
         };
         case.label = label.into();
         case.note = note;
-        self.change(|transaction| put(transaction, &case))?;
+        if let Some(written) = Written::of(&case) {
+            self.change(|transaction| Cases::open(transaction)?.put(&written))?;
+        }
         Ok(Some(case))
     }
 
@@ -305,54 +327,67 @@ fn tables(transaction: &WriteTransaction) -> Result<(), TableError> {
     Ok(())
 }
 
-fn put(transaction: &WriteTransaction, case: &v1::Explanation) -> Result<(), redb::Error> {
-    let Some((id, made_ms)) = name_of(case) else {
-        return Ok(());
-    };
-    let (mut cases, mut times) = (
-        transaction.open_table(CASES)?,
-        transaction.open_table(TIMES)?,
-    );
-    let mut kept = case.clone();
-    let before = cases
-        .get(id)?
-        .and_then(|bytes| v1::Explanation::decode(bytes.value()).ok());
-    if let Some(before) = before {
-        if let Some((_, earlier_ms)) = name_of(&before) {
-            times.remove((earlier_ms, id))?;
-        }
-        // What a person said stays said as the case grows.
-        if kept.label == i32::from(v1::Label::Unspecified) {
-            (kept.label, kept.note) = (before.label, before.note);
-        }
-        let new = |truth: &i32| !kept.proved.contains(truth);
-        let before: Vec<i32> = before.proved.into_iter().filter(new).collect();
-        kept.proved.extend(before);
-    }
-    cases.insert(id, kept.encode_to_vec().as_slice())?;
-    times.insert((made_ms, id), ())?;
-    Ok(())
+/// The two tables of cases, opened for a whole batch.
+struct Cases<'t> {
+    cases: Table<'t, u128, &'static [u8]>,
+    times: Table<'t, (u64, u128), ()>,
 }
 
-/// Notes what proved true about the client of a case that is known.
-fn prove(
-    transaction: &WriteTransaction,
-    id: CaseId,
-    truth: v1::outcome::Truth,
-) -> Result<(), redb::Error> {
-    let known = {
-        // A table is open once at a time.
-        let cases = transaction.open_table(CASES)?;
-        let bytes = cases.get(id.0)?;
-        bytes.and_then(|bytes| v1::Explanation::decode(bytes.value()).ok())
-    };
-    match known {
-        Some(mut case) => {
-            case.proved = vec![truth.into()];
-            put(transaction, &case)
-        }
-        None => Ok(()),
+impl<'t> Cases<'t> {
+    fn open(transaction: &'t WriteTransaction) -> Result<Self, redb::Error> {
+        Ok(Self {
+            cases: transaction.open_table(CASES)?,
+            times: transaction.open_table(TIMES)?,
+        })
     }
+
+    fn put(&mut self, written: &Written) -> Result<(), redb::Error> {
+        let id = written.id.0;
+        let before = self.cases.get(id)?;
+        let before = before.and_then(|bytes| v1::Explanation::decode(bytes.value()).ok());
+        let mut bytes = Cow::Borrowed(written.bytes.as_slice());
+        if let Some(before) = before {
+            if let Some((_, earlier_ms)) = name_of(&before) {
+                self.times.remove((earlier_ms, id))?;
+            }
+            if let Some(whole) = with_past(&before, &bytes) {
+                bytes = Cow::Owned(whole);
+            }
+        }
+        self.cases.insert(id, &*bytes)?;
+        self.times.insert((written.made_ms, id), ())?;
+        Ok(())
+    }
+
+    /// Notes what proved true about the client of a case that is known.
+    fn prove(&mut self, id: CaseId, truth: v1::outcome::Truth) -> Result<(), redb::Error> {
+        let known = self.cases.get(id.0)?;
+        let known = known.and_then(|bytes| v1::Explanation::decode(bytes.value()).ok());
+        if let Some(mut case) = known
+            && !case.proved.contains(&truth.into())
+        {
+            case.proved.push(truth.into());
+            let bytes = case.encode_to_vec();
+            self.cases.insert(id.0, bytes.as_slice())?;
+        }
+        Ok(())
+    }
+}
+
+/// A case with what a person said of it and what proved true earlier, which stays so as the case
+/// grows; nothing where there is nothing to add.
+fn with_past(before: &v1::Explanation, bytes: &[u8]) -> Option<Vec<u8>> {
+    if before.label() == v1::Label::Unspecified && before.proved.is_empty() {
+        return None;
+    }
+    let mut case = v1::Explanation::decode(bytes).ok()?;
+    if case.label() == v1::Label::Unspecified {
+        (case.label, case.note) = (before.label, before.note.clone());
+    }
+    let new = |truth: &&i32| !case.proved.contains(truth);
+    let proved: Vec<i32> = before.proved.iter().filter(new).copied().collect();
+    case.proved.extend(proved);
+    Some(case.encode_to_vec())
 }
 
 fn decide(transaction: &WriteTransaction, decision: &v1::Decision) -> Result<(), redb::Error> {

@@ -223,9 +223,9 @@ async fn a_case_in_doubt_is_condemned_by_what_is_known_of_its_address() {
     let file = abuseipdb(&receiver, "");
     let (sidecar, thread, _alerts) = serve::build(&file, shutdown).unwrap();
     let case = dubious("192.0.2.7");
-    let (before, is_ripe) = sidecar.settle(&case);
-    assert!(!is_ripe && before.decision.is_none(), "{before:?}");
-    let after = sidecar.ripen(&case).await;
+    let (before, unripe) = sidecar.settle(case.clone());
+    assert!(before.decision.is_none(), "{before:?}");
+    let after = sidecar.ripen(unripe.unwrap()).await;
     // 1 - (1 - 0.7)(1 - 0.6)
     assert!((after.score - 0.88).abs() < 1e-4, "{after:?}");
     let decision = after.decision.as_ref().unwrap();
@@ -240,8 +240,8 @@ async fn a_case_in_doubt_is_condemned_by_what_is_known_of_its_address() {
     let names: Vec<&str> = after.steps.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(names, ["history", "rules", "reputation"]);
     // From now on it is known, and nobody is asked.
-    let (again, is_ripe) = sidecar.settle(&case);
-    assert!(is_ripe && again.score >= after.score, "{again:?}");
+    let (again, unripe) = sidecar.settle(case);
+    assert!(unripe.is_none() && again.score >= after.score, "{again:?}");
     assert_eq!(receiver.asked().len(), 1);
     let shown = String::from_utf8(sidecar.metrics.render().unwrap()).unwrap();
     let counted = r#"questions_total{outcome="asked",service="abuse"} 1"#;
@@ -257,7 +257,7 @@ async fn a_service_that_is_gone_leaves_the_case_as_it_was() {
     let (_stop, shutdown) = watch::channel(false);
     let file = abuseipdb(&receiver, "");
     let (sidecar, thread, _alerts) = serve::build(&file, shutdown).unwrap();
-    let after = sidecar.ripen(&dubious("192.0.2.7")).await;
+    let after = sidecar.ripen(dubious("192.0.2.7")).await;
     assert!(
         (after.score - 0.7).abs() < 1e-4 && after.decision.is_none(),
         "{after:?}"

@@ -59,7 +59,7 @@ async fn hear(sidecar: &Sidecar, sent: &mut Streaming<v1::GatewayMessage>) {
         match message.message {
             Some(Sent::Case(case)) => match Case::try_from(case) {
                 Ok(case) => {
-                    sidecar.begin(&case);
+                    sidecar.begin(case);
                     // Other gateways' cases have their turn.
                     tokio::task::yield_now().await;
                 }

@@ -17,6 +17,8 @@ BUILD = {
     "thornwall": "cargo build --release -p thornwall-gateway",
     "bare_pingora": "cargo build --release -p thornwall-tests --bins",
     "handshakes": "cargo build --release -p thornwall-tests --bins",
+    "thornwall-sidecar": "cargo build --release -p thornwall-sidecar",
+    "examples/assess_bench": "cargo build --release -p thornwall-sidecar --example assess_bench",
     "hold": "cargo build --release -p thornwall-tests --bins",
 }
 

@@ -1,11 +1,13 @@
 """Processes of the benchmark: start, wait until ready, read CPU time and memory, end."""
 
 import os
+import signal
 import ssl
 import subprocess
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 from rig import certificates
@@ -45,6 +47,15 @@ class Process:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
+
+    @contextmanager
+    def stopped(self):
+        """It stands still as long as the `with` block lasts."""
+        self._child.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._child.send_signal(signal.SIGCONT)
 
     def wait_until_ready(self, url):
         """Returns once `url` is answered with 200."""

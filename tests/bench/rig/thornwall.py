@@ -40,6 +40,9 @@ class Settings:
     feed: Path | None = None
     # A Redis that is shared with others.
     redis: str | None = None
+    # The table `[escalation]`, and which scores the filter `escalate` takes.
+    escalation: str | None = None
+    band: str = "{}"
     # Where one is given, the listener speaks TLS and HTTP/2.
     certificate: Certificate | None = None
 
@@ -54,6 +57,7 @@ def config(settings):
         "rate_limit": f'rate_limit = {{ key = "client", requests = {limit}, burst = {limit} }}',
         "heuristics": "heuristics = {}",
         "anomaly": f'anomaly = {{ model = "bot_score"{cache} }}',
+        "escalate": f"escalate = {settings.band}",
     }
     filters = "\n".join(
         f'[[pipeline.filter]]\nname = "{kind}"\n{kinds[kind]}\n' for kind in settings.filters
@@ -65,6 +69,7 @@ def config(settings):
         if settings.feed
         else ""
     )
+    escalation = f"[escalation]\n{settings.escalation}" if settings.escalation else ""
     certificate = settings.certificate
     tls = (
         f"""tls = true
@@ -97,6 +102,7 @@ file = "{settings.access_log or 'off'}"
 max_decisions = {settings.max_decisions}
 
 {feed}
+{escalation}
 [limits]
 # One machine plays all clients, and none of them tires of its connection.
 max_connections = 10000

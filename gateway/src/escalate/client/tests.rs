@@ -7,8 +7,7 @@ use thornwall_filters::{
     clock::{Moment, ProcessTime},
     decision::{Action, Source},
     decisions::Decisions,
-    escalation::{CaseId, Escalation as _, Question, Sighting},
-    key::KeySeed,
+    escalation::{CaseId, Question, Sighting},
     store::{Options, Page, Query, StoreMetrics},
 };
 use thornwall_proto::v1::escalation_server::{Escalation, EscalationServer};
@@ -177,7 +176,7 @@ impl Gateway {
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("token"), "t".repeat(32)).unwrap();
         Self {
-            sidecar: Arc::new(Sidecar::new(100, KeySeed::default())),
+            sidecar: Arc::new(Sidecar::new("unix:/nowhere", 100, 100)),
             store,
             clock,
             folder,
@@ -185,9 +184,11 @@ impl Gateway {
         }
     }
 
-    /// Connects with this table of configuration.
-    fn connect(&self, text: &str) {
+    /// Connects with this table of configuration. Its address is where the sidecar is now.
+    fn connect(&mut self, text: &str) {
         let spec: config::Escalation = toml::from_str(text).unwrap();
+        let (address, _) = spec.addresses()[0];
+        self.sidecar = Arc::new(Sidecar::new(address, 100, 100));
         let mut context = thornwall_filters::build::BuildContext {
             folder: self.folder.clone(),
             ..Default::default()
@@ -214,7 +215,7 @@ impl Gateway {
             score: 0.6,
             now: Duration::from_millis(own_ms),
         };
-        let interest = self.sidecar.sight(&sighting);
+        let interest = self.sidecar.cases.sight(&sighting);
         if interest.facts {
             let question = Question {
                 case: interest.case,
@@ -296,7 +297,7 @@ fn assessed(case: CaseId, action: v1::Action) -> Heard {
 
 #[tokio::test]
 async fn a_case_becomes_a_decision_and_a_label() {
-    let (gateway, sidecar) = (Gateway::new(), Running::start("127.0.0.1:0", None).await);
+    let (mut gateway, sidecar) = (Gateway::new(), Running::start("127.0.0.1:0", None).await);
     gateway.connect(&by_token(sidecar.address));
     let case = gateway.ask("192.0.2.7");
     until("heard", async || sidecar.heard() == 1).await;
@@ -348,7 +349,7 @@ async fn a_case_becomes_a_decision_and_a_label() {
 
 #[tokio::test]
 async fn what_comes_while_the_sidecar_is_away_goes_up_when_it_is_back() {
-    let gateway = Gateway::new();
+    let mut gateway = Gateway::new();
     let sidecar = Running::start("127.0.0.1:0", None).await;
     gateway.connect(&by_token(sidecar.address));
     let first = gateway.ask("192.0.2.1");
@@ -385,7 +386,7 @@ async fn what_comes_while_the_sidecar_is_away_goes_up_when_it_is_back() {
 
 #[tokio::test]
 async fn a_sidecar_that_stands_still_is_noticed() {
-    let gateway = Gateway::new();
+    let mut gateway = Gateway::new();
     let sidecar = Running::start("127.0.0.1:0", None).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let between = listener.local_addr().unwrap();
@@ -419,7 +420,7 @@ async fn a_sidecar_that_stands_still_is_noticed() {
 
 #[tokio::test]
 async fn both_sides_show_certificates_over_tls() {
-    let gateway = Gateway::new();
+    let mut gateway = Gateway::new();
     let authority = Authority::new("test authority");
     let server = authority.issue(Wanted {
         names: &["localhost"],
@@ -446,7 +447,7 @@ async fn both_sides_show_certificates_over_tls() {
     let _ = gateway.ask("192.0.2.7");
     until("heard", async || sidecar.heard() == 1).await;
 
-    let stranger = Gateway::new();
+    let mut stranger = Gateway::new();
     let other = Authority::new("another authority");
     for (name, text) in [
         ("ca.pem", other.pem()),

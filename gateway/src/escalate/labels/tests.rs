@@ -16,23 +16,21 @@ fn label(score: f32) -> Label {
 
 #[test]
 fn the_last_labels_are_kept() {
-    let labels = Labels::default();
-    for case in 0..=MOST_LABELS as u128 {
+    const MOST: usize = 1_000;
+    let labels = Labels::new(MOST);
+    for case in 0..=MOST as u128 {
         labels.keep(CaseId(case), label(0.5));
         labels.keep(CaseId(case), label(0.6));
     }
     assert_eq!(labels.find(CaseId(0)), None);
     assert_eq!(labels.find(CaseId(1)).unwrap().score, 0.6);
-    let kept = labels.0.lock();
-    assert_eq!(
-        (kept.labels.len(), kept.order.len()),
-        (MOST_LABELS, MOST_LABELS)
-    );
+    let kept = labels.kept.lock();
+    assert_eq!((kept.labels.len(), kept.order.len()), (MOST, MOST));
 }
 
 #[tokio::test]
 async fn those_who_wait_are_told_and_leave_nothing_behind() {
-    let labels = Labels::default();
+    let labels = Labels::new(10);
     let waiting: Vec<_> = (0..MOST_WAITING.0)
         .map(|_| labels.wait(CaseId(1)).unwrap())
         .collect();
@@ -48,6 +46,6 @@ async fn those_who_wait_are_told_and_leave_nothing_behind() {
     let dismissed = labels.wait(CaseId(4)).unwrap();
     labels.dismiss();
     assert_eq!(dismissed.await, None);
-    let kept = labels.0.lock();
+    let kept = labels.kept.lock();
     assert_eq!((kept.waiting.len(), kept.waiters), (0, 0));
 }

@@ -14,7 +14,7 @@ fn mistakes(text: &str) -> Vec<(String, String)> {
     if let Some(settings) = Settings::read(&spec, "default", &mut context) {
         settings.check(&spec, &mut context);
     }
-    let place = |span: Option<std::ops::Range<usize>>| text[span.unwrap_or(0..0)].to_owned();
+    let place = |span: Option<Range<usize>>| text[span.unwrap_or(0..0)].to_owned();
     let problems = context.problems.into_iter();
     problems
         .map(|problem| (place(problem.span), problem.what))
@@ -95,7 +95,43 @@ fn mistakes_are_shown_where_they_stand() {
         "https",
         "/nowhere/",
     );
+    check(
+        "address = [\"unix:/s\", \"unix:t\"]",
+        "unix:t",
+        "no absolute path",
+    );
+    check(
+        "address = [\"unix:/s\", \"unix:/t\", \"unix:/s\"]",
+        "unix:/s",
+        "named twice",
+    );
+    check(
+        "address = [\"unix:/s\", \"http://127.0.0.1:9181\"]",
+        "9181",
+        "add token_file",
+    );
+    check(
+        "address = [\"unix:/s\", \"https://sidecar:9181\"]",
+        "sidecar",
+        "add ca_file",
+    );
     assert_eq!(mistakes("address = \"unix:/s\""), []);
+    assert_eq!(mistakes("address = [\"unix:/s\", \"unix:/t\"]"), []);
+}
+
+#[test]
+fn an_address_is_one_or_a_list_of_a_few() {
+    let refused = |text: &str| toml::from_str::<config::Escalation>(text).unwrap_err();
+    let many: Vec<String> = (0..17).map(|n| format!("\"unix:/{n}\"")).collect();
+    for wrong in ["[]", "7", &format!("[{}]", many.join(", "))] {
+        let error = refused(&format!("address = {wrong}")).to_string();
+        assert!(
+            error.contains("expected an address, or a list of 1 to 16"),
+            "{error}"
+        );
+    }
+    let error = refused("address = [\"unix:/s\", 7]");
+    assert_eq!(error.span(), Some(22..23), "{error}");
 }
 
 #[test]

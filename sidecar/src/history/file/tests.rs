@@ -24,7 +24,7 @@ fn file(name: &str) -> (File, Folder) {
 
 fn case(number: u128, made_ms: u64, decided: bool) -> Order {
     let id = CaseId(number).to_string();
-    Order::Case(Box::new(v1::Explanation {
+    let case = v1::Explanation {
         case: Some(v1::Case {
             id: id.clone(),
             site: "shop".to_owned(),
@@ -38,7 +38,8 @@ fn case(number: u128, made_ms: u64, decided: bool) -> Order {
             ..v1::Assessment::default()
         }),
         ..v1::Explanation::default()
-    }))
+    };
+    Order::Case(Written::of(&case).unwrap())
 }
 
 fn decision(number: u64, until_ms: u64) -> Order {
@@ -140,15 +141,16 @@ fn what_proved_true_stays_with_its_case() {
 fn a_page_fits_into_a_message_and_all_pages_are_everything() {
     let (file, _folder) = file("history-pages");
     let long = |number: u64| {
-        let Order::Case(mut case) = case(number.into(), number, false) else {
+        let Order::Case(case) = case(number.into(), number, false) else {
             panic!("not a case");
         };
+        let mut case = v1::Explanation::decode(case.bytes.as_slice()).unwrap();
         let step = v1::Step {
             evidence: "x".repeat(512),
             ..v1::Step::default()
         };
         case.assessment.as_mut().unwrap().steps = vec![step; 8];
-        Order::Case(case)
+        Order::Case(Written::of(&case).unwrap())
     };
     let cases: Vec<Order> = (1..=100).map(long).collect();
     file.write(&cases, config::History::default()).unwrap();

@@ -6,24 +6,24 @@ use std::hash::Hasher;
 use fnv::FnvHasher;
 
 /// A hashed name or key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(super) struct Key(pub u64);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct Key(pub u64);
 
 impl Key {
     /// The hash of some bytes.
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         let mut hasher = FnvHasher::default();
         hasher.write(bytes);
         Self(mix(hasher.finish()))
     }
 
     /// The hash of both, evenly spread however alike they are.
-    pub(super) const fn with(self, other: Self) -> Self {
+    pub(crate) const fn with(self, other: Self) -> Self {
         Self(mix(self.0 ^ other.0.rotate_left(32)))
     }
 
     /// A number between 0 and 1, and never one of them, that the hash stands for.
-    pub(super) fn fraction(self) -> f64 {
+    pub(crate) fn fraction(self) -> f64 {
         // As many bits as a double holds beside the half.
         ((self.0 >> 12) as f64 + 0.5) / (1_u64 << 52) as f64
     }
@@ -31,7 +31,7 @@ impl Key {
 
 /// The `n`th number of a stream that passes for random: SplitMix64 (Steele, Lea and Flood, "Fast
 /// splittable pseudorandom number generators", 2014).
-pub(super) const fn random(n: u64) -> Key {
+pub(crate) const fn random(n: u64) -> Key {
     Key(mix(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
 }
 

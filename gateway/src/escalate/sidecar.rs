@@ -1,0 +1,83 @@
+//! What the gateway and one sidecar have with each other.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use thornwall_filters::escalation::CaseId;
+
+use super::{Cases, Label, Labels, Tally};
+
+/// What the gateway and one sidecar have with each other.
+#[derive(Debug)]
+pub struct Sidecar {
+    /// Where it is, as it is written.
+    pub address: String,
+    /// What clients did, as far as filters found it dubious.
+    pub cases: Cases,
+    /// What cases came to.
+    pub labels: Labels,
+    /// What the sidecar said so far.
+    pub tally: Tally,
+    connected: AtomicBool,
+    /// What it calls its numbering.
+    name: Mutex<Option<String>>,
+    trouble: Mutex<Option<String>>,
+}
+
+impl Sidecar {
+    /// Nothing known yet, and not connected.
+    pub fn new(address: &str, max_cases: usize, max_labels: usize) -> Self {
+        Self {
+            address: address.to_owned(),
+            cases: Cases::new(max_cases),
+            labels: Labels::new(max_labels),
+            tally: Tally::default(),
+            connected: AtomicBool::new(false),
+            name: Mutex::default(),
+            trouble: Mutex::default(),
+        }
+    }
+
+    /// Whether the sidecar is there.
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Relaxed)
+    }
+
+    /// What it calls its numbering, where it was ever there.
+    pub fn name(&self) -> Option<String> {
+        self.name.lock().clone()
+    }
+
+    /// Why it is not there, as far as that is known.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
+    }
+
+    pub(super) fn came(&self, name: &str) {
+        *self.name.lock() = Some(name.to_owned());
+        *self.trouble.lock() = None;
+        self.connected.store(true, Relaxed);
+    }
+
+    /// Lets go of everybody who waits. Whether it had been there.
+    pub(super) fn went(&self, why: String) -> bool {
+        *self.trouble.lock() = Some(why);
+        let was_there = self.connected.swap(false, Relaxed);
+        self.labels.dismiss();
+        self.cases.send_again();
+        was_there
+    }
+
+    /// What a case comes to within `wait`. Nothing where that is known already, since then the store
+    /// has what was decided, and nothing where the sidecar is away.
+    pub(super) async fn await_label(&self, case: CaseId, wait: Duration) -> Option<Label> {
+        if !self.is_connected() || !self.cases.is_open(case) {
+            return None;
+        }
+        let waiting = self.labels.wait(case)?;
+        tokio::time::timeout(wait, waiting).await.ok()?
+    }
+}
