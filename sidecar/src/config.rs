@@ -11,14 +11,20 @@ use serde::Deserialize;
 use thornwall_filters::load::{Problem, load};
 use toml::Spanned;
 
+mod alerts;
 mod asking;
 mod classifier;
 mod ladder;
+mod llm;
 mod reputation;
 
+pub use alerts::{
+    Alert, MailAddress, MailServer, Secrecy, Severity, authorities, key, secret, secret_address,
+};
 pub use asking::Limits;
 pub use classifier::{Classifier, Format};
 pub use ladder::{Band, Ladder};
+pub use llm::{Budget, Llm, Provider as LlmProvider, Uri, Vendor};
 pub use reputation::{Kind, Reputation, Template};
 
 /// Largest configuration file that is read.
@@ -51,9 +57,15 @@ pub struct Config {
     pub reputation: Vec<Reputation>,
     /// `[classifier]`.
     pub classifier: Option<Classifier>,
+    /// `[llm]`.
+    #[serde(default)]
+    pub llm: Option<Spanned<Llm>>,
     /// `[history]`.
     #[serde(default)]
     pub history: History,
+    /// `[[alert]]`.
+    #[serde(default)]
+    pub alert: Vec<Spanned<Alert>>,
 }
 
 fn band() -> Spanned<Band> {
@@ -264,6 +276,12 @@ fn complaints(file: &Path, config: &Config) -> Vec<Problem> {
     if let Some(what) = config.band.get_ref().complaint() {
         problems.push(problem(config.band.span(), format!("`band`: {what}")));
     }
+    if let Some(llm) = &config.llm {
+        let found = llm.get_ref().complaints();
+        problems.extend(found.into_iter().map(|(span, what)| {
+            problem(span.unwrap_or_else(|| llm.span()), format!("`llm`: {what}"))
+        }));
+    }
     if let Some(what) = config.queue.get_ref().complaint() {
         problems.push(problem(config.queue.span(), format!("`queue`: {what}")));
     }
@@ -280,6 +298,7 @@ fn complaints(file: &Path, config: &Config) -> Vec<Problem> {
             problems.push(problem(caller.name.span(), what));
         }
     }
+    problems.extend(alerts::complaints(file, &config.alert));
     problems
 }
 

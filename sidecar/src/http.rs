@@ -1,9 +1,9 @@
 //! Calls to services of others: bounded in size and time, and redirected nowhere.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use reqwest::{
-    Client, RequestBuilder, StatusCode, Url,
+    Certificate, Client, ClientBuilder, RequestBuilder, StatusCode, Url,
     header::{HeaderMap, RETRY_AFTER},
     redirect::Policy,
 };
@@ -18,9 +18,16 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// The address of a service. Clear text only goes to this machine and to private addresses that are
 /// written as numbers: what is sent holds secrets, and what visitors do.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Address(Url);
+
+impl fmt::Debug for Address {
+    /// Without what may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Address").field(&self.origin()).finish()
+    }
+}
 
 impl Address {
     /// The address.
@@ -91,14 +98,23 @@ pub struct Answer {
 
 /// A client whose calls take at most `timeout` as a whole.
 pub fn client(timeout: Duration) -> Result<Client, HttpError> {
-    let built = Client::builder()
+    builder(timeout).build().map_err(described)
+}
+
+/// The same for a server whose certificate is trusted by these (PEM), and not by the system's.
+pub fn client_trusting(authorities: &[u8], timeout: Duration) -> Result<Client, HttpError> {
+    let authorities = Certificate::from_pem_bundle(authorities).map_err(described)?;
+    let built = builder(timeout).tls_certs_only(authorities).build();
+    built.map_err(described)
+}
+
+fn builder(timeout: Duration) -> ClientBuilder {
+    Client::builder()
         .redirect(Policy::none())
         .connect_timeout(CONNECT_WITHIN)
         .timeout(timeout)
         .no_proxy()
         .user_agent(concat!("thornwall-sidecar/", env!("CARGO_PKG_VERSION")))
-        .build();
-    built.map_err(described)
 }
 
 /// Sends a request, and reads an answer of at most `most` bytes.
@@ -165,6 +181,7 @@ mod tests {
     fn a_secret_path_is_not_shown() {
         let address = Address::try_from("https://hooks.example/secret".to_owned()).unwrap();
         assert_eq!(address.origin(), "https://hooks.example");
+        assert!(!format!("{address:?}").contains("secret"));
         let error = Address::try_from("http://hooks.example/secret".to_owned()).unwrap_err();
         assert!(!error.contains("secret"), "{error}");
     }

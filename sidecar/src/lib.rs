@@ -4,6 +4,7 @@
 //! What it decides holds where the gateways' stores say so; what it keeps itself is history. It never
 //! proxies a request and knows nothing of Pingora.
 
+pub mod alerts;
 pub mod asking;
 pub mod assess;
 pub mod board;
@@ -16,7 +17,9 @@ pub mod export;
 pub mod facts;
 pub mod history;
 pub mod http;
+pub mod llm;
 pub mod metrics;
+pub mod reload;
 pub mod reputation;
 pub mod serve;
 pub mod service;

@@ -1,9 +1,13 @@
 //! The command `thornwall-sidecar`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
-use thornwall_sidecar::{config::ConfigFile, export, serve};
+use thornwall_sidecar::{alerts::trial, export, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -20,9 +24,11 @@ const EXAMPLES: &str = "Examples:
   thornwall-sidecar check -c etc/sidecar.toml
   thornwall-sidecar run -c etc/sidecar.toml
   thornwall-sidecar export -c etc/sidecar.toml --format training --out cases.jsonl
+  thornwall-sidecar alert-test -c etc/sidecar.toml on-call
+  kill -HUP PID        take a changed configuration over
   kill -TERM PID       let calls under way end, then stop
 
-Exit codes: 0 done, 2 wrong usage or configuration, or a start that failed.";
+Exit codes: 0 done, 1 an alert did not arrive, 2 wrong usage or configuration, or a start that failed.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -30,8 +36,18 @@ enum Command {
     Run(ConfigArgs),
     /// Write cases with what is known of their clients, as lines of JSON
     Export(export::Arguments),
-    /// Read a configuration, and say what is wrong with it
+    /// Read a configuration and the secrets it names, and say what is wrong
     Check(ConfigArgs),
+    /// Send a test message through every alert, or the one that is named
+    AlertTest(AlertTestArgs),
+}
+
+#[derive(Debug, Args)]
+struct AlertTestArgs {
+    #[command(flatten)]
+    file: ConfigArgs,
+    /// The alert's name
+    name: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -43,6 +59,8 @@ struct ConfigArgs {
 
 /// What went wrong with the configuration or the start, for scripts.
 const EXIT_UNUSABLE: u8 = 2;
+/// An alert did not arrive.
+const EXIT_NOT_SENT: u8 = 1;
 
 fn main() -> ExitCode {
     env_logger::Builder::new()
@@ -55,15 +73,38 @@ fn main() -> ExitCode {
         log::debug!("a crypto provider was installed before");
     }
     let done = match Cli::parse().command {
-        Command::Run(args) => serve::run(&args.config).map_err(|error| error.to_string()),
-        Command::Export(args) => export::run(&args),
-        Command::Check(args) => ConfigFile::read(&args.config).map(|_| ()),
+        Command::Run(args) => serve::run(&args.config)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| error.to_string()),
+        Command::Export(args) => export::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Check(args) => serve::check(&args.config).map(|()| ExitCode::SUCCESS),
+        Command::AlertTest(args) => {
+            trial::run(&args.file.config, args.name.as_deref()).map(|trials| shown(&trials))
+        }
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(message) => {
             log::error!("{message}");
             ExitCode::from(EXIT_UNUSABLE)
         }
     }
+}
+
+/// Prints what came of each message.
+fn shown(trials: &[trial::Trial]) -> ExitCode {
+    let mut out = io::stdout().lock();
+    let mut code = ExitCode::SUCCESS;
+    for trial in trials {
+        let told = match &trial.sent {
+            Ok(()) => "sent".to_owned(),
+            Err(why) => {
+                code = ExitCode::from(EXIT_NOT_SENT);
+                format!("failed: {why}")
+            }
+        };
+        // Nobody may be reading.
+        let _ = writeln!(out, "{}: {told}", trial.alert);
+    }
+    code
 }

@@ -6,7 +6,10 @@ use prometheus::{
 };
 use thornwall_proto::v1;
 
-use crate::{asking::AskingMetrics, history::HistoryMetrics, waiting::WaitingMetrics};
+use crate::{
+    alerts::AlertMetrics, asking::Asking, history::HistoryMetrics, llm::LlmMetrics,
+    waiting::WaitingMetrics,
+};
 
 /// What is counted.
 #[derive(Debug)]
@@ -15,6 +18,8 @@ pub struct Metrics {
     assessments: IntCounterVec,
     seconds: Histogram,
     proved: IntCounterVec,
+    /// Configurations that were to be taken over, by whether they were.
+    pub reloads: IntCounterVec,
     /// Messages that were not what the contract says.
     pub refused: IntCounter,
     /// Gateways that are connected.
@@ -22,11 +27,15 @@ pub struct Metrics {
     /// Decisions and withdrawals that are held.
     pub entries: IntGauge,
     /// What questions to services of others count.
-    pub asking: AskingMetrics,
+    pub asking: Asking,
     /// What the queue counts.
     pub waiting: WaitingMetrics,
+    /// What is counted of language models.
+    pub llm: LlmMetrics,
     /// What the history counts.
     pub history: HistoryMetrics,
+    /// What alerts count.
+    pub alerts: AlertMetrics,
 }
 
 /// 1 us to 60 s: from memory alone to a slow model.
@@ -38,15 +47,15 @@ impl Metrics {
     /// Registers every family in a fresh registry.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let counter = |name: &str, help: &str| made(&registry, IntCounter::new(name, help)?);
-        let gauge = |name: &str, help: &str| made(&registry, IntGauge::new(name, help)?);
+        let counter = |name, help| counter(&registry, name, help);
+        let gauge = |name, help| gauge(&registry, name, help);
         let counters = |name: &str, help: &str, label: &str| {
             made(
                 &registry,
                 IntCounterVec::new(Opts::new(name, help), &[label])?,
             )
         };
-        let asking = AskingMetrics::new()?;
+        let asking = Asking::new()?;
         made(&registry, asking.family())?;
         Ok(Self {
             asking,
@@ -70,6 +79,11 @@ impl Metrics {
                 "What proved true about clients of cases.",
                 "truth",
             )?,
+            reloads: counters(
+                "thornwall_sidecar_reloads_total",
+                "Configurations that were to be taken over, by whether they were.",
+                "outcome",
+            )?,
             refused: counter(
                 "thornwall_sidecar_refused_total",
                 "Messages of gateways that were not what the contract says.",
@@ -79,34 +93,10 @@ impl Metrics {
                 "thornwall_sidecar_decisions",
                 "Decisions and withdrawals that gateways are told when they connect.",
             )?,
-            waiting: WaitingMetrics {
-                waiting: gauge(
-                    "thornwall_sidecar_waiting_cases",
-                    "Cases that wait for steps that ask others.",
-                )?,
-                shed: counter(
-                    "thornwall_sidecar_shed_cases_total",
-                    "Cases that gave their place in the queue to worse ones.",
-                )?,
-                expired: counter(
-                    "thornwall_sidecar_expired_cases_total",
-                    "Cases that waited for too long to be asked about.",
-                )?,
-            },
-            history: HistoryMetrics {
-                dropped: counter(
-                    "thornwall_sidecar_history_dropped_total",
-                    "Cases and decisions that the history had no room for.",
-                )?,
-                failed: counter(
-                    "thornwall_sidecar_history_failed_writes_total",
-                    "Writes of the history that failed.",
-                )?,
-                failing: gauge(
-                    "thornwall_sidecar_history_failing",
-                    "1 while the history cannot be written.",
-                )?,
-            },
+            waiting: waiting(&registry)?,
+            llm: LlmMetrics::new(&registry)?,
+            history: history(&registry)?,
+            alerts: AlertMetrics::new(&registry)?,
             registry,
         })
     }
@@ -143,7 +133,58 @@ impl Metrics {
     }
 }
 
-fn made<C: Collector + Clone + 'static>(registry: &Registry, family: C) -> prometheus::Result<C> {
+fn waiting(registry: &Registry) -> prometheus::Result<WaitingMetrics> {
+    Ok(WaitingMetrics {
+        waiting: gauge(
+            registry,
+            "thornwall_sidecar_waiting_cases",
+            "Cases that wait for steps that ask others.",
+        )?,
+        shed: counter(
+            registry,
+            "thornwall_sidecar_shed_cases_total",
+            "Cases that gave their place in the queue to worse ones.",
+        )?,
+        expired: counter(
+            registry,
+            "thornwall_sidecar_expired_cases_total",
+            "Cases that waited for too long to be asked about.",
+        )?,
+    })
+}
+
+fn history(registry: &Registry) -> prometheus::Result<HistoryMetrics> {
+    Ok(HistoryMetrics {
+        dropped: counter(
+            registry,
+            "thornwall_sidecar_history_dropped_total",
+            "Cases and decisions that the history had no room for.",
+        )?,
+        failed: counter(
+            registry,
+            "thornwall_sidecar_history_failed_writes_total",
+            "Writes of the history that failed.",
+        )?,
+        failing: gauge(
+            registry,
+            "thornwall_sidecar_history_failing",
+            "1 while the history cannot be written.",
+        )?,
+    })
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    made(registry, IntCounter::new(name, help)?)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    made(registry, IntGauge::new(name, help)?)
+}
+
+pub(crate) fn made<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    family: C,
+) -> prometheus::Result<C> {
     registry.register(Box::new(family.clone()))?;
     Ok(family)
 }

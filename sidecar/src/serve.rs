@@ -37,12 +37,15 @@ use tonic::transport::{
 };
 
 use crate::{
+    alerts::{self, Plan},
     assess::{Assessor, Memory},
     board::Board,
     callers::Callers,
     config::{ConfigFile, Endpoint, Tls},
     history::{FileError, History},
+    llm::{Ledger, Paid},
     metrics::Metrics,
+    reload::{Fixed, reload},
     service::{MOST_ASKING, Service, Sidecar, stopped},
     steps,
     waiting::Waiting,
@@ -86,12 +89,21 @@ pub enum ServeError {
 pub fn run(path: &Path) -> Result<(), ServeError> {
     let file = ConfigFile::read(path).map_err(ServeError::Config)?;
     let (stop, shutdown) = watch::channel(false);
-    let (sidecar, history) = build(&file, shutdown)?;
+    let (sidecar, history, alerts) = build(&file, shutdown)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(io_error("threads"))?;
-    let served = runtime.block_on(serve(&file, Arc::clone(&sidecar), &stop));
+    let alerts = alerts.start(runtime.handle());
+    let served = runtime.block_on(async {
+        tokio::spawn(reloads(
+            path.to_path_buf(),
+            Fixed::of(&file.config),
+            Arc::clone(&sidecar),
+        ));
+        serve(&file, Arc::clone(&sidecar), &stop).await
+    });
+    runtime.block_on(alerts.finish());
     let grace = Duration::from_secs(file.config.server.shutdown_grace_secs);
     runtime.shutdown_timeout(grace);
     sidecar.history.stop();
@@ -100,11 +112,21 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
     served
 }
 
+/// Everything that can be found wrong without serving: keys of others that cannot be read as well.
+pub fn check(path: &Path) -> Result<(), String> {
+    let file = ConfigFile::read(path)?;
+    let metrics = Metrics::new().map_err(|error| error.to_string())?;
+    let ledger = Ledger::in_memory().map_err(|error| error.to_string())?;
+    let paid = Arc::new(Paid::new(ledger, &metrics.llm));
+    Plan::build(&file, &metrics.alerts)?;
+    steps::build(&file, &paid, &metrics).map(drop)
+}
+
 /// Everything that calls share, and the thread that writes the history.
 pub fn build(
     file: &ConfigFile,
     shutdown: watch::Receiver<bool>,
-) -> Result<(Arc<Sidecar>, JoinHandle<()>), ServeError> {
+) -> Result<(Arc<Sidecar>, JoinHandle<()>, alerts::Keeper), ServeError> {
     let data_dir = file.resolve(&file.config.server.data_dir);
     let mut folder = DirBuilder::new();
     let made = folder.recursive(true).mode(0o700).create(&data_dir);
@@ -118,33 +140,33 @@ pub fn build(
     let (history, inherited, thread) = opened.map_err(|error| ServeError::History(path, error))?;
     let memory = Arc::new(Memory::default());
     Sidecar::remember(&memory, &inherited);
-    let assessor = assessor(file, memory, &metrics)?;
+    let path = data_dir.join("spend.redb");
+    let ledger = Ledger::open(&path);
+    let ledger = ledger.map_err(|error| ServeError::History(path, error.into()))?;
+    let (ladder, band) = (*file.config.ladder.get_ref(), *file.config.band.get_ref());
+    let paid = Arc::new(Paid::new(ledger, &metrics.llm));
+    let steps = steps::build(file, &paid, &metrics).map_err(ServeError::Config)?;
+    let assessor = Assessor::new(ladder, band, Arc::clone(&memory), steps);
     let entries = metrics.entries.clone();
     let queue = *file.config.queue.get_ref();
+    let plan = Plan::build(file, &metrics.alerts).map_err(ServeError::Config)?;
+    let (alerts, keeper) = alerts::open(plan, &data_dir, &metrics.alerts, time);
     let sidecar = Sidecar {
         callers: ArcSwap::from_pointee(callers),
         assessor: ArcSwap::from_pointee(assessor),
+        memory,
+        paid,
         waiting: Waiting::new(queue, metrics.waiting.clone()),
         asking: Arc::new(Semaphore::new(MOST_ASKING)),
         board: Board::new(inherited.last, inherited.decisions, entries),
         history,
+        alerts,
         metrics,
         name: inherited.name,
         time,
         shutdown,
     };
-    Ok((Arc::new(sidecar), thread))
-}
-
-/// What judges, as the file says.
-fn assessor(
-    file: &ConfigFile,
-    memory: Arc<Memory>,
-    metrics: &Metrics,
-) -> Result<Assessor, ServeError> {
-    let (ladder, band) = (*file.config.ladder.get_ref(), *file.config.band.get_ref());
-    let steps = steps::build(file, metrics).map_err(ServeError::Config)?;
-    Ok(Assessor::new(ladder, band, memory, steps))
+    Ok((Arc::new(sidecar), thread, keeper))
 }
 
 async fn serve(
@@ -301,6 +323,30 @@ async fn metrics(State(sidecar): State<Arc<Sidecar>>) -> impl IntoResponse {
             StatusCode::INTERNAL_SERVER_ERROR,
             error.to_string().into_bytes(),
         ),
+    }
+}
+
+/// Takes a new configuration over at each SIGHUP.
+async fn reloads(path: PathBuf, fixed: Fixed, sidecar: Arc<Sidecar>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        log::error!("signals cannot be had");
+        return;
+    };
+    while hangup.recv().await.is_some() {
+        match reload(&path, &fixed, &sidecar) {
+            Ok(()) => {
+                log::info!("configuration taken over; file={}", path.display());
+                sidecar.metrics.reloads.with_label_values(&["taken"]).inc();
+            }
+            Err(message) => {
+                log::error!("configuration not taken over, the one before stays; {message}");
+                sidecar
+                    .metrics
+                    .reloads
+                    .with_label_values(&["refused"])
+                    .inc();
+            }
+        }
     }
 }
 

@@ -13,12 +13,14 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
+    alerts::Alerts,
     assess::{Assessor, Memory, Outcome},
     board::Board,
     callers::Callers,
     case::{Case, CaseError, CaseId, LONGEST_NAME, subject_of, text_of},
     config::Role,
     history::{History, Inherited},
+    llm::Paid,
     metrics::Metrics,
     waiting::Waiting,
 };
@@ -32,8 +34,12 @@ pub const MOST_ASKING: usize = 256;
 pub struct Sidecar {
     /// Who may call.
     pub callers: ArcSwap<Callers>,
-    /// What judges.
+    /// What judges; nothing before the start is done.
     pub assessor: ArcSwap<Assessor>,
+    /// What was condemned before, and what people said.
+    pub memory: Arc<Memory>,
+    /// What language models cost, and said.
+    pub paid: Arc<Paid>,
     /// Cases that wait for an answer of others.
     pub waiting: Waiting,
     /// Calls that may wait for one.
@@ -42,6 +48,8 @@ pub struct Sidecar {
     pub board: Board,
     /// What is kept.
     pub history: History,
+    /// Who is told.
+    pub alerts: Alerts,
     /// What is counted.
     pub metrics: Metrics,
     /// Names the numbering of decisions.
@@ -113,6 +121,7 @@ impl Sidecar {
         }
         self.metrics.assessed(&assessment);
         self.history.keep(case.into(), assessment.clone());
+        self.alerts.offer(case, &assessment);
         self.board.tell(assessment.clone());
         assessment
     }
@@ -154,9 +163,7 @@ impl Sidecar {
             },
             now_ms,
         );
-        self.assessor
-            .load()
-            .memory()
+        self.memory
             .condemn(&case.site, case.subject, case.shape, now_ms);
         self.history.decided(decision.clone());
         Some(decision)
@@ -316,7 +323,8 @@ impl Escalation for Service {
             .admit(&request, Role::Operate)?
             .to_owned();
         let sent = request.into_inner();
-        let (label, id) = (sent.label(), sent.case_id.parse().map_err(refused)?);
+        let id: CaseId = sent.case_id.parse().map_err(refused)?;
+        let label = sent.label();
         if label == v1::Label::Unspecified {
             return Err(refused(CaseError::Range("label")));
         }
@@ -335,6 +343,7 @@ impl Escalation for Service {
             .load()
             .memory()
             .label(&case.site, subject, label);
+        self.0.paid.truths.labelled(id, label);
         Ok(Response::new(v1::FeedbackResponse {}))
     }
 }

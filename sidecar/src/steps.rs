@@ -3,12 +3,20 @@
 use std::sync::Arc;
 
 use crate::{
-    assess::Step, classifier::Classifier, config::ConfigFile, metrics::Metrics,
+    assess::Step,
+    classifier::Classifier,
+    config::{self, ConfigFile},
+    llm::{Llm, LlmMetrics, Paid, Provider, ProviderError},
+    metrics::Metrics,
     reputation::Reputation,
 };
 
-/// The steps of a file.
-pub fn build(file: &ConfigFile, metrics: &Metrics) -> Result<Vec<Arc<dyn Step>>, String> {
+/// The steps of a file. What was paid for outlives a change of it.
+pub fn build(
+    file: &ConfigFile,
+    paid: &Arc<Paid>,
+    metrics: &Metrics,
+) -> Result<Vec<Arc<dyn Step>>, String> {
     let mut steps: Vec<Arc<dyn Step>> = Vec::new();
     if let Some(step) = Reputation::build(file, &metrics.asking)? {
         steps.push(Arc::new(step));
@@ -16,5 +24,31 @@ pub fn build(file: &ConfigFile, metrics: &Metrics) -> Result<Vec<Arc<dyn Step>>,
     if let Some(step) = Classifier::build(file, &metrics.asking)? {
         steps.push(Arc::new(step));
     }
+    if let Some(llm) = &file.config.llm {
+        let llm = model(file, llm.get_ref(), paid, &metrics.llm);
+        steps.extend(llm.map_err(|error| error.to_string())?);
+    }
     Ok(steps)
+}
+
+/// The step that asks language models, where there is one to ask.
+fn model(
+    file: &ConfigFile,
+    llm: &config::Llm,
+    paid: &Arc<Paid>,
+    metrics: &LlmMetrics,
+) -> Result<Option<Arc<dyn Step>>, ProviderError> {
+    let providers = llm.provider.iter().map(|written| {
+        let written = written.get_ref();
+        let key_file = written.key_file.as_deref().map(|path| file.resolve(path));
+        Provider::new(written.clone(), key_file)
+    });
+    let providers = providers.collect::<Result<Vec<_>, _>>()?;
+    if providers.is_empty() {
+        return Ok(None);
+    }
+    let ceiling = file.config.band.get_ref().to;
+    let (paid, metrics) = (Arc::clone(paid), metrics.clone());
+    let step = Llm::new(llm.clone(), ceiling, providers, paid, metrics);
+    Ok(Some(Arc::new(step)))
 }

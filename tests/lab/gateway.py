@@ -26,7 +26,9 @@ def start(config, processes, work, site, sources):
         if entry.is_dir() and entry.name != "data":
             (folder / entry.name).symlink_to(entry)
     own = folder / "thornwall.toml"
-    own.write_text(toml(adapted(tomllib.loads(shipped.read_text()), site, sources)))
+    written = tomllib.loads(shipped.read_text())
+    with_absolute_files(written.get("escalation", {}), shipped.parent)
+    own.write_text(toml(adapted(written, site, sources)))
     process = processes.start([binary, "run", "-c", own], name="gateway")
     wait_until_it_listens(process, work / "gateway.log")
     return ADDRESS
@@ -42,11 +44,17 @@ def adapted(config, site, sources):
     config["client_address"] = {"trusted_proxies": sources, "header": "x-forwarded-for"}
     config["listener"] = [{"address": "%s:%d" % ADDRESS}]
     config.pop("certificate", None)
-    config.pop("escalation", None)
     first = (config.get("site") or [{}])[0]
     config["upstream"] = [{"name": "lab", "servers": [{"address": site}]}]
     config["site"] = [{**first, "name": "lab", "hosts": ["*"], "upstream": "lab"}]
     return config
+
+
+def with_absolute_files(table, folder):
+    """The lab's own file stands elsewhere, and a sidecar's secrets stay where they are."""
+    for key, value in table.items():
+        if key.endswith("_file"):
+            table[key] = str(folder / value)
 
 
 def wait_until_it_listens(process, log):

@@ -1,0 +1,316 @@
+//! What language models have cost, minute by minute, and whether the next question may be asked.
+//!
+//! The most that a question can cost is reserved before it is asked, and on the disk before it is sent:
+//! neither a crash nor a restart makes a budget larger. What it did cost takes the reservation's place
+//! later. A minute counts until the last second of it is outside of the window.
+
+use std::path::Path;
+
+use parking_lot::Mutex;
+use redb::{
+    Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, backends::InMemoryBackend,
+};
+use thiserror::Error;
+
+use crate::config::Budget;
+
+/// Tokens and millionths of money, by minutes of Unix time.
+const MINUTES: TableDefinition<'_, u64, (u64, u64)> = TableDefinition::new("minutes");
+/// Memory for pages of the file.
+const CACHE_BYTES: usize = 1 << 20;
+const MINUTE_MS: u64 = 60_000;
+const HOUR: u64 = 60;
+const DAY: u64 = 24 * 60;
+/// Money is counted in millionths, so that sums are exact.
+pub(super) const MICROS: f64 = 1e6;
+
+/// Tokens, and millionths of money.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Tokens of prompt and answer.
+    pub tokens: u64,
+    /// Millionths of money.
+    pub micros: u64,
+}
+
+/// Why a question is not asked.
+#[derive(Debug, Error)]
+pub enum LedgerError {
+    /// It could cost more than is left.
+    #[error("the budget {0} is used up")]
+    Spent(&'static str),
+    /// What is spent cannot be written.
+    #[error("what is spent cannot be written: {0}")]
+    Database(#[from] redb::Error),
+}
+
+/// A part of the budget that is set aside.
+#[derive(Debug, Clone, Copy)]
+#[must_use]
+pub struct Reservation {
+    minute: u64,
+    cost: Cost,
+}
+
+/// What was spent within a day.
+pub struct Ledger {
+    /// Looking and writing are one.
+    minutes: Mutex<Minutes>,
+}
+
+struct Minutes(Database);
+
+impl Ledger {
+    /// Opens the file of what was spent.
+    pub fn open(path: &Path) -> Result<Self, redb::Error> {
+        Self::over(Builder::new().set_cache_size(CACHE_BYTES).create(path)?)
+    }
+
+    /// One that is gone with the process.
+    pub fn in_memory() -> Result<Self, redb::Error> {
+        Self::over(Builder::new().create_with_backend(InMemoryBackend::new())?)
+    }
+
+    fn over(file: Database) -> Result<Self, redb::Error> {
+        let write = file.begin_write()?;
+        write.open_table(MINUTES)?;
+        write.commit()?;
+        Ok(Self {
+            minutes: Mutex::new(Minutes(file)),
+        })
+    }
+
+    /// Sets the most that a question can cost aside. It writes to a disk.
+    pub fn reserve(
+        &self,
+        budget: &Budget,
+        cost: Cost,
+        now_ms: u64,
+    ) -> Result<Reservation, LedgerError> {
+        let minutes = self.minutes.lock();
+        let minute = now_ms / MINUTE_MS;
+        let (hour, day) = minutes.spent(minute)?;
+        let share = u64::from(budget.sidecars.max(1));
+        let money = |sum: f64| (sum * MICROS) as u64 / share;
+        let limits = [
+            (
+                hour.tokens + cost.tokens,
+                budget.tokens_per_hour / share,
+                "of tokens per hour",
+            ),
+            (
+                day.tokens + cost.tokens,
+                budget.tokens_per_day / share,
+                "of tokens per day",
+            ),
+            (
+                hour.micros + cost.micros,
+                money(budget.money_per_hour),
+                "of money per hour",
+            ),
+            (
+                day.micros + cost.micros,
+                money(budget.money_per_day),
+                "of money per day",
+            ),
+        ];
+        if let Some((.., which)) = limits.iter().find(|(sum, limit, _)| sum > limit) {
+            return Err(LedgerError::Spent(which));
+        }
+        minutes.add(minute, cost)?;
+        Ok(Reservation { minute, cost })
+    }
+
+    /// Puts what a question did cost in the place of what was set aside for it.
+    pub fn settle(&self, reserved: Reservation, cost: Cost) -> Result<(), redb::Error> {
+        self.minutes.lock().replace(reserved, cost)
+    }
+
+    /// What was spent or is set aside within an hour, and within a day.
+    pub fn spent(&self, now_ms: u64) -> Result<(Cost, Cost), redb::Error> {
+        self.minutes.lock().spent(now_ms / MINUTE_MS)
+    }
+}
+
+impl Minutes {
+    fn spent(&self, minute: u64) -> Result<(Cost, Cost), redb::Error> {
+        let (mut hour, mut day) = (Cost::default(), Cost::default());
+        let read = self.0.begin_read()?;
+        // Where a clock was set back, what was spent a little later counts too.
+        let within = minute.saturating_sub(DAY)..=minute + DAY;
+        for entry in read.open_table(MINUTES)?.range(within)? {
+            let (at, spent) = entry?;
+            let (tokens, micros) = spent.value();
+            day.add(tokens, micros);
+            if at.value() + HOUR >= minute {
+                hour.add(tokens, micros);
+            }
+        }
+        Ok((hour, day))
+    }
+
+    fn add(&self, minute: u64, cost: Cost) -> Result<(), redb::Error> {
+        self.change(minute, |before| {
+            (before.0 + cost.tokens, before.1 + cost.micros)
+        })
+    }
+
+    fn replace(&self, reserved: Reservation, cost: Cost) -> Result<(), redb::Error> {
+        self.change(reserved.minute, |(tokens, micros)| {
+            let tokens = tokens.saturating_sub(reserved.cost.tokens) + cost.tokens;
+            let micros = micros.saturating_sub(reserved.cost.micros) + cost.micros;
+            (tokens, micros)
+        })
+    }
+
+    fn change(
+        &self,
+        minute: u64,
+        change: impl FnOnce((u64, u64)) -> (u64, u64),
+    ) -> Result<(), redb::Error> {
+        let write = self.0.begin_write()?;
+        {
+            let mut table = write.open_table(MINUTES)?;
+            let before = table.get(minute)?.map_or((0, 0), |spent| spent.value());
+            table.insert(minute, change(before))?;
+            table.retain_in(..minute.saturating_sub(2 * DAY), |_, _| false)?;
+        }
+        write.commit()?;
+        Ok(())
+    }
+}
+
+impl Cost {
+    const fn add(&mut self, tokens: u64, micros: u64) {
+        self.tokens += tokens;
+        self.micros += micros;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUDGET: Budget = Budget {
+        tokens_per_hour: 100,
+        tokens_per_day: 250,
+        money_per_hour: 1.0,
+        money_per_day: 2.0,
+        sidecars: 1,
+    };
+    const HOUR_MS: u64 = HOUR * MINUTE_MS;
+
+    const fn tokens(tokens: u64) -> Cost {
+        Cost { tokens, micros: 0 }
+    }
+
+    fn refused(ledger: &Ledger, cost: Cost, now_ms: u64) -> Option<&'static str> {
+        match ledger.reserve(&BUDGET, cost, now_ms) {
+            Ok(_) => None,
+            Err(LedgerError::Spent(which)) => Some(which),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn what_is_set_aside_counts_until_its_hour_is_over() {
+        let ledger = Ledger::in_memory().unwrap();
+        assert_eq!(refused(&ledger, tokens(101), 0), Some("of tokens per hour"));
+        assert_eq!(refused(&ledger, tokens(60), 59_999), None);
+        assert_eq!(
+            refused(&ledger, tokens(60), HOUR_MS + 59_999),
+            Some("of tokens per hour")
+        );
+        assert_eq!(refused(&ledger, tokens(60), HOUR_MS + 60_000), None);
+        assert_eq!(refused(&ledger, tokens(60), 3 * HOUR_MS), None);
+        assert_eq!(refused(&ledger, tokens(60), 5 * HOUR_MS), None);
+        assert_eq!(
+            refused(&ledger, tokens(60), 7 * HOUR_MS),
+            Some("of tokens per day")
+        );
+        assert_eq!(refused(&ledger, tokens(60), 24 * HOUR_MS + 60_000), None);
+        let money = Cost {
+            tokens: 0,
+            micros: 1_000_001,
+        };
+        assert_eq!(
+            refused(&ledger, money, 90 * HOUR_MS),
+            Some("of money per hour")
+        );
+    }
+
+    #[test]
+    fn what_it_did_cost_takes_the_place_of_what_was_set_aside() {
+        let ledger = Ledger::in_memory().unwrap();
+        let reserved = ledger.reserve(&BUDGET, tokens(90), 0).unwrap();
+        assert_eq!(refused(&ledger, tokens(20), 0), Some("of tokens per hour"));
+        ledger.settle(reserved, tokens(30)).unwrap();
+        assert_eq!(ledger.spent(0).unwrap().0, tokens(30));
+        assert_eq!(refused(&ledger, tokens(70), 0), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_new_budget() {
+        let ledger = Ledger::in_memory().unwrap();
+        assert_eq!(refused(&ledger, tokens(100), 5 * HOUR_MS), None);
+        assert_eq!(
+            refused(&ledger, tokens(1), 2 * HOUR_MS),
+            Some("of tokens per hour")
+        );
+    }
+
+    #[test]
+    fn sidecars_divide_a_budget() {
+        let ledger = Ledger::in_memory().unwrap();
+        let halved = Budget {
+            sidecars: 2,
+            ..BUDGET
+        };
+        assert!(ledger.reserve(&halved, tokens(51), 0).is_err());
+        assert!(ledger.reserve(&halved, tokens(50), 0).is_ok());
+    }
+
+    #[test]
+    fn a_restart_makes_no_new_budget() {
+        let folder =
+            std::env::temp_dir().join(format!("thornwall-ledger-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("spend.redb");
+        for expected in [None, Some("of tokens per hour")] {
+            let ledger = Ledger::open(&path).unwrap();
+            assert_eq!(refused(&ledger, tokens(90), 0), expected);
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// A day of questions as fast as they come: no hour and no day costs more than it may.
+    #[test]
+    fn no_window_of_a_busy_day_costs_more_than_the_budget() {
+        let ledger = Ledger::in_memory().unwrap();
+        let mut spent: Vec<(u64, u64)> = Vec::new();
+        let mut now_ms = 7_777;
+        for step in 0..6_000_u64 {
+            now_ms += 1_000 * (1 + (step * 7_919) % 31);
+            if let Ok(reserved) = ledger.reserve(&BUDGET, tokens(3 + step % 5), now_ms) {
+                let actual = 1 + step % 3;
+                ledger.settle(reserved, tokens(actual)).unwrap();
+                spent.push((now_ms, actual));
+            }
+        }
+        assert!(now_ms > 24 * HOUR_MS);
+        let most = |window_ms: u64| {
+            let within = |(at, _): &(u64, u64)| {
+                let inside = spent
+                    .iter()
+                    .filter(|(other, _)| (*at..at + window_ms).contains(other));
+                inside.map(|(_, tokens)| tokens).sum::<u64>()
+            };
+            spent.iter().map(within).max().unwrap_or(0)
+        };
+        let (hour, day) = (most(HOUR_MS), most(24 * HOUR_MS));
+        assert!(
+            (80..=100).contains(&hour) && (200..=250).contains(&day),
+            "{hour} {day}"
+        );
+    }
+}

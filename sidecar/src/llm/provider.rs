@@ -1,0 +1,326 @@
+//! One provider: how a question is put to it, and what came back.
+
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+
+use genai::{
+    Client, ModelIden,
+    adapter::AdapterKind,
+    chat::{ChatMessage, ChatOptions, ChatRequest, ChatResponseFormat, JsonSpec},
+    resolver::{AuthData, Endpoint, ProviderConfig},
+};
+use reqwest::StatusCode;
+use thiserror::Error;
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::{
+    ledger::{Cost, Ledger, LedgerError, MICROS, Reservation},
+    prompt::{INSTRUCTIONS, Prompt},
+    tool::Tool,
+    verdict::{self, Verdict, VerdictError},
+};
+use crate::{
+    config::{Budget, LlmProvider, Vendor},
+    http,
+};
+
+/// Tokens that a provider adds around a prompt and the schema.
+const FRAME_TOKENS: u64 = 400;
+/// The wait before a further try, doubled each time.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+
+/// Why a provider gave no verdict.
+#[derive(Debug, Error)]
+pub enum AskError {
+    /// It could cost more than is left.
+    #[error("{0}")]
+    Ledger(#[from] LedgerError),
+    /// Too many questions are under way.
+    #[error("too many questions at a time")]
+    Busy,
+    /// It took too long.
+    #[error("no answer within its time")]
+    Timeout,
+    /// It refused, with this status.
+    #[error("status {0}")]
+    Status(StatusCode),
+    /// It was not reached, or spoke something else.
+    #[error("{0}")]
+    Failed(&'static str),
+    /// It answered, and not what it was asked for.
+    #[error("{0}")]
+    Verdict(#[from] VerdictError),
+}
+
+impl AskError {
+    /// Whether the same question may have another outcome soon.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Status(status) => {
+                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::Failed(_) => true,
+            Self::Ledger(_) | Self::Busy | Self::Timeout | Self::Verdict(_) => false,
+        }
+    }
+
+    /// Whether nothing can have been charged. A timeout may have been, and an answer was.
+    const fn is_free(&self) -> bool {
+        matches!(self, Self::Status(_) | Self::Ledger(_) | Self::Busy)
+    }
+
+    /// Whether it says something about the provider, and not about the question.
+    pub(super) const fn is_the_providers(&self) -> bool {
+        matches!(self, Self::Timeout | Self::Status(_) | Self::Failed(_))
+    }
+
+    /// What metrics call it.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Ledger(_) => "budget",
+            Self::Busy => "busy",
+            Self::Timeout => "timeout",
+            Self::Status(_) => "status",
+            Self::Failed(_) => "unreachable",
+            Self::Verdict(_) => "malformed",
+        }
+    }
+}
+
+/// Why a provider cannot be used.
+#[derive(Debug, Error)]
+pub enum ProviderError {
+    /// Its key cannot be read.
+    #[error("key of provider `{0}`: {path}: {cause}", path = .1.display(), cause = .2)]
+    Key(String, PathBuf, io::Error),
+    /// Its client cannot be made.
+    #[error("provider `{0}`: {1}")]
+    Client(String, String),
+}
+
+/// How a provider is spoken to.
+enum Reached {
+    Model(Box<Client>, ModelIden),
+    Tool(Tool),
+}
+
+/// A provider that can be asked.
+pub struct Provider {
+    /// What is configured.
+    pub config: LlmProvider,
+    reached: Reached,
+    turns: Semaphore,
+}
+
+impl Provider {
+    /// Reads the key; `key_file` is where it is.
+    pub fn new(config: LlmProvider, key_file: Option<PathBuf>) -> Result<Self, ProviderError> {
+        let key = key_file.map(|path| key(&config.name, path)).transpose()?;
+        let failed = |cause: String| ProviderError::Client(config.name.clone(), cause);
+        let web = http::client(Duration::from_secs(config.timeout_secs.into()));
+        let web = web.map_err(|error| failed(error.to_string()))?;
+        let reached = match (kind(config.uri.vendor), &config.endpoint) {
+            (Some(kind), endpoint) => {
+                let client = model(kind, web, key, endpoint.as_ref()).map_err(failed)?;
+                Reached::Model(
+                    Box::new(client),
+                    ModelIden::new(kind, config.uri.model.as_str()),
+                )
+            }
+            (None, Some(server)) => Reached::Tool(Tool::new(web, server, &config.uri.model, key)),
+            (None, None) => {
+                return Err(failed("a tool without the server's `endpoint`".to_owned()));
+            }
+        };
+        Ok(Self {
+            reached,
+            turns: Semaphore::new(config.concurrency),
+            config,
+        })
+    }
+
+    /// Asks, with as many further tries as are configured. Each try is paid for.
+    pub async fn ask(
+        &self,
+        prompt: &Prompt,
+        ledger: &Arc<Ledger>,
+        budget: Budget,
+        now_ms: u64,
+    ) -> Result<Verdict, AskError> {
+        let turn = timeout(self.longest(), self.turns.acquire()).await;
+        let _turn = turn.map_err(|_| AskError::Busy)?;
+        let mut wait = FIRST_WAIT;
+        for _ in 0..self.config.retries {
+            match self.try_once(prompt, ledger, budget, now_ms).await {
+                Err(error) if error.is_passing() => tokio::time::sleep(wait).await,
+                other => return other,
+            }
+            wait *= 2;
+        }
+        self.try_once(prompt, ledger, budget, now_ms).await
+    }
+
+    async fn try_once(
+        &self,
+        prompt: &Prompt,
+        ledger: &Arc<Ledger>,
+        budget: Budget,
+        now_ms: u64,
+    ) -> Result<Verdict, AskError> {
+        let most = self.most(prompt);
+        let reserved = on_disk(ledger, move |ledger| ledger.reserve(&budget, most, now_ms)).await?;
+        let (answer, cost) = match self.chat(prompt).await {
+            Ok((text, cost)) => (Ok(text), cost.unwrap_or(most)),
+            Err(error) if error.is_free() => (Err(error), Cost::default()),
+            Err(error) => (Err(error), most),
+        };
+        settle(ledger, reserved, cost).await;
+        Ok(verdict::parse(&answer?)?)
+    }
+
+    fn longest(&self) -> Duration {
+        Duration::from_secs(self.config.timeout_secs.into())
+    }
+
+    /// The most that a question can cost: no tokenizer makes more tokens than there are bytes.
+    fn most(&self, prompt: &Prompt) -> Cost {
+        let input = prompt.bytes() as u64 + FRAME_TOKENS;
+        self.cost(input, self.config.max_output_tokens.into())
+    }
+
+    fn cost(&self, input: u64, output: u64) -> Cost {
+        let price = |tokens: u64, price: f64| tokens as f64 * price / 1e6 * MICROS;
+        let price = price(input, self.config.input_price) + price(output, self.config.output_price);
+        Cost {
+            tokens: input + output,
+            micros: price.ceil() as u64,
+        }
+    }
+
+    /// The answer, and what it did cost where the provider says so.
+    async fn chat(&self, prompt: &Prompt) -> Result<(String, Option<Cost>), AskError> {
+        let asked = async {
+            match &self.reached {
+                Reached::Model(client, model) => self.complete(client, model, prompt).await,
+                Reached::Tool(tool) => Ok((tool.call(prompt).await?, None)),
+            }
+        };
+        timeout(self.longest(), asked)
+            .await
+            .map_err(|_| AskError::Timeout)?
+    }
+
+    async fn complete(
+        &self,
+        client: &Client,
+        model: &ModelIden,
+        prompt: &Prompt,
+    ) -> Result<(String, Option<Cost>), AskError> {
+        let question = ChatRequest::from_system(INSTRUCTIONS)
+            .append_message(ChatMessage::user(prompt.text.as_str()));
+        let schema = JsonSpec::new("verdict", verdict::schema());
+        let options = ChatOptions::default()
+            .with_max_tokens(self.config.max_output_tokens)
+            .with_response_format(ChatResponseFormat::JsonSpec(schema));
+        let answer = client
+            .exec_chat(model.clone(), question, Some(&options))
+            .await;
+        let answer = answer.map_err(described)?;
+        let tokens = |count: Option<i32>| count.and_then(|count| u64::try_from(count).ok());
+        let usage = (
+            tokens(answer.usage.prompt_tokens),
+            tokens(answer.usage.completion_tokens),
+        );
+        let cost = match usage {
+            (Some(input), Some(output)) => Some(self.cost(input, output)),
+            _ => None,
+        };
+        Ok((answer.into_first_text().unwrap_or_default(), cost))
+    }
+}
+
+/// The library's client for one vendor.
+fn model(
+    kind: AdapterKind,
+    web: reqwest::Client,
+    key: Option<String>,
+    endpoint: Option<&http::Address>,
+) -> Result<Client, String> {
+    // The library asks for a key where a server of one's own wants none.
+    let auth = AuthData::from_single(key.unwrap_or_else(|| "none".to_owned()));
+    let reached: ProviderConfig = match endpoint {
+        Some(endpoint) => (Endpoint::from_owned(base(endpoint)), auth).into(),
+        None => auth.into(),
+    };
+    let client = Client::builder()
+        .with_reqwest(web)
+        .with_adapter_kind(kind)
+        .append_provider_config(kind, reached)
+        .build();
+    client.map_err(|error| error.to_string())
+}
+
+/// The library's errors quote whole answers, and are not repeated.
+fn described(error: genai::Error) -> AskError {
+    if let Some(status) = error.status() {
+        return AskError::Status(status);
+    }
+    let genai::Error::WebModelCall { webc_error, .. } = error else {
+        return AskError::Failed("an answer that is none of this vendor's");
+    };
+    match webc_error {
+        genai::webc::Error::Reqwest(error) if error.is_timeout() => AskError::Timeout,
+        genai::webc::Error::Reqwest(_) => AskError::Failed("not reached"),
+        _ => AskError::Failed("an answer that is not JSON"),
+    }
+}
+
+/// A disk may be slow, and the threads that serve must not wait for it.
+async fn on_disk<T: Send + 'static>(
+    ledger: &Arc<Ledger>,
+    work: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
+) -> Result<T, AskError> {
+    let ledger = Arc::clone(ledger);
+    let done = tokio::task::spawn_blocking(move || work(&ledger)).await;
+    Ok(done.map_err(|_| AskError::Failed("the process ends"))??)
+}
+
+/// What cannot be written stays reserved, which is more than it did cost.
+async fn settle(ledger: &Arc<Ledger>, reserved: Reservation, cost: Cost) {
+    let settled = on_disk(ledger, move |ledger| Ok(ledger.settle(reserved, cost)?)).await;
+    if let Err(error) = settled {
+        log::warn!("what a language model cost is not written; error={error}");
+    }
+}
+
+fn key(name: &str, path: PathBuf) -> Result<String, ProviderError> {
+    let failed = |error| ProviderError::Key(name.to_owned(), path.clone(), error);
+    let text = fs::read_to_string(&path).map_err(failed)?;
+    let key = text.trim();
+    if key.is_empty() {
+        return Err(failed(io::Error::other("no key in it")));
+    }
+    Ok(key.to_owned())
+}
+
+/// The library puts names of calls behind the address.
+fn base(endpoint: &http::Address) -> String {
+    let text = endpoint.url().as_str();
+    if text.ends_with('/') {
+        text.to_owned()
+    } else {
+        format!("{text}/")
+    }
+}
+
+/// The library's name of a vendor; nothing for tools, which it does not speak to.
+const fn kind(vendor: Vendor) -> Option<AdapterKind> {
+    Some(match vendor {
+        Vendor::OpenAi => AdapterKind::OpenAI,
+        Vendor::Anthropic => AdapterKind::Anthropic,
+        Vendor::Gemini => AdapterKind::Gemini,
+        Vendor::Cohere => AdapterKind::Cohere,
+        Vendor::Mistral => AdapterKind::Mistral,
+        Vendor::Ollama => AdapterKind::Ollama,
+        Vendor::Mcp => return None,
+    })
+}

@@ -1,0 +1,114 @@
+//! What models may cost, and that nothing is paid for twice.
+
+use std::sync::Arc;
+
+use super::{
+    Bench, case, checked,
+    stand_in::{INPUT_TOKENS, Manner, OUTPUT_TOKENS, StandIn},
+    step,
+};
+
+const UNSURE: &str = r#"{"verdict":"unsure","confidence":0.5,"reason":"x"}"#;
+const HOUR_MS: u64 = 3_600_000;
+
+fn settings(server: &StandIn, more: &str) -> String {
+    format!(
+        "{more}\n[[provider]]\nname = 'one'\nuri = 'openai://m'\nendpoint = 'http://{}/v1'\n\
+         key_file = 'k'\ninput_price = 1.0\noutput_price = 4.0\n",
+        server.address
+    )
+}
+
+/// A record of its own for each number: digits would be taken for the same.
+fn agent(number: u64) -> String {
+    let letter = |shift: u64| char::from(b'a' + u8::try_from((number / shift) % 26).unwrap());
+    [letter(17_576), letter(676), letter(26), letter(1)]
+        .iter()
+        .collect()
+}
+
+#[tokio::test]
+async fn cases_that_look_the_same_are_paid_for_once() {
+    let server = StandIn::start(Manner::Says(UNSURE.to_owned())).await;
+    let bench = Arc::new(Bench::new(&settings(&server, "")));
+    let all = (0..200_u128).map(|number| {
+        let bench = Arc::clone(&bench);
+        let mut alike = case(number, 0.5, "crawler");
+        alike.subject = format!("192.0.2.{}", number % 250);
+        tokio::spawn(async move { bench.assess(&checked(alike), 0).await })
+    });
+    for one in all.collect::<Vec<_>>() {
+        assert!(!step(&one.await.unwrap()).failed);
+    }
+    assert_eq!(server.count(), 1);
+    assert_eq!(bench.metric("thornwall_sidecar_llm_recalled_total"), 199.0);
+    // And what is known needs nobody to be asked: the next case is ripe at once.
+    let known = bench
+        .assessor
+        .assess(&checked(case(999, 0.5, "crawler")), 0);
+    assert!(known.is_ripe);
+    let another = bench.assessor.assess(&checked(case(999, 0.5, "other")), 0);
+    assert!(!another.is_ripe);
+}
+
+/// 24 hours of mixed traffic, with the time passed in: persons, known crawls, cases in doubt that all
+/// differ, and bursts. No hour and no day takes more than its budget, as the vendor counts.
+#[tokio::test]
+async fn no_hour_of_a_day_costs_more_than_it_may() {
+    let server = StandIn::start(Manner::Says(UNSURE.to_owned())).await;
+    let budget = "[budget]\ntokens_per_hour = 9000\ntokens_per_day = 60000\n\
+                  money_per_hour = 0.01\nmoney_per_day = 0.05";
+    let bench = Bench::new(&settings(&server, budget));
+    let mut asked: Vec<u64> = Vec::new();
+    let mut now_ms = 1_700_000_000_000;
+    let end_ms = now_ms + 24 * HOUR_MS;
+    let mut number = 0;
+    while now_ms < end_ms {
+        number += 1;
+        // Every tenth is in a burst.
+        now_ms += if number % 10 == 0 { 200 } else { 45_000 };
+        let (score, agent) = match number % 5 {
+            0 => (0.2, agent(number)),
+            1 => (0.95, agent(number)),
+            2 => (0.5, "a known crawl".to_owned()),
+            _ => (0.5, agent(number)),
+        };
+        let before = server.count();
+        bench
+            .assess(&checked(case(number.into(), score, &agent)), now_ms)
+            .await;
+        asked.extend((before..server.count()).map(|_| now_ms));
+    }
+    let each = INPUT_TOKENS + OUTPUT_TOKENS;
+    let most = |window_ms: u64| {
+        let within = |from: &u64| {
+            asked
+                .iter()
+                .filter(|at| (*from..from + window_ms).contains(*at))
+                .count() as u64
+        };
+        asked.iter().map(within).max().unwrap_or(0)
+    };
+    let (hour, day) = (most(HOUR_MS) * each, most(24 * HOUR_MS) * each);
+    assert!(hour <= 9_000 && day <= 60_000, "{hour} {day}");
+    // It was spent, and not saved by asking nobody.
+    assert!(hour >= 4_000 && day >= 40_000, "{hour} {day}");
+    // A price of 1 and 4 for a million: 380 millionths each.
+    assert!(most(HOUR_MS) * 380 <= 10_000 && most(24 * HOUR_MS) * 380 <= 50_000);
+    let refused =
+        "thornwall_sidecar_llm_failures_total{model=\"m\",provider=\"one\",why=\"budget\"}";
+    assert!(bench.metric(refused) > 100.0, "{}", bench.metric(refused));
+}
+
+#[tokio::test]
+async fn a_budget_of_nothing_asks_nobody() {
+    let server = StandIn::start(Manner::Says(UNSURE.to_owned())).await;
+    let bench = Bench::new(&settings(&server, "[budget]\nmoney_per_day = 0.0"));
+    let assessment = bench.assess(&checked(case(1, 0.5, "x")), 0).await;
+    let step = step(&assessment);
+    assert!(
+        step.failed && step.evidence.contains("budget of money per day"),
+        "{step:?}"
+    );
+    assert_eq!(server.count(), 0);
+}

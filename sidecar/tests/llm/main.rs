@@ -1,0 +1,112 @@
+//! Language models: each vendor's shapes, everything that can go wrong with one, what attackers make
+//! them say, and what they may cost. The vendor is played by a server that speaks its documented
+//! shapes.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+mod attacks;
+mod costs;
+mod faults;
+mod stand_in;
+mod vendors;
+
+use std::sync::Arc;
+
+use thornwall_proto::v1;
+use thornwall_sidecar::{
+    assess::{Assessor, Memory, Step},
+    case::{Case, CaseId},
+    config::{Band, Ladder, Llm as Settings},
+    llm::{Ledger, Llm, Paid, Provider},
+    metrics::Metrics,
+};
+
+/// An assessor with one more step, and what it counts.
+struct Bench {
+    assessor: Assessor,
+    /// The same without that step.
+    cheap: Assessor,
+    metrics: Metrics,
+    paid: Arc<Paid>,
+}
+
+impl Bench {
+    /// One with these settings of `[llm]`.
+    fn new(written: &str) -> Self {
+        // Whoever comes first installs it.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let settings: Settings = toml::from_str(written).unwrap();
+        let metrics = Metrics::new().unwrap();
+        let paid = Arc::new(Paid::new(Ledger::in_memory().unwrap(), &metrics.llm));
+        let key = std::env::temp_dir().join(format!("thornwall-llm-key-{}", std::process::id()));
+        std::fs::write(&key, "the-key\n").unwrap();
+        let providers = settings.provider.iter().map(|one| {
+            let one = one.get_ref().clone();
+            let key = one.key_file.as_ref().map(|_| key.clone());
+            Provider::new(one, key).unwrap()
+        });
+        let band = Band::default();
+        let step: Arc<dyn Step> = Arc::new(Llm::new(
+            settings.clone(),
+            band.to,
+            providers.collect(),
+            Arc::clone(&paid),
+            metrics.llm.clone(),
+        ));
+        let memory = Arc::new(Memory::default());
+        let assessor = |steps| Assessor::new(Ladder::default(), band, Arc::clone(&memory), steps);
+        Self {
+            assessor: assessor(vec![step]),
+            cheap: assessor(Vec::new()),
+            metrics,
+            paid,
+        }
+    }
+
+    async fn assess(&self, case: &Case, now_ms: u64) -> v1::Assessment {
+        self.assessor.assess_fully(case, now_ms).await.assessment
+    }
+
+    /// The value of a line of the metrics.
+    fn metric(&self, line: &str) -> f64 {
+        let text = String::from_utf8(self.metrics.render().unwrap()).unwrap();
+        let found = text.lines().find_map(|found| found.strip_prefix(line));
+        found.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+}
+
+/// The step that a model was asked in.
+fn step(assessment: &v1::Assessment) -> &v1::Step {
+    let step = assessment.steps.iter().find(|step| step.name == "llm");
+    step.unwrap_or_else(|| panic!("{assessment:?}"))
+}
+
+/// A case with this score, whose record says `user_agent`.
+fn case(id: u128, score: f32, user_agent: &str) -> v1::Case {
+    let sample = |number: u32| v1::Request {
+        after_ms: number * 40_000,
+        method: "GET".to_owned(),
+        path: "/item/1".to_owned(),
+        ..v1::Request::default()
+    };
+    v1::Case {
+        id: CaseId(id).to_string(),
+        site: "shop".to_owned(),
+        subject: "192.0.2.7".to_owned(),
+        requests: 3,
+        first_ms: 0,
+        last_ms: 120_000,
+        score,
+        samples: (0..3).map(sample).collect(),
+        claims: Some(v1::Claims {
+            user_agent: user_agent.to_owned(),
+            http_version: 11,
+            ..v1::Claims::default()
+        }),
+        ..v1::Case::default()
+    }
+}
+
+fn checked(case: v1::Case) -> Case {
+    Case::try_from(case).unwrap()
+}
