@@ -6,19 +6,17 @@
 
 mod answers;
 pub(crate) mod circuit;
-mod metrics;
+mod register;
 
 use std::{hash::Hash, time::Duration};
 
-use parking_lot::Mutex;
 use reqwest::header::HeaderValue;
 use serde_json::Value;
 
-pub use self::metrics::{AskingMetrics, ServiceMetrics};
-use self::{answers::Answers, circuit::Circuit};
+use self::answers::Answers;
+pub use self::register::{Asking, Service};
 use crate::{
     assess::{Finding, StepError},
-    budget::Budget,
     config::{ConfigFile, Limits},
     http::{Answer, HttpError},
 };
@@ -34,15 +32,8 @@ const MOST_TEXT: usize = 160;
 
 /// What stands between the cases and one service.
 pub struct Asker<K> {
-    service: String,
+    service: Service,
     answers: Answers<K>,
-    gate: Mutex<Gate>,
-    metrics: ServiceMetrics,
-}
-
-struct Gate {
-    budget: Budget,
-    circuit: Circuit,
 }
 
 /// Why a service has not answered.
@@ -72,21 +63,16 @@ impl From<HttpError> for Failure {
 
 impl<K: Hash + Eq> Asker<K> {
     /// One that has asked nothing yet.
-    pub fn new(service: &str, limits: &Limits, metrics: ServiceMetrics) -> Self {
+    pub fn new(service: Service, limits: &Limits) -> Self {
         Self {
-            service: service.to_owned(),
+            service,
             answers: Answers::new(limits),
-            gate: Mutex::new(Gate {
-                budget: Budget::new(limits.per_hour, limits.per_day),
-                circuit: Circuit::default(),
-            }),
-            metrics,
         }
     }
 
     /// What people know the service as.
     pub fn service(&self) -> &str {
-        &self.service
+        &self.service.name
     }
 
     /// An answer that is still kept.
@@ -115,15 +101,15 @@ impl<K: Hash + Eq> Asker<K> {
             .await?;
         let found = kept.found.clone();
         if !asked {
-            self.metrics.cached.inc();
+            self.service.metrics.cached.inc();
         }
         found
     }
 
     fn admit(&self, now_ms: u64) -> Result<(), StepError> {
-        let mut gate = self.gate.lock();
+        let mut gate = self.service.gate.lock();
         if let Some(left_ms) = gate.circuit.is_open(now_ms) {
-            self.metrics.paused.inc();
+            self.service.metrics.paused.inc();
             let what = format!(
                 "not asked for another {} s after failures",
                 left_ms.div_ceil(1000)
@@ -131,31 +117,35 @@ impl<K: Hash + Eq> Asker<K> {
             return Err(self.error(&what));
         }
         if !gate.budget.take(now_ms) {
-            self.metrics.refused.inc();
+            self.service.metrics.refused.inc();
             return Err(self.error("its budget is used up"));
         }
         gate.circuit.begin(now_ms);
-        self.metrics.asked.inc();
+        self.service.metrics.asked.inc();
         Ok(())
     }
 
     fn note(&self, found: &Result<Finding, Failure>, now_ms: u64) {
-        let mut gate = self.gate.lock();
+        let mut gate = self.service.gate.lock();
         match found {
             Ok(_) => {
                 gate.circuit.succeeded();
-                self.metrics.answered.inc();
+                self.service.metrics.answered.inc();
             }
             Err(failure) => {
                 gate.circuit.failed(now_ms, failure.pause);
-                self.metrics.failed.inc();
-                log::debug!("not answered; service={} {}", self.service, failure.what);
+                self.service.metrics.failed.inc();
+                log::debug!(
+                    "not answered; service={} {}",
+                    self.service.name,
+                    failure.what
+                );
             }
         }
     }
 
     fn error(&self, what: &str) -> StepError {
-        StepError(format!("{}: {what}", self.service))
+        StepError(format!("{}: {what}", self.service.name))
     }
 }
 

@@ -31,6 +31,12 @@ impl Budget {
         }
     }
 
+    /// Changes how many there are; what was used stays so.
+    pub const fn limit(&mut self, per_hour: u32, per_day: u32) {
+        self.hour.most = per_hour;
+        self.day.most = per_day;
+    }
+
     /// Uses one, where one is left of both. `now_ms` is Unix time.
     pub fn take(&mut self, now_ms: u64) -> bool {
         let windows = [&mut self.hour, &mut self.day];

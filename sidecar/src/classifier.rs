@@ -22,7 +22,7 @@ use reqwest::{
 use thornwall_filters::prefix_set::Prefix;
 
 use crate::{
-    asking::{Asker, AskingMetrics, Failure, MOST_ANSWER, json_of, key_of},
+    asking::{Asker, Asking, Failure, MOST_ANSWER, json_of, key_of},
     assess::{Finding, Step, StepError},
     case::Case,
     config::{ConfigFile, Format},
@@ -65,7 +65,7 @@ impl Key {
 
 impl Classifier {
     /// The step, where a file names a service.
-    pub fn build(file: &ConfigFile, metrics: &AskingMetrics) -> Result<Option<Self>, String> {
+    pub fn build(file: &ConfigFile, asking: &Asking) -> Result<Option<Self>, String> {
         let Some(service) = &file.config.classifier else {
             return Ok(None);
         };
@@ -74,7 +74,7 @@ impl Classifier {
         let limits = service.limits.get_ref();
         let timeout = Duration::from_secs(limits.timeout_secs.into());
         Ok(Some(Self {
-            asker: Asker::new(NAME, limits, metrics.of(NAME)),
+            asker: Asker::new(asking.service(NAME, limits), limits),
             client: http::client(timeout).map_err(|error| error.to_string())?,
             address: service.address.clone(),
             key: key.transpose()?,

@@ -47,7 +47,7 @@ pub struct Arguments {
     /// Only what people said
     #[arg(long)]
     pub reviewed: bool,
-    /// Also what traps and verified addresses proved; weak labels are never taught a language model
+    /// What people said, and what traps and verified addresses proved
     #[arg(long, conflicts_with = "reviewed")]
     pub proved: bool,
     /// Only cases that were assessed within this time, such as 12h or 30d
@@ -66,7 +66,8 @@ pub struct Arguments {
 pub enum Format {
     /// `thornwall-train --cases`: every label, the weak ones marked
     Training,
-    /// Fine-tuning of a language model: chats whose answer is the label, by default a person's
+    /// Chats to fine-tune a language model with, whose answer is the label: a person's, or what is
+    /// proved; never a weak one
     FineTuning,
 }
 
@@ -144,7 +145,7 @@ impl<'a> Export<'a> {
         let subject = line::told(case.subject, self.arguments.addresses);
         let line = match self.arguments.format {
             Format::Training => line::training(&case, subject, judged, made_ms),
-            Format::FineTuning => line::fine_tuning(&case, subject, judged),
+            Format::FineTuning => line::fine_tuning(&case, judged),
         };
         let written = line.map_err(io::Error::from);
         match written.and_then(|line| writeln!(self.out, "{line}")) {

@@ -76,11 +76,11 @@ fn main() -> ExitCode {
         Command::Run(args) => serve::run(&args.config)
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),
+        Command::Export(args) => export::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => serve::check(&args.config).map(|()| ExitCode::SUCCESS),
         Command::AlertTest(args) => {
             trial::run(&args.file.config, args.name.as_deref()).map(|trials| shown(&trials))
         }
-        Command::Export(args) => export::run(&args).map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,

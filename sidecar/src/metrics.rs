@@ -7,7 +7,7 @@ use prometheus::{
 use thornwall_proto::v1;
 
 use crate::{
-    alerts::AlertMetrics, asking::AskingMetrics, history::HistoryMetrics, llm::LlmMetrics,
+    alerts::AlertMetrics, asking::Asking, history::HistoryMetrics, llm::LlmMetrics,
     waiting::WaitingMetrics,
 };
 
@@ -27,7 +27,7 @@ pub struct Metrics {
     /// Decisions and withdrawals that are held.
     pub entries: IntGauge,
     /// What questions to services of others count.
-    pub asking: AskingMetrics,
+    pub asking: Asking,
     /// What the queue counts.
     pub waiting: WaitingMetrics,
     /// What is counted of language models.
@@ -55,7 +55,7 @@ impl Metrics {
                 IntCounterVec::new(Opts::new(name, help), &[label])?,
             )
         };
-        let asking = AskingMetrics::new()?;
+        let asking = Asking::new()?;
         made(&registry, asking.family())?;
         Ok(Self {
             asking,

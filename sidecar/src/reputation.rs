@@ -26,7 +26,7 @@ use thornwall_filters::prefix_set::Prefix;
 
 use self::{abuseipdb::AbuseIpDb, generic::Generic};
 use crate::{
-    asking::{Asker, AskingMetrics, Failure, MOST_ANSWER},
+    asking::{Asker, Asking, Failure, MOST_ANSWER},
     assess::{Finding, Step, StepError},
     case::Case,
     config::{self, ConfigFile, Kind},
@@ -81,9 +81,9 @@ impl Scale {
 
 impl Reputation {
     /// The step, where a file names a service.
-    pub fn build(file: &ConfigFile, metrics: &AskingMetrics) -> Result<Option<Self>, String> {
+    pub fn build(file: &ConfigFile, asking: &Asking) -> Result<Option<Self>, String> {
         let made = file.config.reputation.iter();
-        let made = made.map(|service| Provider::build(file, service, metrics).map(Arc::new));
+        let made = made.map(|service| Provider::build(file, service, asking).map(Arc::new));
         let made: Vec<Arc<Provider>> = made.collect::<Result<_, _>>()?;
         Ok((!made.is_empty()).then_some(Self(made)))
     }
@@ -132,7 +132,7 @@ impl Provider {
     fn build(
         file: &ConfigFile,
         service: &config::Reputation,
-        metrics: &AskingMetrics,
+        asking: &Asking,
     ) -> Result<Self, String> {
         let name = service.name.get_ref();
         let how = match service.kind {
@@ -143,7 +143,7 @@ impl Provider {
         let timeout = Duration::from_secs(limits.timeout_secs.into());
         let client = http::client(timeout).map_err(|error| error.to_string())?;
         Ok(Self {
-            asker: Asker::new(name, limits, metrics.of(name)),
+            asker: Asker::new(asking.service(name, limits), limits),
             client,
             how,
             scale: Scale {

@@ -17,8 +17,11 @@ const LIMITS: Limits = Limits {
 const HOUR_MS: u64 = 3_600_000;
 
 fn asker() -> Asker<u32> {
-    let metrics = AskingMetrics::new().unwrap();
-    Asker::new("oracle", &LIMITS, metrics.of("oracle"))
+    of(&Asking::new().unwrap(), &LIMITS)
+}
+
+fn of(asking: &Asking, limits: &Limits) -> Asker<u32> {
+    Asker::new(asking.service("oracle", limits), limits)
 }
 
 fn good() -> Result<Finding, Failure> {
@@ -42,7 +45,10 @@ async fn one_question_is_asked_once_however_many_have_it() {
     let (first, second, ()) = tokio::join!(first, second, answer);
     assert_eq!(first, second);
     assert_eq!(first.unwrap().weight, 0.3);
-    let counted = (asker.metrics.asked.get(), asker.metrics.cached.get());
+    let counted = (
+        asker.service.metrics.asked.get(),
+        asker.service.metrics.cached.get(),
+    );
     assert_eq!(counted, (1, 1));
 }
 
@@ -72,7 +78,7 @@ async fn answers_and_failures_are_kept_for_their_time() {
     let again = asker.ask(2, 9_999, ready(good())).await.unwrap_err();
     assert_eq!(again.to_string(), "oracle: status 500");
     assert!(asker.ask(2, 10_000, ready(good())).await.is_ok());
-    assert_eq!(asker.metrics.failed.get(), 1);
+    assert_eq!(asker.service.metrics.failed.get(), 1);
 }
 
 #[tokio::test]
@@ -90,7 +96,10 @@ async fn what_the_budget_has_no_room_for_is_not_asked() {
     assert!(asker.ask(1, 0, async { panic!("known") }).await.is_ok());
     assert!(asker.ask(5, HOUR_MS, ready(good())).await.is_ok());
     assert_eq!(
-        (asker.metrics.refused.get(), asker.metrics.asked.get()),
+        (
+            asker.service.metrics.refused.get(),
+            asker.service.metrics.asked.get()
+        ),
         (1, 6)
     );
 }
@@ -104,7 +113,7 @@ async fn a_service_that_fails_is_left_alone() {
     let left = asker.ask(9, 1, async { panic!("left alone") }).await;
     let said = left.unwrap_err().to_string();
     assert_eq!(said, "oracle: not asked for another 60 s after failures");
-    assert_eq!(asker.metrics.paused.get(), 1);
+    assert_eq!(asker.service.metrics.paused.get(), 1);
     assert!(asker.ask(9, 60_000, ready(good())).await.is_ok());
     assert!(asker.ask(10, 60_000, ready(good())).await.is_ok());
 }
@@ -166,4 +175,24 @@ fn a_key_is_named_and_not_shown() {
     check("long", Some(&b"secret".repeat(1000)), "no key in it");
     check("lines", Some(b"secret\nsecret"), "on one line");
     check("bytes", Some(b"secret\xff"), "expected text");
+}
+
+#[tokio::test]
+async fn what_was_asked_outlives_a_change_of_the_file() {
+    let asking = Asking::new().unwrap();
+    let before = of(&asking, &LIMITS);
+    for key in 0..5 {
+        before.ask(key, 0, ready(good())).await.unwrap();
+    }
+    let same = of(&asking, &LIMITS);
+    assert!(same.ask(9, 0, ready(good())).await.is_err());
+    let more = of(
+        &asking,
+        &Limits {
+            per_hour: 6,
+            ..LIMITS
+        },
+    );
+    assert!(more.ask(9, 0, ready(good())).await.is_ok());
+    assert!(more.ask(10, 0, ready(good())).await.is_err());
 }

@@ -107,10 +107,11 @@ impl Reputation {
     /// What is wrong with it, and where.
     pub(super) fn complaints(&self) -> Vec<(std::ops::Range<usize>, String)> {
         let mut found = self.form();
-        if self.name.get_ref().is_empty() || self.name.get_ref().len() > 64 {
+        let name = self.name.get_ref();
+        if name.is_empty() || name.len() > 64 || name == "classifier" {
             found.push((
                 self.name.span(),
-                "`reputation.name`: expected 1 to 64 bytes".to_owned(),
+                "`reputation.name`: expected 1 to 64 bytes, and not `classifier`".to_owned(),
             ));
         }
         if !(0.0..=1.0).contains(self.most_weight.get_ref()) {

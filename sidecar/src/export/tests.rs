@@ -142,12 +142,18 @@ async fn chats_are_what_people_said() {
         .map(|chat| chat["messages"][2]["content"].as_str().unwrap())
         .collect();
     assert_eq!(answers.len(), 2);
-    assert!(answers.contains(&"{\"label\":\"person\"}"), "{answers:?}");
-    assert!(answers.contains(&"{\"label\":\"scraper\"}"), "{answers:?}");
-    let facts = chats[0]["messages"][1]["content"].as_str().unwrap();
-    let facts: serde_json::Value = serde_json::from_str(facts).unwrap();
-    assert_eq!(facts["claims"]["user_agent"], "curl/8.5.0");
-    assert!(facts["subject"].as_str().unwrap().contains('/'), "{facts}");
+    for verdict in ["person", "scraper"] {
+        let told = format!(r#""verdict":"{verdict}""#);
+        assert!(
+            answers.iter().any(|answer| answer.contains(&told)),
+            "{answers:?}"
+        );
+    }
+    let record = chats[0]["messages"][1]["content"].as_str().unwrap();
+    assert!(
+        record.contains("curl/8.5.0") && !record.contains("192.0.2"),
+        "{record}"
+    );
     let proved = Arguments {
         proved: true,
         ..arguments
@@ -181,7 +187,7 @@ async fn a_running_sidecar_is_asked() {
     };
     let file = configured("export-running", &text(""));
     let (_stop, shutdown) = watch::channel(false);
-    let (sidecar, thread, _alerts) = serve::build(&file, shutdown).unwrap();
+    let (sidecar, thread, _keeper) = serve::build(&file, shutdown).unwrap();
     remember(&sidecar.history).await;
     let routes = Server::builder().add_service(EscalationServer::new(Service(sidecar.clone())));
     tokio::spawn(routes.serve_with_incoming(TcpIncoming::from(listener)));

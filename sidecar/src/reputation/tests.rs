@@ -41,8 +41,8 @@ fn generic(receiver: &Receiver, more: &str) -> Configured {
 }
 
 fn step(file: &ConfigFile) -> Reputation {
-    let metrics = AskingMetrics::new().unwrap();
-    Reputation::build(file, &metrics).unwrap().unwrap()
+    let asking = Asking::new().unwrap();
+    Reputation::build(file, &asking).unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -221,7 +221,7 @@ async fn a_case_in_doubt_is_condemned_by_what_is_known_of_its_address() {
     let receiver = Receiver::start([json(checked("192.0.2.7", 100, "false"))]).await;
     let (_stop, shutdown) = watch::channel(false);
     let file = abuseipdb(&receiver, "");
-    let (sidecar, thread, _alerts) = serve::build(&file, shutdown).unwrap();
+    let (sidecar, thread, _keeper) = serve::build(&file, shutdown).unwrap();
     let case = dubious("192.0.2.7");
     let (before, unripe) = sidecar.settle(case.clone());
     assert!(before.decision.is_none(), "{before:?}");
@@ -256,7 +256,7 @@ async fn a_service_that_is_gone_leaves_the_case_as_it_was() {
     let receiver = Receiver::start([]).await;
     let (_stop, shutdown) = watch::channel(false);
     let file = abuseipdb(&receiver, "");
-    let (sidecar, thread, _alerts) = serve::build(&file, shutdown).unwrap();
+    let (sidecar, thread, _keeper) = serve::build(&file, shutdown).unwrap();
     let after = sidecar.ripen(dubious("192.0.2.7")).await;
     assert!(
         (after.score - 0.7).abs() < 1e-4 && after.decision.is_none(),

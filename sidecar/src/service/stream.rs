@@ -77,13 +77,14 @@ async fn hear(sidecar: &Sidecar, sent: &mut Streaming<v1::GatewayMessage>) {
 /// Keeps what proved true with its case, where both are something that is known.
 fn prove(sidecar: &Sidecar, outcome: &v1::Outcome) {
     let truth = outcome.truth();
+    let Ok(case) = outcome.case_id.parse() else {
+        sidecar.metrics.refused.inc();
+        return;
+    };
     sidecar.metrics.proved(truth);
-    match outcome.case_id.parse() {
-        Ok(id) if truth != v1::outcome::Truth::Unspecified => {
-            sidecar.paid.truths.proved(id, truth);
-            sidecar.history.proved(id, truth);
-        }
-        _ => sidecar.metrics.refused.inc(),
+    sidecar.paid.truths.proved(case, truth);
+    if truth != v1::outcome::Truth::Unspecified {
+        sidecar.history.proved(case, truth);
     }
 }
 
