@@ -107,6 +107,8 @@ pub struct LabelRecord {
     pub action: Course,
     /// The step that weighed most.
     pub reason: String,
+    /// Whether it still asks others.
+    pub pending: bool,
 }
 
 impl LabelRecord {
@@ -117,6 +119,7 @@ impl LabelRecord {
             score: label.score,
             action: label.course,
             reason: label.reason.to_string(),
+            pending: label.pending,
         }
     }
 }

@@ -46,8 +46,6 @@ pub struct Outcome {
     pub assessment: v1::Assessment,
     /// How long the action lasts; nothing where it is no decision.
     pub lifetime_ms: Option<u64>,
-    /// Whether nobody is left to ask.
-    pub is_ripe: bool,
 }
 
 impl Assessor {
@@ -73,17 +71,17 @@ impl Assessor {
             return self.spared(case, label, now_ms);
         }
         let mut climb = self.begin(case, &past);
-        let mut is_ripe = true;
+        let mut pending = false;
         for step in &self.steps {
             if !self.band.contains(climb.score()) {
                 break;
             }
             match step.recall(case, now_ms) {
                 Some(found) => climb.take(step.name(), || found),
-                None => is_ripe = false,
+                None => pending = true,
             }
         }
-        self.conclude(case, climb, &past, now_ms, is_ripe)
+        self.conclude(case, climb, &past, now_ms, pending)
     }
 
     /// Takes all steps, and asks whoever is to be asked.
@@ -99,7 +97,7 @@ impl Assessor {
             }
             climb.ask(step.as_ref(), case, now_ms).await;
         }
-        self.conclude(case, climb, &past, now_ms, true)
+        self.conclude(case, climb, &past, now_ms, false)
     }
 
     fn begin(&self, case: &Case, past: &Past) -> Climb {
@@ -115,7 +113,7 @@ impl Assessor {
         climb: Climb,
         past: &Past,
         now_ms: u64,
-        is_ripe: bool,
+        pending: bool,
     ) -> Outcome {
         let score = climb.score();
         let action = self.ladder.action(score);
@@ -131,9 +129,9 @@ impl Assessor {
                 steps: climb.steps,
                 decision: None,
                 made_ms: now_ms,
+                pending,
             },
             lifetime_ms,
-            is_ripe,
         }
     }
 
@@ -156,9 +154,9 @@ impl Assessor {
                 steps: vec![step],
                 decision: None,
                 made_ms: now_ms,
+                pending: false,
             },
             lifetime_ms: None,
-            is_ripe: true,
         }
     }
 }

@@ -84,7 +84,7 @@ impl Sidecar {
     pub fn settle(&self, case: Case) -> (v1::Assessment, Option<Case>) {
         let now_ms = self.time.now().unix_ms;
         let outcome = self.assessor.load().assess(&case, now_ms);
-        let unripe = (!outcome.is_ripe).then(|| case.clone());
+        let unripe = outcome.assessment.pending.then(|| case.clone());
         (self.publish(case, outcome, now_ms), unripe)
     }
 
@@ -119,9 +119,10 @@ impl Sidecar {
     /// Decides what follows, and tells everybody.
     fn publish(&self, case: Case, outcome: Outcome, now_ms: u64) -> v1::Assessment {
         let mut assessment = outcome.assessment;
-        if let Some(lifetime_ms) = outcome.lifetime_ms {
-            assessment.decision = self.decide(&case, &assessment, now_ms, lifetime_ms);
-        }
+        assessment.decision = match outcome.lifetime_ms {
+            Some(lifetime_ms) => self.decide(&case, &assessment, now_ms, lifetime_ms),
+            None => self.board.current(&assessment.subject, &case.site, now_ms),
+        };
         self.metrics.assessed(&assessment);
         self.alerts.offer(&case, &assessment);
         self.board.tell(&assessment);

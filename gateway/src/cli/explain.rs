@@ -106,9 +106,15 @@ fn describe_label(label: &LabelRecord) -> String {
         score,
         action,
         reason,
+        pending,
         ..
     } = label;
-    format!("score {score:.2}, {}, {}", action.name(), printable(reason))
+    let asks = if *pending { "; others are asked" } else { "" };
+    format!(
+        "score {score:.2}, {}, {}{asks}",
+        action.name(),
+        printable(reason)
+    )
 }
 
 fn describe_signal(signal: &SignalRecord) -> String {

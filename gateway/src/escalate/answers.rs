@@ -66,6 +66,7 @@ pub(super) fn label(sent: &v1::Assessment) -> Result<(CaseId, Label), AnswerErro
         score: sent.score,
         course: course(sent.action()),
         reason: reason(&sent.reason)?,
+        pending: sent.pending,
     };
     Ok((case, label))
 }

@@ -1,7 +1,7 @@
 //! What cases came to, for people who ask and for requests that wait.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     future::Future,
 };
 
@@ -25,6 +25,8 @@ pub struct Label {
     pub course: Course,
     /// The step of the sidecar that weighed most.
     pub reason: ReasonCode,
+    /// Whether the sidecar still asks others, and has another word later.
+    pub pending: bool,
 }
 
 /// What a sidecar has done about a client.
@@ -107,23 +109,20 @@ impl Labels {
         }
     }
 
-    /// Keeps what a case came to, and tells those who wait for it.
+    /// Keeps what a case came to, and tells those who wait for it. A word that is not the last one
+    /// takes the place of no other, and nobody has waited for it.
     pub fn keep(&self, case: CaseId, label: Label) {
         let mut kept = self.kept.lock();
+        if label.pending {
+            kept.note(self.most, case, label);
+            return;
+        }
         for waiter in kept.waiting.remove(&case).into_iter().flatten() {
             kept.waiters = kept.waiters.saturating_sub(1);
             // Who has gone needs no answer.
             let _ = waiter.send(label.clone());
         }
-        if kept.labels.insert(case, label).is_some() {
-            return;
-        }
-        kept.order.push_back(case);
-        if kept.order.len() > self.most
-            && let Some(oldest) = kept.order.pop_front()
-        {
-            kept.labels.remove(&oldest);
-        }
+        kept.note(self.most, case, label);
     }
 
     /// What a case came to, where that is still known.
@@ -156,6 +155,25 @@ impl Labels {
         let mut kept = self.kept.lock();
         kept.waiting.clear();
         kept.waiters = 0;
+    }
+}
+
+impl Kept {
+    fn note(&mut self, most: usize, case: CaseId, label: Label) {
+        match self.labels.entry(case) {
+            Entry::Occupied(known) if label.pending && !known.get().pending => return,
+            Entry::Occupied(mut known) => {
+                known.insert(label);
+                return;
+            }
+            Entry::Vacant(place) => place.insert(label),
+        };
+        self.order.push_back(case);
+        if self.order.len() > most
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.labels.remove(&oldest);
+        }
     }
 }
 

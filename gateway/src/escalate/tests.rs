@@ -37,6 +37,7 @@ fn an_assessment_counts_for_the_request_that_waited() {
             score: 0.9,
             course,
             reason: ReasonCode::try_from("sidecar.rules".to_owned()).unwrap(),
+            pending: false,
         };
         apply(&label, &mut judgement, || {
             slowed.set(slowed.get() + 1);

@@ -117,12 +117,16 @@ pub struct Assessment {
     /// The steps that were taken, in their order.
     #[prost(message, repeated, tag = "7")]
     pub steps: ::prost::alloc::vec::Vec<Step>,
-    /// What was decided, where something was.
+    /// What is decided about the client, now or by an earlier assessment, where something is.
     #[prost(message, optional, tag = "8")]
     pub decision: ::core::option::Option<Decision>,
     /// When.
     #[prost(uint64, tag = "9")]
     pub made_ms: u64,
+    /// Whether services or models are still to be asked: then another assessment of the case follows,
+    /// unless it has to give way to worse cases.
+    #[prost(bool, tag = "10")]
+    pub pending: bool,
 }
 /// One step of the ladder.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -46,9 +46,9 @@ async fn cases_that_look_the_same_are_paid_for_once() {
     let known = bench
         .assessor
         .assess(&checked(case(999, 0.5, "crawler")), 0);
-    assert!(known.is_ripe);
+    assert!(!known.assessment.pending);
     let another = bench.assessor.assess(&checked(case(999, 0.5, "other")), 0);
-    assert!(!another.is_ripe);
+    assert!(another.assessment.pending);
 }
 
 /// 24 hours of mixed traffic, with the time passed in: persons, known crawls, cases in doubt that all

@@ -11,6 +11,7 @@ fn label(score: f32) -> Label {
         score,
         course: Course::Deny,
         reason: ReasonCode::try_from("sidecar.rules".to_owned()).unwrap(),
+        pending: false,
     }
 }
 
@@ -26,6 +27,23 @@ fn the_last_labels_are_kept() {
     assert_eq!(labels.find(CaseId(1)).unwrap().score, 0.6);
     let kept = labels.kept.lock();
     assert_eq!((kept.labels.len(), kept.order.len()), (MOST, MOST));
+}
+
+#[tokio::test]
+async fn a_word_that_is_not_the_last_ends_no_wait_and_replaces_no_other() {
+    let labels = Labels::new(10);
+    let pending = |score| Label {
+        pending: true,
+        ..label(score)
+    };
+    let waiting = labels.wait(CaseId(1)).unwrap();
+    labels.keep(CaseId(1), pending(0.5));
+    assert_eq!(labels.find(CaseId(1)), Some(pending(0.5)));
+    labels.keep(CaseId(1), label(0.9));
+    assert_eq!(waiting.await, Some(label(0.9)));
+    labels.keep(CaseId(1), pending(0.6));
+    assert_eq!(labels.find(CaseId(1)), Some(label(0.9)));
+    assert_eq!(labels.kept.lock().order.len(), 1);
 }
 
 #[tokio::test]
