@@ -114,7 +114,7 @@ fn functions_are_measured() {
 
 #[test]
 fn documents_stay_short() {
-    for (name, most) in [("README.md", 155), ("ARCHITECTURE.md", 245)] {
+    for (name, most) in [("README.md", 180), ("ARCHITECTURE.md", 260)] {
         let lines = read(&root().join(name)).lines().count();
         assert!(
             lines <= most,
