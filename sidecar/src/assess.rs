@@ -23,12 +23,13 @@ use thornwall_proto::v1;
 
 use self::climb::Climb;
 pub use self::{
-    history::{Memory, Past},
+    history::{Condemnation, Memory, Past},
     step::{Finding, Step, StepError},
 };
 use crate::{
     case::Case,
     config::{Band, Ladder},
+    llm,
 };
 
 /// Judges cases.
@@ -37,6 +38,14 @@ pub struct Assessor {
     band: Band,
     memory: Arc<Memory>,
     steps: Vec<Arc<dyn Step>>,
+}
+
+/// Whether a language model lifted a score. What it says of one case is no evidence in another, as that
+/// would lead out of the band.
+pub fn is_lifted(steps: &[v1::Step]) -> bool {
+    let pairs = steps.windows(2);
+    let lifted = |pair: &[v1::Step]| pair[1].name == llm::NAME && pair[1].score > pair[0].score;
+    pairs.into_iter().any(lifted)
 }
 
 /// What a case came to, before anything is told or written.

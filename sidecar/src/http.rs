@@ -114,6 +114,7 @@ fn builder(timeout: Duration) -> ClientBuilder {
         .connect_timeout(CONNECT_WITHIN)
         .timeout(timeout)
         .no_proxy()
+        .no_gzip()
         .user_agent(concat!("thornwall-sidecar/", env!("CARGO_PKG_VERSION")))
 }
 

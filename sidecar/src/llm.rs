@@ -14,9 +14,14 @@ mod tool;
 mod truth;
 pub mod verdict;
 
-use std::sync::Arc;
+use std::{net::IpAddr, num::NonZeroUsize, sync::Arc};
 
 use async_trait::async_trait;
+use lru::LruCache;
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use thornwall_detectors::address::neighbourhood;
+use thornwall_proto::v1::{Label, outcome::Truth};
 
 pub use self::{
     ledger::{Cost, Ledger, LedgerError},
@@ -24,14 +29,29 @@ pub use self::{
     prompt::{INSTRUCTIONS, Prompt},
     provider::{Provider, ProviderError},
     router::{Route, Router},
-    truth::{Saying, Truths},
 };
-use self::{memo::Memo, provider::AskError, verdict::Verdict};
+use self::{
+    memo::Memo,
+    prompt::Key,
+    provider::{AskError, Asked, on_disk},
+    truth::{Saying, Truths},
+    verdict::Verdict,
+};
 use crate::{
     assess::{Finding, Step, StepError},
-    case::Case,
+    budget::Budget,
+    case::{Case, CaseId},
     config,
 };
+
+/// Neighbourhoods whose questions are counted; of more, whoever was quiet for longest goes. 4 MiB.
+const MOST_NETWORKS: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero");
+/// Questions about one neighbourhood in an hour and in a day of UTC.
+const PER_HOUR: u32 = 60;
+const PER_DAY: u32 = 300;
+
+/// What the step is called in assessments.
+pub const NAME: &str = "llm";
 
 /// What models said of a record.
 #[derive(Debug, Clone)]
@@ -42,12 +62,29 @@ struct Judged {
     sayings: Vec<Saying>,
 }
 
+/// Why nobody judged a record.
+struct Unjudged {
+    why: StepError,
+    /// Whether a model answered, and not as it was asked to: it would again.
+    stumbled: bool,
+}
+
+impl Unjudged {
+    const fn for_now(why: String) -> Self {
+        Self {
+            why: StepError(why),
+            stumbled: false,
+        }
+    }
+}
+
 /// What outlives a change of the configuration: money spent, and what it was spent on.
 pub struct Paid {
     ledger: Arc<Ledger>,
     memo: Memo<Judged>,
-    /// Who said what of which case.
-    pub truths: Truths,
+    truths: Truths,
+    /// Questions about each neighbourhood.
+    shares: Mutex<LruCache<IpAddr, Budget>>,
 }
 
 impl Paid {
@@ -57,13 +94,38 @@ impl Paid {
             ledger: Arc::new(ledger),
             memo: Memo::default(),
             truths: Truths::new(metrics.truth.clone()),
+            shares: Mutex::new(LruCache::new(MOST_NETWORKS)),
         }
+    }
+
+    /// A gateway saw what the client of a case is. A verdict that was wrong about somebody who is to be
+    /// let be serves no other.
+    pub fn proved(&self, case: CaseId, truth: Truth) {
+        let wrong = self.truths.proved(case, truth);
+        wrong.inspect(|key| self.memo.forget(key));
+    }
+
+    /// A person said what the client of a case is.
+    pub fn labelled(&self, case: CaseId, label: Label) {
+        let wrong = self.truths.labelled(case, label);
+        wrong.inspect(|key| self.memo.forget(key));
+    }
+
+    /// Whether one more question may be about this client's neighbourhood: whoever makes cases that
+    /// all differ must not use up what is there for everybody.
+    fn has_share(&self, case: &Case, now_ms: u64) -> bool {
+        let mut shares = self.shares.lock();
+        let near = neighbourhood(case.subject.first());
+        let share = shares.get_or_insert_mut(near, || Budget::new(PER_HOUR, PER_DAY));
+        share.take(now_ms)
     }
 }
 
 /// The step.
 pub struct Llm {
     config: config::Llm,
+    /// Names the models: another one's verdict is not this one's.
+    models: Key,
     ceiling: f32,
     router: Router,
     paid: Arc<Paid>,
@@ -79,6 +141,10 @@ impl Llm {
         paid: Arc<Paid>,
         metrics: LlmMetrics,
     ) -> Self {
+        let models = providers.iter().fold(Sha256::new(), |models, one| {
+            let Provider { config, .. } = one;
+            models.chain_update(format!("{:?} {:?}\n", config.uri, config.endpoint))
+        });
         let routes = providers
             .into_iter()
             .map(|provider| Arc::new(Route::new(provider)));
@@ -89,10 +155,17 @@ impl Llm {
                 config.private_sites.clone(),
             ),
             config,
+            models: models.finalize().into(),
             ceiling,
             paid,
             metrics,
         }
+    }
+
+    /// Names a question to these models.
+    fn key(&self, prompt: &Prompt) -> Key {
+        let named = Sha256::new_with_prefix(self.models).chain_update(prompt.key);
+        named.finalize().into()
     }
 
     /// What a verdict weighs. One that lets a client be weighs nothing: it clears nobody.
@@ -124,26 +197,37 @@ impl Llm {
     }
 
     /// The first provider that answers, and a second one for a sample.
-    async fn judge(&self, case: &Case, prompt: &Prompt, now_ms: u64) -> Result<Judged, StepError> {
+    async fn judge(&self, case: &Case, prompt: &Prompt, asked: Asked) -> Result<Judged, Unjudged> {
+        let now_ms = asked.now_ms();
+        if !self.paid.has_share(case, now_ms) {
+            let what = "the neighbourhood has had its share of questions";
+            return Err(Unjudged::for_now(what.to_owned()));
+        }
         let order = self.router.order(&case.site, prompt.bytes(), now_ms);
-        let mut failures = Vec::new();
+        let (mut failures, mut stumbled) = (Vec::new(), false);
         let mut rest = order.iter();
         for route in rest.by_ref() {
-            match self.put(route, prompt, now_ms).await {
+            match self.put(route, prompt, asked).await {
                 Ok(verdict) => {
                     let judged = Judged {
                         sayings: vec![saying(&route.provider, &verdict)],
                         verdict,
                     };
-                    return Ok(self.with_second(judged, rest.next(), prompt, now_ms).await);
+                    return Ok(self.with_second(judged, rest.next(), prompt, asked).await);
                 }
-                Err(error) => failures.push(format!("{}: {error}", route.provider.config.name)),
+                Err(error) => {
+                    stumbled |= matches!(error, AskError::Verdict(_));
+                    failures.push(format!("{}: {error}", route.provider.config.name));
+                }
             }
         }
         if failures.is_empty() {
-            return Err(StepError("no provider may be asked now".to_owned()));
+            failures.push("no provider may be asked now".to_owned());
         }
-        Err(StepError(failures.join("; ")))
+        Err(Unjudged {
+            why: StepError(failures.join("; ")),
+            stumbled,
+        })
     }
 
     /// Where two disagree, the milder verdict counts.
@@ -152,12 +236,12 @@ impl Llm {
         first: Judged,
         other: Option<&Arc<Route>>,
         prompt: &Prompt,
-        now_ms: u64,
+        asked: Asked,
     ) -> Judged {
         let Some(other) = other.filter(|_| sampled(prompt, self.config.second_opinion)) else {
             return first;
         };
-        let Ok(second) = self.put(other, prompt, now_ms).await else {
+        let Ok(second) = self.put(other, prompt, asked).await else {
             return first;
         };
         let agrees = second.word.condemns() == first.verdict.word.condemns();
@@ -185,20 +269,20 @@ impl Llm {
         Judged { verdict, sayings }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "what an answer takes is shown")]
-    async fn put(&self, route: &Route, prompt: &Prompt, now_ms: u64) -> Result<Verdict, AskError> {
+    async fn put(&self, route: &Route, prompt: &Prompt, asked: Asked) -> Result<Verdict, AskError> {
         let provider = &route.provider;
         let labels = [
             provider.config.name.as_str(),
             provider.config.uri.model.as_str(),
         ];
-        let began = std::time::Instant::now();
-        route.begin(now_ms);
+        let began_ms = asked.now_ms();
+        route.begin(began_ms);
         let answer = provider
-            .ask(prompt, &self.paid.ledger, self.config.budget, now_ms)
+            .ask(prompt, &self.paid.ledger, self.config.budget, asked)
             .await;
+        let now_ms = asked.now_ms();
         let seconds = self.metrics.seconds.with_label_values(&labels);
-        seconds.observe(began.elapsed().as_secs_f64());
+        seconds.observe(now_ms.saturating_sub(began_ms) as f64 / 1000.0);
         match &answer {
             Ok(verdict) => {
                 route.answered();
@@ -215,12 +299,13 @@ impl Llm {
                 self.metrics.failures.with_label_values(&labels).inc();
             }
         }
-        self.show_spent(now_ms);
+        self.show_spent(now_ms).await;
         answer
     }
 
-    fn show_spent(&self, now_ms: u64) {
-        if let Ok((hour, day)) = self.paid.ledger.spent(now_ms) {
+    async fn show_spent(&self, now_ms: u64) {
+        let spent = on_disk(&self.paid.ledger, move |ledger| ledger.spent(now_ms)).await;
+        if let Ok((hour, day)) = spent {
             self.metrics.show("hour", hour);
             self.metrics.show("day", day);
         }
@@ -232,14 +317,15 @@ impl Llm {
         prompt: &Prompt,
         now_ms: u64,
     ) -> Option<Result<Finding, StepError>> {
-        let known = self.paid.memo.recall(&prompt.key, now_ms)?;
+        let key = self.key(prompt);
+        let known = self.paid.memo.recall(&key, now_ms)?;
         self.metrics.recalled.inc();
         let Some(judged) = known.answer else {
             return Some(Err(StepError(
                 "nobody answered a case like it just now".to_owned(),
             )));
         };
-        self.paid.truths.note(case.id, &judged.sayings);
+        self.paid.truths.note(case.id, key, &judged.sayings);
         Some(Ok(self.finding(&judged)))
     }
 }
@@ -247,7 +333,7 @@ impl Llm {
 #[async_trait]
 impl Step for Llm {
     fn name(&self) -> &'static str {
-        "llm"
+        NAME
     }
 
     fn recall(&self, case: &Case, now_ms: u64) -> Option<Finding> {
@@ -255,17 +341,22 @@ impl Step for Llm {
     }
 
     async fn ask(&self, case: &Case, now_ms: u64) -> Result<Finding, StepError> {
+        let asked = Asked::new(now_ms);
         let prompt = Prompt::about(case);
-        let _turn = self.paid.memo.turn(prompt.key).await;
-        if let Some(known) = self.known(case, &prompt, now_ms) {
+        let key = self.key(&prompt);
+        let _turn = self.paid.memo.turn(key).await;
+        if let Some(known) = self.known(case, &prompt, asked.now_ms()) {
             return known;
         }
-        let judged = self.judge(case, &prompt, now_ms).await;
+        let judged = self.judge(case, &prompt, asked).await;
         let remember_ms = u64::from(self.config.remember_secs) * 1000;
         let answer = judged.as_ref().ok().cloned();
-        self.paid.memo.keep(prompt.key, answer, now_ms, remember_ms);
-        let judged = judged?;
-        self.paid.truths.note(case.id, &judged.sayings);
+        if judged.as_ref().map_or_else(|why| why.stumbled, |_| true) {
+            let now_ms = asked.now_ms();
+            self.paid.memo.keep(key, answer, now_ms, remember_ms);
+        }
+        let judged = judged.map_err(|unjudged| unjudged.why)?;
+        self.paid.truths.note(case.id, key, &judged.sayings);
         Ok(self.finding(&judged))
     }
 }

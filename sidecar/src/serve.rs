@@ -28,6 +28,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::{Semaphore, watch},
+    task::JoinSet,
     time::timeout,
 };
 use tokio_stream::wrappers::UnixListenerStream;
@@ -51,7 +52,7 @@ use crate::{
     reload::{Fixed, reload},
     service::{MOST_ASKING, Service, Sidecar, stopped},
     steps,
-    waiting::Waiting,
+    waiting::{Newest, Waiting},
 };
 
 /// Longest that a call may take which brought no deadline.
@@ -167,6 +168,7 @@ pub fn build(
         memory,
         paid,
         waiting: Waiting::new(queue, metrics.waiting.clone()),
+        newest: Newest::default(),
         asking: Arc::new(Semaphore::new(MOST_ASKING)),
         board: Board::new(inherited.last, inherited.decisions, entries),
         history,
@@ -189,8 +191,9 @@ async fn serve(
     let address = file.config.admin.address;
     let admin = TcpListener::bind(address).await;
     let admin = admin.map_err(|error| ServeError::Bind(address.to_string(), error))?;
+    let mut workers = JoinSet::new();
     for _ in 0..file.config.queue.get_ref().workers {
-        tokio::spawn(Arc::clone(&sidecar).work());
+        workers.spawn(Arc::clone(&sidecar).work());
     }
     let pages = pages(Arc::clone(&sidecar), Arc::clone(&ready));
     let mut stopping = shutdown.clone();
@@ -215,7 +218,12 @@ async fn serve(
     // Nobody may be listening any more.
     let _ = stop.send(true);
     let grace = Duration::from_secs(file.config.server.shutdown_grace_secs);
-    if timeout(grace, grpc).await.is_err() {
+    // What is asked now has been paid for.
+    let ended = async {
+        let _ = grpc.await;
+        while workers.join_next().await.is_some() {}
+    };
+    if timeout(grace, ended).await.is_err() {
         log::warn!("calls were cut off after {} s", grace.as_secs());
     }
     admin.abort();

@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     alerts::Alerts,
-    assess::{Assessor, Memory, Outcome},
+    assess::{Assessor, Condemnation, Memory, Outcome, is_lifted},
     board::Board,
     callers::Callers,
     case::{Case, CaseError, CaseId, LONGEST_NAME, subject_of, text_of},
@@ -23,7 +23,7 @@ use crate::{
     llm::Paid,
     metrics::Metrics,
     serve::listen::Identity,
-    waiting::Waiting,
+    waiting::{Newest, Waiting},
 };
 
 mod stream;
@@ -45,6 +45,8 @@ pub struct Sidecar {
     pub paid: Arc<Paid>,
     /// Cases that wait for an answer of others.
     pub waiting: Waiting,
+    /// How far cases have grown.
+    pub newest: Newest,
     /// Calls that may wait for one.
     pub asking: Arc<Semaphore>,
     /// What is decided.
@@ -71,8 +73,15 @@ impl Sidecar {
     /// Takes up what an earlier process left.
     pub fn remember(memory: &Memory, inherited: &Inherited) {
         for case in &inherited.remembered {
-            if case.condemned {
-                memory.condemn(&case.site, case.subject, case.shape, case.when_ms);
+            if let Some(until_ms) = case.condemned_until_ms {
+                memory.condemn(&Condemnation {
+                    id: case.id,
+                    site: &case.site,
+                    subject: case.subject,
+                    shape: case.shape,
+                    when_ms: case.when_ms,
+                    until_ms,
+                });
             }
             if case.label != v1::Label::Unspecified {
                 memory.label(&case.site, case.subject, case.label);
@@ -84,6 +93,7 @@ impl Sidecar {
     pub fn settle(&self, case: Case) -> (v1::Assessment, Option<Case>) {
         let now_ms = self.time.now().unix_ms;
         let outcome = self.assessor.load().assess(&case, now_ms);
+        self.newest.note(&case);
         let unripe = outcome.assessment.pending.then(|| case.clone());
         (self.publish(case, outcome, now_ms), unripe)
     }
@@ -101,6 +111,9 @@ impl Sidecar {
     pub async fn ripen(&self, case: Case) -> v1::Assessment {
         let assessor = self.assessor.load_full();
         let outcome = assessor.assess_fully(&case, self.time.now().unix_ms).await;
+        if !self.newest.is(&case) {
+            return outcome.assessment;
+        }
         self.publish(case, outcome, self.time.now().unix_ms)
     }
 
@@ -112,7 +125,14 @@ impl Sidecar {
                 case = self.waiting.next(|| self.time.now().unix_ms) => case,
                 () = stopped(&mut shutdown) => return,
             };
-            self.ripen(case).await;
+            // A step that panics ends its own case alone.
+            let ripening = tokio::spawn({
+                let sidecar = Arc::clone(&self);
+                async move { sidecar.ripen(case).await }
+            });
+            if ripening.await.is_err() {
+                log::error!("a step of the ladder failed");
+            }
         }
     }
 
@@ -124,7 +144,9 @@ impl Sidecar {
             None => self.board.current(&assessment.subject, &case.site, now_ms),
         };
         self.metrics.assessed(&assessment);
-        self.alerts.offer(&case, &assessment);
+        if !assessment.pending {
+            self.alerts.offer(&case, &assessment);
+        }
         self.board.tell(&assessment);
         self.history.keep(case, assessment)
     }
@@ -166,8 +188,16 @@ impl Sidecar {
             },
             now_ms,
         );
-        self.memory
-            .condemn(&case.site, case.subject, case.shape, now_ms);
+        if !is_lifted(&assessment.steps) {
+            self.memory.condemn(&Condemnation {
+                id: case.id,
+                site: &case.site,
+                subject: case.subject,
+                shape: case.shape,
+                when_ms: now_ms,
+                until_ms: decision.until_ms,
+            });
+        }
         self.history.decided(decision.clone());
         Some(decision)
     }
@@ -346,7 +376,7 @@ impl Escalation for Service {
             .load()
             .memory()
             .label(&case.site, subject, label);
-        self.0.paid.truths.labelled(id, label);
+        self.0.paid.labelled(id, label);
         Ok(Response::new(v1::FeedbackResponse {}))
     }
 }

@@ -3,8 +3,10 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
+    num::NonZeroUsize,
 };
 
+use lru::LruCache;
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge};
 use prost::Message;
@@ -18,6 +20,9 @@ use crate::{
 
 /// Bytes that waiting cases take together, at most; ten thousand common ones take half of it.
 const MOST_BYTES: usize = 48 << 20;
+
+/// Cases whose growth is known; of more, whichever was quiet for longest goes. 6 MiB.
+const MOST_KNOWN: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
 /// What is counted.
 #[derive(Debug, Clone)]
@@ -124,6 +129,31 @@ impl Waiting {
     fn show(&self, held: &Held) {
         let count = i64::try_from(held.cases.len()).unwrap_or(i64::MAX);
         self.metrics.waiting.set(count);
+    }
+}
+
+/// How far the last cases have grown: what is found about an earlier state of one comes too late.
+#[derive(Debug)]
+pub struct Newest(Mutex<LruCache<CaseId, u32>>);
+
+impl Default for Newest {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(MOST_KNOWN)))
+    }
+}
+
+impl Newest {
+    /// Notes how far a case has grown.
+    pub fn note(&self, case: &Case) {
+        let mut known = self.0.lock();
+        let requests = known.get(&case.id).copied().unwrap_or(0);
+        known.put(case.id, requests.max(case.requests));
+    }
+
+    /// Whether no later state of a case is known.
+    pub fn is(&self, case: &Case) -> bool {
+        let requests = self.0.lock().get(&case.id).copied();
+        requests.is_none_or(|requests| case.requests >= requests)
     }
 }
 

@@ -9,7 +9,7 @@ use thornwall_filters::prefix_set::Prefix;
 use thornwall_proto::v1::Label;
 
 use super::step::Finding;
-use crate::case::Case;
+use crate::case::{Case, CaseId};
 
 /// Subjects, neighbourhoods and shapes that are remembered; of more, whoever was quiet for longest
 /// goes. 20 MiB where all are taken.
@@ -32,9 +32,34 @@ struct Remembered {
 }
 
 /// When an owner was condemned.
-type Times = VecDeque<u64>;
+type Times = VecDeque<Condemned>;
+
+/// One time that a subject was condemned.
+#[derive(Debug, Clone, Copy)]
+struct Condemned {
+    case: CaseId,
+    when_ms: u64,
+    until_ms: u64,
+}
 /// Who was condemned, and when.
 type Others = VecDeque<(Prefix, u64)>;
+
+/// A case that was condemned.
+#[derive(Debug, Clone, Copy)]
+pub struct Condemnation<'a> {
+    /// Its name.
+    pub id: CaseId,
+    /// Its site.
+    pub site: &'a str,
+    /// Its client.
+    pub subject: Prefix,
+    /// How its requests look.
+    pub shape: u64,
+    /// When it was condemned.
+    pub when_ms: u64,
+    /// Until when that holds.
+    pub until_ms: u64,
+}
 
 /// What the past says of a case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,7 +92,12 @@ impl Memory {
         let subject = (case.site.clone(), case.subject);
         let label = held.labels.get(&subject).copied();
         let times = held.subjects.get(&subject);
-        let condemned = times.map_or(0, |times| recent(times.iter(), now_ms, SUBJECT_MS));
+        // A case is no evidence against itself; whoever comes back after its time is.
+        let earlier = |past: &&Condemned| past.case != case.id || past.until_ms <= now_ms;
+        let condemned = times.map_or(0, |times| {
+            let times = times.iter().filter(earlier);
+            recent(times.map(|past| &past.when_ms), now_ms, SUBJECT_MS)
+        });
         let near = (case.site.clone(), neighbourhood(case.subject.first()));
         let neighbours = held.neighbourhoods.get(&near);
         let shape = (case.site.clone(), case.shape);
@@ -86,20 +116,21 @@ impl Memory {
         }
     }
 
-    /// A case was condemned.
-    pub fn condemn(&self, site: &str, subject: Prefix, shape: u64, when_ms: u64) {
+    /// A case was condemned, for so long.
+    pub fn condemn(&self, case: &Condemnation<'_>) {
         let mut held = self.0.lock();
+        let Condemnation { site, subject, .. } = *case;
         let times = held
             .subjects
             .get_or_insert_mut((site.to_owned(), subject), Times::new);
-        push(times, when_ms);
+        push(times, case);
         let near = (site.to_owned(), neighbourhood(subject.first()));
         let others = held.neighbourhoods.get_or_insert_mut(near, Others::new);
-        note(others, subject, when_ms);
+        note(others, subject, case.when_ms);
         let others = held
             .shapes
-            .get_or_insert_mut((site.to_owned(), shape), Others::new);
-        note(others, subject, when_ms);
+            .get_or_insert_mut((site.to_owned(), case.shape), Others::new);
+        note(others, subject, case.when_ms);
     }
 
     /// A person said what a subject is.
@@ -108,8 +139,14 @@ impl Memory {
     }
 }
 
-fn push(times: &mut Times, when_ms: u64) {
-    times.push_back(when_ms);
+/// A case that is condemned anew while that holds is condemned once.
+fn push(times: &mut Times, case: &Condemnation<'_>) {
+    times.retain(|past| past.case != case.id || past.until_ms <= case.when_ms);
+    times.push_back(Condemned {
+        case: case.id,
+        when_ms: case.when_ms,
+        until_ms: case.until_ms,
+    });
     if times.len() > MOST_TIMES {
         times.pop_front();
     }

@@ -17,6 +17,18 @@ fn with_steps(steps: Vec<Arc<dyn Step>>) -> Assessor {
     Assessor::new(Ladder::default(), Band::default(), memory, steps)
 }
 
+/// Condemns another case of this client for an hour.
+fn condemn(assessor: &Assessor, case: &Case, id: u128, when_ms: u64) {
+    assessor.memory().condemn(&Condemnation {
+        id: CaseId(id),
+        site: &case.site,
+        subject: case.subject,
+        shape: case.shape,
+        when_ms,
+        until_ms: when_ms + 3_600_000,
+    });
+}
+
 fn case(signals: &[(&str, f32)], gaps_ms: &[u32]) -> Case {
     let noticed = |(reason, weight): &(&str, f32)| Noticed {
         reason: (*reason).to_owned(),
@@ -93,9 +105,7 @@ fn who_was_condemned_before_is_for_longer() {
     let first = assessor.assess(&bad, 5_000);
     assert_eq!(first.assessment.action(), Action::Deny);
     assert_eq!(first.lifetime_ms, Some(3_600_000));
-    assessor
-        .memory()
-        .condemn(&bad.site, bad.subject, bad.shape, 5_000);
+    condemn(&assessor, &bad, 2, 5_000);
     let second = assessor.assess(&bad, 6_000);
     assert_eq!(second.lifetime_ms, Some(7_200_000));
     // A week later nobody remembers.
@@ -107,8 +117,11 @@ fn who_was_condemned_before_is_for_longer() {
 fn neighbours_and_shapes_count_a_little_and_within_their_site() {
     let assessor = assessor();
     for host in 10..20 {
-        let other = format!("192.0.2.{host}").parse().unwrap();
-        assessor.memory().condemn("shop", other, 9, 5_000);
+        let other = Case {
+            subject: format!("192.0.2.{host}").parse().unwrap(),
+            ..case(&[], &[])
+        };
+        condemn(&assessor, &other, host, 5_000);
     }
     let dubious = case(&[("x", 0.5)], &[]);
     let near = assessor.assess(&dubious, 6_000).assessment.score;
@@ -151,4 +164,60 @@ fn the_reason_is_what_weighed_most() {
     assert_eq!(found.assessment.reason, "b");
     let found = assessor().assess(&case(&[("a", 0.1)], &[100; 30]), 5_000);
     assert_eq!(found.assessment.reason, "sidecar.rules");
+}
+
+#[test]
+fn a_case_is_no_evidence_against_itself_while_it_is_condemned() {
+    let assessor = assessor();
+    let bad = case(&[("user_agent.scanner", 0.99)], &[]);
+    for when_ms in [5_000, 6_000, 7_000] {
+        condemn(&assessor, &bad, 1, when_ms);
+    }
+    let again = assessor.assess(&bad, 8_000);
+    assert_eq!(again.lifetime_ms, Some(3_600_000));
+    // Whoever comes back after its time has not learnt from it.
+    let later = assessor.assess(&bad, 7_000 + 3_600_000);
+    assert_eq!(later.lifetime_ms, Some(7_200_000));
+}
+
+/// A step that is always sure, up to a ceiling.
+struct Sure(f32);
+
+#[async_trait::async_trait]
+impl Step for Sure {
+    fn name(&self) -> &'static str {
+        llm::NAME
+    }
+
+    fn recall(&self, _: &Case, _: u64) -> Option<Finding> {
+        Some(Finding {
+            weight: 1.0,
+            ceiling: self.0,
+            evidence: String::new(),
+        })
+    }
+
+    async fn ask(&self, case: &Case, now_ms: u64) -> Result<Finding, StepError> {
+        self.recall(case, now_ms)
+            .ok_or_else(|| StepError(String::new()))
+    }
+}
+
+#[tokio::test]
+async fn a_step_with_a_ceiling_lifts_what_is_in_doubt_and_no_further() {
+    let assessor = with_steps(vec![Arc::new(Sure(0.90))]);
+    for (signal, expected, lifted) in [
+        (0.2, 0.2, false),
+        (0.5, 0.9, true),
+        (0.89, 0.9, true),
+        (0.95, 0.95, false),
+    ] {
+        let dubious = case(&[("x", signal)], &[]);
+        let recalled = assessor.assess(&dubious, 0).assessment;
+        let asked = assessor.assess_fully(&dubious, 0).await.assessment;
+        for found in [recalled, asked] {
+            assert!((found.score - expected).abs() < 1e-4, "{signal}: {found:?}");
+            assert_eq!(is_lifted(&found.steps), lifted, "{signal}");
+        }
+    }
 }

@@ -168,7 +168,8 @@ impl FromStr for Uri {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/@".contains(&byte);
         // Two colons would name another vendor to the library.
         if model.is_empty() || !model.bytes().all(fits) || model.contains("::") {
-            return Err(format!("{model:?} is no model's name"));
+            // Not repeated: a key may have been put there.
+            return Err("the model's name has characters that none has".to_owned());
         }
         Ok(Self {
             vendor,

@@ -12,7 +12,7 @@ use thornwall_filters::prefix_set::Prefix;
 use thornwall_proto::v1;
 
 use super::{Order, Written};
-use crate::{board::MOST_ENTRIES, case::CaseId, config};
+use crate::{assess::is_lifted, board::MOST_ENTRIES, case::CaseId, config};
 
 /// Cases with what they came to, by id.
 const CASES: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("cases");
@@ -76,6 +76,8 @@ pub(super) struct Stored {
 /// A case of an earlier process that still counts.
 #[derive(Debug)]
 pub struct Remembered {
+    /// Its name.
+    pub id: CaseId,
     /// Its site.
     pub site: String,
     /// Its client.
@@ -84,8 +86,8 @@ pub struct Remembered {
     pub shape: u64,
     /// When it was assessed.
     pub when_ms: u64,
-    /// Whether it led to a decision.
-    pub condemned: bool,
+    /// Until when it was condemned, where it was.
+    pub condemned_until_ms: Option<u64>,
     /// What a person said of it.
     pub label: v1::Label,
 }
@@ -93,14 +95,16 @@ pub struct Remembered {
 impl Remembered {
     fn of(case: &v1::Explanation) -> Option<Self> {
         let (label, assessment) = (case.label(), case.assessment.as_ref()?);
-        let condemned = assessment.decision.is_some();
+        let decision = assessment.decision.as_ref();
+        let own = decision.filter(|made| !made.by_operator && !is_lifted(&assessment.steps));
         let sent = case.case.as_ref()?;
-        (condemned || label != v1::Label::Unspecified).then_some(Self {
+        (own.is_some() || label != v1::Label::Unspecified).then_some(Self {
+            id: sent.id.parse().ok()?,
             site: sent.site.clone(),
             subject: sent.subject.parse().ok()?,
             shape: sent.shape,
-            when_ms: assessment.made_ms,
-            condemned,
+            when_ms: own.map_or(assessment.made_ms, |made| made.made_ms),
+            condemned_until_ms: own.map(|made| made.until_ms),
             label,
         })
     }
@@ -207,7 +211,11 @@ impl File {
                 }
             }
             drop(cases);
-            forget(transaction, limits)
+            let made = |order: &Order| match order {
+                Order::Case(case) => Some(case.made_ms),
+                _ => None,
+            };
+            forget(transaction, limits, batch.iter().filter_map(made).max())
         })
     }
 
@@ -375,12 +383,21 @@ impl<'t> Cases<'t> {
 }
 
 /// A case with what a person said of it and what proved true earlier, which stays so as the case
-/// grows; nothing where there is nothing to add.
+/// grows, and with the last whole assessment where this one is not; nothing where there is nothing to
+/// add.
 fn with_past(before: &v1::Explanation, bytes: &[u8]) -> Option<Vec<u8>> {
-    if before.label() == v1::Label::Unspecified && before.proved.is_empty() {
+    let mut case = v1::Explanation::decode(bytes).ok()?;
+    let is_whole = |case: &v1::Explanation| case.assessment.as_ref().is_some_and(|it| !it.pending);
+    if !is_whole(&case) && is_whole(before) {
+        let made_ms = case.assessment.as_ref().map_or(0, |it| it.made_ms);
+        case.assessment.clone_from(&before.assessment);
+        if let Some(kept) = &mut case.assessment {
+            // It is found by the time of its last change.
+            kept.made_ms = made_ms;
+        }
+    } else if before.label() == v1::Label::Unspecified && before.proved.is_empty() {
         return None;
     }
-    let mut case = v1::Explanation::decode(bytes).ok()?;
     if case.label() == v1::Label::Unspecified {
         (case.label, case.note) = (before.label, before.note.clone());
     }
@@ -407,13 +424,18 @@ fn withdraw(transaction: &WriteTransaction, gone: &v1::Withdrawal) -> Result<(),
 }
 
 /// Forgets what is older than the retention, and what is too much: of decisions first those that have
-/// ended.
-fn forget(transaction: &WriteTransaction, limits: config::History) -> Result<(), redb::Error> {
+/// ended. `newest_ms` is when the newest case that is just written was assessed: one that a wrong clock
+/// dated years ahead must not make all others old for good.
+fn forget(
+    transaction: &WriteTransaction,
+    limits: config::History,
+    newest_ms: Option<u64>,
+) -> Result<(), redb::Error> {
     let (mut cases, mut times) = (
         transaction.open_table(CASES)?,
         transaction.open_table(TIMES)?,
     );
-    let newest = times.last()?.map_or(0, |(key, _)| key.value().0);
+    let newest = newest_ms.unwrap_or(0);
     let oldest = newest.saturating_sub(u64::from(limits.retention_days) * 24 * 3_600_000);
     let surplus = cases.len()?.saturating_sub(limits.max_cases);
     for number in 0..MOST_FORGOTTEN as u64 {

@@ -4,11 +4,12 @@
 //! neither a crash nor a restart makes a budget larger. What it did cost takes the reservation's place
 //! later. A minute counts until the last second of it is outside of the window.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 use redb::{
-    Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, backends::InMemoryBackend,
+    Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    backends::InMemoryBackend,
 };
 use thiserror::Error;
 
@@ -21,6 +22,8 @@ const CACHE_BYTES: usize = 1 << 20;
 const MINUTE_MS: u64 = 60_000;
 const HOUR: u64 = 60;
 const DAY: u64 = 24 * 60;
+/// Minutes that are kept: those of a day, and what wrong clocks may have added.
+const MOST_MINUTES: u64 = 4 * DAY;
 /// Money is counted in millionths, so that sums are exact.
 pub(super) const MICROS: f64 = 1e6;
 
@@ -39,6 +42,9 @@ pub enum LedgerError {
     /// It could cost more than is left.
     #[error("the budget {0} is used up")]
     Spent(&'static str),
+    /// It failed, and is not of a file that could be opened again.
+    #[error("what is spent is not known")]
+    Gone,
     /// What is spent cannot be written.
     #[error("what is spent cannot be written: {0}")]
     Database(#[from] redb::Error),
@@ -54,8 +60,9 @@ pub struct Reservation {
 
 /// What was spent within a day.
 pub struct Ledger {
-    /// Looking and writing are one.
-    minutes: Mutex<Minutes>,
+    path: Option<PathBuf>,
+    /// Looking and writing are one. Nothing after a failure, until it is opened again.
+    minutes: Mutex<Option<Minutes>>,
 }
 
 struct Minutes(Database);
@@ -63,21 +70,39 @@ struct Minutes(Database);
 impl Ledger {
     /// Opens the file of what was spent.
     pub fn open(path: &Path) -> Result<Self, redb::Error> {
-        Self::over(Builder::new().set_cache_size(CACHE_BYTES).create(path)?)
+        Ok(Self {
+            minutes: Mutex::new(Some(Minutes::open(path)?)),
+            path: Some(path.to_path_buf()),
+        })
     }
 
     /// One that is gone with the process.
     pub fn in_memory() -> Result<Self, redb::Error> {
-        Self::over(Builder::new().create_with_backend(InMemoryBackend::new())?)
+        let file = Builder::new().create_with_backend(InMemoryBackend::new())?;
+        Ok(Self {
+            minutes: Mutex::new(Some(Minutes::over(file)?)),
+            path: None,
+        })
     }
 
-    fn over(file: Database) -> Result<Self, redb::Error> {
-        let write = file.begin_write()?;
-        write.open_table(MINUTES)?;
-        write.commit()?;
-        Ok(Self {
-            minutes: Mutex::new(Minutes(file)),
-        })
+    /// Works on the file, which is opened anew where it failed before: a database that failed once
+    /// refuses everything.
+    fn on_file<T>(
+        &self,
+        work: impl FnOnce(&Minutes) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        let mut held = self.minutes.lock();
+        if held.is_none()
+            && let Some(path) = &self.path
+        {
+            *held = Some(Minutes::open(path)?);
+        }
+        let minutes = held.as_ref().ok_or(LedgerError::Gone)?;
+        let done = work(minutes);
+        if matches!(done, Err(LedgerError::Database(_))) && self.path.is_some() {
+            *held = None;
+        }
+        done
     }
 
     /// Sets the most that a question can cost aside. It writes to a disk.
@@ -87,9 +112,40 @@ impl Ledger {
         cost: Cost,
         now_ms: u64,
     ) -> Result<Reservation, LedgerError> {
-        let minutes = self.minutes.lock();
+        self.on_file(|minutes| minutes.reserve(budget, cost, now_ms))
+    }
+
+    /// Puts what a question did cost in the place of what was set aside for it.
+    pub fn settle(&self, reserved: Reservation, cost: Cost) -> Result<(), LedgerError> {
+        self.on_file(|minutes| Ok(minutes.replace(reserved, cost)?))
+    }
+
+    /// What was spent or is set aside within an hour, and within a day.
+    pub fn spent(&self, now_ms: u64) -> Result<(Cost, Cost), LedgerError> {
+        self.on_file(|minutes| Ok(minutes.spent(now_ms / MINUTE_MS)?))
+    }
+}
+
+impl Minutes {
+    fn open(path: &Path) -> Result<Self, redb::Error> {
+        Self::over(Builder::new().set_cache_size(CACHE_BYTES).create(path)?)
+    }
+
+    fn over(file: Database) -> Result<Self, redb::Error> {
+        let write = file.begin_write()?;
+        write.open_table(MINUTES)?;
+        write.commit()?;
+        Ok(Self(file))
+    }
+
+    fn reserve(
+        &self,
+        budget: &Budget,
+        cost: Cost,
+        now_ms: u64,
+    ) -> Result<Reservation, LedgerError> {
         let minute = now_ms / MINUTE_MS;
-        let (hour, day) = minutes.spent(minute)?;
+        let (hour, day) = self.spent(minute)?;
         let share = u64::from(budget.sidecars.max(1));
         let money = |sum: f64| (sum * MICROS) as u64 / share;
         let limits = [
@@ -117,28 +173,18 @@ impl Ledger {
         if let Some((.., which)) = limits.iter().find(|(sum, limit, _)| sum > limit) {
             return Err(LedgerError::Spent(which));
         }
-        minutes.add(minute, cost)?;
+        self.add(minute, cost)?;
         Ok(Reservation { minute, cost })
     }
 
-    /// Puts what a question did cost in the place of what was set aside for it.
-    pub fn settle(&self, reserved: Reservation, cost: Cost) -> Result<(), redb::Error> {
-        self.minutes.lock().replace(reserved, cost)
-    }
-
-    /// What was spent or is set aside within an hour, and within a day.
-    pub fn spent(&self, now_ms: u64) -> Result<(Cost, Cost), redb::Error> {
-        self.minutes.lock().spent(now_ms / MINUTE_MS)
-    }
-}
-
-impl Minutes {
     fn spent(&self, minute: u64) -> Result<(Cost, Cost), redb::Error> {
         let (mut hour, mut day) = (Cost::default(), Cost::default());
         let read = self.0.begin_read()?;
-        // Where a clock was set back, what was spent a little later counts too.
-        let within = minute.saturating_sub(DAY)..=minute + DAY;
-        for entry in read.open_table(MINUTES)?.range(within)? {
+        // Where a clock was set back, what was spent later counts too.
+        for entry in read
+            .open_table(MINUTES)?
+            .range(minute.saturating_sub(DAY)..)?
+        {
             let (at, spent) = entry?;
             let (tokens, micros) = spent.value();
             day.add(tokens, micros);
@@ -173,7 +219,10 @@ impl Minutes {
             let mut table = write.open_table(MINUTES)?;
             let before = table.get(minute)?.map_or((0, 0), |spent| spent.value());
             table.insert(minute, change(before))?;
-            table.retain_in(..minute.saturating_sub(2 * DAY), |_, _| false)?;
+            // By number and not by age, as a clock that is ahead must not make what is true old.
+            if table.len()? > MOST_MINUTES {
+                table.pop_first()?;
+            }
         }
         write.commit()?;
         Ok(())

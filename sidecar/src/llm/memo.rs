@@ -57,16 +57,23 @@ impl<T: Clone> Memo<T> {
         self.known.lock().put(key, known);
     }
 
+    /// Forgets an answer that proved wrong.
+    pub(super) fn forget(&self, key: &Key) {
+        self.known.lock().pop(key);
+    }
+
     /// Lets one ask at a time: whoever comes second finds what the first was told.
     pub(super) async fn turn(&self, key: Key) -> Turn<'_, T> {
         let lock = Arc::clone(self.asked.lock().entry(key).or_default());
-        let held = Arc::clone(&lock).lock_owned().await;
-        Turn {
+        let mut turn = Turn {
             memo: self,
             key,
             lock,
-            _held: held,
-        }
+            held: None,
+        };
+        // Whoever leaves while it waits leaves its place as well.
+        turn.held = Some(Arc::clone(&turn.lock).lock_owned().await);
+        turn
     }
 }
 
@@ -75,14 +82,15 @@ pub(super) struct Turn<'a, T> {
     memo: &'a Memo<T>,
     key: Key,
     lock: Arc<tokio::sync::Mutex<()>>,
-    _held: tokio::sync::OwnedMutexGuard<()>,
+    held: Option<tokio::sync::OwnedMutexGuard<()>>,
 }
 
 impl<T> Drop for Turn<'_, T> {
-    /// The map, this turn and its guard hold the lock: more means that somebody waits.
+    /// The map and this turn hold the lock: more means that somebody has it, or waits.
     fn drop(&mut self) {
         let mut asked = self.memo.asked.lock();
-        if Arc::strong_count(&self.lock) <= 3 {
+        self.held = None;
+        if Arc::strong_count(&self.lock) <= 2 {
             asked.remove(&self.key);
         }
     }

@@ -22,6 +22,8 @@ const MOST_NAMES: usize = 24;
 const MOST_PATHS: usize = 12;
 const MOST_PARAMETERS: usize = 8;
 const MOST_SIGNALS: usize = 12;
+/// Hexadecimal digits that are an id: those of half a UUID.
+const SHORTEST_ID: usize = 16;
 
 /// The instructions. Nothing of a client is ever put into them.
 pub const INSTRUCTIONS: &str = "\
@@ -130,21 +132,35 @@ fn pages(case: &Case) -> f32 {
     (share * 4.0).round() / 4.0
 }
 
-/// A path without what varies from page to page: a segment with a digit, and one of many words, which
-/// is a title.
+/// A path without what varies from page to page: numbers, ids, and segments of many words, which are
+/// titles. What a file is called otherwise stays: probes tell themselves by it.
 fn template(path: &str) -> String {
     let segment = |segment: &str| {
         let words = segment.split(['-', '_', '+']).count();
-        if segment.bytes().any(|byte| byte.is_ascii_digit()) {
+        let hex = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+        if segment.len() >= SHORTEST_ID && segment.bytes().all(hex) {
             "{id}".to_owned()
         } else if words > 3 {
             "{title}".to_owned()
         } else {
-            segment.to_owned()
+            without_numbers(segment)
         }
     };
     let segments: Vec<String> = path.split('/').map(segment).collect();
     segments.join("/")
+}
+
+/// Text with one mark in the place of each number.
+fn without_numbers(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if !character.is_ascii_digit() {
+            out.push(character);
+        } else if !out.ends_with("{n}") {
+            out.push_str("{n}");
+        }
+    }
+    out
 }
 
 /// JSON in printable ASCII, without the marks that could be taken for an end of the record, for
@@ -225,6 +241,18 @@ mod tests {
         assert_ne!(Prompt::about(&first).key, Prompt::about(&other).key);
         let another = case("curl/9", &["/item/1"]);
         assert_ne!(Prompt::about(&first).key, Prompt::about(&another).key);
+    }
+
+    #[test]
+    fn paths_lose_what_varies_and_keep_what_tells() {
+        let check = |path: &str, expected: &str| assert_eq!(template(path), expected, "{path}");
+        check("/item/12345", "/item/{n}");
+        check("/a/0198c0de-7f3a-7cc0-a1b2-c3d4e5f60718", "/a/{id}");
+        check("/blog/a-day-in-the-woods", "/blog/{title}");
+        check("/.env1", "/.env{n}");
+        check("/wp-login2.php", "/wp-login{n}.php");
+        check("/backup-2024.sql", "/backup-{n}.sql");
+        check("/v1.2/notes", "/v{n}.{n}/notes");
     }
 
     #[test]

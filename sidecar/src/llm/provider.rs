@@ -1,6 +1,11 @@
 //! One provider: how a question is put to it, and what came back.
 
-use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use genai::{
     Client, ModelIden,
@@ -28,6 +33,31 @@ const FRAME_TOKENS: u64 = 400;
 /// The wait before a further try, doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
+/// When a question was put: tries that come later are paid for later.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// Unix time, in milliseconds.
+    pub at_ms: u64,
+    began: Instant,
+}
+
+impl Asked {
+    /// A question that is put now.
+    #[expect(clippy::disallowed_methods, reason = "only what passes since counts")]
+    pub fn new(at_ms: u64) -> Self {
+        Self {
+            at_ms,
+            began: Instant::now(),
+        }
+    }
+
+    /// What the time is by now.
+    pub fn now_ms(&self) -> u64 {
+        let passed = u64::try_from(self.began.elapsed().as_millis());
+        self.at_ms.saturating_add(passed.unwrap_or(u64::MAX))
+    }
+}
+
 /// Why a provider gave no verdict.
 #[derive(Debug, Error)]
 pub enum AskError {
@@ -43,7 +73,10 @@ pub enum AskError {
     /// It refused, with this status.
     #[error("status {0}")]
     Status(StatusCode),
-    /// It was not reached, or spoke something else.
+    /// It was not reached.
+    #[error("not reached")]
+    Unreached,
+    /// It spoke something else, or broke off.
     #[error("{0}")]
     Failed(&'static str),
     /// It answered, and not what it was asked for.
@@ -58,29 +91,39 @@ impl AskError {
             Self::Status(status) => {
                 status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
             }
-            Self::Failed(_) => true,
+            Self::Unreached | Self::Failed(_) => true,
             Self::Ledger(_) | Self::Busy | Self::Timeout | Self::Verdict(_) => false,
         }
     }
 
-    /// Whether nothing can have been charged. A timeout may have been, and an answer was.
-    const fn is_free(&self) -> bool {
-        matches!(self, Self::Status(_) | Self::Ledger(_) | Self::Busy)
+    /// Whether nothing can have been charged. A timeout may have been, what broke behind a proxy may
+    /// have been, and an answer was.
+    fn is_free(&self) -> bool {
+        match self {
+            Self::Status(status) => !status.is_server_error(),
+            Self::Ledger(_) | Self::Busy | Self::Unreached => true,
+            Self::Timeout | Self::Failed(_) | Self::Verdict(_) => false,
+        }
     }
 
     /// Whether it says something about the provider, and not about the question.
     pub(super) const fn is_the_providers(&self) -> bool {
-        matches!(self, Self::Timeout | Self::Status(_) | Self::Failed(_))
+        matches!(
+            self,
+            Self::Timeout | Self::Status(_) | Self::Unreached | Self::Failed(_)
+        )
     }
 
     /// What metrics call it.
     pub(super) const fn name(&self) -> &'static str {
         match self {
-            Self::Ledger(_) => "budget",
+            Self::Ledger(LedgerError::Spent(_)) => "budget",
+            Self::Ledger(_) => "disk",
             Self::Busy => "busy",
             Self::Timeout => "timeout",
             Self::Status(_) => "status",
-            Self::Failed(_) => "unreachable",
+            Self::Unreached => "unreachable",
+            Self::Failed(_) => "broken",
             Self::Verdict(_) => "malformed",
         }
     }
@@ -144,19 +187,19 @@ impl Provider {
         prompt: &Prompt,
         ledger: &Arc<Ledger>,
         budget: Budget,
-        now_ms: u64,
+        asked: Asked,
     ) -> Result<Verdict, AskError> {
         let turn = timeout(self.longest(), self.turns.acquire()).await;
         let _turn = turn.map_err(|_| AskError::Busy)?;
         let mut wait = FIRST_WAIT;
         for _ in 0..self.config.retries {
-            match self.try_once(prompt, ledger, budget, now_ms).await {
+            match self.try_once(prompt, ledger, budget, asked).await {
                 Err(error) if error.is_passing() => tokio::time::sleep(wait).await,
                 other => return other,
             }
             wait *= 2;
         }
-        self.try_once(prompt, ledger, budget, now_ms).await
+        self.try_once(prompt, ledger, budget, asked).await
     }
 
     async fn try_once(
@@ -164,9 +207,9 @@ impl Provider {
         prompt: &Prompt,
         ledger: &Arc<Ledger>,
         budget: Budget,
-        now_ms: u64,
+        asked: Asked,
     ) -> Result<Verdict, AskError> {
-        let most = self.most(prompt);
+        let (most, now_ms) = (self.most(prompt), asked.now_ms());
         let reserved = on_disk(ledger, move |ledger| ledger.reserve(&budget, most, now_ms)).await?;
         let (answer, cost) = match self.chat(prompt).await {
             Ok((text, cost)) => (Ok(text), cost.unwrap_or(most)),
@@ -268,14 +311,15 @@ fn described(error: genai::Error) -> AskError {
         return AskError::Failed("an answer that is none of this vendor's");
     };
     match webc_error {
+        genai::webc::Error::Reqwest(error) if error.is_connect() => AskError::Unreached,
         genai::webc::Error::Reqwest(error) if error.is_timeout() => AskError::Timeout,
-        genai::webc::Error::Reqwest(_) => AskError::Failed("not reached"),
+        genai::webc::Error::Reqwest(_) => AskError::Failed("broken off"),
         _ => AskError::Failed("an answer that is not JSON"),
     }
 }
 
 /// A disk may be slow, and the threads that serve must not wait for it.
-async fn on_disk<T: Send + 'static>(
+pub(super) async fn on_disk<T: Send + 'static>(
     ledger: &Arc<Ledger>,
     work: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<T, AskError> {
@@ -286,7 +330,7 @@ async fn on_disk<T: Send + 'static>(
 
 /// What cannot be written stays reserved, which is more than it did cost.
 async fn settle(ledger: &Arc<Ledger>, reserved: Reservation, cost: Cost) {
-    let settled = on_disk(ledger, move |ledger| Ok(ledger.settle(reserved, cost)?)).await;
+    let settled = on_disk(ledger, move |ledger| ledger.settle(reserved, cost)).await;
     if let Err(error) = settled {
         log::warn!("what a language model cost is not written; error={error}");
     }

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use prometheus::IntCounterVec;
 use thornwall_proto::v1::{Label, outcome::Truth};
 
-use super::verdict::Word;
+use super::{prompt::Key, verdict::Word};
 use crate::case::CaseId;
 
 /// Cases that are remembered; of more, whichever was judged first goes. 8 MiB.
@@ -17,39 +17,55 @@ const MOST_SAYINGS: usize = 2;
 
 /// Who said what of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Saying {
+pub(super) struct Saying {
     /// The provider.
-    pub provider: String,
+    pub(super) provider: String,
     /// Its model.
-    pub model: String,
+    pub(super) model: String,
     /// What it said.
-    pub word: Word,
+    pub(super) word: Word,
+}
+
+/// What was said of a case; nothing any more once it was compared.
+struct Said {
+    key: Key,
+    sayings: Vec<Saying>,
 }
 
 /// Who said what.
-pub struct Truths {
-    said: Mutex<LruCache<CaseId, Vec<Saying>>>,
+pub(super) struct Truths {
+    said: Mutex<LruCache<CaseId, Said>>,
     proved: IntCounterVec,
 }
 
 impl Truths {
     /// Nothing is known; `proved` has the labels provider, model, verdict and truth.
-    pub fn new(proved: IntCounterVec) -> Self {
+    pub(super) fn new(proved: IntCounterVec) -> Self {
         Self {
             said: Mutex::new(LruCache::new(MOST)),
             proved,
         }
     }
 
-    /// Notes what was said of a case.
-    pub fn note(&self, case: CaseId, sayings: &[Saying]) {
-        let sayings = sayings.iter().take(MOST_SAYINGS).cloned();
-        self.said.lock().put(case, sayings.collect());
+    /// Notes what was said of a case, under this key. What is proved already is not compared again.
+    pub(super) fn note(&self, case: CaseId, key: Key, sayings: &[Saying]) {
+        let mut held = self.said.lock();
+        if held.get(&case).is_none_or(|said| !said.sayings.is_empty()) {
+            let sayings = sayings.iter().take(MOST_SAYINGS).cloned().collect();
+            held.put(case, Said { key, sayings });
+        }
     }
 
-    /// A case proved to be something: each model that judged it is compared, once.
-    fn prove(&self, case: CaseId, truth: &str) {
-        for saying in self.said.lock().pop(&case).unwrap_or_default() {
+    /// A case proved to be something: each model that judged it is compared, once. The key of what was
+    /// said comes back where that was wrong about whoever is to be let be.
+    fn prove(&self, case: CaseId, truth: &str, spares: bool) -> Option<Key> {
+        let mut held = self.said.lock();
+        let said = held.get_mut(&case)?;
+        let sayings = std::mem::take(&mut said.sayings);
+        let is_wrong = spares && sayings.iter().any(|saying| saying.word.condemns());
+        let key = said.key;
+        drop(held);
+        for saying in sayings {
             let labels = [
                 saying.provider.as_str(),
                 saying.model.as_str(),
@@ -58,25 +74,26 @@ impl Truths {
             ];
             self.proved.with_label_values(&labels).inc();
         }
+        is_wrong.then_some(key)
     }
 
     /// A gateway saw what a client is.
-    pub fn proved(&self, case: CaseId, truth: Truth) {
+    pub(super) fn proved(&self, case: CaseId, truth: Truth) -> Option<Key> {
         match truth {
-            Truth::Trap => self.prove(case, "trap"),
-            Truth::Verified => self.prove(case, "verified_bot"),
-            Truth::Unspecified => {}
+            Truth::Trap => self.prove(case, "trap", false),
+            Truth::Verified => self.prove(case, "verified_bot", true),
+            Truth::Unspecified => None,
         }
     }
 
     /// A person said what a client is.
-    pub fn labelled(&self, case: CaseId, label: Label) {
+    pub(super) fn labelled(&self, case: CaseId, label: Label) -> Option<Key> {
         match label {
-            Label::Person => self.prove(case, "person"),
-            Label::WelcomeBot => self.prove(case, "welcome_bot"),
-            Label::Scraper => self.prove(case, "scraper"),
-            Label::Malicious => self.prove(case, "malicious"),
-            Label::Unspecified => {}
+            Label::Person => self.prove(case, "person", true),
+            Label::WelcomeBot => self.prove(case, "welcome_bot", true),
+            Label::Scraper => self.prove(case, "scraper", false),
+            Label::Malicious => self.prove(case, "malicious", false),
+            Label::Unspecified => None,
         }
     }
 }

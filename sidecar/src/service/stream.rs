@@ -82,7 +82,7 @@ fn prove(sidecar: &Sidecar, outcome: &v1::Outcome) {
         return;
     };
     sidecar.metrics.proved(truth);
-    sidecar.paid.truths.proved(case, truth);
+    sidecar.paid.proved(case, truth);
     if truth != v1::outcome::Truth::Unspecified {
         sidecar.history.proved(case, truth);
     }

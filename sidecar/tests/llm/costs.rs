@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use thornwall_proto::v1::Label;
+use thornwall_sidecar::case::CaseId;
+
 use super::{
     Bench, case, checked,
     stand_in::{INPUT_TOKENS, Manner, OUTPUT_TOKENS, StandIn},
@@ -33,8 +36,7 @@ async fn cases_that_look_the_same_are_paid_for_once() {
     let bench = Arc::new(Bench::new(&settings(&server, "")));
     let all = (0..200_u128).map(|number| {
         let bench = Arc::clone(&bench);
-        let mut alike = case(number, 0.5, "crawler");
-        alike.subject = format!("192.0.2.{}", number % 250);
+        let alike = case(number, 0.5, "crawler");
         tokio::spawn(async move { bench.assess(&checked(alike), 0).await })
     });
     for one in all.collect::<Vec<_>>() {
@@ -111,4 +113,57 @@ async fn a_budget_of_nothing_asks_nobody() {
         "{step:?}"
     );
     assert_eq!(server.count(), 0);
+}
+
+/// All questions at once: what is set aside for each has to be the most that it can cost.
+#[tokio::test]
+async fn questions_at_once_do_not_exceed_the_budget_together() {
+    let wait = std::time::Duration::from_millis(200);
+    let server = StandIn::start(Manner::Slow(wait, UNSURE.to_owned())).await;
+    let budget = "[budget]\ntokens_per_hour = 10000";
+    let settings = settings(&server, budget) + "concurrency = 64\n";
+    let bench = Arc::new(Bench::new(&settings));
+    let all = (0..40).map(|number| {
+        let bench = Arc::clone(&bench);
+        let one = case(number.into(), 0.5, &agent(number));
+        tokio::spawn(async move { bench.assess(&checked(one), 0).await })
+    });
+    for one in all.collect::<Vec<_>>() {
+        one.await.unwrap();
+    }
+    // A prompt of some 1,500 bytes, its frame and 200 tokens of answer, of which five fit.
+    assert!((2..=5).contains(&server.count()), "{}", server.count());
+}
+
+#[tokio::test]
+async fn a_neighbourhood_has_its_share_and_no_more() {
+    let server = StandIn::start(Manner::Says(UNSURE.to_owned())).await;
+    let bench = Bench::new(&settings(&server, ""));
+    let ask = |number: u64, subject: &str| {
+        let mut one = case(number.into(), 0.5, &agent(number));
+        one.subject = subject.to_owned();
+        checked(one)
+    };
+    for number in 0..70 {
+        let subject = format!("192.0.2.{}", number % 8);
+        bench.assess(&ask(number, &subject), 0).await;
+    }
+    assert_eq!(server.count(), 60);
+    let other = bench.assess(&ask(70, "198.51.100.1"), 0).await;
+    assert!(!step(&other).failed);
+    let later = bench.assess(&ask(71, "192.0.2.1"), HOUR_MS).await;
+    assert!(!step(&later).failed);
+}
+
+#[tokio::test]
+async fn a_verdict_that_was_wrong_about_a_person_serves_no_other() {
+    let scraper = r#"{"verdict":"scraper","confidence":1.0,"reason":"x"}"#;
+    let server = StandIn::start(Manner::Says(scraper.to_owned())).await;
+    let bench = Bench::new(&settings(&server, ""));
+    bench.assess(&checked(case(1, 0.5, "browser")), 0).await;
+    bench.paid.labelled(CaseId(1), Label::Person);
+    server.behave(Manner::Says(UNSURE.to_owned()));
+    let other = bench.assess(&checked(case(2, 0.5, "browser")), 0).await;
+    assert!((other.score - 0.5).abs() < 1e-4, "{other:?}");
+    assert_eq!(server.count(), 2);
 }

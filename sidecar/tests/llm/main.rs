@@ -92,7 +92,7 @@ fn case(id: u128, score: f32, user_agent: &str) -> v1::Case {
     v1::Case {
         id: CaseId(id).to_string(),
         site: "shop".to_owned(),
-        subject: "192.0.2.7".to_owned(),
+        subject: format!("10.{}.{}.7", id / 250 % 250, id % 250),
         requests: 3,
         first_ms: 0,
         last_ms: 120_000,
