@@ -243,6 +243,13 @@ async fn a_case_in_doubt_is_condemned_by_what_is_known_of_its_address() {
     let (again, unripe) = sidecar.settle(case);
     assert!(unripe.is_none() && again.score >= after.score, "{again:?}");
     assert_eq!(receiver.asked().len(), 1);
+    // A case that does not change convicts itself of nothing more.
+    let number = again.decision.unwrap().number;
+    for _ in 0..5 {
+        let (same, _) = sidecar.settle(dubious("192.0.2.7"));
+        assert_eq!(same.decision.unwrap().number, number);
+        assert!((same.score - after.score).abs() < 1e-4, "{:?}", same.score);
+    }
     let shown = String::from_utf8(sidecar.metrics.render().unwrap()).unwrap();
     let counted = r#"questions_total{outcome="asked",service="abuse"} 1"#;
     assert!(shown.contains(counted), "{shown}");
