@@ -131,7 +131,7 @@ pub struct Assessment {
 /// One step of the ladder.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Step {
-    /// `history`, `rules`, `model`, `reputation`, `classifier`, `llm`.
+    /// `history`, `rules`, `reputation`, `classifier`, `llm`; others may come.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// The score after it.
