@@ -162,20 +162,34 @@ impl fmt::Display for Scope {
 }
 
 /// What happens to requests of the subject.
+///
+/// The numbers are on disks: one that was given stays, whatever is added and in which order. They say nothing
+/// about which action is harsher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[repr(u8)]
 pub enum Action {
     /// 403; for the whole deployment, no connection at all.
-    Deny,
+    Deny = 0,
     /// A slow stream of worthless text.
-    Tarpit,
+    Tarpit = 1,
     /// The pipeline's slower rate.
-    Throttle,
+    Throttle = 2,
 }
 
 impl Action {
     /// All of them.
     pub(crate) const ALL: [Self; 3] = [Self::Deny, Self::Tarpit, Self::Throttle];
+
+    /// The number in records on the disk.
+    pub(crate) const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The action of a number in a record; `None` where another version wrote it.
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.number() == number)
+    }
 
     /// Which of two is worse for the client: the order of a ladder's rungs.
     pub(crate) const fn harshness(self) -> u8 {

@@ -35,18 +35,21 @@ use crate::{
 pub const EVERY_SITE: u16 = u16::MAX;
 
 /// Who made an entry, as far as requests need to know.
+///
+/// The numbers are on disks: one that was given stays, whatever is added and in which order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Origin {
     /// A feed.
-    Feed,
+    Feed = 0,
     /// A filter.
-    Filter,
+    Filter = 1,
     /// An operator.
-    Operator,
+    Operator = 2,
     /// The system that is being replaced.
-    Predecessor,
-    /// A sidecar. Last, since records on the disk hold the place in this list.
-    Sidecar,
+    Predecessor = 3,
+    /// A sidecar.
+    Sidecar = 4,
 }
 
 impl Origin {
@@ -58,6 +61,16 @@ impl Origin {
         Self::Predecessor,
         Self::Sidecar,
     ];
+
+    /// The number in records on the disk.
+    pub(crate) const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The origin of a number in a record; `None` where another version wrote it.
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.number() == number)
+    }
 
     /// How it is written.
     pub const fn name(self) -> &'static str {

@@ -18,7 +18,7 @@ use crate::{
     board::Board,
     callers::Callers,
     case::{Case, CaseError, CaseId, LONGEST_NAME, subject_of, text_of},
-    config::Role,
+    config::{Role, Severity},
     history::{History, Inherited},
     llm::Paid,
     metrics::Metrics,
@@ -162,7 +162,7 @@ impl Sidecar {
         let current = self.board.current(&assessment.subject, &case.site, now_ms);
         if let Some(current) = current {
             let lasts = current.until_ms >= now_ms + lifetime_ms / 2;
-            if current.by_operator || (current.action >= assessment.action && lasts) {
+            if current.by_operator || (covers(current.action(), assessment.action()) && lasts) {
                 return Some(current);
             }
         }
@@ -386,8 +386,64 @@ fn refused(error: CaseError) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
+/// Whether one action is as harsh as another, or harsher. An action of another version is none.
+fn covers(one: v1::Action, other: v1::Action) -> bool {
+    Severity::of(one) >= Severity::of(other)
+}
+
 /// Until the process is to end.
 pub async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone, which is a stop too.
     let _ = shutdown.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use thornwall_proto::v1::Action;
+
+    use super::covers;
+
+    #[test]
+    fn an_action_covers_what_is_no_harsher_whatever_their_numbers() {
+        let rising = [
+            &[Action::Unspecified, Action::None][..],
+            &[Action::Alert],
+            &[Action::Throttle],
+            &[Action::Tarpit],
+            &[Action::Deny],
+        ];
+        for (place, actions) in rising.iter().enumerate() {
+            for (other_place, others) in rising.iter().enumerate() {
+                for (one, other) in actions
+                    .iter()
+                    .flat_map(|a| others.iter().map(move |b| (*a, *b)))
+                {
+                    assert_eq!(
+                        covers(one, other),
+                        place >= other_place,
+                        "{one:?} {other:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Numbers of the contract are on the wire between versions, and in the history's file.
+    #[test]
+    fn the_contracts_numbers_stay() {
+        let named = |number: i32| Action::try_from(number).map(|action| action.as_str_name());
+        let names = (0..=6).map(|number| named(number).unwrap_or("unknown"));
+        assert_eq!(
+            names.collect::<Vec<_>>(),
+            [
+                "ACTION_UNSPECIFIED",
+                "ACTION_NONE",
+                "ACTION_ALERT",
+                "ACTION_THROTTLE",
+                "ACTION_TARPIT",
+                "ACTION_DENY",
+                "unknown",
+            ]
+        );
+    }
 }

@@ -146,6 +146,32 @@ fn what_gateways_share_conforms() {
     conform(&Pair::default());
 }
 
+/// What gateways of other versions send and read.
+#[test]
+fn reports_keep_their_form() {
+    let counters = SharedCounters::default();
+    let key = CounterKey {
+        site: 1,
+        digest: 0xab,
+    };
+    counters.hit(key, WINDOW, at(1));
+    counters.flag(key, at(3), at(1));
+    counters.see(key, b"item", WINDOW, at(1));
+    let sent = counters.report(7, at(1), |_| Some("shop".into())).unwrap();
+    let digest = format!("{:030}ab", 0);
+    // The hash of an item is part of the form: gateways count together what they hash alike.
+    let item = super::memory::item_hash(b"item");
+    let expected = format!(
+        r#"{{"gateway":7,"hits":[["shop","{digest}",60000,1]],"flags":[["shop","{digest}",2000]],"items":[["shop","{digest}",60000,[{item}]]]}}"#
+    );
+    assert_eq!(String::from_utf8(sent.clone()).unwrap(), expected);
+    let other = SharedCounters::default();
+    other.absorb(&sent, 8, at(1), |_| Some(1)).unwrap();
+    assert_eq!(other.hits(key, WINDOW, at(1)), 1);
+    assert_eq!(other.flagged(key, at(1)), Some(at(3)));
+    assert_eq!(other.distinct(key, WINDOW, at(1)), 1);
+}
+
 #[test]
 fn what_is_no_report_changes_nothing() {
     let counters = SharedCounters::default();

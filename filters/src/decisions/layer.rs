@@ -177,19 +177,15 @@ struct Mark(u8);
 
 impl Mark {
     const fn new(action: Action, origin: Origin) -> Self {
-        Self((action as u8) << 4 | origin as u8)
+        Self(action.number() << 4 | origin.number())
     }
 
     fn action(self) -> Option<Action> {
-        Action::ALL
-            .into_iter()
-            .find(|known| *known as u8 == self.0 >> 4)
+        Action::from_number(self.0 >> 4)
     }
 
     fn origin(self) -> Option<Origin> {
-        Origin::ALL
-            .into_iter()
-            .find(|known| *known as u8 == self.0 & 15)
+        Origin::from_number(self.0 & 15)
     }
 }
 

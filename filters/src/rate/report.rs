@@ -184,6 +184,26 @@ mod tests {
         assert_eq!(Report::decode(&[2; 9]), Err(ReportError));
     }
 
+    /// What gateways of other versions send and read.
+    #[test]
+    fn reports_keep_their_form() {
+        let report = Report {
+            gateway: 7,
+            groups: vec![group(258, "shop", 2)],
+        };
+        let mut bytes = vec![1, 0, 0, 0, 0, 0, 0, 0, 7];
+        bytes.extend([0, 0, 0, 0, 0, 0, 1, 2, 4]);
+        bytes.extend(b"shop\0\0\0\x02");
+        bytes.extend(
+            [[0; DIGEST], [1; DIGEST]]
+                .iter()
+                .zip([0, 1])
+                .flat_map(|(digest, cost)| digest.iter().copied().chain([0, 0, 0, cost])),
+        );
+        assert_eq!(report.clone().encode().0, bytes);
+        assert_eq!(Report::decode(&bytes), Ok(report));
+    }
+
     #[test]
     fn a_number_of_keys_is_a_claim() {
         let mut bytes = vec![VERSION];

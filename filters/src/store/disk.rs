@@ -270,3 +270,41 @@ fn is_damage(error: &DatabaseError) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What another version wrote: tables are found by name, and values by their types.
+    #[test]
+    fn the_file_keeps_its_form() {
+        let folder = std::env::temp_dir().join(format!("thornwall-disk-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("decisions.redb");
+        let database = Database::create(&path).unwrap();
+        let write = database.begin_write().unwrap();
+        {
+            let unsent: TableDefinition<'_, &[u8], u64> = TableDefinition::new("unsent");
+            let position: TableDefinition<'_, (), (&str, &str)> = TableDefinition::new("position");
+            let decisions: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("decisions");
+            let key: &[u8] = &[4, 192, 0, 2, 7, 32, 0];
+            // Of no version: it is told of, and nothing else is lost with it.
+            let mut table = write.open_table(decisions).unwrap();
+            table.insert(key, &[0u8; 4][..]).unwrap();
+            write.open_table(unsent).unwrap().insert(key, 7).unwrap();
+            let mut table = write.open_table(position).unwrap();
+            table.insert((), ("epoch", "1-0")).unwrap();
+        }
+        write.commit().unwrap();
+        drop(database);
+        let opened = Disk::open(&path, 1).unwrap();
+        assert_eq!(opened.set_aside, None);
+        let (stored, position) = (opened.disk.load().unwrap(), opened.disk.position().unwrap());
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((stored.rows.len(), stored.broken), (0, 1));
+        assert_eq!(
+            (position.epoch.as_str(), position.entry.as_str()),
+            ("epoch", "1-0")
+        );
+    }
+}

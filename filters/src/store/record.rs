@@ -98,8 +98,8 @@ pub fn decode_key(bytes: &[u8]) -> Result<Key, RecordError> {
 pub fn encode(decision: &Decision) -> Vec<u8> {
     let mut bytes = vec![0; 4];
     bytes.push(VERSION);
-    bytes.push(decision.action as u8);
-    bytes.push(Origin::from(&decision.source) as u8);
+    bytes.push(decision.action.number());
+    bytes.push(Origin::from(&decision.source).number());
     bytes.extend(decision.until_ms.to_le_bytes());
     // A struct of texts and numbers always becomes JSON.
     let _ = serde_json::to_writer(&mut bytes, decision);
@@ -118,17 +118,9 @@ pub(super) fn essence(bytes: &[u8]) -> Result<Essence, RecordError> {
         return Err(RecordError::Form);
     };
     let until = rest.first_chunk::<8>().ok_or(RecordError::Form)?;
-    let named = |found: Option<_>| found.ok_or(RecordError::Form);
     Ok(Essence {
-        action: named(
-            Action::ALL
-                .into_iter()
-                .find(|known| *known as u8 == *action),
-        )?,
-        origin: Origin::ALL
-            .into_iter()
-            .find(|known| *known as u8 == *origin)
-            .ok_or(RecordError::Form)?,
+        action: Action::from_number(*action).ok_or(RecordError::Form)?,
+        origin: Origin::from_number(*origin).ok_or(RecordError::Form)?,
         until_ms: u64::from_le_bytes(*until),
     })
 }
@@ -176,6 +168,87 @@ mod tests {
                 };
                 assert_eq!(essence(&bytes), Ok(expected));
             }
+        }
+    }
+
+    /// Records as this form of values has them on disks. Whoever changes one of these lines has changed what
+    /// an upgrade makes of the decisions that it finds.
+    #[test]
+    fn records_on_disks_are_read_as_they_were_meant() {
+        let record = |action, source: &str| {
+            let source = Source::try_from(source.to_owned()).unwrap();
+            Decision {
+                action,
+                source,
+                ..decision("192.0.2.0/24", Scope::Site("shop".into()))
+            }
+        };
+        let check = |written: Decision, head: &str, action: &str, source: &str| {
+            let json = format!(
+                r#"{{"subject":"192.0.2.0/24","scope":"shop","action":"{action}","reason":"of_another.version","source":"{source}","evidence":"é","made_ms":1,"until_ms":2}}"#
+            );
+            let head: Vec<u8> = (0..head.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&head[at..at + 2], 16).unwrap())
+                .collect();
+            let mut stored = crc32fast::hash(&[&head, json.as_bytes()].concat())
+                .to_le_bytes()
+                .to_vec();
+            stored.extend([&head, json.as_bytes()].concat());
+            assert_eq!(encode(&written), stored, "{action} {source}");
+            assert_eq!(decode(&stored), Ok(written), "{action} {source}");
+        };
+        let deny = |source| record(Action::Deny, source);
+        check(
+            deny("feed:list"),
+            "0100000200000000000000",
+            "deny",
+            "feed:list",
+        );
+        check(
+            deny("filter:a.b"),
+            "0100010200000000000000",
+            "deny",
+            "filter:a.b",
+        );
+        check(
+            deny("operator"),
+            "0100020200000000000000",
+            "deny",
+            "operator",
+        );
+        check(
+            deny("predecessor"),
+            "0100030200000000000000",
+            "deny",
+            "predecessor",
+        );
+        check(deny("sidecar"), "0100040200000000000000", "deny", "sidecar");
+        check(
+            record(Action::Tarpit, "operator"),
+            "0101020200000000000000",
+            "tarpit",
+            "operator",
+        );
+        check(
+            record(Action::Throttle, "operator"),
+            "0102020200000000000000",
+            "throttle",
+            "operator",
+        );
+        let key = encode_key(&deny("operator").key());
+        assert_eq!(key, [4, 192, 0, 2, 0, 24, 1, b's', b'h', b'o', b'p']);
+    }
+
+    #[test]
+    fn numbers_that_another_version_gave_are_no_record() {
+        let mut bytes = encode(&decision("192.0.2.7", Scope::Deployment));
+        for (at, number) in [(5, 3), (6, 5), (4, 2)] {
+            let before = std::mem::replace(&mut bytes[at], number);
+            let checksum = crc32fast::hash(&bytes[4..]);
+            bytes[..4].copy_from_slice(&checksum.to_le_bytes());
+            assert_eq!(decode(&bytes), Err(RecordError::Form), "{at}");
+            bytes[at] = before;
         }
     }
 

@@ -121,6 +121,39 @@ mod tests {
         assert_eq!(reader.read_to_string(&mut text).unwrap(), 1);
     }
 
+    /// What the other process may be: the version before, or the one after.
+    #[test]
+    fn messages_keep_their_form() {
+        let roles = vec![
+            Role::Admin("127.0.0.1:9180".to_owned()),
+            Role::Control,
+            Role::Lock,
+            Role::Public("[::]:443".to_owned()),
+        ];
+        let legacy = Legacy::from([("tickets".to_owned(), vec![0, 255])]);
+        let why = "no".to_owned();
+        for (message, text) in [
+            (
+                Message::Ready { protocol: 1 },
+                r#"{"ready":{"protocol":1}}"#,
+            ),
+            (
+                Message::Sockets { roles, last: true },
+                r#"{"sockets":{"roles":[{"admin":"127.0.0.1:9180"},"control","lock",{"public":"[::]:443"}],"last":true}}"#,
+            ),
+            (Message::Release, r#""release""#),
+            (
+                Message::Released { legacy },
+                r#"{"released":{"legacy":{"tickets":[0,255]}}}"#,
+            ),
+            (Message::Serving, r#""serving""#),
+            (Message::Failed { why }, r#"{"failed":{"why":"no"}}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&message).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Message>(text).unwrap(), message);
+        }
+    }
+
     #[test]
     fn what_is_too_large_is_refused_and_what_is_no_message_too() {
         let (here, there) = pair().unwrap();

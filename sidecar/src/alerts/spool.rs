@@ -206,6 +206,35 @@ mod tests {
         }
     }
 
+    /// What an earlier or a later version has left to send.
+    #[test]
+    fn the_spools_file_keeps_its_form() {
+        let notice = r#"{"alert_type":"AI_DEFENSE_TEST","reason":"sidecar.alert_test","timestamp":"1970-01-01T00:00:00Z","ip_address":"192.0.2.1","user_agent":"a test of thornwall-sidecar","details":{"site":"test","score":0.0,"action":"alert","steps":[],"case_id":"00000000000000000000000000000000","requests":1,"decision_until":null}}"#;
+        let text = format!(
+            r#"{{"pile":PILE,"current":{{"message":{{"id":"a","notices":[{notice}],"not_shown":0,"repeated":1,"held":2}},"tries":3,"first_ms":4,"due_ms":5}},"sent_ms":[6]}}"#
+        )
+        .replace("PILE", r#"{"notices":[],"not_shown":0,"repeated":0,"held":0,"since_ms":0}"#);
+        let current = Underway {
+            message: Message {
+                id: "a".to_owned(),
+                notices: vec![Notice::test(0)],
+                not_shown: 0,
+                repeated: 1,
+                held: 2,
+            },
+            tries: 3,
+            first_ms: 4,
+            due_ms: 5,
+        };
+        let state = State {
+            current: Some(current),
+            sent_ms: [6].into(),
+            ..State::default()
+        };
+        assert_eq!(serde_json::to_string(&state).unwrap(), text);
+        assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+    }
+
     fn message(shown: usize) -> Message {
         Message {
             id: "i".to_owned(),

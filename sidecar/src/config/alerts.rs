@@ -86,7 +86,8 @@ impl Default for Alert {
     }
 }
 
-/// What a case has to come to.
+/// What a case has to come to, in the order of harshness. The contract's numbers of actions are names and say
+/// nothing about it: one that is added takes the next number, wherever it stands here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {

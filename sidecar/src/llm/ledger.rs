@@ -319,6 +319,31 @@ mod tests {
         assert!(ledger.reserve(&halved, tokens(50), 0).is_ok());
     }
 
+    /// What an earlier version spent: tables are found by name, and values by their types.
+    #[test]
+    fn what_another_version_wrote_is_spent() {
+        let written: TableDefinition<'_, u64, (u64, u64)> = TableDefinition::new("minutes");
+        let file = Builder::new()
+            .create_with_backend(InMemoryBackend::new())
+            .unwrap();
+        let write = file.begin_write().unwrap();
+        write
+            .open_table(written)
+            .unwrap()
+            .insert(60, (80, 7))
+            .unwrap();
+        write.commit().unwrap();
+        let ledger = Ledger {
+            minutes: Mutex::new(Some(Minutes::over(file).unwrap())),
+            path: None,
+        };
+        let cost = Cost {
+            tokens: 80,
+            micros: 7,
+        };
+        assert_eq!(ledger.spent(60 * MINUTE_MS).unwrap(), (cost, cost));
+    }
+
     #[test]
     fn a_restart_makes_no_new_budget() {
         let folder =

@@ -10,7 +10,7 @@ use tokio::sync::{broadcast::error::RecvError, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
 
-use super::{Boxed, Sidecar, stopped};
+use super::{Boxed, Sidecar, covers, stopped};
 use crate::{
     board::Event,
     case::{Case, LONGEST_NAME, text_of},
@@ -186,5 +186,5 @@ pub(super) fn watch(
 
 fn is_wanted(wanted: &v1::WatchRequest, assessment: &v1::Assessment) -> bool {
     let site = wanted.site.is_empty() || wanted.site == assessment.site;
-    site && assessment.action >= wanted.least
+    site && covers(assessment.action(), wanted.least())
 }

@@ -62,6 +62,42 @@ fn what_is_written_is_read_under_its_own_key() {
     }
 }
 
+/// What other versions have written into Redis, and read out of it.
+#[test]
+fn entries_keep_their_form() {
+    let names = Names::new("default").unwrap();
+    for (action, written_as) in [
+        (Action::Deny, "deny"),
+        (Action::Tarpit, "tarpit"),
+        (Action::Throttle, "throttle"),
+    ] {
+        let written = Decision {
+            action,
+            ..decision("192.0.2.7", Scope::Site("shop".into()))
+        };
+        let value = format!(
+            r#"{{"subject":"192.0.2.7","scope":"shop","action":"{written_as}","reason":"of_another.version","source":"filter:standard.per_client","evidence":"é","requests":["0123"],"made_ms":1,"until_ms":2}}"#
+        );
+        assert_eq!(entry::encode_value(&written), value);
+        let key = b"default:decision:shop:192.0.2.7";
+        assert_eq!(
+            decode_value(&names, key, value.as_bytes()).unwrap(),
+            written
+        );
+        let entry = format!(r#"{{"decide":{value}}}"#);
+        assert_eq!(entry::encode_decision(&written), entry);
+        assert_eq!(
+            decode_entry(entry.as_bytes()).unwrap(),
+            Change::Decide(written)
+        );
+    }
+    let everywhere = decision("2001:db8::/32", Scope::Deployment).key();
+    assert_eq!(
+        entry::encode_withdrawal(&everywhere, 7),
+        r#"{"withdraw":{"subject":"2001:db8::/32","scope":null,"made_ms":7}}"#
+    );
+}
+
 #[test]
 fn what_others_wrote_is_refused_or_cut() {
     let long = "x".repeat(MOST_TEXT + 1);

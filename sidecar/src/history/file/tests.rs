@@ -75,6 +75,37 @@ fn what_is_old_or_too_much_is_forgotten() {
     assert_eq!(listed(), [55 + DAY_MS, 60]);
 }
 
+/// What another version wrote: tables are found by name, and messages by the contract's numbers.
+#[test]
+fn the_file_keeps_its_form() {
+    let (file, folder) = file("history-form");
+    drop(file);
+    let database = Database::open(folder.0.join("history.redb")).unwrap();
+    let write = database.begin_write().unwrap();
+    {
+        let decisions: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("decisions");
+        let last: TableDefinition<'_, (), u64> = TableDefinition::new("last");
+        let name: TableDefinition<'_, (), &str> = TableDefinition::new("name");
+        let sent = v1::Decision {
+            number: 7,
+            action: 5,
+            until_ms: 9_000,
+            ..v1::Decision::default()
+        };
+        let mut table = write.open_table(decisions).unwrap();
+        table.insert(7, sent.encode_to_vec().as_slice()).unwrap();
+        write.open_table(last).unwrap().insert((), 8).unwrap();
+        write.open_table(name).unwrap().insert((), "a").unwrap();
+    }
+    write.commit().unwrap();
+    drop(database);
+    let file = File::open(&folder.0.join("history.redb")).unwrap();
+    let stored = file.load(1_000).unwrap();
+    assert_eq!((stored.last, stored.name.as_deref()), (8, Some("a")));
+    assert_eq!(stored.decisions.len(), 1);
+    assert_eq!(stored.decisions[0].action(), v1::Action::Deny);
+}
+
 #[test]
 fn a_start_finds_what_holds_and_what_counts() {
     let (file, _folder) = file("history-loads");
