@@ -2,19 +2,5 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use thornwall_filters::{
-    decision::Decision,
-    store::record::{decode, decode_key, encode, encode_key},
-};
 
-fuzz_target!(|bytes: &[u8]| {
-    if let Ok(key) = decode_key(bytes) {
-        assert_eq!(decode_key(&encode_key(&key)).as_ref(), Ok(&key));
-    }
-    let _ = decode(bytes);
-    // What a checksum would keep the fuzzer from.
-    if let Ok(decision) = serde_json::from_slice::<Decision>(bytes) {
-        let decision = decision.bounded();
-        assert_eq!(decode(&encode(&decision)).as_ref(), Ok(&decision));
-    }
-});
+fuzz_target!(|bytes: &[u8]| thornwall_fuzz_bodies::body("decision_record")(bytes));

@@ -1,19 +1,6 @@
 //! What another gateway tells is a report or an error, and is counted without harm.
 #![no_main]
 
-use std::time::Duration;
-
 use libfuzzer_sys::fuzz_target;
-use thornwall_filters::{counters::SharedCounters, rate::report::Report};
 
-fuzz_target!(|bytes: &[u8]| {
-    if let Ok(report) = Report::decode(bytes) {
-        let groups = report.groups.len();
-        let (again, left) = report.encode();
-        let read = Report::decode(&again).map(|read| read.groups.len());
-        assert_eq!(read.map(|read| read + left.len()), Ok(groups));
-    }
-    let counters = SharedCounters::default();
-    let now = Duration::from_secs(1);
-    let _ = counters.absorb(bytes, 1, now, |_| Some(1));
-});
+fuzz_target!(|bytes: &[u8]| thornwall_fuzz_bodies::body("gateways_report")(bytes));

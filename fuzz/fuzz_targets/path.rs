@@ -2,29 +2,5 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use thornwall_detectors::request::{normalise_path, plain_path};
 
-fuzz_target!(|sent: &str| {
-    let plain = plain_path(sent);
-    let Ok(path) = normalise_path(sent) else {
-        assert_eq!(plain, sent);
-        return;
-    };
-    assert_eq!(normalise_path(&path).as_deref(), Ok(path.as_ref()));
-    assert_eq!(plain_path(&plain), plain);
-    if path == "*" {
-        return;
-    }
-    for form in [&path, &plain] {
-        assert!(form.starts_with('/') && !form.starts_with("//"), "{form}");
-        assert!(
-            form.bytes()
-                .all(|byte| byte.is_ascii_graphic() && byte != b'\\'),
-            "{form}"
-        );
-        assert!(!form.to_ascii_lowercase().contains("%2e"), "{form}");
-        let climbs = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
-        assert!(!form.split('/').any(climbs), "{form}");
-    }
-    assert!(!plain.contains("//"), "{plain}");
-});
+fuzz_target!(|bytes: &[u8]| thornwall_fuzz_bodies::body("path")(bytes));

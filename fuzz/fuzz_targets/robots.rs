@@ -2,10 +2,5 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use thornwall_detectors::robots::{Robots, with_disallow};
 
-fuzz_target!(|text: &str| {
-    let _ = Robots::parse(text.as_bytes()).allows("GPTBot", "/a/b?c");
-    let shown = Robots::parse(with_disallow(text, "/notes-k3f2/").as_bytes());
-    assert!(!shown.allows("SomeBot", "/notes-k3f2/x"));
-});
+fuzz_target!(|bytes: &[u8]| thornwall_fuzz_bodies::body("robots")(bytes));
