@@ -1,6 +1,6 @@
 # Every target sets up what it needs, and may be repeated.
 
-.PHONY: demo demo-stop test testssl bench lab fuzz check
+.PHONY: demo demo-stop test testssl release bench lab fuzz deny check
 
 # A real site behind the gateway, and lines to paste.
 demo:
@@ -9,12 +9,14 @@ demo:
 demo-stop:
 	tests/demo/run stop
 
-# The whole suite: unit tests, black-box tests against the built commands, replay of the recording.
+# The whole suite: unit tests, black-box tests against the built commands, replay of the recording and of the
+# fuzz targets' seeds. Tests wait more than they work, so more of them run at once than there are cores.
+test: export RUST_TEST_THREADS ?= 8
 test:
 	tests/setup
 	models/fetch-runtime
-	cargo build --workspace --bins
-	cargo test --workspace
+	cargo build --workspace --bins --tests
+	cargo test --workspace --lib --bins --tests
 	tests/contract/run
 	python3 tests/lab/test_lab.py
 
@@ -23,6 +25,12 @@ testssl:
 	tests/setup
 	cargo build -p thornwall-gateway
 	tests/testssl
+
+# The commands as packages ship them: optimised across crates, debug information in files of its own.
+release:
+	tests/setup build
+	cargo build --release --workspace --bins
+	deploy/split-debug target/release/thornwall target/release/thornwall-sidecar target/release/thornwall-train
 
 # What a request costs, beside other proxies: the table of the README.
 bench:
@@ -48,16 +56,20 @@ lab:
 	target/lab/venv/bin/python tests/golden/make.py
 	THORNWALL=$(CURDIR)/target/release/thornwall tests/lab/run --gateway
 
-# Each fuzz target for ten seconds; needs a nightly toolchain and cargo-fuzz.
+# Each fuzz target for ten seconds; needs a nightly toolchain, and compiles cargo-fuzz where it is not there.
 fuzz:
 	tests/setup build
 	fuzz/smoke
 
-# What CI runs before the tests.
-check:
+# Licences, sources and bans of the dependencies: of what stands in these files, and nothing else.
+deny:
+	.ci/checked/run deny Cargo.lock deny.toml ':(glob)**/Cargo.toml' -- sh -c \
+		'{ command -v cargo-deny >/dev/null || cargo install cargo-deny --version 0.20.2 --locked; } \
+		&& cargo deny check bans licenses sources'
+
+# What a change is looked at by beside the tests.
+check: deny
 	tests/setup build
-	command -v cargo-deny >/dev/null || cargo install cargo-deny --version 0.20.2 --locked
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
-	cargo deny check bans licenses sources
