@@ -50,6 +50,7 @@ fn main() {
     }
     for key in [
         "'client'",
+        "'client', counts = 'pages'",
         "['client', 'path']",
         "'header:cookie'",
         "'cookie:sid'",

@@ -5,7 +5,11 @@ use std::{fmt, time::Duration};
 use thiserror::Error;
 use thornwall_detectors::{request::RequestView, signal::Trail};
 
-use crate::{escalation::Referral, verdict::Verdict, watcher::Watcher};
+use crate::{
+    escalation::Referral,
+    verdict::Verdict,
+    watcher::{Note, Watcher},
+};
 
 /// Judges a request from memory, in microseconds, without waiting for anything.
 ///
@@ -30,7 +34,7 @@ pub struct Round {
     /// What is held until the request ends.
     pub holds: Holds,
     /// What the filter's watcher is to be told again when the request has ended.
-    pub note: Option<u32>,
+    pub note: Option<Note>,
     /// What a second opinion is to be told of the request.
     pub referral: Option<Referral>,
 }

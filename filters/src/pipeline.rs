@@ -15,17 +15,17 @@ use thornwall_detectors::{
 };
 use toml::Spanned;
 
-use self::decide::Decide;
+use self::{decide::Decide, ladder::Slower};
 use crate::{
     build::BuildContext,
     escalation::Referral,
     filter::{Filter, Holds, Round},
     key::KeySeed,
     metrics::{FilterMetrics, StageMetrics},
-    rate::{Buckets, adaptive::Adaptive},
+    rate::{adaptive::Adaptive, pages::asks_for_page},
     spec::{FilterSpec, Mode, OnError},
     verdict::{Answer, Denial, Refusal, Ruling, Verdict},
-    watcher::Finished,
+    watcher::{Finished, Note},
     when::Condition,
 };
 
@@ -60,7 +60,7 @@ pub struct Pipeline {
     stages: Vec<Stage>,
     ladder: Ladder,
     decide: Option<Decide>,
-    throttle: Arc<Buckets>,
+    slower: Slower,
     adaptive: Vec<(String, Arc<Adaptive>)>,
     key_seed: KeySeed,
 }
@@ -103,8 +103,11 @@ pub struct Judgement {
 /// Place of a filter in its pipeline, and the nanoseconds that it took.
 pub type Timings = SmallVec<[(u8, u32); 6]>;
 
-/// Place of a filter in its pipeline, and what it noted about a request.
-pub type Notes = SmallVec<[(u8, u32); 2]>;
+/// Place of a filter in its pipeline, or [`SLOWER`], and what it noted about a request.
+pub type Notes = SmallVec<[(u8, Note); 1]>;
+
+/// The place of what the slower rate noted.
+const SLOWER: u8 = u8::MAX;
 
 impl Pipeline {
     /// Builds the pipeline; what is wrong with it goes into `context`.
@@ -128,7 +131,7 @@ impl Pipeline {
         let decide = decide.map(|spec| Decide::build(spec.get_ref(), context));
         context.scope.clone_from(name);
         let ladder = Ladder::build(spec.ladder.as_ref(), context);
-        let throttle = ladder::build_throttle(spec.throttle.as_ref(), context);
+        let slower = Slower::build(spec.throttle.as_ref(), context);
         Some(Self {
             name: name.clone(),
             filter_names: spec
@@ -142,7 +145,7 @@ impl Pipeline {
                 Some(decide) => Some(decide?),
                 None => None,
             },
-            throttle,
+            slower,
             adaptive: adaptive.collect(),
             key_seed: context.key_seed,
         })
@@ -169,7 +172,7 @@ impl Pipeline {
             referral,
             ..
         } = round;
-        let ruling = self.rule(verdict, request);
+        let ruling = self.rule(verdict, request, &mut notes);
         if ruling != Ruling::Forward {
             holds.release();
             notes.clear();
@@ -190,9 +193,12 @@ impl Pipeline {
     /// Tells the filters' watchers how a request ended that was handed on.
     pub fn finished(&self, notes: &Notes, finished: &Finished) {
         for (place, note) in notes {
+            if *place == SLOWER {
+                self.slower.settle(note, finished);
+            }
             let stage = self.stages.get(usize::from(*place));
             if let Some(watcher) = stage.and_then(|stage| stage.filter.watcher()) {
-                watcher.watch(*note, finished);
+                watcher.watch(note, finished);
             }
         }
     }
@@ -246,20 +252,33 @@ impl Pipeline {
         None
     }
 
-    fn rule(&self, verdict: Verdict, request: &RequestView<'_>) -> Ruling {
+    fn rule(&self, verdict: Verdict, request: &RequestView<'_>, notes: &mut Notes) -> Ruling {
         match verdict {
             Verdict::Allow(_) | Verdict::Pass => Ruling::Forward,
             Verdict::Deny(denial) => Ruling::Answer(Answer::Deny(denial)),
             Verdict::Tarpit(reason) => Ruling::Answer(Answer::Tarpit(reason)),
-            Verdict::Throttle(_) => self.slow_down(request.site.id, request.client, request.now),
+            Verdict::Throttle(_) => {
+                let client = (request.site.id, request.client);
+                self.slow_down(client, asks_for_page(request), request.now, notes)
+            }
         }
     }
 
-    /// A throttled client is served while it stays below its slower rate.
-    pub fn slow_down(&self, site: u16, client: IpAddr, now: Duration) -> Ruling {
+    /// A throttled client of a site is served while it stays below its slower rate. Of a request
+    /// that says that it wants a page, this is known beforehand.
+    pub fn slow_down(
+        &self,
+        (site, client): (u16, IpAddr),
+        wants_page: bool,
+        now: Duration,
+        notes: &mut Notes,
+    ) -> Ruling {
         let client = self.key_seed.client(site, client);
-        match self.throttle.take(client, 1, now) {
-            Ok(()) => Ruling::Forward,
+        match self.slower.ask(wants_page, client, now) {
+            Ok(note) => {
+                notes.push((SLOWER, note));
+                Ruling::Forward
+            }
             Err(limit) => Ruling::Answer(Answer::Deny(Denial {
                 reason: Reason::ThrottleExceeded,
                 refusal: Refusal::Limited(limit),

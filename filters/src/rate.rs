@@ -19,6 +19,7 @@
 
 pub mod adaptive;
 mod gcra;
+pub mod pages;
 pub mod report;
 mod shares;
 mod sharing;
@@ -126,15 +127,15 @@ impl Buckets {
     pub fn take(&self, key: Key, cost: u32, now: Duration) -> Result<(), Limit> {
         let scaled = self.scaled(key);
         let gcra = scaled.as_ref().unwrap_or(&self.gcra);
-        self.take_at(gcra, key, cost, now).map(drop)
+        self.take_at(gcra, (key, cost), now, true).map(drop)
     }
 
     /// The same; how many requests are missing in the bucket afterwards.
     pub fn take_counting(&self, key: Key, cost: u32, now: Duration) -> Result<u32, Limit> {
         let scaled = self.scaled(key);
         let gcra = scaled.as_ref().unwrap_or(&self.gcra);
-        let tat = self.take_at(gcra, key, cost, now)?;
-        Ok(gcra.used(tat, gcra.ticks(now)))
+        let taken = self.take_at(gcra, (key, cost), now, true)?;
+        Ok(taken.map_or(0, |(tat, _)| gcra.used(tat, gcra.ticks(now))))
     }
 
     /// The limit of the key's site, where it changes.
@@ -144,17 +145,24 @@ impl Buckets {
         Some(self.gcra.at(adaptive.limit(key.site())))
     }
 
-    /// The bucket's TAT after `cost` was taken; 0 where the key has none.
+    /// The bucket's TAT after `cost` was taken, and what that came to; nothing where the key has no
+    /// bucket. The other gateways hear of it where `told` says so.
     #[inline]
-    fn take_at(&self, gcra: &Gcra, key: Key, cost: u32, now: Duration) -> Result<u128, Limit> {
+    fn take_at(
+        &self,
+        gcra: &Gcra,
+        (key, cost): (Key, u32),
+        now: Duration,
+        told: bool,
+    ) -> Result<Option<(u128, u32)>, Limit> {
         let now = gcra.ticks(now);
         let cost = cost.min(self.quota.burst.get());
         let sharing = self.sharing.as_ref();
         // Of more gateways than a bucket holds requests, each lets one through and owes the rest.
-        let price = sharing.map_or(cost, |sharing| sharing.price(cost));
+        let price = self.price(cost);
         let mut shard = self.table.shard(key);
         let Place::Own(tat) = self.table.place(&mut shard, key, price, now) else {
-            return Ok(0);
+            return Ok(None);
         };
         if let Some(sharing) = sharing
             && gcra.burst() < EXACT_BELOW
@@ -164,10 +172,25 @@ impl Buckets {
         }
         let after = gcra.admit(tat.get(), now, price)?;
         tat.set(after);
-        if let Some(sharing) = sharing {
+        if told {
+            self.tell(key, cost);
+        }
+        Ok(Some((after, price)))
+    }
+
+    /// What a request costs here.
+    #[inline]
+    fn price(&self, cost: u32) -> u32 {
+        let sharing = self.sharing.as_ref();
+        sharing.map_or(cost, |sharing| sharing.price(cost))
+    }
+
+    /// Has the other gateways hear of what was let through.
+    #[inline]
+    fn tell(&self, key: Key, cost: u32) {
+        if let Some(sharing) = &self.sharing {
             sharing.note(key, cost);
         }
-        Ok(after)
     }
 
     /// What was let through here since the last call, for the other gateways.
@@ -179,9 +202,13 @@ impl Buckets {
     /// empty: of at most as much again as a burst, or as comes back in a second, so that no report
     /// shuts anybody out for long.
     pub fn owe(&self, key: Key, cost: u32, now: Duration) {
-        let whole = self.quota.per * self.quota.burst.get() / self.quota.requests.get();
         // One second is ten exchanges.
-        self.charge(key, cost, now, whole.max(Duration::from_secs(1)));
+        self.charge(key, cost, now, self.refill().max(Duration::from_secs(1)));
+    }
+
+    /// The time in which an empty bucket fills up.
+    fn refill(&self) -> Duration {
+        self.quota.per * self.quota.burst.get() / self.quota.requests.get()
     }
 
     /// Notes how many gateways keep the limit, this one included, and whether the others are heard.

@@ -2,10 +2,21 @@
 
 use std::time::Duration;
 
+use crate::rate::pages::Claim;
+
 /// Learns from the answers of origins.
 pub trait Watcher: Send + Sync {
     /// Looks at the end of a request, of which the filter had noted `note` when it judged it.
-    fn watch(&self, note: u32, finished: &Finished);
+    fn watch(&self, note: &Note, finished: &Finished);
+}
+
+/// What a filter notes of a request that it lets through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Note {
+    /// Requests that were missing in the bucket of its key, itself included.
+    pub in_use: u32,
+    /// Whom it concerns whether it is answered with a page.
+    pub claim: Option<Claim>,
 }
 
 /// A request that was handed on to an origin, and has ended.
@@ -13,10 +24,14 @@ pub trait Watcher: Send + Sync {
 pub struct Finished {
     /// The site's number.
     pub site: u16,
-    /// When it ended, on the clock of `RequestView.now`.
+    /// When it came, on the clock of `RequestView.now`.
+    pub asked: Duration,
+    /// When it ended.
     pub now: Duration,
     /// Status of the origin's answer; nothing where it gave none, or broke it off.
     pub status: Option<u16>,
+    /// Whether the answer was a page; nothing where it did not say what it is.
+    pub page: Option<bool>,
     /// Whether a rung of the ladder was reached.
     pub suspect: bool,
     /// How long the origin was waited for until it began its answer.

@@ -19,7 +19,7 @@ use thornwall_detectors::{
 use thornwall_filters::{
     decision::Action,
     escalation::Sighting,
-    pipeline::Judgement,
+    pipeline::{Judgement, Notes},
     verdict::{Answer, Denial, Ruling},
 };
 use tokio::task::JoinHandle;
@@ -85,7 +85,9 @@ pub async fn settle(judgement: &mut Judgement, exchange: &mut Exchange, state: &
     if spared || State::trusts(&exchange.generation, client) {
         return;
     }
-    let slow_down = || site.pipeline.slow_down(site.id, client, state.now());
+    // Whether a page is wanted is told by the answer.
+    let client = (site.id, client);
+    let slow_down = |notes: &mut Notes| site.pipeline.slow_down(client, false, state.now(), notes);
     apply(&label, judgement, slow_down);
     if judgement.ruling != Ruling::Forward {
         exchange.holds.release();
@@ -95,7 +97,7 @@ pub async fn settle(judgement: &mut Judgement, exchange: &mut Exchange, state: &
 
 /// Has a label count for a request that was to be forwarded. `slow_down` takes it from the slower
 /// rate.
-fn apply(label: &Label, judgement: &mut Judgement, slow_down: impl FnOnce() -> Ruling) {
+fn apply(label: &Label, judgement: &mut Judgement, slow_down: impl FnOnce(&mut Notes) -> Ruling) {
     let Some(action) = label.action() else {
         return;
     };
@@ -105,7 +107,7 @@ fn apply(label: &Label, judgement: &mut Judgement, slow_down: impl FnOnce() -> R
         Action::Tarpit => Ruling::Answer(Answer::Tarpit(reason)),
         // It has been counted already.
         Action::Throttle if judgement.throttled => return,
-        Action::Throttle => slow_down(),
+        Action::Throttle => slow_down(&mut judgement.notes),
     };
     judgement.throttled |= action == Action::Throttle;
     // A throttled client is to be served, so this does not weigh on its score.

@@ -58,6 +58,8 @@ pub struct Exchange {
     pub origin_waited: Option<Duration>,
     /// Status of the origin's answer.
     pub origin_status: Option<u16>,
+    /// Whether the origin's answer is a page; nothing where it does not say what it is.
+    pub page: Option<bool>,
     /// When all of the request's body had come, where it has one.
     pub body_came: Option<Duration>,
     /// Its tries at the origin's servers.
@@ -90,6 +92,7 @@ impl Exchange {
             origin_took: None,
             origin_waited: None,
             origin_status: None,
+            page: None,
             body_came: None,
             attempt: Attempt::default(),
             site: None,

@@ -2,10 +2,40 @@
 
 use std::time::Duration;
 
+use http::{Method, StatusCode, header::CONTENT_TYPE};
+use pingora::{http::ResponseHeader, proxy::Session};
 use thornwall_detectors::signal::Reason;
 use thornwall_filters::watcher::Finished;
 
 use crate::exchange::Exchange;
+
+/// Notes whether the origin's answer is a page, where a filter wants to know.
+pub fn note_kind(session: &Session, answer: &ResponseHeader, exchange: &mut Exchange) {
+    let judgement = exchange.judgement.as_ref();
+    if judgement.is_some_and(|judgement| !judgement.notes.is_empty()) {
+        exchange.page = is_page(&session.req_header().method, answer);
+    }
+}
+
+/// Whether an answer carries a page or a part of one; nothing where it does not say what it is.
+fn is_page(method: &Method, answer: &ResponseHeader) -> Option<bool> {
+    let empty = matches!(
+        answer.status,
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT
+    );
+    if !answer.status.is_success() || empty || method == Method::HEAD {
+        return Some(false);
+    }
+    let kind = answer.headers.get(CONTENT_TYPE)?.as_bytes();
+    // Parameters may follow (RFC 9110 section 8.3.1).
+    let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default();
+    let essence = essence.trim_ascii();
+    let html = ["text/html", "application/xhtml+xml"];
+    Some(
+        html.iter()
+            .any(|html| essence.eq_ignore_ascii_case(html.as_bytes())),
+    )
+}
 
 /// Tells the filters that noted something about the request how it ended.
 pub fn tell(exchange: &Exchange, now: Duration) {
@@ -21,8 +51,14 @@ pub fn tell(exchange: &Exchange, now: Duration) {
     };
     let finished = Finished {
         site: site.id,
+        asked: exchange.started,
         now,
         status,
+        // An origin that failed before it said anything gave no page.
+        page: match exchange.origin_status {
+            Some(_) => exchange.page,
+            None => Some(false),
+        },
         suspect: judgement.throttled,
         took: exchange.origin_waited,
         load: exchange.attempt.load(),
@@ -56,6 +92,36 @@ const fn is_failure(reason: Reason) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_is_what_the_origin_says_it_is() {
+        let check = |method: Method, status: u16, kind: Option<&'static str>, page| {
+            let mut answer = ResponseHeader::build(status, None).unwrap();
+            if let Some(kind) = kind {
+                answer.insert_header(CONTENT_TYPE, kind).unwrap();
+            }
+            let told = is_page(&method, &answer);
+            assert_eq!(told, page, "{method} {status} {kind:?}");
+        };
+        let html = Some("text/html");
+        for kind in [
+            "text/html; charset=utf-8",
+            "TEXT/HTML ",
+            "application/xhtml+xml",
+        ] {
+            check(Method::GET, 200, Some(kind), Some(true));
+        }
+        check(Method::POST, 200, html, Some(true));
+        check(Method::GET, 206, html, Some(true));
+        for kind in ["text/htmlx", "text/plain", "image/png", "application/json"] {
+            check(Method::GET, 200, Some(kind), Some(false));
+        }
+        check(Method::GET, 200, None, None);
+        check(Method::HEAD, 200, html, Some(false));
+        for status in [101, 204, 301, 304, 404, 429, 502] {
+            check(Method::GET, status, html, Some(false));
+        }
+    }
 
     #[test]
     fn only_what_the_origin_did_counts() {

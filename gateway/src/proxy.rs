@@ -144,6 +144,7 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         let now = self.state.now();
         exchange.origin_answers(response.status.as_u16(), now);
+        outcome::note_kind(session, response, exchange);
         attempt::answered(exchange, response, now)?;
         forward::suit(session, response, exchange);
         answer::name(response, exchange)

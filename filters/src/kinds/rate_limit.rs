@@ -1,8 +1,9 @@
-//! `rate_limit`: denies requests beyond a rate, counted by client, network, header, path and more.
+//! `rate_limit`: denies requests or pages beyond a rate, by client, network, header, path and more.
 //!
 //! | Key | Value | Default |
 //! | --- | --- | --- |
 //! | `key` | Who shares a limit: one of the facts below, or a list of those that count together, such as `["client", "path"]`. | `"client"` |
+//! | `counts` | What is counted: `"requests"`, or `"pages"`: those that the origin answers with HTML. | `"requests"` |
 //! | `requests` | Requests that come back in `per_secs`, 1 to 1000000. | required |
 //! | `per_secs` | Seconds, 1 to 86400. | `1` |
 //! | `burst` | Requests at once after a pause, 1 to 1000000. | as `requests` |
@@ -23,10 +24,27 @@
 //! Each site counts for itself. The limit is exact: after a pause `burst` requests pass at once,
 //! then `requests` in each `per_secs`, evenly spread. The client is answered with 429 and told
 //! when to come back; the reason is `rate_limit.client`, `rate_limit.prefix`, `rate_limit.site`, or
-//! `rate_limit.key` with the facts as evidence. A page with its images, loaded by several people
-//! behind one address, is a burst of hundreds. Whoever chooses headers, cookies and paths chooses its
+//! `rate_limit.key` with the facts as evidence. Whoever chooses headers, cookies and paths chooses its
 //! bucket: beside such a limit belongs one of the client. Any number of limits may stand in a
 //! pipeline.
+//!
+//! A page with its images, opened by ten people behind one address, is a thousand requests in a
+//! second, and so is the work of a package manager. What tells people from scrapers is how many
+//! pages they open: that is what a limit with `counts = "pages"` knows. A page is an answer with a
+//! status of 2xx and a body of `text/html` or `application/xhtml+xml`; only the origin's word
+//! counts, never the path or what the client accepts. A GET or POST that accepts HTML takes its cost
+//! when it comes and has it back where the answer is something else, such as a redirect, a 304, a
+//! download or a failure. Other requests take nothing, and pass beside an empty bucket, so that the
+//! parts of pages still load; one that is answered with a page is charged then, into debt where the
+//! bucket is empty, and while there is a debt no request passes. So to ask for pages as something
+//! else gains what is under way at once, and that is owed: of at most four bursts, or what comes
+//! back in a minute. An answer without a `Content-Type` counts as what was asked for, a request
+//! whose client has left as well. The evidence is `pages by` and the facts. Gateways that share a
+//! limit tell each other of pages once they are answered. What `adaptive` learns of normal requests
+//! is what those who ask for pages need; its `mode = "observe"` is for requests alone.
+//!
+//! A site that answers what it does not have with a page and a status of 200 makes pages of missing
+//! images: let it answer 404, or give it a larger burst.
 //!
 //! A request that costs more than one takes as many out of the bucket at once:
 //! `costs = [{ paths = ["/search*"], methods = ["POST"], cost = 5 }]`. A path that origins may read
@@ -71,7 +89,11 @@
 //! ```toml
 //! [[pipeline.filter]]
 //! name = "per_client"
-//! rate_limit = { key = "client", requests = 50, per_secs = 1, burst = 200 }
+//! rate_limit = { key = "client", requests = 1000, per_secs = 1, burst = 3000 }
+//!
+//! [[pipeline.filter]]
+//! name = "pages"
+//! rate_limit = { key = "client", counts = "pages", requests = 20, per_secs = 1, burst = 150 }
 //! ```
 
 mod adaptive;
@@ -81,7 +103,7 @@ use std::{num::NonZeroU32, ops::RangeInclusive, sync::Arc, time::Duration};
 use serde::Deserialize;
 use thornwall_detectors::{
     request::RequestView,
-    signal::{Evidence, Reason, Signal},
+    signal::{Evidence, Label, Reason, Signal},
 };
 use toml::Spanned;
 
@@ -91,10 +113,10 @@ use crate::{
     build::BuildContext,
     filter::{Filter, FilterError, Round},
     key::{KeyRule, KeySpec},
-    rate::{Buckets, Quota, SharedLimit, adaptive::Adaptive},
+    rate::{Buckets, Quota, SharedLimit, adaptive::Adaptive, pages::asks_for_page},
     spec::Mode,
     verdict::{Denial, Refusal, Verdict},
-    watcher::Watcher,
+    watcher::{Finished, Note, Watcher},
     when::{Condition, When},
 };
 
@@ -111,6 +133,9 @@ const DEFAULT_CAPACITY: u64 = 262_144;
 pub struct Config {
     /// Who shares a limit.
     pub key: Option<Spanned<KeySpec>>,
+    /// What is counted.
+    #[serde(default)]
+    pub counts: Counts,
     /// Requests that come back in `per_secs`.
     pub requests: Spanned<u64>,
     /// The time in which `requests` come back.
@@ -127,6 +152,17 @@ pub struct Config {
     pub shared: bool,
     /// Keys remembered at a time.
     pub capacity: Option<Spanned<u64>>,
+}
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Counts {
+    /// Requests that are answered with a page, as the origin says.
+    Pages,
+    /// Requests, whatever they are answered with.
+    #[default]
+    Requests,
 }
 
 const fn yes() -> bool {
@@ -162,12 +198,17 @@ pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<d
         per: Duration::from_secs(per_secs?.unwrap_or(DEFAULT_PER_SECS)),
         burst: count(burst?.unwrap_or(requests))?,
     };
-    let costs = costs(&config.costs, quota.burst.get(), context)?;
+    let costs = costs(&config.costs, quota.burst, context)?;
     let capacity = usize::try_from(capacity?.unwrap_or(DEFAULT_CAPACITY)).ok()?;
     let key = key?;
     key.warn_of_sharing("rate_limit", context);
     let learning = match &config.adaptive {
-        Some(spec) => Some(Learning::build(spec.get_ref(), (&key, quota), context)?),
+        Some(spec) => Some(Learning::build(
+            spec,
+            config.counts,
+            (&key, quota),
+            context,
+        )?),
         None => None,
     };
     let limits = learning.as_ref().map(|learning| &learning.limits);
@@ -179,10 +220,15 @@ pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<d
         capacity,
         shared: config.shared && context.gateways_share,
     };
+    let table = match config.counts {
+        Counts::Pages => "pages",
+        Counts::Requests => "buckets",
+    };
     Some(Box::new(RateLimit {
-        signal: signal(&key),
+        signal: signal(&key, config.counts),
+        counts: config.counts,
         costs,
-        buckets: size.table("buckets", limits.filter(|_| !observes), context),
+        buckets: size.table(table, limits.filter(|_| !observes), context),
         observed: observes.then(|| size.table("observed", limits, context)),
         learning,
         key,
@@ -234,9 +280,9 @@ impl Size {
 /// Routes and what they cost, or notes what is wrong with them.
 fn costs(
     specs: &[Spanned<CostSpec>],
-    burst: u32,
+    burst: NonZeroU32,
     context: &mut BuildContext,
-) -> Option<Vec<(Condition, u32)>> {
+) -> Option<Vec<(Condition, NonZeroU32)>> {
     let before = context.problems.len();
     let mut costs = Vec::with_capacity(specs.len());
     for (at, spec) in specs.iter().enumerate() {
@@ -254,7 +300,7 @@ fn costs(
             context.problem(spec.span(), what);
         }
         let value = *cost.get_ref();
-        if !(1..=u64::from(burst)).contains(&value) {
+        if !(1..=u64::from(burst.get())).contains(&value) {
             let what = format!("`cost` is {value}; expected 1 to the burst, {burst}");
             context.problem(cost.span(), what);
         }
@@ -263,23 +309,26 @@ fn costs(
             methods: methods.clone(),
             ..When::default()
         };
-        let cost = u32::try_from(value).unwrap_or(burst);
+        let cost = count(value).unwrap_or(burst);
         costs.push((Condition::build(&when, context), cost));
     }
     (context.problems.len() == before).then_some(costs)
 }
 
 /// What is noted of a request beyond the limit.
-fn signal(key: &KeyRule) -> Signal {
+fn signal(key: &KeyRule, counts: Counts) -> Signal {
     let reason = match key.label().as_str() {
         "client" => Reason::RateLimitClient,
         "prefix" => Reason::RateLimitPrefix,
         "site" => Reason::RateLimitSite,
         _ => Reason::RateLimitKey,
     };
-    let evidence = match reason {
-        Reason::RateLimitKey => Evidence::Label(key.label()),
-        _ => Evidence::None,
+    let evidence = match (counts, reason) {
+        (Counts::Pages, _) => {
+            Evidence::Label(Label::new(&format!("pages by {}", key.label().as_str())))
+        }
+        (Counts::Requests, Reason::RateLimitKey) => Evidence::Label(key.label()),
+        (Counts::Requests, _) => Evidence::None,
     };
     // Weighs nothing: it shows what a filter that only observes would have denied.
     Signal::with_evidence(reason, 0.0, evidence)
@@ -288,7 +337,8 @@ fn signal(key: &KeyRule) -> Signal {
 struct RateLimit {
     key: KeyRule,
     signal: Signal,
-    costs: Vec<(Condition, u32)>,
+    counts: Counts,
+    costs: Vec<(Condition, NonZeroU32)>,
     buckets: Arc<Buckets>,
     learning: Option<Learning>,
     /// Buckets of a changed limit that only observes.
@@ -297,17 +347,25 @@ struct RateLimit {
 
 impl Filter for RateLimit {
     fn judge(&self, request: &RequestView<'_>, round: &mut Round) -> Result<Verdict, FilterError> {
-        let (key, cost) = (self.key.key(request), self.cost(request));
-        let taken = match &self.learning {
-            None => self.buckets.take(key, cost, request.now),
-            Some(_) => {
-                let taken = self.buckets.take_counting(key, cost, request.now);
-                taken.map(|in_use| round.note = Some(in_use))
+        let (key, cost, now) = (self.key.key(request), self.cost(request), request.now);
+        let taken = match (self.counts, &self.learning) {
+            (Counts::Pages, _) => {
+                let asked = self.buckets.ask(asks_for_page(request), key, cost, now);
+                asked.map(|note| round.note = Some(note))
+            }
+            (Counts::Requests, None) => self.buckets.take(key, cost.get(), now),
+            (Counts::Requests, Some(_)) => {
+                let taken = self.buckets.take_counting(key, cost.get(), now);
+                let note = |in_use| Note {
+                    in_use,
+                    claim: None,
+                };
+                taken.map(|in_use| round.note = Some(note(in_use)))
             }
         };
         let Err(limit) = taken else {
             if let Some(observed) = &self.observed
-                && observed.take(key, cost, request.now).is_err()
+                && observed.take(key, cost.get(), now).is_err()
             {
                 round.trail.push(Learning::signal(&self.key));
             }
@@ -321,16 +379,30 @@ impl Filter for RateLimit {
     }
 
     fn watcher(&self) -> Option<&dyn Watcher> {
-        let learning = self.learning.as_ref()?;
-        Some(learning)
+        let notes = self.counts == Counts::Pages || self.learning.is_some();
+        notes.then_some(self)
+    }
+}
+
+impl Watcher for RateLimit {
+    fn watch(&self, note: &Note, finished: &Finished) {
+        self.buckets.settle(note, finished);
+        if let Some(learning) = &self.learning {
+            // A request that took nothing says nothing about what its client needs.
+            let needed = match self.counts {
+                Counts::Pages => finished.page == Some(true) && note.in_use > 0,
+                Counts::Requests => true,
+            };
+            learning.watch(needed.then_some(note.in_use), finished);
+        }
     }
 }
 
 impl RateLimit {
-    fn cost(&self, request: &RequestView<'_>) -> u32 {
+    fn cost(&self, request: &RequestView<'_>) -> NonZeroU32 {
         let mut costs = self.costs.iter();
         let fitting = costs.find(|(condition, _)| condition.holds(request));
-        fitting.map_or(1, |(_, cost)| *cost)
+        fitting.map_or(NonZeroU32::MIN, |(_, cost)| *cost)
     }
 }
 

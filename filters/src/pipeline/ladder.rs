@@ -8,8 +8,10 @@ use toml::Spanned;
 
 use crate::{
     build::BuildContext,
+    key::Key,
     rate::{Buckets, Quota},
-    verdict::{Denial, Verdict},
+    verdict::{Denial, Limit, Verdict},
+    watcher::{Finished, Note},
 };
 
 /// The table `[pipeline.ladder]`: score, 0..1, at which each action starts.
@@ -24,16 +26,18 @@ pub struct LadderSpec {
     pub deny: Option<Spanned<f32>>,
 }
 
-/// The table `[pipeline.throttle]`: the bucket of each throttled client.
+/// The table `[pipeline.throttle]`: what each throttled client may have.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ThrottleSpec {
-    /// Requests that are served within `per_secs`.
+    /// Pages that are served within `per_secs`.
     pub requests: NonZeroU32,
     /// Seconds within which they are.
     pub per_secs: NonZeroU32,
-    /// Requests that a full bucket allows at once.
+    /// Pages that a full bucket allows at once.
     pub burst: NonZeroU32,
+    /// Requests that are served for each of these pages, itself included.
+    pub parts: NonZeroU32,
 }
 
 impl Default for ThrottleSpec {
@@ -42,6 +46,7 @@ impl Default for ThrottleSpec {
             requests: nonzero(30),
             per_secs: nonzero(60),
             burst: nonzero(60),
+            parts: nonzero(20),
         }
     }
 }
@@ -124,23 +129,45 @@ impl Ladder {
 /// Clients whose slower bucket is remembered.
 const THROTTLED_CLIENTS: usize = 65_536;
 
-/// The buckets of throttled clients.
-pub(super) fn build_throttle(
-    spec: Option<&Spanned<ThrottleSpec>>,
-    context: &mut BuildContext,
-) -> Arc<Buckets> {
-    let unset = ThrottleSpec::default();
-    let values = spec.map_or(&unset, Spanned::get_ref);
-    let quota = Quota {
-        requests: values.requests,
-        per: Duration::from_secs(u64::from(values.per_secs.get())),
-        burst: values.burst,
-    };
-    let buckets = context.carry_over(
-        "throttle",
-        |buckets: &Buckets| buckets.quota() == quota,
-        || Buckets::new(quota, THROTTLED_CLIENTS),
-    );
-    context.show_table("throttle", buckets.stats());
-    buckets
+/// The buckets of throttled clients: one of pages, and a larger one of all requests, so that whoever
+/// is throttled by mistake sees whole pages.
+pub(super) struct Slower {
+    pages: Arc<Buckets>,
+    all: Arc<Buckets>,
+}
+
+impl Slower {
+    pub(super) fn build(spec: Option<&Spanned<ThrottleSpec>>, context: &mut BuildContext) -> Self {
+        let unset = ThrottleSpec::default();
+        let values = spec.map_or(&unset, Spanned::get_ref);
+        let quota = |each: NonZeroU32| Quota {
+            requests: values.requests.saturating_mul(each),
+            per: Duration::from_secs(u64::from(values.per_secs.get())),
+            burst: values.burst.saturating_mul(each),
+        };
+        let mut table = |name: &str, quota: Quota| {
+            let buckets = context.carry_over(
+                name,
+                |buckets: &Buckets| buckets.quota() == quota,
+                || Buckets::new(quota, THROTTLED_CLIENTS),
+            );
+            context.show_table(name, buckets.stats());
+            buckets
+        };
+        Self {
+            pages: table("throttle", quota(NonZeroU32::MIN)),
+            all: table("throttle_all", quota(values.parts)),
+        }
+    }
+
+    /// Lets a request through that stays within both; what [`Self::settle`] is to be told.
+    pub(super) fn ask(&self, wants_page: bool, client: Key, now: Duration) -> Result<Note, Limit> {
+        self.all.take(client, 1, now)?;
+        self.pages.ask(wants_page, client, NonZeroU32::MIN, now)
+    }
+
+    /// Hears what a request was answered with.
+    pub(super) fn settle(&self, note: &Note, finished: &Finished) {
+        self.pages.settle(note, finished);
+    }
 }

@@ -24,7 +24,7 @@ use crate::{
     pipeline::{Judgement, Pipeline, PipelineSpec, Proposal, Stage},
     spec::{Mode, OnError},
     verdict::{Answer, Denial, Ruling, Verdict},
-    watcher::{Finished, Watcher},
+    watcher::{Finished, Note, Watcher},
     when::Condition,
 };
 
@@ -76,7 +76,7 @@ fn metrics() -> FilterMetrics {
 fn pipeline(stages: Vec<Stage>) -> Pipeline {
     let spec: PipelineSpec = toml::from_str(
         "name = \"p\"\n[ladder]\nthrottle = 0.5\ntarpit = 0.8\ndeny = 0.95\n\
-         [throttle]\nrequests = 1\nper_secs = 10\nburst = 2\n",
+         [throttle]\nrequests = 1\nper_secs = 10\nburst = 2\nparts = 3\n",
     )
     .unwrap();
     let mut context = BuildContext::default();
@@ -154,19 +154,35 @@ fn the_ladder_turns_the_score_into_an_action() {
 #[test]
 fn a_throttled_client_meets_429_only_above_its_slower_rate() {
     let pipeline = pipeline(vec![stage(Some(0.6), Ok(Verdict::Pass))]);
-    let ruling =
-        |client: &str, secs: u64| judge_at(&pipeline, client, Duration::from_secs(secs)).ruling;
-    assert_eq!(ruling("192.0.2.1", 0), Ruling::Forward);
-    assert_eq!(ruling("192.0.2.1", 0), Ruling::Forward);
-    let above = ruling("192.0.2.1", 0);
-    assert_eq!(above.reason(), Some(Reason::ThrottleExceeded));
-    assert_eq!(above.name(), "limit");
-    assert_eq!(
-        ruling("192.0.2.2", 0),
-        Ruling::Forward,
-        "another client has its own bucket"
-    );
-    assert_eq!(ruling("192.0.2.1", 10), Ruling::Forward);
+    let ask = |client: &str, secs: u64, page: bool| {
+        let now = Duration::from_secs(secs);
+        let judgement = judge_at(&pipeline, client, now);
+        let told = Finished {
+            asked: now,
+            now,
+            page: Some(page),
+            ..FINISHED
+        };
+        pipeline.finished(&judgement.notes, &told);
+        judgement.ruling
+    };
+    let refused = |ruling: Ruling| {
+        assert_eq!(ruling.name(), "limit");
+        assert_eq!(ruling.reason(), Some(Reason::ThrottleExceeded));
+    };
+    // Two pages at once, with two parts for each; a third page is owed.
+    for (page, number) in [(true, 1), (false, 4), (true, 1)] {
+        for _ in 0..number {
+            assert_eq!(ask("192.0.2.1", 0, page), Ruling::Forward);
+        }
+    }
+    refused(ask("192.0.2.1", 0, false));
+    for _ in 0..3 {
+        assert_eq!(ask("192.0.2.2", 0, true), Ruling::Forward);
+    }
+    refused(ask("192.0.2.2", 0, true));
+    refused(ask("192.0.2.2", 0, false));
+    assert_eq!(ask("192.0.2.2", 10, true), Ruling::Forward);
 }
 
 #[test]
@@ -330,12 +346,17 @@ fn what_an_observing_filter_holds_makes_nobody_wait() {
     }
 }
 
+const NOTE: Note = Note {
+    in_use: 7,
+    claim: None,
+};
+
 /// Notes each request, and counts those that it is told of.
 struct Learns(Arc<AtomicUsize>);
 
 impl Filter for Learns {
     fn judge(&self, _: &RequestView<'_>, round: &mut Round) -> Result<Verdict, FilterError> {
-        round.note = Some(7);
+        round.note = Some(NOTE);
         Ok(Verdict::Pass)
     }
 
@@ -345,22 +366,25 @@ impl Filter for Learns {
 }
 
 impl Watcher for Learns {
-    fn watch(&self, note: u32, finished: &Finished) {
-        assert_eq!((note, finished.status), (7, Some(200)));
+    fn watch(&self, note: &Note, finished: &Finished) {
+        assert_eq!((*note, finished.status), (NOTE, Some(200)));
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
+const FINISHED: Finished = Finished {
+    site: 0,
+    asked: Duration::ZERO,
+    now: Duration::ZERO,
+    status: Some(200),
+    page: Some(false),
+    suspect: false,
+    took: None,
+    load: None,
+};
+
 #[test]
 fn a_filter_learns_from_the_end_of_requests_that_it_noted() {
-    let finished = Finished {
-        site: 0,
-        now: Duration::ZERO,
-        status: Some(200),
-        suspect: false,
-        took: None,
-        load: None,
-    };
     let check = |path: &str, verdict: Verdict, told: usize| {
         let count = Arc::new(AtomicUsize::new(0));
         let mut learning = stage(None, Ok(Verdict::Pass));
@@ -369,7 +393,7 @@ fn a_filter_learns_from_the_end_of_requests_that_it_noted() {
         learning.condition = Some(Condition::build(&when, &mut BuildContext::default()));
         let other = || stage(None, Ok(Verdict::Pass));
         let pipeline = pipeline(vec![other(), learning, other(), stage(None, Ok(verdict))]);
-        pipeline.finished(&judge(&pipeline).notes, &finished);
+        pipeline.finished(&judge(&pipeline).notes, &FINISHED);
         assert_eq!(count.load(Ordering::Relaxed), told, "{path} {verdict:?}");
     };
     check("/a", Verdict::Pass, 1);

@@ -94,6 +94,25 @@ impl Gcra {
         )
     }
 
+    /// Whether a bucket owes nothing, or when it no longer does.
+    pub(super) fn solvent(&self, tat: u128, now: u128) -> Result<(), Limit> {
+        let empty = now + self.tolerance + self.increment;
+        match tat.checked_sub(empty) {
+            None | Some(0) => Ok(()),
+            Some(debt) => Err(self.limit(tat, now, debt)),
+        }
+    }
+
+    /// The bucket's TAT once `amount` was put back.
+    pub(super) fn refund(&self, tat: u128, amount: u32) -> u128 {
+        tat.saturating_sub(self.increment * u128::from(amount))
+    }
+
+    /// Whether a bucket in which `missing` requests were missing has been full since.
+    pub(super) fn has_filled(&self, missing: u32, since: Duration) -> bool {
+        self.ticks(since) >= self.increment * u128::from(missing)
+    }
+
     /// Requests that are left in a bucket.
     pub(super) fn free(&self, tat: u128, now: u128) -> u32 {
         let left = (now + self.tolerance + self.increment).saturating_sub(tat.max(now));

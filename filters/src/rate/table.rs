@@ -115,6 +115,12 @@ impl Table {
 }
 
 impl Shard {
+    /// The bucket of a key that has one.
+    pub(super) fn find(&mut self, key: Key) -> Option<&mut Slot> {
+        let at = self.own.find(key)?;
+        Some(self.own.slot(at))
+    }
+
     fn heap_bytes(&self) -> usize {
         self.own.heap_bytes() + self.others.heap_bytes()
     }

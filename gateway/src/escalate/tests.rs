@@ -39,7 +39,7 @@ fn an_assessment_counts_for_the_request_that_waited() {
             reason: ReasonCode::try_from("sidecar.rules".to_owned()).unwrap(),
             pending: false,
         };
-        apply(&label, &mut judgement, || {
+        apply(&label, &mut judgement, |_| {
             slowed.set(slowed.get() + 1);
             Ruling::Forward
         });

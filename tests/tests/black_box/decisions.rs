@@ -20,7 +20,7 @@ const SITE: &str = "[client_address]\ntrusted_proxies = [\"127.0.0.1\"]\n\
     [tarpit]\ninterval_ms = 20\nmax_secs = 1\n\
     [[site]]\nname = \"t\"\nhosts = [\"t.example\"]\nupstream = \"o\"\npipeline = \"p\"\n\
     [[site]]\nname = \"other\"\nhosts = [\"*\"]\nupstream = \"o\"\npipeline = \"p\"\n\
-    [[pipeline]]\nname = \"p\"\nthrottle = { requests = 1, per_secs = 3600, burst = 2 }\n\
+    [[pipeline]]\nname = \"p\"\nthrottle = { requests = 1, per_secs = 3600, burst = 2, parts = 1 }\n\
     [[pipeline.filter]]\nname = \"known_bad\"\nblocklist = {}\n";
 
 fn from(client: &str) -> String {

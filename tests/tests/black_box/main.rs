@@ -22,6 +22,7 @@ mod house;
 mod lifecycle;
 mod limits;
 mod observability;
+mod page_limits;
 mod privacy;
 mod proxy;
 mod recording;

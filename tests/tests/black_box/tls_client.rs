@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use h2::client::SendRequest;
 use rustls::{
     ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
     client::Resumption,
@@ -125,6 +127,47 @@ impl Client {
         told.map_err(|_| "no answer in time".to_owned())?
     }
 
+    /// Requests without a body over one connection of HTTP/2, all at once; the statuses of their
+    /// answers.
+    pub(crate) fn h2_all(&self, name: &str, requests: Vec<http::Request<()>>) -> Vec<u16> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let asked = async {
+            let mut send = self.h2_connection(name.to_owned()).await?;
+            let mut answers = Vec::new();
+            for request in requests {
+                send = send.ready().await.map_err(|error| error.to_string())?;
+                let sent = send.send_request(request, true);
+                answers.push(sent.map_err(|error| error.to_string())?.0);
+            }
+            let mut statuses = Vec::new();
+            for answer in answers {
+                let answer = answer.await.map_err(|error| error.to_string())?;
+                statuses.push(answer.status().as_u16());
+            }
+            Ok::<_, String>(statuses)
+        };
+        let told = runtime.block_on(async { timeout(PATIENCE, asked).await });
+        told.expect("answers in time").unwrap()
+    }
+
+    async fn h2_connection(&self, name: String) -> Result<SendRequest<Bytes>, String> {
+        let told = |error: &dyn std::fmt::Display| error.to_string();
+        let tcp = TcpStream::connect(("127.0.0.1", self.port)).await;
+        let connector = TlsConnector::from(self.configured(b"h2"));
+        let server_name = ServerName::try_from(name).unwrap();
+        let stream = connector.connect(server_name, tcp.map_err(|e| told(&e))?);
+        let stream = stream.await.map_err(|error| told(&error))?;
+        let (send, connection) = h2::client::handshake(stream).await.map_err(|e| told(&e))?;
+        tokio::spawn(async move {
+            // Its end is told by the stream's.
+            let _ = connection.await;
+        });
+        Ok(send)
+    }
+
     async fn ask(
         &self,
         name: String,
@@ -132,16 +175,7 @@ impl Client {
         content: Option<&'static [u8]>,
     ) -> Result<Reply, String> {
         let told = |error: &dyn std::fmt::Display| error.to_string();
-        let tcp = TcpStream::connect(("127.0.0.1", self.port)).await;
-        let connector = TlsConnector::from(self.configured(b"h2"));
-        let server_name = ServerName::try_from(name).unwrap();
-        let stream = connector.connect(server_name, tcp.map_err(|e| told(&e))?);
-        let stream = stream.await.map_err(|error| told(&error))?;
-        let (mut send, connection) = h2::client::handshake(stream).await.map_err(|e| told(&e))?;
-        tokio::spawn(async move {
-            // Its end is told by the stream's.
-            let _ = connection.await;
-        });
+        let mut send = self.h2_connection(name).await?;
         let sent = send.send_request(request, content.is_none());
         let (response, mut upload) = sent.map_err(|e| told(&e))?;
         if let Some(content) = content {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use thornwall_detectors::signal::{Evidence, Reason, Signal};
 use toml::Spanned;
 
+use super::Counts;
 use crate::{
     build::BuildContext,
     key::KeyRule,
@@ -14,7 +15,7 @@ use crate::{
         adaptive::{Adaptive, Answered, Bounds, HEADROOM},
     },
     spec::Mode,
-    watcher::{Finished, Watcher},
+    watcher::Finished,
 };
 
 const LIMIT: RangeInclusive<u64> = 1..=1_000_000;
@@ -44,12 +45,25 @@ pub(super) struct Learning {
 impl Learning {
     /// What is learnt for a limit, by what it counts and in which time.
     pub(super) fn build(
-        spec: &AdaptiveSpec,
+        spec: &Spanned<AdaptiveSpec>,
+        counts: Counts,
         (key, quota): (&KeyRule, Quota),
         context: &mut BuildContext,
     ) -> Option<Self> {
+        let place = spec.span();
+        let spec = spec.get_ref();
+        if (counts, spec.mode) == (Counts::Pages, Mode::Observe) {
+            let what = "a changed limit that observes counts requests; expected \
+                        `counts = \"requests\"`, or `mode = \"enforce\"`";
+            context.problem(place, what);
+            return None;
+        }
         let bounds = bounds(spec, quota.requests.get(), context)?;
-        let name = format!("adaptive {} {}", key.label().as_str(), quota.per.as_secs());
+        let name = match counts {
+            Counts::Pages => "adaptive pages",
+            Counts::Requests => "adaptive",
+        };
+        let name = format!("{name} {} {}", key.label().as_str(), quota.per.as_secs());
         let fits = |limits: &Adaptive| limits.bounds() == bounds;
         let limits = context.carry_over(&name, fits, || Adaptive::new(bounds));
         let shown = (context.scope.clone(), Arc::clone(&limits));
@@ -65,12 +79,11 @@ impl Learning {
         let evidence = Evidence::Label(key.label());
         Signal::with_evidence(Reason::RateLimitAdaptive, 0.0, evidence)
     }
-}
 
-impl Watcher for Learning {
-    fn watch(&self, in_use: u32, finished: &Finished) {
+    /// Learns from an answer, and from what the request found in use of its bucket.
+    pub(super) fn watch(&self, in_use: Option<u32>, finished: &Finished) {
         let Finished { site, now, .. } = *finished;
-        if !finished.suspect {
+        if let Some(in_use) = in_use.filter(|_| !finished.suspect) {
             self.limits.used(site, in_use);
         }
         let answer = Answered {

@@ -14,8 +14,11 @@ use crate::{
     build::BuildContext,
     filter::{Filter, Round},
     verdict::{Denial, Refusal, Verdict},
-    watcher::Finished,
+    watcher::{Finished, Note},
 };
+
+/// When everything is asked for.
+const NOW: Duration = Duration::from_secs(1);
 
 #[derive(serde::Deserialize)]
 struct File {
@@ -163,6 +166,14 @@ fn mistakes_are_reported_where_they_are() {
         ],
     );
     check(
+        "rate_limit = { requests = 5, counts = 'pages', adaptive = { floor = 1, mode = 'observe' } }",
+        &[(
+            "{ floor = 1, mode = 'observe' }",
+            "a changed limit that observes counts requests; expected `counts = \"requests\"`, or \
+             `mode = \"enforce\"`",
+        )],
+    );
+    check(
         "rate_limit = { requests = 5, burst = 1000001, per_secs = 86401, capacity = 1023 }",
         &[
             ("86401", "`per_secs` is 86401; expected 1 to 86400"),
@@ -209,17 +220,83 @@ fn counts_survive_a_reload_that_leaves_the_limit_alone() {
     check("rate_limit = { requests = 1, burst = 2 }", false);
     check("rate_limit = { requests = 1, per_secs = 2 }", false);
     check("rate_limit = { requests = 1, capacity = 2048 }", false);
+    check("rate_limit = { requests = 1, counts = 'pages' }", false);
+}
+
+/// Asks at once, as what takes anything, and tells what the answer was; whether it passed.
+fn ask_page(filter: &dyn Filter, path: &str, page: bool) -> bool {
+    let mut round = Round::default();
+    let verdict = judge_round(&mut round, filter, (0, "192.0.2.1", path, &Method::GET));
+    if let Some(note) = round.note {
+        let told = Finished {
+            site: 0,
+            asked: NOW,
+            now: NOW,
+            status: Some(200),
+            page: Some(page),
+            suspect: false,
+            took: None,
+            load: None,
+        };
+        filter.watcher().unwrap().watch(&note, &told);
+    }
+    verdict == Verdict::Pass
+}
+
+#[test]
+fn a_limit_of_pages_counts_what_the_origin_answers_with_one() {
+    let check = |more: &str, path: &str, page: bool, passes: usize| {
+        let config = format!("rate_limit = {{ counts = 'pages', requests = 4{more} }}");
+        let filter = build_one(&config, &mut BuildContext::default()).unwrap();
+        let asked = (0..50).filter(|_| ask_page(filter.as_ref(), path, page));
+        assert_eq!(asked.count(), passes, "{more} {path} {page}");
+    };
+    check("", "/a", false, 50);
+    // The last of them finds an empty bucket, and leaves a debt.
+    check("", "/a", true, 5);
+    check(", burst = 10", "/logo.png?page=1", true, 11);
+    let costs = ", burst = 10, costs = [{ paths = ['/search*'], cost = 5 }]";
+    check(costs, "/a", true, 11);
+    check(costs, "/search", true, 3);
+    check(", adaptive = { floor = 2, ceiling = 8 }", "/a", true, 9);
+}
+
+#[test]
+fn what_a_limit_of_pages_refuses_says_so() {
+    let config = "rate_limit = { counts = 'pages', requests = 1 }";
+    let mut context = BuildContext {
+        scope: String::from("standard.pages"),
+        ..BuildContext::default()
+    };
+    let filter = build_one(config, &mut context).unwrap();
+    assert_eq!(context.tables[0].0, "standard.pages.pages");
+    assert!(
+        [(); 2]
+            .iter()
+            .all(|()| ask_page(filter.as_ref(), "/", true))
+    );
+    let mut trail = Trail::default();
+    let verdict = judge_into(&mut trail, filter.as_ref(), 0, "192.0.2.1");
+    assert_eq!(verdict.name(), "deny");
+    let signal = trail.signals()[0];
+    assert_eq!(signal.reason, Reason::RateLimitClient);
+    assert_eq!(signal.evidence.to_string(), "pages by client");
 }
 
 /// Seconds in which ten answers came, all of them failures.
 fn fail(filter: &dyn Filter, site: u16, secs: std::ops::Range<u64>) {
     for number in secs.start * 10..secs.end * 10 {
         filter.watcher().unwrap().watch(
-            1,
+            &Note {
+                in_use: 1,
+                claim: None,
+            },
             &Finished {
                 site,
+                asked: Duration::from_millis(number * 100),
                 now: Duration::from_millis(number * 100),
                 status: Some(503),
+                page: Some(false),
                 suspect: false,
                 took: None,
                 load: None,
@@ -334,8 +411,15 @@ fn judge_as(filter: &dyn Filter, client: &str, path: &str, method: &Method) -> V
 /// Site, client, path and method.
 type Sent<'a> = (u16, &'a str, &'a str, &'a Method);
 
-fn judge_view(
-    trail: &mut Trail,
+fn judge_view(trail: &mut Trail, filter: &dyn Filter, sent: Sent<'_>) -> Verdict {
+    let mut round = Round::default();
+    let verdict = judge_round(&mut round, filter, sent);
+    *trail = round.trail;
+    verdict
+}
+
+fn judge_round(
+    round: &mut Round,
     filter: &dyn Filter,
     (site, client, path, method): Sent<'_>,
 ) -> Verdict {
@@ -352,10 +436,7 @@ fn judge_view(
             robots: None,
         },
         secure: false,
-        now: Duration::from_secs(1),
+        now: NOW,
     };
-    let mut round = Round::default();
-    let verdict = filter.judge(&request, &mut round).unwrap();
-    *trail = round.trail;
-    verdict
+    filter.judge(&request, round).unwrap()
 }
