@@ -1,5 +1,7 @@
 //! The built-in pipeline, and the reference configuration held against the defaults.
 
+mod limits;
+
 use super::{Config, standard_pipeline};
 
 #[test]

@@ -22,9 +22,13 @@ fn site(url: &str, limit: &str) -> String {
 
 /// Three gateways that know of each other.
 fn three(url: &str, limit: &str) -> Vec<Gateway> {
-    let origin = Origin::start().port;
+    three_before(&Origin::start(), url, limit)
+}
+
+/// The same, in front of an origin.
+fn three_before(origin: &Origin, url: &str, limit: &str) -> Vec<Gateway> {
     let gateways: Vec<Gateway> = (0..3)
-        .map(|_| Gateway::start(origin, &site(url, limit)))
+        .map(|_| Gateway::start(origin.port, &site(url, limit)))
         .collect();
     for gateway in &gateways {
         wait_for("the gateways to meet", || limits(gateway)["gateways"] == 3);
@@ -82,6 +86,24 @@ fn a_large_burst_is_one_gateways_for_who_asks_only_there() {
     assert_eq!(page, 120);
     thread::sleep(EXCHANGE);
     assert_eq!(served(&gateways[1..], "192.0.2.1", 20, Duration::ZERO), 0);
+}
+
+#[test]
+fn pages_are_counted_together_and_nothing_else_is() {
+    let html = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\n<p>a";
+    let limit = "counts = \"pages\", requests = 100, per_secs = 3600, burst = 120";
+    for (origin, pages) in [
+        (Origin::answering(html, Duration::ZERO), true),
+        (Origin::start(), false),
+    ] {
+        let redis = Redis::start();
+        let gateways = three_before(&origin, &redis.url(), limit);
+        let served_first = served(&gateways[..1], "192.0.2.1", 130, Duration::ZERO);
+        assert_eq!(served_first, if pages { 120 } else { 130 });
+        thread::sleep(EXCHANGE);
+        let elsewhere = served(&gateways[1..], "192.0.2.1", 20, Duration::ZERO);
+        assert_eq!(elsewhere, if pages { 0 } else { 20 });
+    }
 }
 
 #[test]
