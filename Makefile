@@ -1,6 +1,6 @@
 # Every target sets up what it needs, and may be repeated.
 
-.PHONY: demo demo-stop test testssl bench lab fuzz check
+.PHONY: demo demo-stop test harm testssl bench lab fuzz check
 
 # A real site behind the gateway, and lines to paste.
 demo:
@@ -9,7 +9,8 @@ demo:
 demo-stop:
 	tests/demo/run stop
 
-# The whole suite: unit tests, black-box tests against the built commands, replay of the recording.
+# The whole suite: unit tests, black-box tests against the built commands, replay of the recording, and
+# programs of others through what ships.
 test:
 	tests/setup
 	models/fetch-runtime
@@ -17,6 +18,15 @@ test:
 	cargo test --workspace
 	tests/contract/run
 	python3 tests/lab/test_lab.py
+	tests/clients/run
+	tests/harm/run --smoke
+
+# Who is served, slowed down, held or refused by what ships, by kind: some three minutes.
+harm:
+	tests/setup build
+	models/fetch-runtime
+	cargo build -p thornwall-gateway --bins
+	tests/harm/run --promises
 
 # What testssl.sh finds in the TLS of the gateway: some two minutes.
 testssl:
