@@ -1,6 +1,6 @@
 # Every target sets up what it needs, and may be repeated.
 
-.PHONY: demo demo-stop test testssl release bench lab fuzz deny check
+.PHONY: demo demo-stop test harm testssl release bench lab fuzz deny check
 
 # A real site behind the gateway, and lines to paste.
 demo:
@@ -10,7 +10,8 @@ demo-stop:
 	tests/demo/run stop
 
 # The whole suite: unit tests, black-box tests against the built commands, replay of the recording and of the
-# fuzz targets' seeds. Tests wait more than they work, so more of them run at once than there are cores.
+# fuzz targets' seeds, and programs of others through what ships. Tests wait more than they work, so more of
+# them run at once than there are cores.
 test: export RUST_TEST_THREADS ?= 8
 test:
 	tests/setup
@@ -19,6 +20,15 @@ test:
 	cargo test --workspace --lib --bins --tests
 	tests/contract/run
 	python3 tests/lab/test_lab.py
+	tests/clients/run
+	tests/harm/run --smoke
+
+# Who is served, slowed down, held or refused by what ships, by kind: some three minutes.
+harm:
+	tests/setup build
+	models/fetch-runtime
+	cargo build --workspace --bins
+	tests/harm/run --promises
 
 # What testssl.sh finds in the TLS of the gateway: some two minutes.
 testssl:
