@@ -59,6 +59,25 @@ impl Robots {
         Self { groups }
     }
 
+    /// Whether it speaks to nobody.
+    pub const fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Memory that it takes, but for what allocations cost beside.
+    pub fn heap_bytes(&self) -> usize {
+        let of_group = |group: &Group| {
+            let agents: usize = group.agents.iter().map(|agent| agent.len()).sum();
+            let rules = group.rules.iter().map(|rule| rule.pattern.heap_bytes());
+            agents
+                + group.agents.capacity() * size_of::<Box<str>>()
+                + group.rules.capacity() * size_of::<Rule>()
+                + rules.sum::<usize>()
+        };
+        self.groups.capacity() * size_of::<Group>()
+            + self.groups.iter().map(of_group).sum::<usize>()
+    }
+
     /// Whether the file lets the robot of this product token ask for this path and query.
     ///
     /// The groups of the token count together; without one, those of its family do
@@ -124,11 +143,21 @@ pub fn judge(view: &RequestView<'_>, agent: &UserAgent<'_>, note: &mut impl FnMu
 
 /// A robots.txt in which every group forbids everything below `prefix` too, and in which there is
 /// a group for every robot. Each group keeps all that it said before.
+///
+/// It is no longer than [`LONGEST`], which is all that a crawler has to read: what does not fit is
+/// left out at its end, never the rules for `prefix`.
 pub fn with_disallow(text: &str, prefix: &str) -> String {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let rule = disallow(text, prefix);
-    let mut edited = String::with_capacity(text.len() + 256);
+    let everyone = format!("User-agent: *\n{rule}");
+    // A line, the rule before it, a line end, and what may have to follow.
+    let most = LONGEST.saturating_sub(2 * rule.len() + everyone.len() + 1);
+    let mut edited = String::with_capacity(text.len().min(LONGEST) + 256);
     let (mut agents_open, mut names_everyone) = (false, false);
     for line in text.split_inclusive(['\n', '\r']) {
+        if edited.len() + line.len() > most {
+            break;
+        }
         match record(line.as_bytes()) {
             Some(Record::Agent(agent)) => {
                 agents_open = true;
@@ -141,7 +170,9 @@ pub fn with_disallow(text: &str, prefix: &str) -> String {
             }
             _ => {}
         }
-        edited.push_str(line);
+        if !record(line.as_bytes()).is_some_and(|record| record.outdoes_all()) {
+            edited.push_str(line);
+        }
     }
     if !edited.is_empty() && !edited.ends_with('\n') {
         edited.push('\n');
@@ -150,11 +181,14 @@ pub fn with_disallow(text: &str, prefix: &str) -> String {
         edited.push_str(&rule);
     }
     if !names_everyone {
-        edited.push_str("User-agent: *\n");
-        edited.push_str(&rule);
+        edited.push_str(&everyone);
     }
     edited
 }
+
+/// General patterns of this length are outdone by a longer one; those beyond it are nobody's way to a
+/// page, and are left out.
+const LONGEST_OUTDONE: usize = 2048;
 
 /// The rule for `prefix`. The longest match wins, so a general `Allow: /*.html$` would open what
 /// `Disallow: /maze/` closes: a second rule, longer by stars that match nothing more, outdoes it.
@@ -167,7 +201,8 @@ fn disallow(text: &str, prefix: &str) -> String {
                 pattern,
             }) if pattern.contains(&b'*') => Some(pattern.len()),
             _ => None,
-        });
+        })
+        .filter(|length| *length <= LONGEST_OUTDONE);
     let mut rule = format!("Disallow: {prefix}\n");
     if let Some(longest) = allowed.max().filter(|longest| *longest >= prefix.len()) {
         let stars = "*".repeat(longest + 1 - prefix.len());
@@ -176,15 +211,31 @@ fn disallow(text: &str, prefix: &str) -> String {
     rule
 }
 
+/// Whether a text is a page for people, such as an application sends for any path that it does not
+/// know. No record begins like that.
+pub fn is_markup(text: &[u8]) -> bool {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    text.trim_ascii_start().starts_with(b"<")
+}
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 enum Record<'a> {
     Agent(&'a str),
     Rule { allows: bool, pattern: &'a [u8] },
 }
 
+impl Record<'_> {
+    /// Whether it allows more than any rule of ours could forbid.
+    fn outdoes_all(&self) -> bool {
+        matches!(self, Self::Rule { allows: true, pattern }
+            if pattern.len() > LONGEST_OUTDONE && pattern.contains(&b'*'))
+    }
+}
+
 /// Reads one line (section 2.2); `None` for comments and records of other kinds, which do not end
 /// a group (section 2.2.4).
 fn record(line: &[u8]) -> Option<Record<'_>> {
-    const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
     let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
     let line = line.split(|byte| *byte == b'#').next().unwrap_or_default();
     let colon = line.iter().position(|byte| *byte == b':')?;

@@ -10,7 +10,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader, proxy
 use thornwall_detectors::signal::Reason;
 use thornwall_filters::verdict::{Answer, Denial, Limit, Refusal};
 
-use crate::{exchange::Exchange, forward::REQUEST_ID, state::State};
+use crate::{exchange::Exchange, forward::REQUEST_ID, robots::RobotsFile, state::State};
 
 mod channel;
 mod detach;
@@ -62,15 +62,33 @@ pub async fn refuse(session: &mut Session, exchange: &Exchange, status: u16) -> 
     write(session, page_header(status, body.len(), exchange)?, body).await
 }
 
-/// A plain text of ours.
-pub async fn text(session: &mut Session, exchange: &Exchange, text: Bytes) -> Result<()> {
-    let mut response = ResponseHeader::build_no_case(200, Some(4))?;
+/// A robots.txt, or that the client has it already (RFC 9110 section 13.1.2).
+pub async fn robots(session: &mut Session, exchange: &Exchange, file: &RobotsFile) -> Result<()> {
+    let known = session.req_header().headers.get_all(header::IF_NONE_MATCH);
+    let known = known.iter().filter_map(|value| value.to_str().ok());
+    let own = file.etag.to_str().unwrap_or_default();
+    let is_own = |tag: &str| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == own;
+    let has_it = known
+        .flat_map(|list| list.split(','))
+        .any(|tag| is_own(tag.trim()));
+    let mut response = ResponseHeader::build_no_case(if has_it { 304 } else { 200 }, Some(6))?;
+    response.insert_header(header::ETAG, file.etag.clone())?;
+    response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static(ROBOTS_AGE))?;
+    name(&mut response, exchange)?;
+    if has_it {
+        session
+            .write_response_header(Box::new(response), true)
+            .await?;
+        return Ok(());
+    }
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.insert_header(header::CONTENT_TYPE, plain)?;
-    response.insert_header(header::CONTENT_LENGTH, text.len())?;
-    name(&mut response, exchange)?;
-    write(session, response, text).await
+    response.insert_header(header::CONTENT_LENGTH, file.text.len())?;
+    write(session, response, file.text.clone()).await
 }
+
+/// As long as a file is told before it is read again.
+const ROBOTS_AGE: &str = "max-age=300";
 
 /// Sends the client on to the same address under HTTPS.
 pub async fn redirect_to_https(session: &mut Session, exchange: &Exchange) -> Result<()> {

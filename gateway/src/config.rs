@@ -3,6 +3,7 @@
 //! Only keys that work are here. [`crate::generation`] turns it into something that serves.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -261,6 +262,17 @@ pub struct Site {
     pub hsts: Option<Hsts>,
     /// Certificates that clients show.
     pub client_certificate: Option<ClientCertificate>,
+    /// Whether addresses in answers that name the origin itself are made the public ones.
+    #[serde(default = "yes")]
+    pub rewrite_redirects: bool,
+    /// Domains of cookies, and what stands for them.
+    pub cookie_domain: Option<Spanned<BTreeMap<String, String>>>,
+    /// Beginnings of cookies' paths, and what stands for them.
+    pub cookie_path: Option<Spanned<BTreeMap<String, String>>>,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Room for most uploads; a request without a body limit is a disk of the origin's.
@@ -339,6 +351,9 @@ impl Config {
                 redirect_to_https: false,
                 hsts: None,
                 client_certificate: None,
+                rewrite_redirects: true,
+                cookie_domain: None,
+                cookie_path: None,
                 name,
             });
         }

@@ -112,6 +112,11 @@ impl Exchange {
         self.site.is_some()
     }
 
+    /// Whether the same site serves this host too.
+    pub fn is_same_site(&self, host: &str) -> bool {
+        self.site.is_some() && self.generation.hosts.find(host) == self.site
+    }
+
     /// The path that is judged and asked for, of a request whose target was sent as `sent`.
     pub fn path<'a>(&'a self, sent: &'a Uri) -> &'a str {
         self.target

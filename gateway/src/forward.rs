@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
-    HeaderName, Method, StatusCode, Version,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE},
+    HeaderName, HeaderValue, Method, StatusCode, Version,
+    header::{
+        CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION, REFRESH, TRANSFER_ENCODING,
+        UPGRADE,
+    },
+    uri::PathAndQuery,
 };
 use pingora::{
     Error, ErrorType, Result,
@@ -21,9 +25,16 @@ use crate::{
     upstream::attempt,
 };
 
+mod cookies;
 mod headers;
+mod public;
+mod redirects;
 
+pub use cookies::Cookies;
+pub(crate) use headers::{FORWARDED_HOST, FORWARDED_PROTO};
 pub use headers::{REQUEST_ID, prepare};
+pub(crate) use public::{Public, sent_authority};
+pub(crate) use redirects::Way;
 
 /// Longest time to read away the rest of a body that nobody wants.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -156,4 +167,48 @@ pub fn suit(session: &mut Session, response: &mut ResponseHeader, exchange: &Exc
     if old && response.remove_header(&TRANSFER_ENCODING).is_some() {
         session.as_downstream_mut().set_keepalive(None);
     }
+}
+
+/// Leads the client to where it reached us, and not to where the origin believes to be.
+pub fn lead_back(
+    session: &Session,
+    response: &mut ResponseHeader,
+    exchange: &Exchange,
+) -> Result<()> {
+    let Some(site) = exchange.site() else {
+        return Ok(());
+    };
+    site.cookies.mend(response)?;
+    let mut fields = [LOCATION, CONTENT_LOCATION, REFRESH].into_iter();
+    if !site.rewrite_redirects || !fields.any(|field| response.headers.contains_key(field)) {
+        return Ok(());
+    }
+    let request = session.req_header();
+    let public = Public::of(request, exchange);
+    let target = request.uri.path_and_query().map(PathAndQuery::as_str);
+    let target = target.filter(|_| [Method::GET, Method::HEAD].contains(&request.method));
+    match Way::of(exchange, &public, target) {
+        Some(way) => redirects::mend(response, &way),
+        None => Ok(()),
+    }
+}
+
+/// Replaces the values of a field for which there is something else.
+fn replace(
+    response: &mut ResponseHeader,
+    field: &HeaderName,
+    other: impl Fn(&[u8]) -> Option<Vec<u8>>,
+) -> Result<()> {
+    let values = response.headers.get_all(field).iter();
+    let others: Vec<Option<Vec<u8>>> = values.map(|value| other(value.as_bytes())).collect();
+    if others.iter().all(Option::is_none) {
+        return Ok(());
+    }
+    let values: Vec<HeaderValue> = response.headers.get_all(field).iter().cloned().collect();
+    response.remove_header(field);
+    for (value, other) in values.into_iter().zip(others) {
+        let other = other.and_then(|other| HeaderValue::from_bytes(&other).ok());
+        response.append_header(field, other.unwrap_or(value))?;
+    }
+    Ok(())
 }

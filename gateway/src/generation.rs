@@ -24,7 +24,8 @@ use crate::{
     edge::{Limits, ListenerFacts},
     escalate::{self, Sidecars},
     feeds::Spec,
-    robots::RobotsCell,
+    forward::Cookies,
+    robots::Robots,
     shared::Shared,
     tls::{SiteTls, Tls},
     upstream::Upstream,
@@ -36,7 +37,7 @@ mod hosts;
 mod never;
 mod parts;
 
-pub use hosts::{Hosts, host_name, normalise_host};
+pub use hosts::{Hosts, host_name, normalise_host, split_authority};
 
 /// Everything that serves requests until the next reload.
 pub struct Generation {
@@ -46,10 +47,14 @@ pub struct Generation {
     pub sites: Vec<Site>,
     /// Which site serves which host.
     pub hosts: Arc<Hosts>,
+    /// Where it listens to the public.
+    pub ports: Vec<u16>,
     /// Whose word about the client's address counts.
     pub client_address: ClientAddress,
     /// How slow and how many the tarpit holds.
     pub tarpit: TarpitLimits,
+    /// What is known of the hosts' robots.txt, over all generations.
+    pub robots: Arc<Robots>,
     /// What clients may cost before and beside their requests.
     pub limits: Arc<Limits>,
     /// Who gets no connection.
@@ -84,8 +89,6 @@ pub struct Site {
     pub id: u16,
     /// The label of metrics and logs.
     pub name: Arc<str>,
-    /// The host that the site is asked for by us, where it has a definite one.
-    pub own_host: Option<String>,
     /// Where requests go on to.
     pub upstream: Arc<Upstream>,
     /// Largest request body; `None` for any.
@@ -94,8 +97,10 @@ pub struct Site {
     pub pipeline: Arc<Pipeline>,
     /// Signed links of its tarpit pages.
     pub links: Arc<Links>,
-    /// Its robots.txt, as far as it is known.
-    pub robots: Arc<RobotsCell>,
+    /// Whether addresses that name the origin itself lead clients back to the gateway.
+    pub rewrite_redirects: bool,
+    /// What becomes of the origin's cookies.
+    pub cookies: Cookies,
     /// What it asks of the way to it.
     pub tls: SiteTls,
 }
@@ -239,6 +244,8 @@ impl Generation {
             number: inputs.previous.map_or(1, |previous| previous.number + 1),
             sites,
             hosts,
+            ports: parts::ports(config),
+            robots: parts::robots(context),
             client_address: client_address?,
             tarpit: tarpit?,
             limits: Arc::new(limits?),

@@ -17,7 +17,7 @@ use thornwall_filters::verdict::Ruling;
 
 use crate::{
     answer, edge, escalate, exchange::Exchange, forward, outcome, record::Decision, request,
-    robots, state::State, upstream::attempt,
+    state::State, upstream::attempt,
 };
 
 /// The proxy of all sites.
@@ -61,14 +61,12 @@ impl Proxy {
     }
 
     async fn answer_robots(&self, session: &mut Session, exchange: &Exchange) -> Result<bool> {
-        let header = session.req_header();
-        let known = exchange
-            .site()
-            .and_then(|site| robots::answer(site, &header.method, exchange.path(&header.uri)));
-        let Some(text) = known else {
+        let robots = &exchange.generation.robots;
+        let asked = robots.answer(session.req_header(), exchange, self.state.now());
+        let Some(file) = asked.await else {
             return Ok(false);
         };
-        answer::text(session, exchange, text).await?;
+        answer::robots(session, exchange, &file).await?;
         Ok(true)
     }
 }
@@ -145,6 +143,7 @@ impl ProxyHttp for Proxy {
         let now = self.state.now();
         exchange.origin_answers(response.status.as_u16(), now);
         outcome::note_kind(session, response, exchange);
+        forward::lead_back(session, response, exchange)?;
         attempt::answered(exchange, response, now)?;
         forward::suit(session, response, exchange);
         answer::name(response, exchange)

@@ -67,7 +67,8 @@ pub fn judge(
         .admits(&arrival)
         .map_err(|refusal| (refusal.status(), refusal.reason()))?;
     admit_body(&header.headers, site.max_body_bytes)?;
-    let robots = site.robots.load();
+    let now = state.now();
+    let robots = exchange.generation.robots.of(header, exchange, now);
     let request = RequestView {
         method: &header.method,
         uri: &header.uri,
@@ -81,7 +82,7 @@ pub fn judge(
             robots: robots.as_ref().map(|file| &file.rules),
         },
         secure: exchange.secure,
-        now: state.now(),
+        now,
     };
     let mut judgement =
         judge_marked_link(site, &request).unwrap_or_else(|| site.pipeline.judge(&request));

@@ -1,107 +1,145 @@
-//! The sites' robots.txt: fetched from the origin beside the request path, read by filters, and
-//! served with the tarpit's prefix disallowed, so that no obedient crawler ever follows its links.
+//! The robots.txt of every public host: read from the origin beside the request path, told to
+//! filters, and served with the tarpit's prefix disallowed, so that no obedient crawler ever follows
+//! its links.
+//!
+//! A file belongs to one host and scheme (RFC 9309 section 2.3), and is read once somebody asks that
+//! host for something. Where it cannot be read the origin's own answer is passed on as it is, and no
+//! crawler is judged by it.
 
 use std::{sync::Arc, time::Duration};
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::Method;
-use thornwall_detectors::robots::{Robots, with_disallow};
-use tokio::{
-    sync::watch,
-    time::{sleep, timeout},
+use http::{HeaderValue, Method};
+use pingora::http::RequestHeader;
+use thornwall_detectors::robots::{Robots as Rules, with_disallow};
+use tokio::time::timeout;
+
+use crate::{
+    exchange::Exchange,
+    forward::sent_authority,
+    generation::{Generation, split_authority},
+    hash::Key,
 };
 
-use crate::{generation::Site, state::State, upstream};
+mod fetch;
+mod keeper;
+mod line;
+mod table;
 
-/// Where a site's robots.txt lies once it is known.
-pub type RobotsCell = ArcSwapOption<RobotsFile>;
+pub use keeper::keep;
+pub use table::Robots;
 
-/// A site's robots.txt.
+use table::Found;
+
+/// A robots.txt.
 #[derive(Debug)]
 pub struct RobotsFile {
     /// What crawlers are told.
     pub text: Bytes,
+    /// Names the text among all others.
+    pub etag: HeaderValue,
     /// What the origin asks for.
-    pub rules: Robots,
+    pub rules: Rules,
 }
 
-/// RFC 9309 section 2.5: crawlers must read at least this much.
-const MOST_BYTES: usize = 500 << 10;
+impl RobotsFile {
+    /// The file of an origin that says this, with the tarpit's prefix closed.
+    fn new(said: &[u8], prefix: &str) -> Self {
+        let text = with_disallow(&String::from_utf8_lossy(said), prefix);
+        let etag = HeaderValue::try_from(format!("\"{:016x}\"", Key::of(text.as_bytes()).0));
+        Self {
+            rules: Rules::parse(said),
+            etag: etag.unwrap_or_else(|_| HeaderValue::from_static("\"\"")),
+            text: Bytes::from(text),
+        }
+    }
 
-/// Well below the 24 hours that crawlers may keep a copy (RFC 9309 section 2.4).
-const REFRESH_EVERY: Duration = Duration::from_secs(300);
+    /// Memory that it takes.
+    fn cost(&self) -> usize {
+        size_of::<Self>() + self.text.len() + self.rules.heap_bytes()
+    }
+}
 
-/// While a site's robots.txt has never been read: its origin may just be starting.
-const RETRY_EVERY: Duration = Duration::from_secs(5);
-
-const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Whose robots.txt it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Place<'a> {
+    site: u16,
+    secure: bool,
+    host: &'a str,
+    port: Option<u16>,
+}
 
 /// The path that crawlers ask for.
 const PATH: &str = "/robots.txt";
 
-/// The text to answer with, where this is a request for a robots.txt that is known.
-pub fn answer(site: &Site, method: &Method, path: &str) -> Option<Bytes> {
-    let asked = path == PATH && matches!(*method, Method::GET | Method::HEAD);
-    let file = if asked { site.robots.load_full() } else { None };
-    file.map(|file| file.text.clone())
-}
+/// Longest wait of a request for a file that the origin has just been asked for.
+const WAIT: Duration = Duration::from_secs(1);
 
-/// Keeps every site's robots.txt fresh until the process ends. Task `robots`.
-pub async fn refresh(state: Arc<State>, mut reloaded: watch::Receiver<u64>) {
-    let mut shutdown = state.shutdown.clone();
-    let mut pause = Duration::ZERO;
-    loop {
-        tokio::select! {
-            () = sleep(pause) => {}
-            changed = reloaded.changed() => if changed.is_err() { return },
-            _ = shutdown.changed() => return,
+impl Robots {
+    /// The file of the host that a request asks for, where it is known; else it is to be read.
+    pub fn of(
+        &self,
+        request: &RequestHeader,
+        exchange: &Exchange,
+        now: Duration,
+    ) -> Option<Arc<RobotsFile>> {
+        match self.find(&place(request, exchange)?, &exchange.generation, now) {
+            Found::Known(file) => file,
+            Found::Unknown { .. } => None,
         }
-        let generation = state.generation.load_full();
-        for site in &generation.sites {
-            refresh_site(site, state.now()).await;
+    }
+
+    /// The file to answer with, where this is a request for one. It waits for the origin for a
+    /// moment, as the request itself would.
+    pub async fn answer(
+        &self,
+        request: &RequestHeader,
+        exchange: &Exchange,
+        now: Duration,
+    ) -> Option<Arc<RobotsFile>> {
+        let asked = exchange.path(&request.uri) == PATH;
+        if !asked || !matches!(request.method, Method::GET | Method::HEAD) {
+            return None;
         }
-        let all_known = generation
-            .sites
-            .iter()
-            .all(|site| site.robots.load().is_some());
-        pause = if all_known {
-            REFRESH_EVERY
-        } else {
-            RETRY_EVERY
+        let place = place(request, exchange)?;
+        let mut news = self.news();
+        match self.find(&place, &exchange.generation, now) {
+            Found::Known(file) => return file,
+            Found::Unknown { comes: false } => return None,
+            Found::Unknown { comes: true } => {}
+        }
+        let _guest = self.enter()?;
+        let known = async {
+            while news.changed().await.is_ok() {
+                if let Found::Known(file) = self.find(&place, &exchange.generation, now) {
+                    return file;
+                }
+            }
+            None
         };
+        timeout(WAIT, known).await.ok().flatten()
     }
 }
 
-async fn refresh_site(site: &Site, now: Duration) {
-    let fetched = timeout(FETCH_TIMEOUT, fetch(site, now)).await;
-    match fetched.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
-        Ok(text) => {
-            let file = RobotsFile {
-                rules: Robots::parse(text.as_bytes()),
-                text: Bytes::from(with_disallow(&text, site.links.prefix())),
-            };
-            site.robots.store(Some(Arc::new(file)));
-        }
-        Err(error) => {
-            // The last good copy stays: RFC 9309 section 2.3.1.4.
-            log::warn!(
-                "robots.txt could not be read; site={} error={error}",
-                site.name
-            );
-        }
-    }
+/// Whose file a request is about. A port that is none of our listeners' is only what the client
+/// says, and would multiply what is kept.
+fn place<'a>(request: &RequestHeader, exchange: &'a Exchange) -> Option<Place<'a>> {
+    let sent = sent_authority(request).unwrap_or_default();
+    let port = if sent.len() > exchange.host.len() {
+        split_authority(sent).and_then(|(_, port)| port)
+    } else {
+        None
+    };
+    Some(Place {
+        site: exchange.site()?.id,
+        secure: exchange.secure,
+        host: &exchange.host,
+        port: port.filter(|port| counts(&exchange.generation, exchange.secure, *port)),
+    })
 }
 
-/// The origin's text. Any 4xx means that it has none (RFC 9309 section 2.3.1.3).
-async fn fetch(site: &Site, now: Duration) -> Result<String, String> {
-    let own = || site.upstream.authority();
-    let host = site.own_host.clone().unwrap_or_else(own);
-    let told = upstream::fetch(&site.upstream, &host, PATH, MOST_BYTES, now).await;
-    let told = told.map_err(|error| error.to_string())?;
-    match told.status {
-        200 => Ok(String::from_utf8_lossy(&told.body).into_owned()),
-        400..=499 => Ok(String::new()),
-        status => Err(format!("status {status}")),
-    }
+/// Whether a port makes another authority than none.
+fn counts(generation: &Generation, secure: bool, port: u16) -> bool {
+    let usual = if secure { 443 } else { 80 };
+    port != usual && generation.ports.contains(&port)
 }

@@ -309,7 +309,7 @@ async fn serve(
     let edge = Arc::new(edge(Arc::clone(&state)));
     let applied = parts.reloader.watch();
     let mut tasks = vec![
-        tokio::spawn(robots::refresh(Arc::clone(&state), applied.clone())),
+        tokio::spawn(robots::keep(Arc::clone(&state), applied.clone())),
         tokio::spawn(upstream::tend(Arc::clone(&state), applied.clone())),
         tokio::spawn(parts.feeds.refresh(applied)),
         tokio::spawn(export::refresh(Arc::clone(&state))),

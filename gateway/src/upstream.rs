@@ -21,6 +21,7 @@ mod budget;
 mod build;
 mod health;
 pub mod metrics;
+mod named;
 mod peer;
 mod probe;
 mod queue;
@@ -36,7 +37,7 @@ mod watch;
 pub use balance::MOST_TRIES;
 pub use health::fetch;
 pub use peer::tcp_keepalive;
-pub use probe::Told;
+pub use probe::{Asked, Told};
 pub use resolve::settle;
 pub use sticky::Sticky;
 pub use tasks::tend;
@@ -139,15 +140,6 @@ impl Upstream {
             [only] => (*only).to_owned(),
             _ => format!("{}: {}", self.settings.balance.name(), servers.join(", ")),
         }
-    }
-
-    /// What the origin is asked for by us, where its site has no definite host.
-    pub fn authority(&self) -> String {
-        let first = self
-            .servers
-            .first()
-            .map(|server| server.address.authority());
-        first.unwrap_or_default()
     }
 
     /// Gets a server for a first try, and waits for one where it may.

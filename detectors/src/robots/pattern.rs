@@ -45,6 +45,11 @@ impl Pattern {
         }
     }
 
+    /// Memory beside its own.
+    pub(super) fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.units)
+    }
+
     /// Octets of the pattern: the longer of two matching rules is the more specific.
     pub(super) const fn length(&self) -> usize {
         self.length

@@ -1,6 +1,6 @@
 //! RFC 9309's rules, and what real files make of them.
 
-use super::{LONGEST, Robots, with_disallow};
+use super::{LONGEST, Robots, is_markup, with_disallow};
 
 const FILE: &str = "\u{feff}User-agent: *  # everyone
 Disallow: /private
@@ -123,4 +123,36 @@ fn added_rule_holds_for_every_group_and_changes_no_other() {
             }
         }
     }
+}
+
+#[test]
+fn an_edited_file_fits_into_what_crawlers_read_and_still_closes_the_prefix() {
+    let group = |n: usize| format!("User-agent: bot{n}\nAllow: /a{n}\n");
+    let many: String = (0..40_000).map(group).collect();
+    let padded = format!(
+        "#{}\nUser-agent: *\nDisallow: /x\n",
+        "x".repeat(LONGEST - 40)
+    );
+    let broad = format!("User-agent: *\nAllow: /*{}\n", "*".repeat(LONGEST / 2));
+    let stars = format!("User-agent: *\nAllow: /{}\n", "*".repeat(2000)).repeat(500);
+    for file in [many, padded, broad, stars] {
+        let edited = with_disallow(&file, "/maze/");
+        assert!(edited.len() <= LONGEST, "{}", edited.len());
+        let after = Robots::parse(edited.as_bytes());
+        for agent in ["bot0", "bot39999", "other"] {
+            assert!(!after.allows(agent, "/maze/1"), "{agent}");
+        }
+    }
+}
+
+#[test]
+fn pages_are_no_robots_txt_and_a_byte_order_mark_is_left_out() {
+    assert!(is_markup(b"\xef\xbb\xbf \n<!doctype html>"));
+    assert!(!is_markup(b"# a < b\nUser-agent: *"));
+    assert!(!is_markup(b""));
+    let edited = with_disallow("\u{feff}User-agent: a\nDisallow: /x\n", "/maze/");
+    assert!(
+        edited.starts_with("User-agent: a\nDisallow: /maze/\n"),
+        "{edited}"
+    );
 }

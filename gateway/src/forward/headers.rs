@@ -14,8 +14,8 @@ use crate::{exchange::Exchange, request::peer_address};
 /// The certificate that the client has shown, RFC 9440 section 2.2.
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// Header in which the origin and the client read the request's id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -53,6 +53,11 @@ impl Hosts {
         }
     }
 
+    /// Whether the configuration names this host itself.
+    pub fn is_definite(&self, host: &str) -> bool {
+        self.exact.contains_key(host)
+    }
+
     /// The exact name, else the longest wildcard, else the catch-all.
     pub fn find(&self, host: &str) -> Option<usize> {
         if let Some(at) = self.exact.get(host) {
@@ -86,6 +91,15 @@ pub fn normalise_host(host: &str) -> Option<String> {
         Some(inside) => Some(format!("[{}]", inside.parse::<Ipv6Addr>().ok()?)),
         None => Some(name.to_ascii_lowercase()),
     }
+}
+
+/// The host of an authority in that form, and its port where it names one.
+pub fn split_authority(authority: &str) -> Option<(String, Option<u16>)> {
+    let host = normalise_host(authority)?;
+    let port = authority
+        .rsplit_once(':')
+        .and_then(|(_, port)| port.parse().ok());
+    Some((host, port))
 }
 
 /// The name or address in a `Host` value, without its port and trailing dot; `None` where it is

@@ -26,7 +26,8 @@ use super::{ClientAddress, Cold, Inputs, Site, TarpitLimits, edge, socket_addres
 use crate::{
     config::{self, Config, ConfigFile},
     escalate::{self, Sidecars},
-    robots::RobotsCell,
+    forward::Cookies,
+    robots::Robots,
     shared::Shared,
     tls::SiteTls,
     upstream::Upstream,
@@ -366,6 +367,20 @@ fn insert_once<T>(
     }
 }
 
+/// The ports of the public listeners.
+pub(super) fn ports(config: &Config) -> Vec<u16> {
+    let addresses = config.listener.iter().filter_map(socket_address);
+    addresses.map(|address| address.port()).collect()
+}
+
+/// What is known of the hosts' robots.txt.
+pub(super) fn robots(context: &mut BuildContext) -> Arc<Robots> {
+    context.scope = "sites".to_owned();
+    let robots = context.carry_over("robots", |_| true, Robots::default);
+    context.show_table("robots", robots.stats());
+    robots
+}
+
 pub(super) fn site(
     spec: &config::Site,
     tls: SiteTls,
@@ -383,22 +398,19 @@ pub(super) fn site(
     let upstream = look_up(upstreams, "upstream", &spec.upstream, context);
     let pipeline = look_up(pipelines, "pipeline", &spec.pipeline, context);
     let name = spec.name.get_ref().clone();
-    context.scope = format!("site.{name}");
-    let robots = context.carry_over("robots", |_: &RobotsCell| true, RobotsCell::default);
     let Some(id) = inputs.decisions.sites().number(&name) else {
         let what = "no number is left for another site; restart to give them anew";
         context.problem(spec.name.span(), what);
         return None;
     };
-    let definite = |host: &&String| !host.contains('*');
     Some(Site {
         id,
-        own_host: spec.hosts.get_ref().iter().find(definite).cloned(),
         upstream: upstream?,
         max_body_bytes: (spec.max_body_bytes != 0).then_some(spec.max_body_bytes),
         pipeline: pipeline?,
         links: Arc::new(Links::new(inputs.secret, &name)),
-        robots,
+        rewrite_redirects: spec.rewrite_redirects,
+        cookies: Cookies::build(spec, context),
         tls,
         name: name.into(),
     })

@@ -13,7 +13,7 @@ use toml::Spanned;
 
 use super::{
     Upstream,
-    probe::{Probe, failed},
+    probe::{Asked, Probe, failed},
     standing::CheckLimits,
     table::Endpoint,
 };
@@ -97,8 +97,13 @@ impl Check {
         let Some(path) = &self.path else {
             return probe.connect(&endpoint.peer).await;
         };
-        let host = self.host.as_deref().unwrap_or(authority);
-        let told = probe.get(&endpoint.peer, host, path, MOST_BYTES).await?;
+        let asked = Asked {
+            authority: self.host.as_deref().unwrap_or(authority),
+            target: path,
+            fields: &[],
+            most_bytes: MOST_BYTES,
+        };
+        let told = probe.get(&endpoint.peer, &asked).await?;
         if self.is_well(told.status) {
             return Ok(());
         }
@@ -190,13 +195,7 @@ impl Upstream {
 
 /// The beginning of what an upstream answers to a request of our own. `None` where it has no
 /// server.
-pub async fn fetch(
-    upstream: &Upstream,
-    host: &str,
-    path: &str,
-    most_bytes: usize,
-    now: Duration,
-) -> Result<super::Told> {
+pub async fn fetch(upstream: &Upstream, asked: &Asked<'_>, now: Duration) -> Result<super::Told> {
     let table = upstream.table.load_full();
     let well = table
         .endpoints
@@ -205,5 +204,5 @@ pub async fn fetch(
     let endpoint = well.or_else(|| table.endpoints.first());
     let endpoint = endpoint.ok_or_else(|| failed("no server is known"))?;
     let probe = Probe::ready().await;
-    probe.get(&endpoint.peer, host, path, most_bytes).await
+    probe.get(&endpoint.peer, asked).await
 }

@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use http::{Uri, header};
+use http::{HeaderMap, HeaderName, Uri, header};
 use pingora::{
     Error, ErrorType, OrErr, Result,
     connectors::{ConnectorOptions, TransportConnector, http::Connector},
@@ -21,10 +21,24 @@ pub(super) struct Probe {
     transport: TransportConnector,
 }
 
+/// What a server is asked for.
+pub struct Asked<'a> {
+    /// Host, with its port where it names one.
+    pub authority: &'a str,
+    /// Path, and query.
+    pub target: &'a str,
+    /// Fields beside those of every request of ours.
+    pub fields: &'a [(HeaderName, &'a str)],
+    /// Bytes of the answer's body that are read at most.
+    pub most_bytes: usize,
+}
+
 /// What a server said.
 pub struct Told {
     /// Status.
     pub status: u16,
+    /// Fields.
+    pub fields: HeaderMap,
     /// The beginning of the body.
     pub body: Vec<u8>,
 }
@@ -52,32 +66,26 @@ impl Probe {
         self.transport.new_stream(peer).await.map(drop)
     }
 
-    /// Asks for a path, and reads at most so many bytes of the answer.
-    pub(super) async fn get(
-        &self,
-        peer: &HttpPeer,
-        host: &str,
-        path: &str,
-        most_bytes: usize,
-    ) -> Result<Told> {
+    /// Asks for something, and reads the beginning of the answer.
+    pub(super) async fn get(&self, peer: &HttpPeer, asked: &Asked<'_>) -> Result<Told> {
         let mut peer = peer.clone();
         // Then nothing else shares the connection, and it ends with the answer.
         peer.options.max_h2_streams = 1;
         let (mut session, _) = self.http.get_http_session(&peer).await?;
-        let request = request(&session, peer.is_tls(), host, path)?;
+        let request = request(&session, peer.is_tls(), asked)?;
         session.write_request_header(Box::new(request)).await?;
         session.finish_request_body().await?;
         session.read_response_header().await?;
+        let head = session.response_header();
         let mut told = Told {
-            status: session
-                .response_header()
-                .map_or(0, |head| head.status.as_u16()),
+            status: head.map_or(0, |head| head.status.as_u16()),
+            fields: head.map(|head| head.headers.clone()).unwrap_or_default(),
             body: Vec::new(),
         };
-        while told.body.len() < most_bytes
+        while told.body.len() < asked.most_bytes
             && let Some(bytes) = session.read_response_body().await?
         {
-            let room = most_bytes - told.body.len();
+            let room = asked.most_bytes - told.body.len();
             told.body.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
         session.shutdown().await;
@@ -85,20 +93,23 @@ impl Probe {
     }
 }
 
-fn request(session: &HttpSession, secure: bool, host: &str, path: &str) -> Result<RequestHeader> {
-    let mut request = RequestHeader::build("GET", path.as_bytes(), Some(4))?;
+fn request(session: &HttpSession, secure: bool, asked: &Asked<'_>) -> Result<RequestHeader> {
+    let mut request = RequestHeader::build("GET", asked.target.as_bytes(), Some(8))?;
     request.insert_header(header::USER_AGENT, "thornwall")?;
     request.insert_header(header::ACCEPT, "*/*")?;
+    for (name, value) in asked.fields {
+        request.insert_header(name, *value)?;
+    }
     if session.as_http2().is_none() {
-        request.insert_header(header::HOST, host)?;
+        request.insert_header(header::HOST, asked.authority)?;
         request.insert_header(header::CONNECTION, "close")?;
         return Ok(request);
     }
     let scheme = if secure { "https" } else { "http" };
     let uri = Uri::builder()
         .scheme(scheme)
-        .authority(host)
-        .path_and_query(path)
+        .authority(asked.authority)
+        .path_and_query(asked.target)
         .build()
         .or_err(ErrorType::InvalidHTTPHeader, "a request of our own")?;
     request.set_uri(uri);

@@ -1,0 +1,224 @@
+//! One robots.txt, read from a site's own origin and from nowhere else, within bounds.
+
+use std::io::Read;
+
+use flate2::read::MultiGzDecoder;
+use http::{HeaderMap, HeaderName, header};
+use thornwall_detectors::robots::{LONGEST, Robots, is_markup};
+use url::Url;
+
+use super::{PATH, counts, line::Want};
+use crate::{
+    forward::{FORWARDED_HOST, FORWARDED_PROTO, Public, Way},
+    generation::{Generation, Site, split_authority},
+    upstream::{self, Asked, Told},
+};
+
+/// RFC 9309 section 2.3.1.2: crawlers follow at least five in a row.
+const MOST_REDIRECTS: usize = 5;
+
+/// What an origin says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// The file's text, empty where there is none.
+    Text(Vec<u8>),
+    /// Something that only the asker can follow or read, and why.
+    Foreign(String),
+}
+
+/// Asks for a file. An error is an origin that cannot be asked now.
+pub(super) async fn fetch(
+    generation: &Generation,
+    site: &Site,
+    want: &Want,
+    now: std::time::Duration,
+) -> Result<Said, String> {
+    let mut place = Public::new(want.secure, want.host.to_string(), want.port);
+    let mut target = PATH.to_owned();
+    for _ in 0..=MOST_REDIRECTS {
+        let told = ask(site, &place, &target, now).await?;
+        match told.status {
+            200..=299 => return Ok(text(&told)),
+            301 | 302 | 303 | 307 | 308 => {
+                let Some(next) = follow(generation, site, &told.fields, &place, &target) else {
+                    return Ok(Said::Foreign("a redirect to elsewhere".to_owned()));
+                };
+                (place, target) = next;
+            }
+            // Both say that the origin is busy, and not that there is nothing.
+            status @ (408 | 429) => return Err(format!("status {status}")),
+            // "Unavailable": crawlers may ask for everything (section 2.3.1.3).
+            400..=499 => return Ok(Said::Text(Vec::new())),
+            status => return Err(format!("status {status}")),
+        }
+    }
+    Ok(Said::Foreign("too many redirects".to_owned()))
+}
+
+async fn ask(
+    site: &Site,
+    place: &Public,
+    target: &str,
+    now: std::time::Duration,
+) -> Result<Told, String> {
+    let authority = place.authority();
+    let fields: [(HeaderName, &str); 3] = [
+        (FORWARDED_PROTO, place.scheme()),
+        (FORWARDED_HOST, &authority),
+        (header::ACCEPT_ENCODING, "identity"),
+    ];
+    let asked = Asked {
+        authority: &authority,
+        target,
+        fields: &fields,
+        // One more than is used, so that the cut is noticed.
+        most_bytes: LONGEST + 1,
+    };
+    let told = upstream::fetch(&site.upstream, &asked, now).await;
+    told.map_err(|error| error.to_string())
+}
+
+/// Where a redirect leads, as long as it is the same site's: it is asked for at the same origin, so
+/// that no answer can lead the gateway to anything else.
+fn follow(
+    generation: &Generation,
+    site: &Site,
+    fields: &HeaderMap,
+    from: &Public,
+    target: &str,
+) -> Option<(Public, String)> {
+    let location = fields.get(header::LOCATION)?.as_bytes();
+    let way = Way {
+        public: from,
+        asked: &from.host,
+        target: Some(target),
+        upstream: &site.upstream,
+        never_secure: false,
+    };
+    let mended = way.mend(location);
+    let location = str::from_utf8(mended.as_deref().unwrap_or(location)).ok()?;
+    let base = format!("{}://{}{target}", from.scheme(), from.authority());
+    let url = Url::parse(&base).ok()?.join(location).ok()?;
+    let secure = match url.scheme() {
+        "http" => false,
+        "https" => true,
+        _ => return None,
+    };
+    let (host, _) = split_authority(url.host_str()?)?;
+    let to = Public::new(secure, host, url.port());
+    let served = generation.hosts.find(&to.host);
+    let same_site = served
+        .and_then(|at| generation.sites.get(at))
+        .is_some_and(|found| found.id == site.id);
+    // Another port is another server's.
+    let same_port =
+        to.port == from.port || to.port.is_none_or(|port| counts(generation, secure, port));
+    let query = url.query().map(|query| format!("?{query}"));
+    let path = format!("{}{}", url.path(), query.unwrap_or_default());
+    (same_site && same_port).then_some((to, path))
+}
+
+/// What an answer has to say to crawlers.
+fn text(told: &Told) -> Said {
+    let field = |name| told.fields.get(name).and_then(|value| value.to_str().ok());
+    let coding = field(header::CONTENT_ENCODING).unwrap_or("identity").trim();
+    let body = match coding.to_ascii_lowercase().as_str() {
+        "identity" | "" if !told.body.starts_with(GZIP) => told.body.clone(),
+        "identity" | "" | "gzip" | "x-gzip" => match unzip(&told.body) {
+            Some(body) => body,
+            None => return Said::Foreign("a damaged gzip".to_owned()),
+        },
+        other => return Said::Foreign(format!("content-encoding {other:?}")),
+    };
+    // Applications answer a page to whatever they do not know; programs without a type of their own
+    // say `text/html` of anything.
+    let says_html = field(header::CONTENT_TYPE).is_some_and(|kind| {
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        kind.eq_ignore_ascii_case("text/html") || kind.eq_ignore_ascii_case("application/xhtml+xml")
+    });
+    if is_markup(&body) || (says_html && Robots::parse(&body).is_empty()) {
+        return Said::Text(Vec::new());
+    }
+    Said::Text(cut(body))
+}
+
+/// How gzip begins (RFC 1952 section 2.3.1).
+const GZIP: &[u8] = b"\x1f\x8b";
+
+/// The beginning of what is in there, as far as it came.
+fn unzip(body: &[u8]) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    let read = MultiGzDecoder::new(body)
+        .take(LONGEST as u64 + 1)
+        .read_to_end(&mut text);
+    (read.is_ok() || (body.len() > LONGEST && !text.is_empty())).then_some(text)
+}
+
+/// Half a rule would forbid, or allow, too much (RFC 9309 section 2.5).
+fn cut(mut text: Vec<u8>) -> Vec<u8> {
+    if text.len() > LONGEST {
+        let end = text[..LONGEST]
+            .iter()
+            .rposition(|byte| b"\r\n".contains(byte));
+        text.truncate(end.map_or(0, |end| end + 1));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+    use http::{HeaderMap, HeaderValue};
+
+    use super::{LONGEST, Said, Told, text};
+
+    fn said(fields: &[(&'static str, &'static str)], body: &[u8]) -> Said {
+        let fields = fields
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
+        text(&Told {
+            status: 200,
+            fields: fields.collect::<HeaderMap>(),
+            body: body.to_vec(),
+        })
+    }
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn only_what_is_a_robots_txt_counts_as_one() {
+        let rules = b"User-agent: *\nDisallow: /x\n";
+        let full = Said::Text(rules.to_vec());
+        let none = Said::Text(Vec::new());
+        let html = [("content-type", "text/html; charset=utf-8")];
+        let zipped = [("content-encoding", "GZIP")];
+        assert_eq!(said(&[], rules), full);
+        assert_eq!(said(&html, rules), full, "a program without a type");
+        assert_eq!(said(&html, b"Welcome: here\n"), none);
+        assert_eq!(said(&[], b" \n<!DOCTYPE html>User-agent: *"), none);
+        assert_eq!(said(&zipped, &gzip(rules)), full);
+        assert_eq!(said(&[], &gzip(rules)), full, "a file that is one");
+        assert!(matches!(said(&zipped, b"no gzip"), Said::Foreign(_)));
+        assert!(matches!(
+            said(&[("content-encoding", "br")], rules),
+            Said::Foreign(_)
+        ));
+    }
+
+    #[test]
+    fn a_bomb_is_read_no_further_than_any_file_and_cut_at_a_line() {
+        let line = b"Disallow: /0123456789\n";
+        let bomb = gzip(&line.repeat(4 << 20));
+        let Said::Text(text) = said(&[("content-encoding", "gzip")], &bomb) else {
+            panic!("it is a text");
+        };
+        assert!(text.len() <= LONGEST && text.len() > LONGEST - line.len());
+        assert!(text.ends_with(line));
+    }
+}
