@@ -25,7 +25,7 @@ use crate::{
     rate::{adaptive::Adaptive, pages::asks_for_page},
     spec::{FilterSpec, Mode, OnError},
     verdict::{Answer, Denial, Refusal, Ruling, Verdict},
-    watcher::{Finished, Note},
+    watcher::{Answer as Begun, Finished, Note, Watcher},
     when::Condition,
 };
 
@@ -190,17 +190,27 @@ impl Pipeline {
         }
     }
 
+    /// Tells the filters' watchers, and the slower rate, what the origin answers with.
+    pub fn answered(&self, notes: &Notes, answer: &Begun) {
+        for (place, note) in notes {
+            match self.watcher(*place) {
+                Some(watcher) => watcher.answered(note, answer),
+                None => self.slower.settle(note, answer),
+            }
+        }
+    }
+
     /// Tells the filters' watchers how a request ended that was handed on.
     pub fn finished(&self, notes: &Notes, finished: &Finished) {
         for (place, note) in notes {
-            if *place == SLOWER {
-                self.slower.settle(note, finished);
-            }
-            let stage = self.stages.get(usize::from(*place));
-            if let Some(watcher) = stage.and_then(|stage| stage.filter.watcher()) {
+            if let Some(watcher) = self.watcher(*place) {
                 watcher.watch(note, finished);
             }
         }
+    }
+
+    fn watcher(&self, place: u8) -> Option<&dyn Watcher> {
+        self.stages.get(usize::from(place))?.filter.watcher()
     }
 
     /// Limits that change with the origin, by the names of their filters.

@@ -6,6 +6,10 @@ use crate::rate::pages::Claim;
 
 /// Learns from the answers of origins.
 pub trait Watcher: Send + Sync {
+    /// Hears what an origin answers a request with, of which the filter had noted `note` when it
+    /// judged it: as soon as that is known, whatever its client does afterwards.
+    fn answered(&self, _note: &Note, _answer: &Answer) {}
+
     /// Looks at the end of a request, of which the filter had noted `note` when it judged it.
     fn watch(&self, note: &Note, finished: &Finished);
 }
@@ -19,14 +23,23 @@ pub struct Note {
     pub claim: Option<Claim>,
 }
 
+/// An origin's answer that begins, or that will not come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Answer {
+    /// When the request came, on the clock of `RequestView.now`.
+    pub asked: Duration,
+    /// When the answer began.
+    pub now: Duration,
+    /// Whether it is a page; nothing where it does not say what it is.
+    pub page: Option<bool>,
+}
+
 /// A request that was handed on to an origin, and has ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Finished {
     /// The site's number.
     pub site: u16,
-    /// When it came, on the clock of `RequestView.now`.
-    pub asked: Duration,
-    /// When it ended.
+    /// When it ended, on the clock of `RequestView.now`.
     pub now: Duration,
     /// Status of the origin's answer; nothing where it gave none, or broke it off.
     pub status: Option<u16>,

@@ -60,6 +60,8 @@ pub struct Exchange {
     pub origin_status: Option<u16>,
     /// Whether the origin's answer is a page; nothing where it does not say what it is.
     pub page: Option<bool>,
+    /// Whether filters have been told that.
+    pub settled: bool,
     /// When all of the request's body had come, where it has one.
     pub body_came: Option<Duration>,
     /// Its tries at the origin's servers.
@@ -93,6 +95,7 @@ impl Exchange {
             origin_waited: None,
             origin_status: None,
             page: None,
+            settled: false,
             body_came: None,
             attempt: Attempt::default(),
             site: None,

@@ -5,15 +5,35 @@ use std::time::Duration;
 use http::{Method, StatusCode, header::CONTENT_TYPE};
 use pingora::{http::ResponseHeader, proxy::Session};
 use thornwall_detectors::signal::Reason;
-use thornwall_filters::watcher::Finished;
+use thornwall_filters::watcher::{Answer, Finished};
 
 use crate::exchange::Exchange;
 
-/// Notes whether the origin's answer is a page, where a filter wants to know.
-pub fn note_kind(session: &Session, answer: &ResponseHeader, exchange: &mut Exchange) {
+/// Tells the filters that noted something about the request whether the origin's answer is a page.
+pub fn begins(session: &Session, answer: &ResponseHeader, exchange: &mut Exchange, now: Duration) {
+    // What comes before an answer says nothing of it.
+    let is_answer =
+        !answer.status.is_informational() || answer.status == StatusCode::SWITCHING_PROTOCOLS;
+    if is_answer && noted(exchange) {
+        settle(exchange, is_page(&session.req_header().method, answer), now);
+    }
+}
+
+fn noted(exchange: &Exchange) -> bool {
     let judgement = exchange.judgement.as_ref();
-    if judgement.is_some_and(|judgement| !judgement.notes.is_empty()) {
-        exchange.page = is_page(&session.req_header().method, answer);
+    judgement.is_some_and(|judgement| !judgement.notes.is_empty())
+}
+
+fn settle(exchange: &mut Exchange, page: Option<bool>, now: Duration) {
+    exchange.settled = true;
+    exchange.page = page;
+    if let (Some(site), Some(judgement)) = (exchange.site(), &exchange.judgement) {
+        let answer = Answer {
+            asked: exchange.started,
+            now,
+            page,
+        };
+        site.pipeline.answered(&judgement.notes, &answer);
     }
 }
 
@@ -38,27 +58,26 @@ fn is_page(method: &Method, answer: &ResponseHeader) -> Option<bool> {
 }
 
 /// Tells the filters that noted something about the request how it ended.
-pub fn tell(exchange: &Exchange, now: Duration) {
-    let (Some(site), Some(judgement)) = (exchange.site(), &exchange.judgement) else {
-        return;
-    };
-    if judgement.notes.is_empty() {
+pub fn tell(exchange: &mut Exchange, now: Duration) {
+    if !noted(exchange) {
         return;
     }
     let broke_off = exchange.reason.is_some_and(is_failure);
     let Some(status) = outcome(exchange.origin_status, broke_off, exchange.upgrade) else {
         return;
     };
+    if broke_off && !exchange.settled {
+        // An origin that failed before it said anything gave no page.
+        settle(exchange, Some(false), now);
+    }
+    let (Some(site), Some(judgement)) = (exchange.site(), &exchange.judgement) else {
+        return;
+    };
     let finished = Finished {
         site: site.id,
-        asked: exchange.started,
         now,
         status,
-        // An origin that failed before it said anything gave no page.
-        page: match exchange.origin_status {
-            Some(_) => exchange.page,
-            None => Some(false),
-        },
+        page: exchange.page,
         suspect: judgement.throttled,
         took: exchange.origin_waited,
         load: exchange.attempt.load(),

@@ -142,9 +142,9 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         let now = self.state.now();
         exchange.origin_answers(response.status.as_u16(), now);
-        outcome::note_kind(session, response, exchange);
         forward::lead_back(session, response, exchange)?;
         attempt::answered(exchange, response, now)?;
+        outcome::begins(session, response, exchange, now);
         forward::suit(session, response, exchange);
         answer::name(response, exchange)
     }

@@ -116,7 +116,7 @@ use crate::{
     rate::{Buckets, Quota, SharedLimit, adaptive::Adaptive, pages::asks_for_page},
     spec::Mode,
     verdict::{Denial, Refusal, Verdict},
-    watcher::{Finished, Note, Watcher},
+    watcher::{Answer, Finished, Note, Watcher},
     when::{Condition, When},
 };
 
@@ -385,8 +385,11 @@ impl Filter for RateLimit {
 }
 
 impl Watcher for RateLimit {
+    fn answered(&self, note: &Note, answer: &Answer) {
+        self.buckets.settle(note, answer);
+    }
+
     fn watch(&self, note: &Note, finished: &Finished) {
-        self.buckets.settle(note, finished);
         if let Some(learning) = &self.learning {
             // A request that took nothing says nothing about what its client needs.
             let needed = match self.counts {

@@ -11,7 +11,7 @@ use crate::{
     key::Key,
     rate::{Buckets, Quota},
     verdict::{Denial, Limit, Verdict},
-    watcher::{Finished, Note},
+    watcher::{Answer, Note},
 };
 
 /// The table `[pipeline.ladder]`: score, 0..1, at which each action starts.
@@ -167,7 +167,7 @@ impl Slower {
     }
 
     /// Hears what a request was answered with.
-    pub(super) fn settle(&self, note: &Note, finished: &Finished) {
-        self.pages.settle(note, finished);
+    pub(super) fn settle(&self, note: &Note, answer: &Answer) {
+        self.pages.settle(note, answer);
     }
 }

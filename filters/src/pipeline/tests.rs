@@ -24,7 +24,7 @@ use crate::{
     pipeline::{Judgement, Pipeline, PipelineSpec, Proposal, Stage},
     spec::{Mode, OnError},
     verdict::{Answer, Denial, Ruling, Verdict},
-    watcher::{Finished, Note, Watcher},
+    watcher::{Answer as Begun, Finished, Note, Watcher},
     when::Condition,
 };
 
@@ -157,13 +157,12 @@ fn a_throttled_client_meets_429_only_above_its_slower_rate() {
     let ask = |client: &str, secs: u64, page: bool| {
         let now = Duration::from_secs(secs);
         let judgement = judge_at(&pipeline, client, now);
-        let told = Finished {
+        let answer = Begun {
             asked: now,
             now,
             page: Some(page),
-            ..FINISHED
         };
-        pipeline.finished(&judgement.notes, &told);
+        pipeline.answered(&judgement.notes, &answer);
         judgement.ruling
     };
     let refused = |ruling: Ruling| {
@@ -374,7 +373,6 @@ impl Watcher for Learns {
 
 const FINISHED: Finished = Finished {
     site: 0,
-    asked: Duration::ZERO,
     now: Duration::ZERO,
     status: Some(200),
     page: Some(false),

@@ -18,7 +18,7 @@ use super::Buckets;
 use crate::{
     key::Key,
     verdict::Limit,
-    watcher::{Finished, Note},
+    watcher::{Answer, Note},
 };
 
 /// Debts are never more than what comes back in this many times the time of a whole bucket.
@@ -67,18 +67,18 @@ impl Buckets {
 
     /// Charges a page, or gives back what was taken for something else. What did not say what it is
     /// counts as what was asked for.
-    pub(crate) fn settle(&self, note: &Note, finished: &Finished) {
+    pub(crate) fn settle(&self, note: &Note, answer: &Answer) {
         let Some(Claim { key, cost, taken }) = note.claim else {
             return;
         };
         let cost = cost.get();
-        match (finished.page, taken) {
-            (Some(false), 1..) => self.give_back(key, taken, note.in_use, finished),
+        match (answer.page, taken) {
+            (Some(false), 1..) => self.give_back(key, taken, note.in_use, answer),
             (Some(false) | None, 0) => {}
             (_, 1..) => self.tell(key, cost),
             (Some(true), 0) => {
                 let most = self.refill().saturating_mul(MOST_BURSTS).max(LEAST_DEBT);
-                self.charge(key, self.price(cost), finished.now, most);
+                self.charge(key, self.price(cost), answer.now, most);
                 self.tell(key, cost);
             }
         }
@@ -107,10 +107,10 @@ impl Buckets {
     }
 
     /// Puts back what was taken for a request, as far as it has not come back by itself.
-    fn give_back(&self, key: Key, taken: u32, in_use: u32, finished: &Finished) {
+    fn give_back(&self, key: Key, taken: u32, in_use: u32, answer: &Answer) {
         let scaled = self.scaled(key);
         let gcra = scaled.as_ref().unwrap_or(&self.gcra);
-        if gcra.has_filled(in_use, finished.now.saturating_sub(finished.asked)) {
+        if gcra.has_filled(in_use, answer.now.saturating_sub(answer.asked)) {
             return;
         }
         if let Some(slot) = self.table.shard(key).find(key) {

@@ -37,8 +37,9 @@ fn seeds(name: &str) -> Vec<(String, Vec<u8>)> {
         fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut seeds: Vec<(String, Vec<u8>)> = entries
         .map(|entry| {
-            let path = entry.unwrap().path();
-            (path.display().to_string(), fs::read(&path).unwrap())
+            let path = entry.expect("the folder is the repository's").path();
+            let bytes = fs::read(&path).expect("a seed is a file");
+            (path.display().to_string(), bytes)
         })
         .collect();
     seeds.sort();

@@ -109,31 +109,51 @@ fn chrome(path: &str, part: bool) -> Request<()> {
     request.body(()).unwrap()
 }
 
+/// A gateway that speaks HTTP/2 over TLS, as shipped or with limits alone.
+struct Secure {
+    client: tls_client::Client,
+    _gateway: Gateway,
+    _files: Folder,
+}
+
+impl Secure {
+    fn start(site: &str) -> Self {
+        let (files, authority) = (Folder::new(), Authority::new("servers"));
+        let issued = authority.issue(Wanted {
+            names: &["a.t.example"],
+            ..Wanted::default()
+        });
+        let chain = files.write("a.pem", &issued.chain);
+        let key = files.write("a.key", &issued.key);
+        let port = free_port();
+        let extra = format!(
+            "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n\
+             [[certificate]]\nhosts = [\"a.t.example\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n\
+             {site}",
+            chain.display(),
+            key.display()
+        );
+        Self {
+            client: tls_client::Client::new(port, &authority, None),
+            _gateway: Gateway::start(Site::start(None).port, &extra),
+            _files: files,
+        }
+    }
+
+    /// The statuses of answers to requests over one connection.
+    fn ask(&self, requests: Vec<Request<()>>) -> Vec<u16> {
+        self.client.h2_all("a.t.example", requests, true).0
+    }
+}
+
 #[test]
 fn ten_people_open_it_over_http_2_all_parts_at_once() {
-    let (files, authority) = (Folder::new(), Authority::new("servers"));
-    let issued = authority.issue(Wanted {
-        names: &["a.t.example"],
-        ..Wanted::default()
-    });
-    let chain = files.write("a.pem", &issued.chain);
-    let key = files.write("a.key", &issued.key);
-    let port = free_port();
-    let extra = format!(
-        "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n\
-         [[certificate]]\nhosts = [\"a.t.example\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n\
-         {AS_SHIPPED}",
-        chain.display(),
-        key.display()
-    );
-    let _gateway = Gateway::start(Site::start(None).port, &extra);
-    let client = tls_client::Client::new(port, &authority, None);
+    let secure = Secure::start(AS_SHIPPED);
     thread::scope(|scope| {
         let open = || {
-            let first = client.h2_all("a.t.example", vec![chrome("/page/1", false)]);
-            all_are(200, &first);
+            all_are(200, &secure.ask(vec![chrome("/page/1", false)]));
             let parts = parts().iter().map(|part| chrome(part, true)).collect();
-            client.h2_all("a.t.example", parts)
+            secure.ask(parts)
         };
         let people: Vec<_> = (0..10).map(|_| scope.spawn(open)).collect();
         for person in people {
@@ -142,6 +162,28 @@ fn ten_people_open_it_over_http_2_all_parts_at_once() {
             all_are(200, &statuses);
         }
     });
+}
+
+#[test]
+fn a_scraper_that_leaves_its_requests_unfinished_is_charged_too() {
+    let secure = Secure::start(&limits_alone());
+    let page = |number: usize| {
+        let target = format!("https://a.t.example/page/{number}");
+        Request::post(target).body(()).unwrap()
+    };
+    // None of them says that it wants a page, and none has ended while the next ones are asked for.
+    let (mut held, mut served) = (Vec::new(), 0);
+    wait_for("a refusal", || {
+        let requests = (0..90).map(page).collect();
+        let (statuses, connection) = secure.client.h2_all("a.t.example", requests, false);
+        held.push(connection);
+        let passed = statuses.iter().filter(|status| **status == 200);
+        let passed = passed.count();
+        served += passed;
+        passed < statuses.len()
+    });
+    // Well below what a client may have under way at once.
+    assert!((150..1000).contains(&served), "{served}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::client::SendRequest;
+use h2::{SendStream, client::SendRequest};
 use rustls::{
     ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
     client::Resumption,
@@ -18,7 +18,7 @@ use thornwall_tests::{
     authority::{Authority, Issued},
     tls_client::OneSession,
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, runtime::Runtime, time::timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::harness::{PATIENCE, Reply, connect};
@@ -28,6 +28,12 @@ pub(crate) struct Client {
     port: u16,
     config: ClientConfig,
     last: Mutex<Handshake>,
+}
+
+/// A connection that stays open until this is dropped.
+pub(crate) struct Held {
+    _bodies: Vec<SendStream<Bytes>>,
+    _runtime: Runtime,
 }
 
 /// What is known of a handshake.
@@ -127,30 +133,42 @@ impl Client {
         told.map_err(|_| "no answer in time".to_owned())?
     }
 
-    /// Requests without a body over one connection of HTTP/2, all at once; the statuses of their
-    /// answers.
-    pub(crate) fn h2_all(&self, name: &str, requests: Vec<http::Request<()>>) -> Vec<u16> {
+    /// Requests over one connection of HTTP/2, all at once; the statuses of their answers, and the
+    /// connection. Those that do not `end` have bodies of which nothing comes.
+    pub(crate) fn h2_all(
+        &self,
+        name: &str,
+        requests: Vec<http::Request<()>>,
+        end: bool,
+    ) -> (Vec<u16>, Held) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
         let asked = async {
             let mut send = self.h2_connection(name.to_owned()).await?;
-            let mut answers = Vec::new();
+            let (mut answers, mut bodies) = (Vec::new(), Vec::new());
             for request in requests {
                 send = send.ready().await.map_err(|error| error.to_string())?;
-                let sent = send.send_request(request, true);
-                answers.push(sent.map_err(|error| error.to_string())?.0);
+                let sent = send.send_request(request, end);
+                let (answer, body) = sent.map_err(|error| error.to_string())?;
+                answers.push(answer);
+                bodies.push(body);
             }
             let mut statuses = Vec::new();
             for answer in answers {
                 let answer = answer.await.map_err(|error| error.to_string())?;
                 statuses.push(answer.status().as_u16());
             }
-            Ok::<_, String>(statuses)
+            Ok::<_, String>((statuses, bodies))
         };
         let told = runtime.block_on(async { timeout(PATIENCE, asked).await });
-        told.expect("answers in time").unwrap()
+        let (statuses, bodies) = told.expect("answers in time").unwrap();
+        let held = Held {
+            _bodies: bodies,
+            _runtime: runtime,
+        };
+        (statuses, held)
     }
 
     async fn h2_connection(&self, name: String) -> Result<SendRequest<Bytes>, String> {

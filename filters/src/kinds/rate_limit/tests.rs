@@ -14,7 +14,7 @@ use crate::{
     build::BuildContext,
     filter::{Filter, Round},
     verdict::{Denial, Refusal, Verdict},
-    watcher::{Finished, Note},
+    watcher::{Answer, Finished, Note},
 };
 
 /// When everything is asked for.
@@ -228,17 +228,12 @@ fn ask_page(filter: &dyn Filter, path: &str, page: bool) -> bool {
     let mut round = Round::default();
     let verdict = judge_round(&mut round, filter, (0, "192.0.2.1", path, &Method::GET));
     if let Some(note) = round.note {
-        let told = Finished {
-            site: 0,
+        let answer = Answer {
             asked: NOW,
             now: NOW,
-            status: Some(200),
             page: Some(page),
-            suspect: false,
-            took: None,
-            load: None,
         };
-        filter.watcher().unwrap().watch(&note, &told);
+        filter.watcher().unwrap().answered(&note, &answer);
     }
     verdict == Verdict::Pass
 }
@@ -293,7 +288,6 @@ fn fail(filter: &dyn Filter, site: u16, secs: std::ops::Range<u64>) {
             },
             &Finished {
                 site,
-                asked: Duration::from_millis(number * 100),
                 now: Duration::from_millis(number * 100),
                 status: Some(503),
                 page: Some(false),

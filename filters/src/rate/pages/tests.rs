@@ -34,17 +34,12 @@ impl Limited {
     }
 
     fn settle(&self, note: Note, page: Option<bool>, took: Duration) {
-        let finished = Finished {
-            site: 0,
+        let answer = Answer {
             asked: self.now,
             now: self.now + took,
-            status: Some(200),
             page,
-            suspect: false,
-            took: None,
-            load: None,
         };
-        self.buckets.settle(&note, &finished);
+        self.buckets.settle(&note, &answer);
     }
 
     /// Requests of a kind that are let through one after the other, each answered at once.
@@ -153,7 +148,7 @@ fn an_answer_that_does_not_say_what_it_is_counts_as_what_was_asked_for() {
             limited.settle(note, None, Duration::ZERO);
         }
     }
-    // Nor is anything given back for a client that leaves: nobody is told of its end.
+    // Nor is anything given back for a client that leaves: nobody hears of an answer.
     assert!(limited.ask(true).is_some());
     assert_eq!(limited.left(), 6);
 }

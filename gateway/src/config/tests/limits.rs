@@ -9,7 +9,7 @@ use thornwall_filters::{
     build::BuildContext,
     filter::{Filter, Round},
     verdict::Verdict,
-    watcher::Finished,
+    watcher::Answer,
 };
 
 use super::standard_pipeline;
@@ -62,21 +62,16 @@ impl Limits {
             secure: false,
             now: self.now,
         };
-        let answer = Finished {
-            site: 0,
+        let answer = Answer {
             asked: self.now,
             now: self.now,
-            status: Some(200),
             page: Some(is_page),
-            suspect: false,
-            took: None,
-            load: None,
         };
         self.filters.iter().all(|filter| {
             let mut round = Round::default();
             let verdict = filter.judge(&request, &mut round).unwrap();
             if let (Some(note), Some(watcher)) = (round.note, filter.watcher()) {
-                watcher.watch(&note, &answer);
+                watcher.answered(&note, &answer);
             }
             verdict == Verdict::Pass
         })
