@@ -7,6 +7,7 @@ mod browser;
 #[rustfmt::skip]
 mod catalogue;
 mod judge;
+mod purpose;
 
 use http::header::USER_AGENT;
 
@@ -14,6 +15,7 @@ use crate::request::RequestView;
 
 pub use browser::{Browser, Engine, Family, Platform};
 pub use judge::judge;
+pub use purpose::Purpose;
 
 /// Bytes of a user agent that are looked at: the longest that real browsers send (Internet
 /// Explorer with its plug-ins, in-app browsers) stay below 600.
@@ -30,31 +32,28 @@ pub enum Claim {
     Browser(Browser),
     /// Some other bot.
     DeclaredBot,
-    /// A feed reader or podcast client.
-    FeedReader,
     /// A library or command-line client under its default name.
     HttpLibrary,
     /// Nothing: no user agent, or an empty one.
     Missing,
+    /// A program that the catalogue knows, and whose purpose most sites welcome.
+    Program(Purpose),
     /// A vulnerability scanner.
     Scanner,
     /// A browser for text, or one that keeps to an older web.
     TextBrowser,
     /// None of these: an application's own name, a device, nonsense.
     Unknown,
-    /// A search engine's or archive's crawler.
-    WelcomeCrawler,
-    /// Link previews, monitors, webhooks: fetches one address for a person or for the operator.
-    WelcomeFetcher,
 }
 
 impl Claim {
     /// Whether such a client walks a site by itself, so that its robots.txt binds it.
     pub const fn is_robot(self) -> bool {
-        matches!(
-            self,
-            Self::AiCrawler | Self::DeclaredBot | Self::WelcomeCrawler
-        )
+        match self {
+            Self::AiCrawler | Self::DeclaredBot => true,
+            Self::Program(purpose) => purpose.walks(),
+            _ => false,
+        }
     }
 
     /// The browser that the client claims to be.
@@ -76,6 +75,8 @@ pub struct UserAgent<'a> {
     pub name: &'a str,
     /// Entry of the catalogue that decided; empty where none did.
     pub entry: &'static str,
+    /// What the program that the entry names is for, where that is known.
+    pub purpose: Option<Purpose>,
     /// How the text is put together.
     pub shape: Shape,
 }
@@ -142,6 +143,7 @@ impl<'a> UserAgent<'a> {
                 claim: Claim::Missing,
                 name: "",
                 entry: "",
+                purpose: None,
                 shape: Shape::default(),
             };
         }
@@ -153,6 +155,7 @@ impl<'a> UserAgent<'a> {
                 claim: named.claim,
                 name: automaton::product(text, named.start..named.end),
                 entry: named.entry,
+                purpose: named.purpose,
                 shape,
             };
         }
@@ -164,6 +167,7 @@ impl<'a> UserAgent<'a> {
             claim,
             name: "",
             entry: "",
+            purpose: None,
             shape,
         }
     }

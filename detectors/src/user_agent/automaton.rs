@@ -5,7 +5,7 @@ use std::{ops::Range, sync::LazyLock};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::{
-    Claim,
+    Claim, Purpose,
     catalogue::{self, Token},
 };
 
@@ -23,6 +23,7 @@ pub(super) struct Found {
 pub(super) struct Name {
     pub(super) claim: Claim,
     pub(super) entry: &'static str,
+    pub(super) purpose: Option<Purpose>,
     pub(super) start: usize,
     pub(super) end: usize,
     /// The strongest name wins, and the longest of equals.
@@ -65,7 +66,11 @@ pub(super) fn scan(text: &[u8]) -> Found {
                     *end = u16::try_from(at.end()).unwrap_or(u16::MAX);
                 }
             }
-            Mark::Name { claim, rank } => {
+            Mark::Name {
+                claim,
+                purpose,
+                rank,
+            } => {
                 let rank = (rank, entry.text.len());
                 let better = found.name.is_none_or(|name| rank > name.rank);
                 if better
@@ -76,6 +81,7 @@ pub(super) fn scan(text: &[u8]) -> Found {
                     found.name = Some(Name {
                         claim,
                         entry: entry.text,
+                        purpose,
                         start: at.start(),
                         end: at.end(),
                         rank,
@@ -146,7 +152,11 @@ struct Entry {
 }
 
 enum Mark {
-    Name { claim: Claim, rank: u8 },
+    Name {
+        claim: Claim,
+        purpose: Option<Purpose>,
+        rank: u8,
+    },
     Token(Token),
 }
 
@@ -160,7 +170,8 @@ enum Place {
 }
 
 impl Entry {
-    fn named(pattern: &'static str, claim: Claim, rank: u8) -> Self {
+    fn named(pattern: &'static str, kind: Kind, rank: u8) -> Self {
+        let (claim, purpose) = kind.parts();
         let text = pattern.trim_start_matches('^').trim_end_matches('$');
         let place = Place::Word {
             at_start: pattern.starts_with('^'),
@@ -168,7 +179,11 @@ impl Entry {
         };
         Self {
             text,
-            mark: Mark::Name { claim, rank },
+            mark: Mark::Name {
+                claim,
+                purpose,
+                rank,
+            },
             place,
         }
     }
@@ -197,19 +212,40 @@ fn ends_in_exception(text: &[u8]) -> bool {
     })
 }
 
+/// What the members of a list are.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Programs for a purpose, which says what they claim to be.
+    For(Purpose),
+    /// Something without a purpose of its own.
+    Is(Claim),
+}
+
+impl Kind {
+    const fn parts(self) -> (Claim, Option<Purpose>) {
+        match self {
+            Self::For(purpose) => (purpose.claim(), Some(purpose)),
+            Self::Is(claim) => (claim, None),
+        }
+    }
+}
+
 /// The lists with what their members are. Where a text carries several names the later list here
 /// wins: a crawler that renders pages in a headless browser is the crawler it says it is, and a
 /// bad name is believed before a good one.
-const LISTS: &[(&[&str], Claim)] = &[
-    (catalogue::HTTP_LIBRARIES, Claim::HttpLibrary),
-    (catalogue::AUTOMATION, Claim::Automation),
-    (catalogue::TEXT_BROWSERS, Claim::TextBrowser),
-    (catalogue::FEED_READERS, Claim::FeedReader),
-    (catalogue::WELCOME_FETCHERS, Claim::WelcomeFetcher),
-    (catalogue::WELCOME_CRAWLERS, Claim::WelcomeCrawler),
-    (catalogue::DECLARED_BOTS, Claim::DeclaredBot),
-    (catalogue::AI_CRAWLERS, Claim::AiCrawler),
-    (catalogue::SCANNERS, Claim::Scanner),
+const LISTS: &[(&[&str], Kind)] = &[
+    (catalogue::HTTP_LIBRARIES, Kind::Is(Claim::HttpLibrary)),
+    (catalogue::AUTOMATION, Kind::Is(Claim::Automation)),
+    (catalogue::TEXT_BROWSERS, Kind::Is(Claim::TextBrowser)),
+    (catalogue::FEED_READERS, Kind::For(Purpose::FeedReader)),
+    (catalogue::WELCOME_FETCHERS, Kind::For(Purpose::LinkPreview)),
+    (
+        catalogue::WELCOME_CRAWLERS,
+        Kind::For(Purpose::SearchEngine),
+    ),
+    (catalogue::DECLARED_BOTS, Kind::For(Purpose::Marketing)),
+    (catalogue::AI_CRAWLERS, Kind::For(Purpose::AiTraining)),
+    (catalogue::SCANNERS, Kind::Is(Claim::Scanner)),
 ];
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
@@ -228,6 +264,7 @@ static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
     for &text in catalogue::BOT_WORDS {
         let mark = Mark::Name {
             claim: Claim::DeclaredBot,
+            purpose: None,
             rank: 0,
         };
         entries.push(Entry {
@@ -237,10 +274,10 @@ static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
         });
     }
     for &text in catalogue::FEED_WORDS {
-        entries.push(Entry::named(text, Claim::FeedReader, 1));
+        entries.push(Entry::named(text, Kind::For(Purpose::FeedReader), 1));
     }
-    for (&(names, claim), rank) in LISTS.iter().zip(2..) {
-        entries.extend(names.iter().map(|name| Entry::named(name, claim, rank)));
+    for (&(names, kind), rank) in LISTS.iter().zip(2..) {
+        entries.extend(names.iter().map(|name| Entry::named(name, kind, rank)));
     }
     let automaton = AhoCorasick::builder()
         .ascii_case_insensitive(true)

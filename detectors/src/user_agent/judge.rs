@@ -38,14 +38,15 @@ fn declared(agent: &UserAgent<'_>) -> Option<(Reason, f32)> {
         Claim::HttpLibrary => Some((Reason::UserAgentHttpLibrary, weights::HTTP_LIBRARY)),
         Claim::Missing => Some((Reason::UserAgentMissing, weights::NAMELESS)),
         Claim::Scanner => Some((Reason::UserAgentScanner, weights::SCANNER)),
-        Claim::WelcomeCrawler => Some((
-            Reason::UserAgentUnverifiedCrawler,
-            weights::UNVERIFIED_CRAWLER,
-        )),
-        Claim::WelcomeFetcher => Some((
-            Reason::UserAgentUnverifiedCrawler,
-            weights::UNVERIFIED_FETCHER,
-        )),
+        Claim::Program(purpose) if purpose.is_for_audience() => None,
+        Claim::Program(purpose) => {
+            let weight = if purpose.walks() {
+                weights::UNVERIFIED_CRAWLER
+            } else {
+                weights::UNVERIFIED_FETCHER
+            };
+            Some((Reason::UserAgentUnverifiedCrawler, weight))
+        }
         // A broken text that names nothing counts once, as broken.
         Claim::Unknown if agent.shape.flaw.is_none() => {
             Some((Reason::UserAgentUnrecognised, weights::UNRECOGNISED))
@@ -53,7 +54,7 @@ fn declared(agent: &UserAgent<'_>) -> Option<(Reason, f32)> {
         Claim::Browser(browser) if is_outdated(browser) => {
             Some((Reason::UserAgentOutdatedBrowser, weights::OUTDATED))
         }
-        Claim::Browser(_) | Claim::FeedReader | Claim::TextBrowser | Claim::Unknown => None,
+        Claim::Browser(_) | Claim::TextBrowser | Claim::Unknown => None,
     }
 }
 

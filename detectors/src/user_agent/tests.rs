@@ -1,6 +1,6 @@
 //! Claims and shapes of user agents, real and made up.
 
-use super::{Browser, Claim, Engine, Family, Flaw, LONGEST, Platform, UserAgent};
+use super::{Browser, Claim, Engine, Family, Flaw, LONGEST, Platform, Purpose, UserAgent};
 
 fn check_browser(
     text: &str,
@@ -74,12 +74,12 @@ fn names_are_those_that_robots_txt_knows() {
     );
     check(
         "Googlebot-Image/1.0",
-        Claim::WelcomeCrawler,
+        Claim::Program(Purpose::SearchEngine),
         "Googlebot-Image",
     );
     check(
         "Mozilla/5.0 (compatible; Yahoo! Slurp; http://x)",
-        Claim::WelcomeCrawler,
+        Claim::Program(Purpose::SearchEngine),
         "Slurp",
     );
     check("ExampleBot/1.0", Claim::DeclaredBot, "ExampleBot");
@@ -96,7 +96,7 @@ fn names_are_those_that_robots_txt_knows() {
     );
     check(
         "Sogou web spider/4.0",
-        Claim::WelcomeCrawler,
+        Claim::Program(Purpose::SearchEngine),
         "Sogou web spider",
     );
     check("curl/8.5.0", Claim::HttpLibrary, "curl");
