@@ -6,6 +6,7 @@ mod browser;
 // One name a line would make it unreadable.
 #[rustfmt::skip]
 mod catalogue;
+mod contact;
 mod judge;
 mod purpose;
 
@@ -90,6 +91,9 @@ pub struct Shape {
     pub products: u16,
     /// Groups in parentheses.
     pub comments: u16,
+    /// Whether an address is given by which whoever runs the program can be reached. A merit: it
+    /// changes nothing of what the client claims to be, and a client that gives one is held to less.
+    pub contact: bool,
     /// What no client of any kind sends on purpose.
     pub flaw: Option<Flaw>,
 }
@@ -150,7 +154,12 @@ impl<'a> UserAgent<'a> {
         let found = automaton::scan(text);
         let mut shape = Shape::of(text);
         shape.length = sent.len();
-        if let Some(named) = found.name {
+        let browser = browser::assemble(text, &found.tokens);
+        let named = match browser {
+            Some(_) => found.name_in_browser,
+            None => found.name,
+        };
+        if let Some(named) = named {
             return Self {
                 claim: named.claim,
                 name: automaton::product(text, named.start..named.end),
@@ -159,8 +168,8 @@ impl<'a> UserAgent<'a> {
                 shape,
             };
         }
-        let claim = browser::assemble(text, &found.tokens).map_or(Claim::Unknown, Claim::Browser);
-        if claim == Claim::Unknown && text.starts_with(b"Mozilla/") {
+        let claim = browser.map_or(Claim::Unknown, Claim::Browser);
+        if claim == Claim::Unknown && !shape.contact && text.starts_with(b"Mozilla/") {
             shape.flaw = shape.flaw.or(Some(Flaw::Bare));
         }
         Self {
@@ -178,10 +187,13 @@ impl Shape {
         let mut shape = Self::default();
         let (mut depth, mut before) = (0_i32, b' ');
         let mut broken = false;
-        for &byte in text {
+        for (at, &byte) in text.iter().enumerate() {
             match byte {
                 // Nearly every octet, and of no interest but in `%s`.
                 _ if byte.is_ascii_alphanumeric() && before != b'%' => {}
+                b':' | b'@' | b'.' | b'+' if !shape.contact => {
+                    shape.contact = contact::shows(text, at);
+                }
                 b'/' if before.is_ascii_alphanumeric() => {
                     shape.products = shape.products.saturating_add(1);
                 }

@@ -96,4 +96,12 @@ impl Purpose {
     pub const fn is_for_audience(self) -> bool {
         matches!(self, Self::FeedReader | Self::MediaPlayer | Self::Podcast)
     }
+
+    /// Whether the methods of WebDAV (RFC 4918) are what such a program works with.
+    pub const fn speaks_webdav(self) -> bool {
+        matches!(
+            self,
+            Self::Mail | Self::Office | Self::Sync | Self::VersionControl
+        )
+    }
 }
