@@ -18,7 +18,7 @@ use crate::{
     },
     path,
     request::RequestView,
-    user_agent::{Browser, Claim, Engine, UserAgent},
+    user_agent::{Browser, Claim, Engine, Purpose, UserAgent},
 };
 
 /// Version of the schema; raised whenever a number comes to mean something else.
@@ -117,6 +117,10 @@ impl Facts<'_> {
     fn claims(&self, claim: Claim) -> f32 {
         yes(self.agent.claim == claim)
     }
+
+    fn is_for(&self, test: impl Fn(Purpose) -> bool) -> f32 {
+        yes(matches!(self.agent.claim, Claim::Program(purpose) if test(purpose)))
+    }
 }
 
 macro_rules! features {
@@ -137,12 +141,14 @@ features! {
     ua_automation: UserAgent, "names an automated browser", |f| f.claims(Claim::Automation);
     ua_browser: UserAgent, "names a graphical browser", |f| f.browser(|_| true);
     ua_declared_bot: UserAgent, "names some other bot", |f| f.claims(Claim::DeclaredBot);
-    ua_feed_reader: UserAgent, "names a feed reader", |f| f.claims(Claim::FeedReader);
+    ua_feed_reader: UserAgent, "names a feed reader", |f| f.is_for(Purpose::is_for_audience);
     ua_http_library: UserAgent, "names an HTTP library", |f| f.claims(Claim::HttpLibrary);
     ua_scanner: UserAgent, "names a vulnerability scanner", |f| f.claims(Claim::Scanner);
     ua_text_browser: UserAgent, "names a text browser", |f| f.claims(Claim::TextBrowser);
-    ua_welcome_crawler: UserAgent, "names a search engine or archive", |f| f.claims(Claim::WelcomeCrawler);
-    ua_welcome_fetcher: UserAgent, "names a link preview, monitor or webhook", |f| f.claims(Claim::WelcomeFetcher);
+    ua_welcome_crawler: UserAgent, "names a search engine or archive", |f| f.is_for(Purpose::walks);
+    ua_welcome_fetcher: UserAgent, "names a link preview, monitor or webhook", |f| {
+        f.is_for(|purpose| !purpose.walks() && !purpose.is_for_audience())
+    };
     ua_blink: UserAgent, "browser made of Chromium", |f| f.browser(|b| b.engine == Engine::Blink);
     ua_gecko: UserAgent, "browser made of Gecko", |f| f.browser(|b| b.engine == Engine::Gecko);
     ua_webkit: UserAgent, "browser made of WebKit", |f| f.browser(|b| b.engine == Engine::WebKit);

@@ -1,7 +1,8 @@
 //! What a request's header fields say about its client.
 //!
 //! Only a client that claims to be a browser, or that gives no name, is held to what browsers
-//! send. A bot that says what it is, a text browser or a feed reader need not look like Chrome.
+//! send. A bot that says what it is, a text browser or a feed reader need not look like Chrome, nor
+//! need a robot that shows pages in a browser and says in its name where its owner is reached.
 
 pub mod client_hints;
 pub mod fetch_metadata;
@@ -28,12 +29,13 @@ pub fn judge(
     note: &mut impl FnMut(Signal),
 ) {
     let expected = match agent.claim {
+        Claim::Browser(_) if agent.shape.contact => return,
         Claim::Browser(browser) => {
             let silent = is_silent(view, fields, browser);
             judge_browser(view, fields, browser, silent, note);
             if silent { &SILENT_BROWSER } else { &BROWSER }
         }
-        Claim::Missing => &NAMELESS,
+        Claim::Missing => judge_nameless(fields, note),
         _ => return,
     };
     judge_negotiation(view, fields, expected, note);
@@ -65,6 +67,20 @@ const NAMELESS: Expectations = Expectations {
     language: weights::NAMELESS_LANGUAGE,
     encoding: weights::NAMELESS_ENCODING,
 };
+
+/// Notes that there is no name, and says what else is expected: fetch metadata is a browser's own,
+/// so that who sends it is held to no more than a browser.
+fn judge_nameless(fields: &Fields<'_>, note: &mut impl FnMut(Signal)) -> &'static Expectations {
+    let told =
+        fetch_metadata::is_present(fields) && fetch_metadata::contradiction(fields).is_none();
+    let (weight, expected) = if told {
+        (weights::NAMELESS_BROWSER, &BROWSER)
+    } else {
+        (weights::NAMELESS, &NAMELESS)
+    };
+    note(Signal::new(Reason::UserAgentMissing, weight));
+    expected
+}
 
 /// Whether this browser would have sent fetch metadata and did not.
 fn is_silent(view: &RequestView<'_>, fields: &Fields<'_>, browser: Browser) -> bool {

@@ -27,6 +27,7 @@ pub const FINDINGS: &[Reason] = &[
     Reason::UserAgentAutomation,
     Reason::UserAgentDeclaredBot,
     Reason::UserAgentHttpLibrary,
+    Reason::UserAgentKnownProgram,
     Reason::UserAgentMalformed,
     Reason::UserAgentMissing,
     Reason::UserAgentOutdatedBrowser,

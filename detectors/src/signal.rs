@@ -146,6 +146,8 @@ reasons! {
     UserAgentDeclaredBot = "user_agent.declared_bot",
     /// A library or command-line client for HTTP.
     UserAgentHttpLibrary = "user_agent.http_library",
+    /// A program that the catalogue knows by its purpose, which nothing has verified.
+    UserAgentKnownProgram = "user_agent.known_program",
     /// Has a shape that no client of its claimed kind has.
     UserAgentMalformed = "user_agent.malformed",
     /// No user agent at all.
@@ -171,6 +173,8 @@ impl fmt::Display for Reason {
 pub enum Evidence {
     /// A name from the configuration.
     Label(Label),
+    /// An entry of the catalogue: what such a program is for, and the entry.
+    Named(&'static str, &'static str),
     /// A network that covers the client: first address, prefix length, and who decided about it.
     Network(IpAddr, u8, &'static str),
     /// The reason says it all.
@@ -188,6 +192,7 @@ impl fmt::Display for Evidence {
         match self {
             Self::Label(label) => f.write_str(label.as_str()),
             Self::Network(first, length, by) => write!(f, "{first}/{length} by {by}"),
+            Self::Named(purpose, entry) => write!(f, "{purpose}: {entry}"),
             Self::None => Ok(()),
             Self::Range(first, last) if first == last => write!(f, "{first}"),
             Self::Range(first, last) => write!(f, "{first}-{last}"),

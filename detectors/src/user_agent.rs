@@ -6,7 +6,9 @@ mod browser;
 // One name a line would make it unreadable.
 #[rustfmt::skip]
 mod catalogue;
+mod contact;
 mod judge;
+mod purpose;
 
 use http::header::USER_AGENT;
 
@@ -14,6 +16,7 @@ use crate::request::RequestView;
 
 pub use browser::{Browser, Engine, Family, Platform};
 pub use judge::judge;
+pub use purpose::Purpose;
 
 /// Bytes of a user agent that are looked at: the longest that real browsers send (Internet
 /// Explorer with its plug-ins, in-app browsers) stay below 600.
@@ -30,31 +33,28 @@ pub enum Claim {
     Browser(Browser),
     /// Some other bot.
     DeclaredBot,
-    /// A feed reader or podcast client.
-    FeedReader,
     /// A library or command-line client under its default name.
     HttpLibrary,
     /// Nothing: no user agent, or an empty one.
     Missing,
+    /// A program that the catalogue knows, and whose purpose most sites welcome.
+    Program(Purpose),
     /// A vulnerability scanner.
     Scanner,
     /// A browser for text, or one that keeps to an older web.
     TextBrowser,
     /// None of these: an application's own name, a device, nonsense.
     Unknown,
-    /// A search engine's or archive's crawler.
-    WelcomeCrawler,
-    /// Link previews, monitors, webhooks: fetches one address for a person or for the operator.
-    WelcomeFetcher,
 }
 
 impl Claim {
     /// Whether such a client walks a site by itself, so that its robots.txt binds it.
     pub const fn is_robot(self) -> bool {
-        matches!(
-            self,
-            Self::AiCrawler | Self::DeclaredBot | Self::WelcomeCrawler
-        )
+        match self {
+            Self::AiCrawler | Self::DeclaredBot => true,
+            Self::Program(purpose) => purpose.walks(),
+            _ => false,
+        }
     }
 
     /// The browser that the client claims to be.
@@ -76,6 +76,8 @@ pub struct UserAgent<'a> {
     pub name: &'a str,
     /// Entry of the catalogue that decided; empty where none did.
     pub entry: &'static str,
+    /// What the program that the entry names is for, where that is known.
+    pub purpose: Option<Purpose>,
     /// How the text is put together.
     pub shape: Shape,
 }
@@ -89,6 +91,9 @@ pub struct Shape {
     pub products: u16,
     /// Groups in parentheses.
     pub comments: u16,
+    /// Whether an address is given by which whoever runs the program can be reached. A merit: it
+    /// changes nothing of what the client claims to be, and a client that gives one is held to less.
+    pub contact: bool,
     /// What no client of any kind sends on purpose.
     pub flaw: Option<Flaw>,
 }
@@ -142,28 +147,36 @@ impl<'a> UserAgent<'a> {
                 claim: Claim::Missing,
                 name: "",
                 entry: "",
+                purpose: None,
                 shape: Shape::default(),
             };
         }
         let found = automaton::scan(text);
         let mut shape = Shape::of(text);
         shape.length = sent.len();
-        if let Some(named) = found.name {
+        let browser = browser::assemble(text, &found.tokens);
+        let named = match browser {
+            Some(_) => found.name_in_browser,
+            None => found.name,
+        };
+        if let Some(named) = named {
             return Self {
                 claim: named.claim,
                 name: automaton::product(text, named.start..named.end),
                 entry: named.entry,
+                purpose: named.purpose,
                 shape,
             };
         }
-        let claim = browser::assemble(text, &found.tokens).map_or(Claim::Unknown, Claim::Browser);
-        if claim == Claim::Unknown && text.starts_with(b"Mozilla/") {
+        let claim = browser.map_or(Claim::Unknown, Claim::Browser);
+        if claim == Claim::Unknown && !shape.contact && text.starts_with(b"Mozilla/") {
             shape.flaw = shape.flaw.or(Some(Flaw::Bare));
         }
         Self {
             claim,
             name: "",
             entry: "",
+            purpose: None,
             shape,
         }
     }
@@ -174,10 +187,13 @@ impl Shape {
         let mut shape = Self::default();
         let (mut depth, mut before) = (0_i32, b' ');
         let mut broken = false;
-        for &byte in text {
+        for (at, &byte) in text.iter().enumerate() {
             match byte {
                 // Nearly every octet, and of no interest but in `%s`.
                 _ if byte.is_ascii_alphanumeric() && before != b'%' => {}
+                b':' | b'@' | b'.' | b'+' if !shape.contact => {
+                    shape.contact = contact::shows(text, at);
+                }
                 b'/' if before.is_ascii_alphanumeric() => {
                     shape.products = shape.products.saturating_add(1);
                 }

@@ -12,25 +12,30 @@
 pub const AI_CRAWLER: f32 = 0.82;
 /// Says that a program steers it.
 pub const AUTOMATION: f32 = 0.85;
-/// Says that it is some bot.
+/// Says that it is some bot, and not who runs it.
 pub const DECLARED_BOT: f32 = 0.55;
+/// Says that it is some bot, and where its owner can be reached.
+pub const REACHABLE_BOT: f32 = 0.20;
 /// A library under its default name.
 pub const HTTP_LIBRARY: f32 = 0.82;
 /// Says that it looks for holes.
 pub const SCANNER: f32 = 0.995;
 /// Claims to be a search engine or archive. Proving it takes more than a header.
 pub const UNVERIFIED_CRAWLER: f32 = 0.15;
-/// Claims to be a link preview, monitor or webhook.
-pub const UNVERIFIED_FETCHER: f32 = 0.10;
+/// Claims to be any other program that the catalogue knows and that most sites welcome.
+pub const KNOWN_PROGRAM: f32 = 0.05;
 /// A name that the catalogue does not know: applications, devices, nonsense.
-pub const UNRECOGNISED: f32 = 0.30;
+pub const UNRECOGNISED: f32 = 0.20;
 
-/// Sends no name.
-pub const NAMELESS: f32 = 0.55;
+/// Sends no name. Some privacy proxies take it away, and a person behind one cannot tell why they
+/// should be slowed down: with all else that browsers send it stays below 0.50.
+pub const NAMELESS: f32 = 0.40;
+/// Sends no name, but the fetch metadata of a browser.
+pub const NAMELESS_BROWSER: f32 = 0.22;
 /// Sends no name and asks for anything at all.
-pub const NAMELESS_ACCEPT: f32 = 0.35;
+pub const NAMELESS_ACCEPT: f32 = 0.43;
 /// Sends no name and names no language.
-pub const NAMELESS_LANGUAGE: f32 = 0.35;
+pub const NAMELESS_LANGUAGE: f32 = 0.43;
 /// Sends no name and takes no encoding.
 pub const NAMELESS_ENCODING: f32 = 0.20;
 

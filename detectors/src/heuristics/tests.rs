@@ -1,5 +1,6 @@
 //! What heuristics make of real clients.
 
+mod merits;
 mod people;
 mod predecessor;
 mod programs;
@@ -53,6 +54,7 @@ fn every_finding_is_found_and_listed() {
         Request::new("GET /", &["User-Agent: sqlmap/1.7"]),
         Request::new("GET /", &["User-Agent: frobnicator"]),
         Request::new("GET /", &["User-Agent: Googlebot/2.1"]),
+        Request::new("GET /", &["User-Agent: git/2.39.5"]),
     ];
     let mut found: Vec<Reason> = Vec::new();
     for request in &requests {

@@ -21,7 +21,7 @@ const LONGEST_QUERY: usize = 1024;
 
 /// Notes an unusual method, a probe and an attempt to climb.
 pub fn judge(view: &RequestView<'_>, agent: &UserAgent<'_>, note: &mut impl FnMut(Signal)) {
-    if let Some(weight) = method_weight(view.method) {
+    if let Some(weight) = method_weight(view.method, agent.claim) {
         note(Signal::new(Reason::MethodUnusual, weight));
     }
     if let Some(probe) = find(&view.path) {
@@ -49,7 +49,7 @@ pub fn judge(view: &RequestView<'_>, agent: &UserAgent<'_>, note: &mut impl FnMu
     }
 }
 
-fn method_weight(method: &Method) -> Option<f32> {
+fn method_weight(method: &Method, claim: Claim) -> Option<f32> {
     const USUAL: &[Method] = &[
         Method::GET,
         Method::POST,
@@ -59,31 +59,44 @@ fn method_weight(method: &Method) -> Option<f32> {
         Method::PATCH,
         Method::DELETE,
     ];
-    // RFC 4918, 3253 (REPORT), 3744 (ACL), 4791 (MKCALENDAR), 5323 (SEARCH); QUERY is a safe POST
-    // (draft-ietf-httpbis-safe-method-w-body).
+    // RFC 4918, 3253 (versions, with which Subversion works), 3744 (ACL), 4791 (MKCALENDAR), 5323
+    // (SEARCH), 5842 (BIND); QUERY is a safe POST (draft-ietf-httpbis-safe-method-w-body).
     const WEBDAV: &[&str] = &[
         "ACL",
+        "BASELINE-CONTROL",
+        "BIND",
+        "CHECKIN",
+        "CHECKOUT",
         "COPY",
+        "LABEL",
         "LOCK",
+        "MERGE",
+        "MKACTIVITY",
         "MKCALENDAR",
         "MKCOL",
+        "MKWORKSPACE",
         "MOVE",
         "PROPFIND",
         "PROPPATCH",
         "QUERY",
+        "REBIND",
         "REPORT",
         "SEARCH",
+        "UNBIND",
+        "UNCHECKOUT",
         "UNLOCK",
+        "UPDATE",
+        "VERSION-CONTROL",
     ];
     if USUAL.contains(method) {
         return None;
     }
     let webdav = WEBDAV.contains(&method.as_str());
-    Some(if webdav {
-        weights::METHOD_WEBDAV
-    } else {
-        weights::METHOD_UNUSUAL
-    })
+    match claim {
+        _ if !webdav => Some(weights::METHOD_UNUSUAL),
+        Claim::Program(purpose) if purpose.speaks_webdav() => None,
+        _ => Some(weights::METHOD_WEBDAV),
+    }
 }
 
 struct Probe {

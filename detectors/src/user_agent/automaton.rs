@@ -5,15 +5,18 @@ use std::{ops::Range, sync::LazyLock};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::{
-    Claim,
-    catalogue::{self, Token},
+    Claim, Purpose,
+    catalogue::{self, List, Place, Token},
+    contact,
 };
 
 /// What the pass found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// The name that decides.
+    /// The name that decides in a text that is no browser's.
     pub(super) name: Option<Name>,
+    /// The name that decides in a browser's.
+    pub(super) name_in_browser: Option<Name>,
     /// Browser tokens.
     pub(super) tokens: Tokens,
 }
@@ -22,6 +25,7 @@ pub(super) struct Found {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Name {
     pub(super) claim: Claim,
+    pub(super) purpose: Option<Purpose>,
     pub(super) entry: &'static str,
     pub(super) start: usize,
     pub(super) end: usize,
@@ -65,33 +69,92 @@ pub(super) fn scan(text: &[u8]) -> Found {
                     *end = u16::try_from(at.end()).unwrap_or(u16::MAX);
                 }
             }
-            Mark::Name { claim, rank } => {
-                let rank = (rank, entry.text.len());
-                let better = found.name.is_none_or(|name| rank > name.rank);
-                if better
-                    && entry.fits(text, at.range())
-                    && !is_device(text, at.start(), &found.tokens)
-                    && !(claim == Claim::HttpLibrary && is_ingredient(text, at.start()))
-                {
-                    found.name = Some(Name {
-                        claim,
-                        entry: entry.text,
-                        start: at.start(),
-                        end: at.end(),
-                        rank,
-                    });
-                }
-            }
+            Mark::Name { list, rank } => found.weigh(text, entry, at.range(), list, rank),
         }
     }
     found
 }
 
-/// Whether a place lies where Android names the device: telephones are called `Spider 8` and
-/// `M bot 60`. A crawler that passes for one names itself in a comment of its own.
-fn is_device(text: &[u8], at: usize, tokens: &Tokens) -> bool {
+impl Found {
+    /// Keeps a name that was found, where it counts and is stronger than what was found before.
+    fn weigh(&mut self, text: &[u8], entry: &Entry, at: Range<usize>, list: &List, rank: u8) {
+        let rank = (rank, entry.text.len());
+        let better = |kept: &Option<Name>| kept.is_none_or(|name| rank > name.rank);
+        let (anywhere, in_browser) = (better(&self.name), better(&self.name_in_browser));
+        if !(anywhere || in_browser)
+            || !entry.fits(text, &at)
+            || is_device(text, &at, &self.tokens)
+            || (!entry.is_address && contact::covers(text, &at))
+        {
+            return;
+        }
+        let name = Name {
+            claim: list.claim,
+            purpose: list.purpose,
+            entry: entry.text,
+            start: at.start,
+            end: at.end,
+            rank,
+        };
+        if anywhere && !(list.claim == Claim::HttpLibrary && is_ingredient(text, at.start)) {
+            self.name = Some(name);
+        }
+        if in_browser && counts_in_browser(text, &at, list.place) {
+            self.name_in_browser = Some(name);
+        }
+    }
+}
+
+/// Whether a name counts in a text that is a browser's, if it is one.
+fn counts_in_browser(text: &[u8], at: &Range<usize>, place: Place) -> bool {
+    match place {
+        Place::Anywhere => true,
+        Place::OutsideBrowsers => false,
+        Place::WordEnd => is_declared(text, at.start) || is_product(text, at),
+        Place::WordEndOutsideBrowsers => is_declared(text, at.start),
+    }
+}
+
+/// Whether a place lies in the comment in which browsers name their system.
+fn is_about_system(text: &[u8], at: usize) -> bool {
+    !text[..at].contains(&b')')
+}
+
+/// Whether the text says right before a place that it is only compatible with the browser that it
+/// names: `(compatible; ExampleBot/1.0)`.
+fn is_declared(text: &[u8], at: usize) -> bool {
+    const COMPATIBLE: &[u8] = b"compatible";
+    let name = text[..at]
+        .iter()
+        .rposition(|byte| matches!(byte, b';' | b'(' | b')'));
+    let before = name.map_or(&b""[..], |end| text[..end].trim_ascii_end());
+    before.len() >= COMPATIBLE.len()
+        && before[before.len() - COMPATIBLE.len()..].eq_ignore_ascii_case(COMPATIBLE)
+}
+
+/// Whether a match is the end of a product's name behind the browser's own, and a word in it:
+/// `ExampleBot/1.0`, and not `Talbot/1.0`.
+fn is_product(text: &[u8], at: &Range<usize>) -> bool {
+    let is_word = text[at.start].is_ascii_uppercase()
+        || !at
+            .start
+            .checked_sub(1)
+            .is_some_and(|before| text[before].is_ascii_alphanumeric());
+    is_word
+        && !is_about_system(text, at.start)
+        && text
+            .get(at.end)
+            .is_none_or(|byte| matches!(byte, b'/' | b')' | b';'))
+}
+
+/// Whether a name lies where Android names the device: telephones are called `Spider 8` and
+/// `M bot 60`. A crawler that passes for one names itself in a comment of its own, or as a product
+/// with a version.
+fn is_device(text: &[u8], at: &Range<usize>, tokens: &Tokens) -> bool {
     let android = usize::from(tokens.ends[Token::Android as usize]);
-    android != 0 && !text[android.min(at)..at].contains(&b')')
+    android != 0
+        && !text[android.min(at.start)..at.start].contains(&b')')
+        && text.get(at.end) != Some(&b'/')
 }
 
 /// Whether a library is only what a client with a name of its own is built with, as in
@@ -104,34 +167,16 @@ fn is_ingredient(text: &[u8], at: usize) -> bool {
 }
 
 /// The whole product name around a match: letters, digits, `-`, `_` (RFC 9309 section 2.2.1) and
-/// `.`. Where a contact address decided, it is the product that gives the address.
+/// `.`.
 pub(super) fn product(text: &[u8], matched: Range<usize>) -> &str {
-    let matched = if text[matched.start] == b'+' {
-        lead(text)
-    } else {
-        matched
-    };
     let part = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
     let before = text[..matched.start].iter().rev().take_while(part).count();
     let after = text[matched.end..].iter().take_while(part).count();
     let name = &text[matched.start - before..matched.end + after];
-    // Only a match itself can bring in other characters, and those are the catalogue's own ASCII.
+    // Only a match itself can bring in other characters, and those are the catalogue's own.
     std::str::from_utf8(name)
         .unwrap_or_default()
         .trim_end_matches('/')
-}
-
-/// Where the leading product starts, as an empty range: behind `compatible;` if that is there.
-fn lead(text: &[u8]) -> Range<usize> {
-    const COMPATIBLE: &[u8] = b"compatible;";
-    let mut places = text.windows(COMPATIBLE.len());
-    let compatible = places.position(|part| part.eq_ignore_ascii_case(COMPATIBLE));
-    let start = compatible.map_or(0, |at| at + COMPATIBLE.len());
-    let spaces = text[start..]
-        .iter()
-        .take_while(|byte| **byte == b' ')
-        .count();
-    start + spaces..start + spaces
 }
 
 struct Catalogue {
@@ -142,51 +187,48 @@ struct Catalogue {
 struct Entry {
     text: &'static str,
     mark: Mark,
-    place: Place,
+    /// Whether the text must start with it.
+    at_start: bool,
+    /// Whether the text must end with it.
+    at_end: bool,
+    /// Whether it may end a longer word.
+    ends_word: bool,
+    /// Whether it is found in addresses too.
+    is_address: bool,
 }
 
+#[derive(Clone, Copy)]
 enum Mark {
-    Name { claim: Claim, rank: u8 },
+    Name { list: &'static List, rank: u8 },
     Token(Token),
 }
 
-/// What must stand beside a match.
-#[derive(Clone, Copy)]
-enum Place {
-    /// A word of its own.
-    Word { at_start: bool, at_end: bool },
-    /// The end of a word, unless that is one of [`catalogue::NOT_BOTS`].
-    WordEnd,
-}
-
 impl Entry {
-    fn named(pattern: &'static str, claim: Claim, rank: u8) -> Self {
-        let text = pattern.trim_start_matches('^').trim_end_matches('$');
-        let place = Place::Word {
+    fn new(pattern: &'static str, mark: Mark) -> Self {
+        let text = pattern.strip_prefix(['^', '@']).unwrap_or(pattern);
+        let words = [Place::WordEnd, Place::WordEndOutsideBrowsers];
+        Self {
+            text: text.strip_suffix('$').unwrap_or(text),
+            mark,
             at_start: pattern.starts_with('^'),
             at_end: pattern.ends_with('$'),
-        };
-        Self {
-            text,
-            mark: Mark::Name { claim, rank },
-            place,
+            ends_word: matches!(mark, Mark::Name { list, .. } if words.contains(&list.place)),
+            is_address: pattern.starts_with('@'),
         }
     }
 
-    fn fits(&self, text: &[u8], at: Range<usize>) -> bool {
+    fn fits(&self, text: &[u8], at: &Range<usize>) -> bool {
         let in_word = |at: Option<&u8>| at.is_some_and(u8::is_ascii_alphanumeric);
         let inner_end = in_word(text.get(at.end)) && in_word(text.get(at.end - 1));
-        match self.place {
-            Place::Word { at_start, at_end } => {
-                let inner_start =
-                    at.start > 0 && in_word(text.get(at.start - 1)) && in_word(text.get(at.start));
-                !inner_start
-                    && !inner_end
-                    && (!at_start || at.start == 0)
-                    && (!at_end || at.end == text.len())
-            }
-            Place::WordEnd => !inner_end && !ends_in_exception(&text[..at.end]),
+        if self.ends_word {
+            return !inner_end && !ends_in_exception(&text[..at.end]);
         }
+        let inner_start =
+            at.start > 0 && in_word(text.get(at.start - 1)) && in_word(text.get(at.start));
+        !inner_start
+            && !inner_end
+            && (!self.at_start || at.start == 0)
+            && (!self.at_end || at.end == text.len())
     }
 }
 
@@ -197,51 +239,16 @@ fn ends_in_exception(text: &[u8]) -> bool {
     })
 }
 
-/// The lists with what their members are. Where a text carries several names the later list here
-/// wins: a crawler that renders pages in a headless browser is the crawler it says it is, and a
-/// bad name is believed before a good one.
-const LISTS: &[(&[&str], Claim)] = &[
-    (catalogue::HTTP_LIBRARIES, Claim::HttpLibrary),
-    (catalogue::AUTOMATION, Claim::Automation),
-    (catalogue::TEXT_BROWSERS, Claim::TextBrowser),
-    (catalogue::FEED_READERS, Claim::FeedReader),
-    (catalogue::WELCOME_FETCHERS, Claim::WelcomeFetcher),
-    (catalogue::WELCOME_CRAWLERS, Claim::WelcomeCrawler),
-    (catalogue::DECLARED_BOTS, Claim::DeclaredBot),
-    (catalogue::AI_CRAWLERS, Claim::AiCrawler),
-    (catalogue::SCANNERS, Claim::Scanner),
-];
-
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
-    let mut entries = Vec::with_capacity(1024);
-    for &(text, token) in catalogue::BROWSER_TOKENS {
-        let place = Place::Word {
-            at_start: false,
-            at_end: false,
-        };
-        entries.push(Entry {
-            text,
-            mark: Mark::Token(token),
-            place,
-        });
-    }
-    for &text in catalogue::BOT_WORDS {
-        let mark = Mark::Name {
-            claim: Claim::DeclaredBot,
-            rank: 0,
-        };
-        entries.push(Entry {
-            text,
-            mark,
-            place: Place::WordEnd,
-        });
-    }
-    for &text in catalogue::FEED_WORDS {
-        entries.push(Entry::named(text, Claim::FeedReader, 1));
-    }
-    for (&(names, claim), rank) in LISTS.iter().zip(2..) {
-        entries.extend(names.iter().map(|name| Entry::named(name, claim, rank)));
-    }
+    let tokens = catalogue::BROWSER_TOKENS;
+    let tokens = tokens
+        .iter()
+        .map(|&(text, token)| Entry::new(text, Mark::Token(token)));
+    let names = catalogue::LISTS.iter().zip(0..).flat_map(|(list, rank)| {
+        let mark = Mark::Name { list, rank };
+        list.names.iter().map(move |name| Entry::new(name, mark))
+    });
+    let entries: Vec<Entry> = tokens.chain(names).collect();
     let automaton = AhoCorasick::builder()
         .ascii_case_insensitive(true)
         .kind(Some(AhoCorasickKind::DFA))
@@ -255,13 +262,13 @@ static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{CATALOGUE, LISTS};
+    use super::{CATALOGUE, catalogue::LISTS};
 
     #[test]
     fn lists_are_lower_case_and_name_nobody_twice() {
         let mut seen = HashSet::new();
-        for name in LISTS.iter().flat_map(|(names, _)| names.iter()) {
-            assert_eq!(*name, name.to_ascii_lowercase());
+        for name in LISTS.iter().flat_map(|list| list.names.iter()) {
+            assert_eq!(*name, name.to_lowercase());
             assert!(seen.insert(name), "{name} stands in two lists");
         }
         assert!(

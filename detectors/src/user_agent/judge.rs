@@ -9,14 +9,16 @@ use crate::{
 /// Notes what the user agent declares and what is odd about it.
 pub fn judge(agent: &UserAgent<'_>, note: &mut impl FnMut(Signal)) {
     if let Some((reason, weight)) = declared(agent) {
-        note(Signal::with_evidence(
-            reason,
-            weight,
-            Evidence::Text(agent.entry),
-        ));
+        let evidence = match agent.purpose {
+            Some(purpose) => Evidence::Named(purpose.name(), agent.entry),
+            None => Evidence::Text(agent.entry),
+        };
+        note(Signal::with_evidence(reason, weight, evidence));
     }
     if let Some(flaw) = agent.shape.flaw {
         let weight = match flaw {
+            // A program that the catalogue knows is no less itself for a stray character.
+            _ if matches!(agent.claim, Claim::Program(_)) => weights::UNBALANCED_NAME,
             Flaw::Bare => weights::BARE_NAME,
             Flaw::Control | Flaw::Template => weights::BROKEN_NAME,
             Flaw::Unbalanced => weights::UNBALANCED_NAME,
@@ -34,26 +36,31 @@ fn declared(agent: &UserAgent<'_>) -> Option<(Reason, f32)> {
     match agent.claim {
         Claim::AiCrawler => Some((Reason::UserAgentAiCrawler, weights::AI_CRAWLER)),
         Claim::Automation => Some((Reason::UserAgentAutomation, weights::AUTOMATION)),
-        Claim::DeclaredBot => Some((Reason::UserAgentDeclaredBot, weights::DECLARED_BOT)),
+        Claim::DeclaredBot => {
+            let reachable = agent.shape.contact && agent.purpose.is_none();
+            let weight = if reachable {
+                weights::REACHABLE_BOT
+            } else {
+                weights::DECLARED_BOT
+            };
+            Some((Reason::UserAgentDeclaredBot, weight))
+        }
         Claim::HttpLibrary => Some((Reason::UserAgentHttpLibrary, weights::HTTP_LIBRARY)),
-        Claim::Missing => Some((Reason::UserAgentMissing, weights::NAMELESS)),
-        Claim::Scanner => Some((Reason::UserAgentScanner, weights::SCANNER)),
-        Claim::WelcomeCrawler => Some((
+        Claim::Program(purpose) if purpose.walks() => Some((
             Reason::UserAgentUnverifiedCrawler,
             weights::UNVERIFIED_CRAWLER,
         )),
-        Claim::WelcomeFetcher => Some((
-            Reason::UserAgentUnverifiedCrawler,
-            weights::UNVERIFIED_FETCHER,
-        )),
-        // A broken text that names nothing counts once, as broken.
-        Claim::Unknown if agent.shape.flaw.is_none() => {
+        Claim::Program(_) => Some((Reason::UserAgentKnownProgram, weights::KNOWN_PROGRAM)),
+        Claim::Scanner => Some((Reason::UserAgentScanner, weights::SCANNER)),
+        // A broken text that names nothing counts once, as broken. Who can be reached can be asked.
+        Claim::Unknown if agent.shape.flaw.is_none() && !agent.shape.contact => {
             Some((Reason::UserAgentUnrecognised, weights::UNRECOGNISED))
         }
         Claim::Browser(browser) if is_outdated(browser) => {
             Some((Reason::UserAgentOutdatedBrowser, weights::OUTDATED))
         }
-        Claim::Browser(_) | Claim::FeedReader | Claim::TextBrowser | Claim::Unknown => None,
+        // What namelessness counts depends on the other fields: `headers` has it.
+        Claim::Browser(_) | Claim::Missing | Claim::TextBrowser | Claim::Unknown => None,
     }
 }
 

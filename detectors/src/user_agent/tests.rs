@@ -1,6 +1,6 @@
 //! Claims and shapes of user agents, real and made up.
 
-use super::{Browser, Claim, Engine, Family, Flaw, LONGEST, Platform, UserAgent};
+use super::{Browser, Claim, Engine, Family, Flaw, LONGEST, Platform, Purpose, UserAgent};
 
 fn check_browser(
     text: &str,
@@ -74,20 +74,25 @@ fn names_are_those_that_robots_txt_knows() {
     );
     check(
         "Googlebot-Image/1.0",
-        Claim::WelcomeCrawler,
+        Claim::Program(Purpose::SearchEngine),
         "Googlebot-Image",
     );
     check(
         "Mozilla/5.0 (compatible; Yahoo! Slurp; http://x)",
-        Claim::WelcomeCrawler,
+        Claim::Program(Purpose::SearchEngine),
         "Slurp",
     );
     check("ExampleBot/1.0", Claim::DeclaredBot, "ExampleBot");
-    check("Foo/1.0 (+https://foo.example)", Claim::DeclaredBot, "Foo");
+    check("Foo/1.0 (+https://foo.example/bot)", Claim::Unknown, "");
     check(
-        "Mozilla/5.0 (compatible; Foo/1.0; +https://foo.example)",
+        "FooBot/1.0 (+https://foo.example)",
         Claim::DeclaredBot,
-        "Foo",
+        "FooBot",
+    );
+    check(
+        "Mozilla/5.0 (compatible; Foo-Crawler/1.0; +https://foo.example)",
+        Claim::DeclaredBot,
+        "Foo-Crawler",
     );
     check(
         "Mozilla/5.0 (Linux; Android 7.0;) AppleWebKit/537.36 Mobile Safari/537.36 (compatible; PetalBot;+https://x)",
@@ -96,15 +101,20 @@ fn names_are_those_that_robots_txt_knows() {
     );
     check(
         "Sogou web spider/4.0",
-        Claim::WelcomeCrawler,
+        Claim::Program(Purpose::SearchEngine),
         "Sogou web spider",
     );
     check("curl/8.5.0", Claim::HttpLibrary, "curl");
     check("libcurl-agent/1.0", Claim::HttpLibrary, "libcurl-agent");
-    check("DAVx5/4.4 (dav4jvm; okhttp/4)", Claim::Unknown, "");
+    check(
+        "DAVx5/4.4 (dav4jvm; okhttp/4)",
+        Claim::Program(Purpose::Sync),
+        "DAVx5",
+    );
+    check("Own/4.4 (libcurl/8)", Claim::Unknown, "");
     check("", Claim::Missing, "");
     check(" \t ", Claim::Missing, "");
-    check("+http", Claim::DeclaredBot, "");
+    check("+http", Claim::Unknown, "");
     check("my_Bot", Claim::DeclaredBot, "my_Bot");
 }
 
@@ -149,3 +159,5 @@ fn only_the_front_of_a_long_text_is_read() {
         (Claim::Unknown, LONGEST + 7)
     );
 }
+
+mod purposes;

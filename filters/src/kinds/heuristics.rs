@@ -15,9 +15,33 @@
 //! `headers.fetch_metadata_mismatch`, `headers.fetch_metadata_missing`, `headers.referer_missing`,
 //! `method.unusual`, `path.probe`, `path.traversal`, `robots.disallowed`, `user_agent.ai_crawler`,
 //! `user_agent.automation`, `user_agent.declared_bot`, `user_agent.http_library`,
-//! `user_agent.malformed`, `user_agent.missing`, `user_agent.outdated_browser`,
-//! `user_agent.scanner`, `user_agent.unrecognised`, `user_agent.unverified_crawler`. A code whose
-//! built-in weight depends on the circumstances has the operator's weight in all of them.
+//! `user_agent.known_program`, `user_agent.malformed`, `user_agent.missing`,
+//! `user_agent.outdated_browser`, `user_agent.scanner`, `user_agent.unrecognised`,
+//! `user_agent.unverified_crawler`. A code whose built-in weight depends on the circumstances has the
+//! operator's weight in all of them.
+//!
+//! Programs that the catalogue knows have a purpose, which the evidence names
+//! (`version control: git/`). The name is a claim that nothing has verified: it spares a program
+//! what is expected of browsers, and lets it off nothing that it does.
+//!
+//! | Purpose | Who | Code | Weight |
+//! | --- | --- | --- | --- |
+//! | `AI assistant`, `AI search`, `AI training` | fetch for the user of a model, for its answers, to train it | `user_agent.ai_crawler` | 0.82 |
+//! | `marketing` | rank trackers, brand monitors, advertisers | `user_agent.declared_bot` | 0.55 |
+//! | `archive`, `search engine` | walk a site and obey its robots.txt | `user_agent.unverified_crawler` | 0.15 |
+//! | `application`, `device` | Dalvik, CFNetwork, okhttp, Dart; televisions, consoles, e-readers | `user_agent.known_program` | 0.05 |
+//! | `delivery network`, `monitor`, `site check`, `webhook` | health checks, validators, certificate authorities, payment and code hosts | `user_agent.known_program` | 0.05 |
+//! | `federation`, `link preview` | Mastodon, Matrix; what shows where a shared link leads | `user_agent.known_program` | 0.05 |
+//! | `feed reader`, `media player`, `podcast` | read, play and fetch for a person | `user_agent.known_program` | 0.05 |
+//! | `home automation`, `mail`, `office`, `synchronisation` | Home Assistant; mail clients and their image proxies; links of documents; CalDAV, CardDAV, WebDAV, backups | `user_agent.known_program` | 0.05 |
+//! | `package manager`, `version control` | apt, pip, npm, cargo, docker; git, Subversion | `user_agent.known_program` | 0.05 |
+//!
+//! What the catalogue does not know: a robot by its own word (`ExampleBot`) weighs 0.55, and 0.20 if
+//! its name gives an address where its owner is reached (`+https://example.com/bot`,
+//! `bot@example.com`); any other name 0.20, and nothing with such an address. An address never makes
+//! a score higher. robots.txt binds search engines, archives, AI, marketing and whoever calls itself
+//! a robot. Who sends no name weighs 0.40, or 0.22 with a browser's fetch metadata, and more for each
+//! field that it leaves out as well.
 //!
 //! A site whose interface is called with libraries by design can say so:
 //!

@@ -19,6 +19,7 @@ mod exports;
 mod feeds;
 mod filters;
 mod house;
+mod known_programs;
 mod lifecycle;
 mod limits;
 mod observability;

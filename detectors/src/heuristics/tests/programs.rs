@@ -255,7 +255,6 @@ fn who_says_what_it_is_gets_what_is_meant_for_it() {
         ("Java-http-client/21", TARPITTED),
         ("Mozilla/4.0 (Windows 10 10.0) Java/1.8.0_341", TARPITTED),
         ("Apache-HttpClient/4.5.14 (Java/17.0.11)", TARPITTED),
-        ("okhttp/4.12.0", TARPITTED),
         ("libwww-perl/6.77", TARPITTED),
         (
             "Mozilla/5.0 (compatible; HTTrack 3.49; Linux x86_64)",
@@ -273,7 +272,6 @@ fn who_says_what_it_is_gets_what_is_meant_for_it() {
         ("PHP/8.2", TARPITTED),
         ("Jakarta Commons-HttpClient/3.1", TARPITTED),
         ("GuzzleHttp/7", TARPITTED),
-        ("Dart/3.4 (dart:io)", TARPITTED),
         ("reqwest/0.12", TARPITTED),
         ("PostmanRuntime/7.39.0", TARPITTED),
         (
@@ -327,7 +325,6 @@ fn who_says_what_it_is_gets_what_is_meant_for_it() {
         ),
         ("Mozilla/5.0 (compatible; SomeUnheardOfBot/1.0)", THROTTLED),
         ("my-crawler", THROTTLED),
-        ("Whatever/1.0 (+https://whatever.example)", THROTTLED),
     ] {
         check(
             "GET /a",
@@ -396,7 +393,28 @@ fn namelessness_counts() {
             "Accept-Language: en",
             "Accept-Encoding: gzip",
         ],
-        THROTTLED,
+        SERVED,
+    );
+    let told = [
+        "Accept: text/html",
+        "Sec-Fetch-Site: none",
+        "Sec-Fetch-Mode: navigate",
+        "Sec-Fetch-Dest: document",
+    ];
+    check(
+        "GET /a/b/c",
+        &[&told[..], &["Accept-Language: en"]].concat(),
+        SERVED,
+    );
+    check(
+        "GET /a/b/c",
+        &[&told[..], &["Accept-Encoding: gzip"]].concat(),
+        SERVED,
+    );
+    check(
+        "GET /",
+        &["Accept: text/html", "Sec-Fetch-Mode: navigate"],
+        SLOWED,
     );
     check(
         "GET /",

@@ -1,0 +1,131 @@
+//! Services that fetch single addresses, since somebody shared one or the site's operator asked.
+
+/// What shows where a link leads that a person has shared, or looks at it for one.
+pub(super) const LINK_PREVIEWS: &[&str] = &[
+    "addthis.com robot", "arenaunfurlbot", "asana/", "bingpreview", "bitlybot", "bluesky",
+    "blueskypreviewbot", "bufferbot", "bufferlinkpreviewbot", "cardyb", "clickuplinkunfurler",
+    "codabot", "collapsify", "dbot", "@developers.google.com/+/web/snippet",
+    "dingtalkbot-linkservice", "discordbot", "discourse forum onebox", "disqus/",
+    "duckduckgo-favicons", "embedly", "evernoterichlinkbot", "everyonesocialbot", "facebookcatalog",
+    "facebookexternalhit", "facebookplatform", "facebot", "feedlyapp", "flipboard/",
+    "flipboardproxy", "gg peekbot", "google favicon", "google web preview", "google-amphtml",
+    "google-pagerenderer", "google-read-aloud", "google-sites-thumbnails",
+    "google-transparencyreport", "google-youtube-links", "googleassociationservice", "googledocs",
+    "googlemessages", "groupmebot", "hatena-favicon2", "hatena::fetcher", "hatena::russia::crawler",
+    "hatenabookmark", "iframely", "instapaper", "kakaostory-og-reader", "kakaotalk-scrap",
+    "keybasebot", "linespider", "linkedinbot", "linkpreview", "lmarenaunfurlbot", "loomlybot",
+    "mattermost-bot", "mediumbot-metatagfetcher", "meta-externalfetcher", "meta-externalhit",
+    "microsoftpreview", "nextcloud server crawler", "notion", "nuzzel", "odklbot", "opengraph.io",
+    "pinterest", "pinterestbot", "pocketparser", "quora link preview", "quora-bot", "redditbot",
+    "rocket.chat", "skypeuripreview", "slack-imgproxy", "slackbot", "snap url preview service",
+    "snapchat url", "snapchat/", "snapchatads", "snapurlpreview", "startpageprivateimageproxy",
+    "summalybot", "supabase paired crawler", "telegrambot", "trelloapp", "tumblr", "tweetmemebot",
+    "twitterbot", "upday", "viber", "vkrobot", "vkshare", "wallabag", "wechatbot", "whatsapp",
+    "wordpress.com mshots", "xing bot", "xing-contenttabreceiver", "yahoo link preview", "zalobot",
+    "zulipurlpreview",
+];
+
+/// What looks whether a site is up, or whether a balancer's server is.
+pub(super) const MONITORS: &[&str] = &[
+    "alertra", "alertsite", "amazon-route53-health-check-service", "appinsights",
+    "applicationinsights", "atvowbot", "aws-lambda-canary", "baidu-yunguance", "better uptime bot",
+    "betteruptimebot", "binarycanary", "blackbox exporter", "blackbox-exporter",
+    "blackbox_exporter", "carbon-umbrella-bot", "catchpoint", "changedetection", "check-host",
+    "check_curl", "check_http", "checkhost", "checkly", "checkmk-active-httpv2",
+    "cloudflare-healthchecks", "cloudflare-traffic-manager", "cloudwatchsynthetics", "cludo.com",
+    "consul health check", "cron-job.org", "cronitor", "cronless", "curebot", "datadog",
+    "datadogsynthetics", "deepnoc", "digitalocean uptime probe", "dotcom-monitor",
+    "dow jones searchbot", "downnotifier.com", "downtimedetector", "dynatrace", "easycron",
+    "easydns monitoring", "elastic-synthetics", "elastic/synthetics", "elmah.io uptime monitoring",
+    "envoy/hc", "evouptimebot", "fedreporter bot", "fly.io health check", "freshping",
+    "freshpingbot", "gatus", "ghost inspector", "googlehc", "googlestackdrivermonitoring",
+    "gotsitemonitor.com", "halobot", "hanaleibot", "hc-ping", "headonlyscraper", "healthcheck",
+    "healthchecker", "healthchecks.io", "hetrixtools", "honeybadger uptime check", "honeybadgerbot",
+    "host-tracker", "hosttracker", "hyperping", "hyperspin.com", "icinga", "instatus",
+    "internetvista monitor", "isdownbot", "jetmon", "jetpack site uptime monitor", "k6/",
+    "kube-probe", "^kuma", "load balancer agent", "loadimpactrload", "logicmonitor",
+    "loopimprovements.com", "magnetmebot", "magus bot", "minoru's fediverse crawler", "mon.itor.us",
+    "monit/", "monitis", "monitor.us", "monitoring360bot", "monsidobot", "montastic-monitor",
+    "montasticmonitor", "nagios", "netumo", "newrelicbot", "newrelicpinger", "newrelicsynthetics",
+    "nixstatsbot", "nodeping", "oh dear", "ohdear", "onlineornot", "openstatus", "panopta",
+    "phantomas", "phpservermon", "pingability", "pingadmin.ru", "pingbreak", "pingdom",
+    "pingdompagespeed", "pingdomtms", "pingometer", "pingoscope", "pomothy-bot", "prometheus",
+    "prtg network monitor", "prtgcloudbot", "ptst/", "pulsetic.com", "rackspace monitoring",
+    "rakuten image extraction bot", "rigor", "rigorbot", "semonto", "sensu", "sentryuptimebot",
+    "server density service monitoring", "serverdensity", "servermon", "service-uptime", "sindup",
+    "site-shot", "site24x7", "sitelock uptime", "sitemonitor", "sitescope", "smokeping",
+    "solarwinds", "spectate", "sqwatcher", "status.io", "statuscake", "statuspage",
+    "streamline3bot", "sv-watchagent", "synthesibot", "synthetic-monitoring-agent", "telegraf",
+    "testomatobot", "thousandeyes", "tsmbot", "updown.io", "uptime robot", "uptime-bot",
+    "uptime-kuma", "uptime.com", "uptimebot", "uptimedoctor", "uptimerobot", "uptimestatistics",
+    "uptimia", "uptrends", "urlsuma.de", "videootv", "vigil/", "watchbot monitoring robot",
+    "websitepulse", "wedos online monitoring", "wormly", "wormlybot", "wovn crawler",
+    "wpmu dev hub", "xymon", "zabbix", "zenoss",
+];
+
+/// Validators, audits and certificate authorities.
+pub(super) const SITE_CHECKS: &[&str] = &[
+    "aasa-bot", "abevalbot", "accessible web bot", "accessstatus", "adidxbot", "adsbot-google",
+    "appsiteassociation", "bugsnag script fetcher", "certbot",
+    "cloudflare-custom-error-page-crawler", "cloudflare-ssldetector", "cloudflare-validator",
+    "cookiebot", "cookieyesbot", "critical css bot", "dareboost", "digicert dcv",
+    "digicert validation", "drupalbot", "dubbotbot", "feedvalidator", "google-", "gtmetrix",
+    "hardenize", "hstspreload-bot", "internet.nl", "iubenda-radar",
+    "let's encrypt validation server", "lighthouse", "linkchecker", "mdn-observatory",
+    "mediapartners", "meta-externalads", "mozilla-observatory", "page speed", "pagespeed",
+    "playstore-google", "pro-sitemaps", "^red/", "sectigo", "securityheaders", "silktide",
+    "silktidecrawler", "siteimprove", "siteimprovebot", "speedcurve", "ssl labs", "sslmate",
+    "sucuri", "testssl", "tls tester", "validator.nu", "vaultpress", "w3c jigsaw", "w3c-checklink",
+    "w3c-mobileok", "w3c_css_validator", "w3c_i18n-checker", "w3c_unicorn", "w3c_validator",
+    "^wave/", "webhint", "webpagetest", "xml sitemaps generator", "ylt chrome", "zerossl",
+];
+
+/// What tells a site what has happened elsewhere.
+pub(super) const WEBHOOKS: &[&str] = &[
+    "^adyen", "airtable", "amazon simple notification service agent", "atlassian http client",
+    "auth0-client", "aws-codecommit", "azure-devops", "braintree", "btcpayserver", "buildkite",
+    "cashfree", "checkout.com", "cloudflare-stream-hook", "codeberg", "discourse/", "docusign",
+    "dropboxwebhooks", "easypost", "eventgrid", "facebookexternalua", "fastspring", "forgejo",
+    "gitea", "gitee-hook", "^github", "github-camo", "github-hookshot", "^gitlab", "gocardless",
+    "gogs", "^gogsserver", "google-cloud-scheduler", "google-cloud-tasks", "google-pubsub", "gopay",
+    "hook0", "hookdeck", "hubspot connect", "ifttt", "inngest", "integromat", "jenkins", "klarna",
+    "klaviyo/", "launchdarkly", "lemonsqueezy", "mailchimp", "mailersend", "mailgun", "mailjet",
+    "^make/", "mandrill", "mercadopago", "metorik", "microsoft graph change", "mollie", "n8n",
+    "netlify", "nylas/", "omnisend", "opencollective", "paddle", "patreon http robot",
+    "paymentwall api", "paypal", "^payu", "pingback", "pipedream", "plaid", "postmark",
+    "postmarkapp", "power automate", "pubsubhubbub", "^pusher", "quickbooks", "razorpay", "^resend",
+    "revolut", "rollbar", "salesforce", "^segment", "segment.io", "sendgrid", "sentry/",
+    "sfdc-callout", "shopify", "signalwire", "slack-robot", "slackapplication", "snipcart",
+    "sonarqube", "sourcehut", "sparkpost", "sparkshipping", "square connect", "squareup", "stape/",
+    "stripe", "sumup", "tawk.to", "teamcity", "travis ci notifications", "trustly", "trycourier",
+    "twilio", "twilioproxy", "twitch eventsub", "vercel", "vonage", "webflow", "webhook",
+    "webhooks", "webmention", "wjhro", "woocommerce", "wordpress", "worldpay", "xero", "zapier",
+    "zendesk", "zoho", "zoom marketplace",
+];
+
+/// Delivery networks and proxies between a site and its readers.
+pub(super) const DELIVERY: &[&str] = &[
+    "^akamai", "akamai-site-analyzer", "alwaysonline", "amazon cloudfront", "azure front door",
+    "azurefrontdoor", "bunny.net", "bunnycdn", "cdn77", "cdnsun",
+    "chrome privacy preserving prefetch proxy", "cloudflare image resizing", "cloudflare-",
+    "cloudflarediagnostics", "cloudflareobservatory", "cloudinary", "^fastly", "fastlyio",
+    "google-cloud-cdn", "imagekit", "imgix", "imgproxy", "incapsula", "keycdn", "litespeed cache",
+    "lscache_runner", "lscache_walker", "photon/", "qcbot", "shortpixel", "thumbor",
+    "tweakers image proxy", "^varnish", "vercel image optimization", "w3 total cache", "weserv",
+    "wp rocket", "wp-rocket", "wp-super-cache", "wsrv.nl", "yahoocachesystem",
+];
+
+/// Servers of the fediverse and of federated chats.
+pub(super) const FEDERATION: &[&str] = &[
+    "activity-relay", "activitypub", "activityrelay", "akkoma", "aoderelay", "bonfire", "bookwyrm",
+    "bridgy", "calckey", "catodon", "^conduit", "conduwuit", "continuwuity", "^dendrite",
+    "^diaspora", "ejabberd", "federation tester", "fedibuzz", "fedidb", "fedifetcher", "fedify",
+    "fedilab", "fedistatscrawler", "firefish", "foundkey", "friendica", "funkwhale", "gancio",
+    "ghost/", "gnu social", "gnusocial", "gotosocial", "hometown", "^honk", "hubzilla", "iceshrimp",
+    "kbin", "ktistec", "lemmy", "mastodon", "matrix federation agent", "matrix-federation",
+    "matrix-media-repo", "matrix-synapse", "mbin", "micro.blog", "microblogpub", "misskey", "mitra",
+    "mobilizon", "nextcloud social", "nextcloud-social", "nodebb", "^openfire", "osada", "owncast",
+    "peertube", "piefed", "pixelfed", "pleroma", "plume", "postmarks", "prosody", "pubcrawl",
+    "sharkey", "snac", "soapbox", "^synapse", "takahe", "tuwunel", "wafrn", "writefreely", "^xmpp",
+    "zot",
+];
