@@ -1,6 +1,6 @@
 //! What goes on to the origin, and within which bounds.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -21,8 +21,9 @@ use pingora::{
 use crate::{
     edge::{self, Connection, Limits},
     exchange::Exchange,
+    hash::Key,
     state::State,
-    upstream::attempt,
+    upstream::{attempt, handshake},
 };
 
 mod cookies;
@@ -98,6 +99,11 @@ pub async fn peer(
     if exchange.upgrade {
         options.read_timeout = Some(CONVERSATION_TIMEOUT);
         options.write_timeout = Some(CONVERSATION_TIMEOUT);
+        options.custom_l4 = Some(Arc::new(handshake::Connect {
+            within: options.connection_timeout,
+        }));
+        // Not one of the kept connections, which are made by Pingora.
+        peer.group_key = Key(peer.group_key).with(Key::of(b"handshake")).0;
     } else if options.alpn.get_min_http_version() == 2 && !session.is_body_empty() {
         // Over HTTP/2 Pingora begins to count before the body, and never anew.
         let upload = if conversation {

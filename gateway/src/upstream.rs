@@ -19,6 +19,7 @@ pub mod attempt;
 mod balance;
 mod budget;
 mod build;
+pub(crate) mod handshake;
 mod health;
 pub mod metrics;
 mod named;

@@ -13,7 +13,7 @@ from stage import AUTHORITIES
 
 CASES = []
 # A program that hangs is one that does not fail.
-LONGEST = 40
+LONGEST = 60
 
 
 class Failed(Exception):

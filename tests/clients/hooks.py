@@ -17,7 +17,7 @@ CHECKS = {
     "Office's existence check": ("Microsoft Office Existence Discovery", ("HEAD",), "documents/file.docx"),
     "kubelet": ("kube-probe/1.30", ("GET",), "health"),
     "UptimeRobot": ("Mozilla/5.0+(compatible; UptimeRobot/2.0; http://www.uptimerobot.com/)", ("HEAD", "GET"), ""),
-    "HAProxy's successor at Amazon": ("ELB-HealthChecker/2.0", ("GET",), "health"),
+    "Amazon's load balancer": ("ELB-HealthChecker/2.0", ("GET",), "health"),
     "WhatsApp": ("WhatsApp/2.24.10.77 A", ("GET",), "articles/1.html"),
     "Slack": ("Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)", ("GET",), "articles/2.html"),
 }

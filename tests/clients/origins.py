@@ -35,7 +35,14 @@ http {{
     proxy_temp_path nginx-1; fastcgi_temp_path nginx-2; uwsgi_temp_path nginx-3; scgi_temp_path nginx-4;
     client_max_body_size 0;
     keepalive_requests 10000;
-    server {{ listen 127.0.0.1:9001; root origin/files; }}
+    server {{
+        listen 127.0.0.1:9001;
+        root origin/files;
+        location /npm/ {{
+            types {{ application/gzip tgz; }}
+            default_type application/json;
+        }}
+    }}
     server {{
         listen 127.0.0.1:9002;
         root origin/dav;

@@ -73,7 +73,7 @@ def npm_install(at, run, many):
 @case("files", f"pip install of {WHEELS} wheels from a simple index")
 def pip(at):
     pip_install(at, at.run)
-    got = list((at.home / "got").glob("wheel_*/__init__.py"))
+    got = list((at.home / "got").glob("wheel_[0-9]*/__init__.py"))
     expect(len(got) == WHEELS, f"{len(got)} packages of {WHEELS} are there")
 
 
@@ -158,13 +158,13 @@ def npm_registry(files):
     for number in range(MODULES):
         name = f"module-{number}"
         data = packed({"package/package.json": json.dumps({"name": name, "version": "1.0.0"})})
-        (files / "npm" / name / "-").mkdir(parents=True)
-        (files / "npm" / name / "-" / f"{name}-1.0.0.tgz").write_bytes(data)
+        (files / "npm/-").mkdir(parents=True, exist_ok=True)
+        (files / "npm/-" / f"{name}-1.0.0.tgz").write_bytes(data)
         integrity = "sha512-" + base64.b64encode(hashlib.sha512(data).digest()).decode()
-        tarball = f"https://registry.npmjs.org/npm/{name}/-/{name}-1.0.0.tgz"
+        tarball = f"https://registry.npmjs.org/npm/-/{name}-1.0.0.tgz"
         version = {"name": name, "version": "1.0.0", "dist": {"tarball": tarball, "integrity": integrity}}
         document = {"name": name, "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": version}}
-        (files / "npm" / name / "index.html").write_text(json.dumps(document))
+        (files / "npm" / name).write_text(json.dumps(document))
 
 
 def simple_index(files):

@@ -118,6 +118,6 @@ def named(at):
 
 @case("files", "an AI crawler's name: no download that looks complete")
 def named_download(at):
-    for path in ("large.iso", "install.sh", "npm/module-1/-/module-1-1.0.0.tgz"):
+    for path in ("large.iso", "install.sh", "npm/-/module-1-1.0.0.tgz"):
         at.fails("wget", "-q", "-t", "1", "-U", "CCBot/2.0", "-O", "got", at.url(path))
         at.fails("curl", "-fsS", "-A", "CCBot/2.0", "-o", "got", at.url(path))

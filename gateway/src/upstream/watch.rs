@@ -24,20 +24,36 @@ task_local! {
     static WAIT: Cell<Wait>;
 }
 
+/// What stands for a descriptor that Pingora does not know.
+const UNKNOWN: RawFd = -1;
+
 #[derive(Debug, Clone, Copy, Default)]
 enum Wait {
     #[default]
     Idle,
+    /// A connection of our own was made.
+    Made(RawFd),
     /// The request is still being sent.
     Ready(Duration, RawFd),
     Armed(Instant, RawFd),
     Expired,
 }
 
+/// A connection over this descriptor was made for the request, and Pingora will not know it.
+pub(super) fn made(fd: RawFd) {
+    let _ = WAIT.try_with(|wait| wait.set(Wait::Made(fd)));
+}
+
 /// Prepares to wait so long for the answer that comes over this descriptor. Without effect where
 /// the request is not watched.
 pub(super) fn prepare(fd: RawFd, time: Duration) {
-    let _ = WAIT.try_with(|wait| wait.set(Wait::Ready(time, fd)));
+    let _ = WAIT.try_with(|wait| {
+        let fd = match wait.get() {
+            Wait::Made(ours) if fd == UNKNOWN => ours,
+            _ => fd,
+        };
+        wait.set(Wait::Ready(time, fd));
+    });
 }
 
 /// The whole request has been sent: starts the wait for its answer.
