@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
-    HeaderName, Method, StatusCode, Version,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE},
+    HeaderMap, HeaderName, Method, Version,
+    header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, UPGRADE},
 };
 use pingora::{
-    Error, ErrorType, Result,
-    http::{RequestHeader, ResponseHeader},
-    proxy::Session,
-    upstreams::peer::HttpPeer,
+    Error, ErrorType, Result, http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer,
 };
 
 use crate::{
@@ -21,9 +18,11 @@ use crate::{
     upstream::attempt,
 };
 
+mod answers;
 mod headers;
 
-pub use headers::{REQUEST_ID, prepare};
+pub use answers::{judge, suit};
+pub use headers::{REQUEST_ID, invite, prepare};
 
 /// Longest time to read away the rest of a body that nobody wants.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,12 +33,18 @@ const CONVERSATION_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Puts a bound on everything that Pingora waits for without one.
 pub fn bound(session: &mut Session, exchange: &mut Exchange, stopping: bool) {
     let header = session.req_header();
-    let upgraded = session.is_upgrade_req()
+    // Half of the pair is no wish, and HTTP/1.0 has none (RFC 9110 section 7.8).
+    exchange.upgrade = session.is_upgrade_req()
         && header.method == Method::GET
-        && names(header, &UPGRADE, "websocket");
-    exchange.upgrade = upgraded;
+        && names(&header.headers, &UPGRADE, "websocket")
+        && names(&header.headers, &CONNECTION, "upgrade");
+    let old = header.version < Version::HTTP_11;
     exchange.connection = Connection::of(session).cloned();
     let client = session.as_downstream_mut();
+    if old {
+        // HTTP/1.0 knows no 1xx (RFC 9110 section 15.2).
+        client.set_ignore_info_resp(true);
+    }
     if stopping {
         client.set_keepalive(None);
     }
@@ -63,8 +68,8 @@ fn is_conversation(header: &RequestHeader, peer: &HttpPeer) -> bool {
 }
 
 /// Whether a field's list has this word.
-fn names(header: &RequestHeader, field: &HeaderName, word: &str) -> bool {
-    let values = header.headers.get_all(field).iter();
+fn names(headers: &HeaderMap, field: &HeaderName, word: &str) -> bool {
+    let values = headers.get_all(field).iter();
     values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
@@ -142,18 +147,4 @@ pub fn pace(piece: Option<&Bytes>, exchange: &mut Exchange, state: &State) -> Op
     }
     let wait = exchange.holds.pace(bytes, state.now());
     (!wait.is_zero()).then_some(wait)
-}
-
-/// A client of HTTP/1.0 knows no chunks: it reads to the end of the connection (RFC 9112
-/// section 6.3).
-pub fn suit(session: &mut Session, response: &mut ResponseHeader, exchange: &Exchange) {
-    if response.status == StatusCode::SWITCHING_PROTOCOLS
-        && let Some(connection) = &exchange.connection
-    {
-        connection.upgrade();
-    }
-    let old = session.req_header().version < Version::HTTP_11;
-    if old && response.remove_header(&TRANSFER_ENCODING).is_some() {
-        session.as_downstream_mut().set_keepalive(None);
-    }
 }

@@ -20,6 +20,7 @@ mod balance;
 mod budget;
 mod build;
 mod health;
+mod kept;
 pub mod metrics;
 mod peer;
 mod probe;
