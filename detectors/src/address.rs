@@ -1,6 +1,6 @@
 //! Client addresses and the networks that stand for one subscriber.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The network that a client's address belongs to when neighbours are counted together: /24 for
 /// IPv4, /48 for IPv6 (the usual allocation to one site, RFC 6177).
@@ -78,41 +78,102 @@ pub fn is_global(first: IpAddr, last: IpAddr) -> bool {
     }
 }
 
-/// Most hops that are looked at in one request's forwarding header.
-const MOST_HOPS: usize = 32;
+/// Most hops that are looked at in one request's forwarding header: far more than proxies stand in a
+/// row anywhere.
+const MOST_HOPS: usize = 256;
 
 /// The client that a chain of trusted proxies reports, or `None` where the peer is the client.
 ///
 /// `values` are the forwarding header's lines in the order sent. The chain is walked from the
 /// right, where our own proxies write, past every address that `trusted` knows; the first other one
-/// is the client, since whatever stands left of it is that client's own claim. A hop that is not an
-/// address ends the walk.
+/// is the client, since whatever stands left of it is that client's own claim.
+///
+/// Elements that say nothing are passed over: empty ones, which no list means (RFC 9110 section
+/// 5.6.1.2), and those that stand for a peer without an address (RFC 7239 sections 6.2 and 6.3, and
+/// nginx's `unix:`). Only a trusted proxy can have written one that the walk meets: it vouches for
+/// what it had before it. Anything else that is not an address ends the walk, as does the bound on
+/// hops: the client is then the furthest address that was understood.
 pub fn reported_client<'a>(
     values: impl DoubleEndedIterator<Item = &'a str>,
     trusted: impl Fn(IpAddr) -> bool,
 ) -> Option<IpAddr> {
     let hops = values.rev().flat_map(|line| line.rsplit(','));
     let mut client = None;
-    for hop in hops.take(MOST_HOPS) {
-        let Some(address) = parse_hop(hop.trim()) else {
-            break;
-        };
-        client = Some(address);
-        if !trusted(address) {
+    for hop in hops
+        .map(str::trim)
+        .filter(|hop| !hop.is_empty())
+        .take(MOST_HOPS)
+    {
+        match parse_hop(hop) {
+            Hop::Address(address) => client = Some(address),
+            Hop::Unnamed => continue,
+            Hop::Garbled => break,
+        }
+        if !client.is_some_and(&trusted) {
             break;
         }
     }
     client
 }
 
-/// One hop: an address, with a port where some proxies add one, IPv6 in brackets then.
-fn parse_hop(hop: &str) -> Option<IpAddr> {
-    let address = hop.parse::<IpAddr>().ok().or_else(|| {
-        let with_port = hop.parse::<SocketAddr>().ok();
-        let bracketed = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-        with_port.map(|socket| socket.ip()).or_else(bracketed)
-    });
-    address.map(canonical)
+/// The client that the last element of a forwarding header names, whoever wrote it.
+pub fn claimed_client<'a>(values: impl DoubleEndedIterator<Item = &'a str>) -> Option<IpAddr> {
+    reported_client(values, |_| false)
+}
+
+/// What an element of a forwarding header names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hop {
+    Address(IpAddr),
+    /// Somebody whose address is not told.
+    Unnamed,
+    Garbled,
+}
+
+/// One element: an address, or a `for` of `Forwarded` (RFC 7239 section 4) that is one; in quotes,
+/// with a port, in brackets or with a zone (RFC 4007 section 11) where some proxies write them.
+fn parse_hop(element: &str) -> Hop {
+    let node = element
+        .split(';')
+        .find_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            name.trim()
+                .eq_ignore_ascii_case("for")
+                .then(|| value.trim())
+        })
+        .unwrap_or(element);
+    let node = node.trim_matches('"').trim();
+    if let Some(address) = parse_node(node) {
+        return Hop::Address(canonical(address));
+    }
+    let name = node.split_once(':').map_or(node, |(name, _)| name);
+    let unnamed = name.eq_ignore_ascii_case("unknown")
+        || name.eq_ignore_ascii_case("unix")
+        || name.starts_with('_')
+        || node == "-";
+    if unnamed { Hop::Unnamed } else { Hop::Garbled }
+}
+
+fn parse_node(node: &str) -> Option<IpAddr> {
+    if let Ok(address) = node.parse() {
+        return Some(address);
+    }
+    if let Some(rest) = node.strip_prefix('[') {
+        let (inside, _port) = rest.split_once(']')?;
+        return without_zone(inside).parse().ok();
+    }
+    // A second colon makes it IPv6, whose ports need brackets.
+    let name = match node.split_once(':') {
+        Some((name, port)) if !port.contains(':') => name,
+        _ => without_zone(node),
+    };
+    name.parse().ok()
+}
+
+fn without_zone(address: &str) -> &str {
+    address
+        .split_once('%')
+        .map_or(address, |(address, _)| address)
 }
 
 #[cfg(test)]
@@ -185,11 +246,48 @@ mod tests {
         check(&["10.0.0.2, 10.0.0.1"], Some("10.0.0.2"));
         check(&["192.0.2.1, nonsense, 10.0.0.1"], Some("10.0.0.1"));
         check(&["nonsense"], None);
+        check(&["192.0.2.1:70000x:1"], None);
         check(&[""], None);
+        let far = format!("192.0.2.1{}", ", 10.0.0.1".repeat(40));
+        check(&[&far], Some("192.0.2.1"));
+        let further = format!("192.0.2.1, 10.0.0.9{}", ", 10.0.0.1".repeat(300));
+        check(&[&further], Some("10.0.0.1"));
         check(&["192.0.2.1:4711"], Some("192.0.2.1"));
         check(&["[2001:db8::1]:4711"], Some("2001:db8::1"));
         check(&["[2001:db8::1]"], Some("2001:db8::1"));
         check(&["::ffff:192.0.2.1"], Some("192.0.2.1"));
+    }
+
+    #[test]
+    fn elements_in_seen_forms_name_their_client() {
+        let check = |line: &str, expected: Option<&str>| {
+            let trusted = |address: IpAddr| address.to_string().starts_with("10.");
+            let client = reported_client([line].into_iter(), trusted);
+            let client = client.map(|client| client.to_string());
+            assert_eq!(client.as_deref(), expected, "{line}");
+        };
+        check("192.0.2.1,", Some("192.0.2.1"));
+        check("192.0.2.1, , 10.0.0.1,, ", Some("192.0.2.1"));
+        check("\"192.0.2.1\"", Some("192.0.2.1"));
+        check("\"192.0.2.1:80\", 10.0.0.1", Some("192.0.2.1"));
+        check("fe80::1%eth0", Some("fe80::1"));
+        check("[fe80::1%25eth0]:80", Some("fe80::1"));
+        check("\"[2001:db8::1]:4711\"", Some("2001:db8::1"));
+        check("2001:db8::1", Some("2001:db8::1"));
+        check("192.0.2.1, unknown", Some("192.0.2.1"));
+        check("192.0.2.1, _hidden:_port, 10.0.0.1", Some("192.0.2.1"));
+        check("192.0.2.1, unix:", Some("192.0.2.1"));
+        check("192.0.2.1, -", Some("192.0.2.1"));
+        check("unknown, 10.0.0.1", Some("10.0.0.1"));
+        check("unknown", None);
+        check("for=192.0.2.1;proto=https, for=10.0.0.1", Some("192.0.2.1"));
+        check("proto=http;FOR=\"[2001:db8::1]:80\"", Some("2001:db8::1"));
+        check("for=\"_gazonk\"", None);
+        check(
+            "6.6.6.6, for=\"evil, 192.0.2.1, 10.0.0.1",
+            Some("192.0.2.1"),
+        );
+        check("[192.0.2.1", None);
     }
 
     #[test]
