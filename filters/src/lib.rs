@@ -18,6 +18,7 @@ pub mod key;
 pub mod kinds;
 pub mod load;
 pub mod metrics;
+pub mod pem;
 pub mod pipeline;
 pub mod prefix_set;
 pub mod rate;

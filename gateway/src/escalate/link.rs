@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use thornwall_filters::{build::BuildContext, token::Token};
+use thornwall_filters::{build::BuildContext, pem::plain, token::Token};
 use toml::Spanned;
 use tonic::{
     metadata::{Ascii, MetadataValue},
@@ -179,7 +179,7 @@ fn pem(path: &Path) -> Result<Vec<u8>, String> {
             "{size} bytes; expected at most {MOST_FILE_BYTES}"
         )));
     }
-    let bytes = fs::read(path).map_err(|error| named(&error))?;
+    let bytes = plain(fs::read(path).map_err(|error| named(&error))?);
     if !bytes.windows(11).any(|text| text == b"-----BEGIN ") {
         return Err(named(&"no PEM in it"));
     }

@@ -11,6 +11,7 @@ use rustls::pki_types::{
     pem::{self, PemObject},
 };
 use thiserror::Error;
+use thornwall_filters::pem::plain;
 
 /// Largest file of certificates, keys or OCSP responses: a hundred times what chains need.
 const MOST_BYTES: u64 = 1 << 20;
@@ -52,7 +53,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, PemError> {
 
 /// The certificates of a PEM file, at least one, in its order.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    let bytes = read(path)?;
+    let bytes = plain(read(path)?);
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     let found = found.map_err(PemError::Broken)?;
     if found.is_empty() {
@@ -63,7 +64,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 
 /// The first private key of a PEM file.
 pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
-    let bytes = read(path)?;
+    let bytes = plain(read(path)?);
     match PrivateKeyDer::from_pem_slice(&bytes) {
         Ok(key) => Ok(key),
         Err(_) if is_encrypted(&bytes) => Err(PemError::Encrypted),

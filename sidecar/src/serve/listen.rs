@@ -9,6 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
+use thornwall_filters::pem::plain;
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener},
     sync::{Semaphore, mpsc},
@@ -32,7 +33,8 @@ pub type Identity = Arc<ArcSwap<ServerConfig>>;
 pub fn identity(file: &ConfigFile, tls: &Tls) -> Result<ServerConfig, String> {
     let chain = certificates(&file.resolve(&tls.chain_file))?;
     let key = file.resolve(&tls.key_file);
-    let key = PrivateKeyDer::from_pem_file(&key).map_err(unusable(&key))?;
+    let secret = plain(fs::read(&key).map_err(unusable(&key))?);
+    let key = PrivateKeyDer::from_pem_slice(&secret).map_err(unusable(&key))?;
     let mut authorities = RootCertStore::empty();
     let trusted = file.resolve(&tls.client_ca_file);
     for authority in certificates(&trusted)? {
@@ -49,8 +51,8 @@ pub fn identity(file: &ConfigFile, tls: &Tls) -> Result<ServerConfig, String> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = CertificateDer::pem_file_iter(path).map_err(unusable(path))?;
-    let read: Result<Vec<_>, _> = read.collect();
+    let text = plain(fs::read(path).map_err(unusable(path))?);
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let read = read.map_err(unusable(path))?;
     if read.is_empty() {
         return Err(format!("{}: no certificate in it", path.display()));

@@ -42,6 +42,7 @@ mod slow_attacks;
 mod tarpit;
 mod tls;
 mod tls_client;
+mod tls_files;
 mod upgrade;
 mod upstream;
 mod upstream_failures;

@@ -3,6 +3,7 @@
 use std::{fs, io, path::Path};
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
+use thornwall_filters::pem::plain;
 
 use crate::http::Address;
 
@@ -40,7 +41,7 @@ pub fn secret_address(path: &Path) -> Result<Address, String> {
 
 /// The certificates of a file, as they are written.
 pub fn authorities(path: &Path) -> Result<Vec<u8>, String> {
-    let pem = bytes_of(path)?;
+    let pem = plain(bytes_of(path)?);
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match read {
         Ok(found) if !found.is_empty() => Ok(pem),
