@@ -14,7 +14,7 @@ use crate::robots::Robots;
 pub struct RequestView<'a> {
     /// Method token as sent.
     pub method: &'a Method,
-    /// Request target as sent.
+    /// Request target as sent, but for bytes that no URI has, which are percent-encoded.
     pub uri: &'a Uri,
     /// Path of `uri` in the form of [`plain_path`], which every rule looks at.
     pub path: Cow<'a, str>,
@@ -70,7 +70,8 @@ pub enum PathError {
     Encoding,
 }
 
-/// Brings a path into the one form that is judged and that the origin is asked for, or refuses it.
+/// Brings a path into the one form that is judged, or refuses it. The origin is asked for that form
+/// too, but where the path as sent only [`spells`] it.
 ///
 /// The steps are those of RFC 3986 section 6.2.2 that change no resource's name:
 /// - percent-encoded unreserved characters are decoded (section 6.2.2.2);
@@ -118,6 +119,14 @@ pub fn plain_path(path: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(plain)
+}
+
+/// Whether a path is only another spelling of `normalised`: some of its unreserved characters are
+/// percent-encoded, which every origin that decodes at all reads alike, and nothing else differs.
+///
+/// Such a path can go on as it was sent, for those protocols that sign it.
+pub fn spells(sent: &str, normalised: &str) -> bool {
+    decode_unreserved(sent).is_ok_and(|decoded| decoded == normalised)
 }
 
 /// Whether origins may read a path, as normalised, in different ways: an encoded slash or backslash
@@ -208,7 +217,25 @@ fn is_dot_with_parameter(segment: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{PathError, is_ambiguous, normalise_path, plain_path};
+    use super::{PathError, is_ambiguous, normalise_path, plain_path, spells};
+
+    #[test]
+    fn what_spells_a_path_goes_on_as_sent() {
+        let check = |sent: &str, expected: bool| {
+            let normalised = normalise_path(sent).unwrap();
+            assert_eq!(spells(sent, &normalised), expected, "{sent}");
+        };
+        check("/a", true);
+        check("/%61dmin/%7Euser%2Dx", true);
+        check("/%252e%252e/%25%32%65", true);
+        check("/a%2Fb//%41", true);
+        check("/.%2e./%2e%2ea", true);
+        check("/a/%2e%2e/b", false);
+        check("/a/./%61", false);
+        check("/a/.%2E", false);
+        check("//%61", false);
+        check("/a/%2e", false);
+    }
 
     #[test]
     fn what_origins_read_differently_is_ambiguous() {

@@ -22,7 +22,6 @@ use thornwall_filters::token::Token;
 use tokio::{net::TcpListener, task::spawn_blocking};
 
 use crate::{
-    exchange::RequestId,
     export,
     generation::normalise_host,
     record::{LabelRecord, Record},
@@ -117,13 +116,7 @@ async fn metrics(Shared(admin): Shared<Admin>) -> Response {
 }
 
 async fn explain(Shared(admin): Shared<Admin>, Path(id): Path<String>) -> Response {
-    let Some(id) = RequestId::parse(&id) else {
-        return refusal(
-            StatusCode::BAD_REQUEST,
-            "not a request id; expected 32 hexadecimal digits",
-        );
-    };
-    match admin.state.recent.find(id) {
+    match admin.state.recent.find(&id) {
         Some(decision) => {
             let mut record = Record::from(&*decision);
             record.sidecar = decision.case().and_then(|case| {

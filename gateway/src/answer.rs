@@ -12,7 +12,7 @@ use thornwall_filters::verdict::{Answer, Denial, Limit, Refusal};
 
 use crate::{
     exchange::{Exchange, has_begun},
-    forward::REQUEST_ID,
+    forward::{OWN_REQUEST_ID, REQUEST_ID},
     robots::RobotsFile,
     state::State,
     upstream::attempt::{REFUSED_ANSWER, bound_hit},
@@ -108,9 +108,9 @@ pub async fn redirect_to_https(session: &mut Session, exchange: &Exchange) -> Re
 }
 
 /// The host is one that a site serves, and the target is as it came, without what would end the
-/// field.
+/// field. Who named no host cannot be sent anywhere.
 fn https_address(target: &Uri, exchange: &Exchange) -> Option<HeaderValue> {
-    let host = &exchange.host;
+    let host = Some(&exchange.host).filter(|host| !host.is_empty())?;
     let port = match exchange.generation.tls.https_port() {
         None | Some(443) => String::new(),
         Some(port) => format!(":{port}"),
@@ -120,14 +120,23 @@ fn https_address(target: &Uri, exchange: &Exchange) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("https://{host}{port}{path}")).ok()
 }
 
-/// Writes the request's id into a response, and what the site asks of all its clients.
+/// Writes the request's id into a response, beside the origin's own where it has one, and what the site asks of all its clients.
 pub fn name(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
     let hsts = exchange.site().and_then(|site| site.tls.hsts.as_ref());
     // In clear text anybody could have written it (RFC 6797 section 7.2).
     if let Some(hsts) = hsts.filter(|_| exchange.secure) {
         response.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;
     }
-    response.insert_header(REQUEST_ID, exchange.id.header_value())
+    let own = exchange.id.header_value();
+    match response.headers.get(&REQUEST_ID) {
+        None => response.insert_header(REQUEST_ID, own),
+        Some(id) if *id == own => {
+            // Else the id of another gateway behind us would be taken for ours.
+            response.remove_header(&OWN_REQUEST_ID);
+            Ok(())
+        }
+        Some(_) => response.insert_header(OWN_REQUEST_ID, own),
+    }
 }
 
 /// Tells a client that the origin failed, and notes why. The status, or 0 where nobody listens.

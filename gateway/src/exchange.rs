@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use http::{Uri, uri::PathAndQuery};
+use http::{HeaderValue, Uri, uri::PathAndQuery};
 use pingora::{http::ResponseHeader, proxy::Session};
 use thornwall_detectors::signal::Reason;
 use thornwall_filters::{filter::Holds, pipeline::Judgement};
@@ -31,10 +31,12 @@ pub struct Exchange {
     pub client: Option<IpAddr>,
     /// Its place among the requests of its client, where they have a cap.
     pub share: Option<Share>,
-    /// The host that was asked for, once it is known to be one.
+    /// The host that was asked for, once it is known to be one; empty where none was named.
     pub host: String,
-    /// The target that the origin is asked with, where it is not the one that was sent.
-    pub target: Option<PathAndQuery>,
+    /// What is judged and asked for in place of what was sent.
+    pub target: Target,
+    /// The id that a trusted proxy has given the request.
+    pub proxy_id: Option<HeaderValue>,
     /// Whether the client spoke TLS, to us or to somebody whom we trust to say so.
     pub secure: bool,
     /// Whether the peer is a trusted proxy.
@@ -84,7 +86,8 @@ impl Exchange {
             client: None,
             share: None,
             host: String::new(),
-            target: None,
+            target: Target::default(),
+            proxy_id: None,
             secure: false,
             peer_trusted: false,
             upgrade: false,
@@ -124,11 +127,9 @@ impl Exchange {
         self.site.is_some() && self.generation.hosts.find(host) == self.site
     }
 
-    /// The path that is judged and asked for, of a request whose target was sent as `sent`.
+    /// The path that is judged, of a request whose target was sent as `sent`.
     pub fn path<'a>(&'a self, sent: &'a Uri) -> &'a str {
-        self.target
-            .as_ref()
-            .map_or_else(|| sent.path(), PathAndQuery::path)
+        self.target.judged.as_deref().unwrap_or_else(|| sent.path())
     }
 
     /// The origin begins an answer, or says something before it (1xx).
@@ -160,6 +161,15 @@ pub fn has_begun(session: &Session) -> bool {
     answer_of(session).is_some()
 }
 
+/// What became of a request's target.
+#[derive(Debug, Default)]
+pub struct Target {
+    /// The path that is judged, where it is not the one that was sent.
+    pub judged: Option<String>,
+    /// What the origin is asked with, where that may not be what was sent.
+    pub asked: Option<PathAndQuery>,
+}
+
 /// Names one request: a UUID of version 7 (RFC 9562 section 5.7), without hyphens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestId(Uuid);
@@ -181,11 +191,11 @@ impl RequestId {
     }
 
     /// The id as a header value.
-    pub fn header_value(&self) -> http::HeaderValue {
+    pub fn header_value(&self) -> HeaderValue {
         let mut buffer = [0; 32];
         let text = self.0.as_simple().encode_lower(&mut buffer);
         let mut value =
-            http::HeaderValue::from_str(text).expect("32 hexadecimal digits are a header value");
+            HeaderValue::from_str(text).expect("32 hexadecimal digits are a header value");
         // No two are alike: in the table of HTTP/2's compression it would only push out others (RFC
         // 7541 section 7.1.3).
         value.set_sensitive(true);

@@ -26,15 +26,20 @@ use crate::{
 };
 
 mod answers;
+mod claims;
 mod cookies;
+mod destination;
 mod headers;
+mod identity;
 mod public;
 mod redirects;
 
 pub use answers::{judge, suit};
+pub use claims::Claims;
 pub use cookies::Cookies;
-pub(crate) use headers::{FORWARDED_HOST, FORWARDED_PROTO};
-pub use headers::{REQUEST_ID, invite, prepare};
+pub use headers::{invite, prepare};
+pub(crate) use identity::{FORWARDED_HOST, FORWARDED_PROTO};
+pub use identity::{OWN_REQUEST_ID, REQUEST_ID, proxy_id};
 pub(crate) use public::{Public, sent_authority};
 pub(crate) use redirects::Way;
 
@@ -184,6 +189,9 @@ pub fn lead_back(
     }
     let request = session.req_header();
     let public = Public::of(request, exchange);
+    if public.host.is_empty() {
+        return Ok(());
+    }
     let target = request.uri.path_and_query().map(PathAndQuery::as_str);
     let target = target.filter(|_| [Method::GET, Method::HEAD].contains(&request.method));
     match Way::of(exchange, &public, target) {

@@ -30,11 +30,18 @@ impl Recent {
         *self.slots[at].lock() = Some(decision);
     }
 
-    /// The decision about a request, if it is still there.
-    pub fn find(&self, id: RequestId) -> Option<Arc<Decision>> {
+    /// The decision about a request by its id, or by the one that a trusted proxy gave it, if it is
+    /// still there.
+    pub fn find(&self, id: &str) -> Option<Arc<Decision>> {
+        let own = RequestId::parse(id);
+        let own = own.and_then(|own| self.find_by(|decision| decision.id == own));
+        own.or_else(|| self.find_by(|decision| decision.proxy_id() == Some(id)))
+    }
+
+    fn find_by(&self, is_it: impl Fn(&Decision) -> bool) -> Option<Arc<Decision>> {
         self.slots.iter().find_map(|slot| {
             let slot = slot.lock();
-            slot.as_ref().filter(|decision| decision.id == id).cloned()
+            slot.as_ref().filter(|decision| is_it(decision)).cloned()
         })
     }
 

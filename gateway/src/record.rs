@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderName, header};
+use http::{HeaderName, HeaderValue, header};
 use jiff::Timestamp;
 use pingora::proxy::Session;
 use serde::{Deserialize, Serialize};
@@ -36,8 +36,12 @@ const LONGEST_METHOD: usize = 32;
 pub struct Record {
     /// When its header had been read.
     pub time: Timestamp,
-    /// The id that the client and the origin saw as `x-request-id`.
+    /// The id that the client and the origin saw as `x-gateway-request-id`, or where there was none
+    /// as `x-request-id`.
     pub id: String,
+    /// The id that a trusted proxy had given it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_id: Option<String>,
     /// Who asked, as far as `[privacy]` tells it.
     pub client: Option<String>,
     /// The site that serves the host, where one does.
@@ -140,6 +144,7 @@ impl From<&Signal> for SignalRecord {
 pub struct Decision {
     /// Names the request.
     pub id: RequestId,
+    proxy_id: Option<HeaderValue>,
     time: SystemTime,
     client: Option<Client>,
     site: Option<Arc<str>>,
@@ -184,6 +189,7 @@ impl Decision {
         let site = exchange.site();
         Self {
             id: exchange.id,
+            proxy_id: exchange.proxy_id.clone(),
             time: SystemTime::now(),
             client: exchange.client.map(Client::Address),
             site: site.map(|site| Arc::clone(&site.name)),
@@ -237,6 +243,11 @@ impl Decision {
         Some(referral.case)
     }
 
+    /// The id that a trusted proxy had given the request.
+    pub fn proxy_id(&self) -> Option<&str> {
+        self.proxy_id.as_ref()?.to_str().ok()
+    }
+
     fn ruling(&self) -> &'static str {
         self.judgement
             .as_ref()
@@ -263,6 +274,7 @@ impl From<&Decision> for Record {
         Self {
             time: ended.checked_sub(decision.took).unwrap_or(ended),
             id: decision.id.to_string(),
+            proxy_id: decision.proxy_id().map(str::to_owned),
             client: decision.client.as_ref().map(Client::to_string),
             site: decision.site.as_deref().map(str::to_owned),
             method: decision.method.to_string(),

@@ -13,7 +13,7 @@ use http::{
 use pingora::{http::RequestHeader, proxy::Session};
 use thornwall_detectors::{
     address::reported_client,
-    request::{RequestView, SiteFacts, normalise_path, plain_path},
+    request::{RequestView, SiteFacts, normalise_path, plain_path, spells},
     signal::{Reason, Signal, Trail},
 };
 use thornwall_filters::{
@@ -26,7 +26,8 @@ use thornwall_filters::{
 use crate::{
     edge::{Connection, head::judge_decoded},
     escalate,
-    exchange::Exchange,
+    exchange::{Exchange, Target},
+    forward::proxy_id,
     generation::{Generation, Site, normalise_host},
     shares::Share,
     state::State,
@@ -48,11 +49,7 @@ pub fn judge(
     exchange.share = take_share(exchange, state)?;
     admit_head(header, &exchange.generation)?;
     exchange.target = target(&header.uri)?;
-    let host =
-        authority(&header.uri, &header.headers, header.version).map_err(|reason| (400, reason))?;
-    if !exchange.find_site(host) {
-        return Err((421, Reason::HostUnknown));
-    }
+    find_site(header, exchange)?;
     let (site, client) = (exchange.site(), exchange.client);
     let (Some(site), Some(client)) = (site, client) else {
         return Err((421, Reason::HostUnknown));
@@ -135,6 +132,7 @@ fn identify_client(session: &Session, header: &RequestHeader, exchange: &mut Exc
     exchange.secure = exchange.tls().is_some();
     if exchange.peer_trusted {
         exchange.client = Some(claimed_client(header, &exchange.generation).unwrap_or(peer));
+        exchange.proxy_id = proxy_id(header);
         if let Some(proto) = header.headers.get(FORWARDED_PROTO) {
             exchange.secure = proto.as_bytes().eq_ignore_ascii_case(b"https");
         }
@@ -166,23 +164,40 @@ fn admit_head(header: &RequestHeader, generation: &Generation) -> Result<(), (u1
         .map_err(|refusal| (refusal.status, refusal.reason))
 }
 
-/// The request target that the origin is asked with, where it is not the one that was sent. The
-/// query stays byte for byte.
-fn target(uri: &Uri) -> Result<Option<PathAndQuery>, (u16, Reason)> {
+/// Whoever names no host gets the site for all hosts that no other serves, if there is one.
+fn find_site(header: &RequestHeader, exchange: &mut Exchange) -> Result<(), (u16, Reason)> {
+    let host = authority(&header.uri, &header.headers, header.version);
+    if exchange.find_site(host.map_err(|reason| (400, reason))?) {
+        return Ok(());
+    }
+    Err(match exchange.host.as_str() {
+        "" => (400, Reason::HostMissing),
+        _ => (421, Reason::HostUnknown),
+    })
+}
+
+/// What is judged in place of the path that was sent, and what the origin is asked with where that
+/// could be read as another path. The query stays byte for byte.
+fn target(uri: &Uri) -> Result<Target, (u16, Reason)> {
     let refused = (400, Reason::RequestTargetInvalid);
     let Ok(path) = normalise_path(uri.path()) else {
         return Err(refused);
     };
-    let Cow::Owned(mut target) = path else {
-        return Ok(None);
+    let Cow::Owned(judged) = path else {
+        return Ok(Target::default());
     };
-    if let Some(query) = uri.query() {
-        target.push('?');
-        target.push_str(query);
+    let mut asked = None;
+    if !spells(uri.path(), &judged) {
+        let target = match uri.query() {
+            Some(query) => format!("{judged}?{query}"),
+            None => judged.clone(),
+        };
+        asked = Some(PathAndQuery::try_from(target).map_err(|_| refused)?);
     }
-    PathAndQuery::try_from(target)
-        .map(Some)
-        .map_err(|_| refused)
+    Ok(Target {
+        judged: Some(judged),
+        asked,
+    })
 }
 
 /// A body that says that it is too large is refused before the origin hears of it; others are
@@ -216,17 +231,19 @@ fn claimed_client(header: &RequestHeader, generation: &Generation) -> Option<IpA
 /// The host that is asked for, in the form that sites are looked up by: HTTP/2 names it in
 /// `:authority` or else in `Host` (RFC 9113 section 8.3.1).
 ///
-/// HTTP/1.1 requires a `Host` even beside an absolute target (RFC 9112 section 3.2); HTTP/1.0 may
-/// go without, which no site can serve.
+/// HTTP/1.1 requires a `Host` even beside an absolute target, and lets it be empty (RFC 9112 section
+/// 3.2); HTTP/1.0 may go without. Both ask for the empty name, as programs do that only look whether
+/// somebody is there: the site for all hosts that no other serves takes it, as with nginx.
 pub fn authority(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<String, Reason> {
     let target = uri.authority().map(http::uri::Authority::as_str);
     let host = match (target, headers.get(HOST)) {
         (Some(target), _) if version >= Version::HTTP_2 => target,
+        (None, None) if version < Version::HTTP_11 => "",
         (_, Some(sent)) => sent.to_str().map_err(|_| Reason::HostInvalid)?,
         (_, None) => return Err(Reason::HostMissing),
     };
     if host.is_empty() {
-        return Err(Reason::HostMissing);
+        return Ok(String::new());
     }
     normalise_host(host).ok_or(Reason::HostInvalid)
 }
@@ -256,7 +273,9 @@ mod tests {
         let (one, two) = (Version::HTTP_11, Version::HTTP_2);
         check("/", Some(b"T.Example.:80"), one, Ok("t.example"));
         check("/", None, one, Err(Reason::HostMissing));
-        check("/", Some(b""), one, Err(Reason::HostMissing));
+        check("/", Some(b""), one, Ok(""));
+        check("/", None, Version::HTTP_10, Ok(""));
+        check("/", Some(b""), two, Ok(""));
         check("/", Some(b"a b"), one, Err(Reason::HostInvalid));
         check("/", Some(b"caf\xe9.example"), one, Err(Reason::HostInvalid));
         check("http://t.example/", None, one, Err(Reason::HostMissing));
@@ -280,21 +299,27 @@ mod tests {
 
     #[test]
     fn a_target_is_rewritten_where_it_must_be() {
-        let check = |sent: &str, expected: Result<Option<&str>, u16>| {
+        let check = |sent: &str, judged: Option<&str>, asked: Option<&str>| {
             let uri: Uri = sent.parse().unwrap();
-            let found = target(&uri).map_err(|(status, _)| status);
-            let found = found
-                .as_ref()
-                .map(|target| target.as_ref().map(|t| t.as_str()));
-            assert_eq!(found, expected.as_ref().copied(), "{sent}");
+            let found = target(&uri).unwrap();
+            assert_eq!(found.judged.as_deref(), judged, "{sent}");
+            let found = found.asked.as_ref().map(|asked| asked.as_str());
+            assert_eq!(found, asked, "{sent}");
         };
-        check("/a/b?c=%zz/../", Ok(None));
-        check("/a/../b?c=%zz/../", Ok(Some("/b?c=%zz/../")));
-        check("//a?", Ok(Some("/a?")));
-        check("https://t.example/%61?x", Ok(Some("/a?x")));
-        check("*", Ok(None));
-        check("/%zz", Err(400));
-        check("/a\\b", Err(400));
+        check("/a/b?c=%zz/../", None, None);
+        check("/a/../b?c=%zz/../", Some("/b"), Some("/b?c=%zz/../"));
+        check("//a?", Some("/a"), Some("/a?"));
+        check("https://t.example/%61?x", Some("/a"), None);
+        check("/%61/%2e%2e/%62?x", Some("/b"), Some("/b?x"));
+        check("*", None, None);
+        for refused in ["/%zz", "/a\\b", "/\u{e9}"] {
+            let found = target(&refused.parse().unwrap());
+            assert_eq!(
+                found.err().map(|(status, _)| status),
+                Some(400),
+                "{refused}"
+            );
+        }
     }
 
     #[test]

@@ -124,6 +124,10 @@ impl Robots {
 /// Whose file a request is about. A port that is none of our listeners' is only what the client
 /// says, and would multiply what is kept.
 fn place<'a>(request: &RequestHeader, exchange: &'a Exchange) -> Option<Place<'a>> {
+    // Who names no host asks for nobody's file.
+    if exchange.host.is_empty() {
+        return None;
+    }
     let sent = sent_authority(request).unwrap_or_default();
     let port = if sent.len() > exchange.host.len() {
         split_authority(sent).and_then(|(_, port)| port)

@@ -14,7 +14,8 @@ use crate::record::{LabelRecord, Record, SignalRecord};
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
-    /// The value of the answer's `x-request-id`
+    /// The value of the answer's `x-gateway-request-id`, or where it has none of its `x-request-id`;
+    /// or the id that a trusted proxy gave the request
     request_id: String,
     /// Configuration file of the running gateway
     #[arg(short, long, value_name = "FILE")]
@@ -42,7 +43,9 @@ pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
 }
 
 fn ask(args: &ExplainArgs) -> Result<Record, Failure> {
-    Client::of(&args.config)?.get(&format!("/explain/{}", args.request_id))
+    // An id of a proxy may have slashes.
+    let id: String = form_urlencoded::byte_serialize(args.request_id.as_bytes()).collect();
+    Client::of(&args.config)?.get(&format!("/explain/{id}"))
 }
 
 fn describe(record: &Record) -> String {
@@ -55,6 +58,9 @@ fn describe(record: &Record) -> String {
         .clone()
         .unwrap_or_else(|| "unknown".to_owned());
     line("request", record.id.clone());
+    if let Some(id) = &record.proxy_id {
+        line("proxy's id", printable(id));
+    }
     line("time", record.time.to_string());
     line("client", client);
     line(

@@ -55,10 +55,11 @@ pub(super) async fn serve(edge: &Arc<Edge>, stream: H1Stream) {
             Err(refusal) => return refuse(edge, *stream, &[], refusal).await,
         };
         let head = stream.ahead.split_to(length);
-        match judge(&head, &allowed) {
-            Ok(framing) => stream.begin(framing),
+        let judged = match judge(&head, &allowed) {
+            Ok(judged) => judged,
             Err(refusal) => return refuse(edge, *stream, &head, refusal).await,
-        }
+        };
+        stream.begin(judged.framing);
         connection.enter(Phase::Request);
         served += 1;
         let old = connection.watch.is_old(connection.clock().now(), &limits);
@@ -66,7 +67,7 @@ pub(super) async fn serve(edge: &Arc<Edge>, stream: H1Stream) {
             edge.metrics.closed(Ending::Age);
         }
         let last = old || served >= limits.max_requests;
-        match exchange(edge, stream, head, last).await {
+        match exchange(edge, stream, judged.safe(head), last).await {
             Some(reusable) => stream = reusable,
             None => return,
         }

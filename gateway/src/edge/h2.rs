@@ -22,6 +22,7 @@ use super::{
     ending::Ending,
     h2_frames,
     h2_stream::H2Stream,
+    head::safe_uri,
     limits::Limits,
     stall,
     transport::Transport,
@@ -73,7 +74,7 @@ pub(super) async fn serve(edge: &Arc<Edge>, transport: Transport) {
             }
             accepted = HttpSession::from_h2_conn(&mut requests, Arc::clone(&digest)) => accepted,
         };
-        let session = match accepted {
+        let mut session = match accepted {
             Ok(Some(H2Accept::Session(session))) => session,
             Ok(Some(H2Accept::Rejected)) if rejected < MOST_REJECTED => {
                 rejected += 1;
@@ -94,6 +95,9 @@ pub(super) async fn serve(edge: &Arc<Edge>, transport: Transport) {
         served += 1;
         if served >= limits.max_requests {
             connection.retire();
+        }
+        if let Some(uri) = safe_uri(&session.req_header().uri) {
+            session.req_header_mut().set_uri(uri);
         }
         spawn(edge, &connection, session);
     }

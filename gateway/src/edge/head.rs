@@ -7,21 +7,25 @@
 //! this is the stricter one, as long as no browser, crawler or library is known to need the other.
 //! A refusal always ends the connection: nothing that follows it is read.
 //!
-//! Pure and without allocation: it stands before every request.
+//! Pure, and without allocation for what is sent as it should be: it stands before every request.
 
-use std::sync::LazyLock;
+use std::{ops::Range, sync::LazyLock};
 
+use bytes::BytesMut;
+use http::Uri;
 use memchr::{memchr, memmem};
 use thornwall_detectors::signal::Reason;
 
 mod decoded;
 mod fields;
 mod line;
+mod target;
 
 pub use decoded::judge_decoded;
 
 use fields::Fields;
 use line::RequestLine;
+use target::Form;
 
 /// Bounds of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +54,15 @@ pub enum Framing {
     Length(u64),
     /// With its last chunk.
     Chunked,
+}
+
+/// What a complete head was found to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// Where its body ends.
+    pub framing: Framing,
+    /// Where its target stands, if that is passed on in another form than it was sent in.
+    rewritten: Option<Range<usize>>,
 }
 
 /// Why a head is not passed on, and the status to say so with. The connection must be closed.
@@ -123,8 +136,8 @@ pub fn scan(buffer: &[u8], scanned: &mut usize, limits: &HeadLimits) -> Result<S
 ///
 /// # Errors
 /// What is refused, with which status and for which reason, stands beside each rule of
-/// `head/line.rs` and `head/fields.rs`, and row by row in `tests/tests/black_box/requests.toml`.
-pub fn judge(head: &[u8], limits: &HeadLimits) -> Result<Framing, Refusal> {
+/// `head/line.rs`, `head/target.rs` and `head/fields.rs`, and row by row in `tests/tests/black_box/requests.toml`.
+pub fn judge(head: &[u8], limits: &HeadLimits) -> Result<Judged, Refusal> {
     if head.len() > limits.max_bytes {
         return Err(too_large(head, limits));
     }
@@ -132,13 +145,48 @@ pub fn judge(head: &[u8], limits: &HeadLimits) -> Result<Framing, Refusal> {
     if !is_sound(head) {
         return Err(Refusal::line());
     }
-    let mut lines = Lines(head.strip_prefix(CRLF).unwrap_or(head));
+    let begun = head.strip_prefix(CRLF).unwrap_or(head);
+    let mut lines = Lines(begun);
     let line = RequestLine::parse(lines.next().ok_or(Refusal::line())?)?;
     let fields = Fields::read(&mut lines, limits.max_fields)?;
     if !lines.0.is_empty() {
         return Err(Refusal::field());
     }
-    fields.framing(&line)
+    let framing = fields.framing(&line)?;
+    let start = head.len() - begun.len() + line.method.len() + 1;
+    let rewritten = (line.form == Form::Rewritten).then(|| start..start + line.target.len());
+    Ok(Judged { framing, rewritten })
+}
+
+impl Judged {
+    /// The head that is passed on.
+    pub fn safe(&self, head: BytesMut) -> BytesMut {
+        let Some(Range { start, end }) = self.rewritten else {
+            return head;
+        };
+        let target = target::rewrite(&head[start..end]);
+        let mut safe = BytesMut::with_capacity(head.len() + target.len());
+        safe.extend_from_slice(&head[..start]);
+        safe.extend_from_slice(&target);
+        safe.extend_from_slice(&head[end..]);
+        safe
+    }
+}
+
+/// What an HTTP/2 request is to ask for in place of what it came with, where its target is one that
+/// is passed on in another form.
+pub fn safe_uri(uri: &Uri) -> Option<Uri> {
+    let target = uri.path_and_query()?.as_str();
+    if target.is_ascii() && memchr(b'\\', uri.path().as_bytes()).is_none() {
+        return None;
+    }
+    let form = target::judge(target.as_bytes()).ok()?;
+    let rewritten = target::rewrite(target.as_bytes());
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(rewritten.try_into().ok()?);
+    Uri::from_parts(parts)
+        .ok()
+        .filter(|_| form == Form::Rewritten)
 }
 
 /// A TLS handshake or noise is told from a request by its first byte, which is a token's; the

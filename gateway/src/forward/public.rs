@@ -3,7 +3,7 @@
 use http::{HeaderName, Version, header::HOST};
 use pingora::http::RequestHeader;
 
-use super::headers::FORWARDED_HOST;
+use super::identity::FORWARDED_HOST;
 use crate::{exchange::Exchange, generation::split_authority};
 
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");

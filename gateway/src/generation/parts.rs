@@ -262,10 +262,6 @@ pub(super) fn client_address(
             Err(error) => context.problem(text.span(), error.to_string()),
         }
     }
-    if spec.header.get_ref().eq_ignore_ascii_case("forwarded") {
-        let what = "`forwarded` is not understood; expected a header that is a list of addresses";
-        context.problem(spec.header.span(), what);
-    }
     let header = HeaderName::from_bytes(spec.header.get_ref().as_bytes());
     if header.is_err() {
         let what = format!("`{}` is no header name", spec.header.get_ref());

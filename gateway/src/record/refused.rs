@@ -35,6 +35,7 @@ impl Decision {
         let (method, path) = parts_of(head.line);
         Self {
             id: head.id,
+            proxy_id: None,
             time: SystemTime::now(),
             client: head.client.map(Client::Address),
             site: None,

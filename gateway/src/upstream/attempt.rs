@@ -125,6 +125,18 @@ impl Attempt {
         (most > 0).then(|| endpoint.standing.in_flight() as f32 / most as f32)
     }
 
+    /// The name of the server that was chosen.
+    pub fn authority(&self) -> Option<String> {
+        let (upstream, lease) = self.upstream.as_ref().zip(self.lease.as_ref())?;
+        Some(upstream.authority_of(&lease.endpoint))
+    }
+
+    /// Whether the server that was chosen is spoken to over TLS.
+    pub fn speaks_tls(&self) -> bool {
+        let lease = self.lease.as_ref();
+        lease.is_some_and(|lease| lease.endpoint.peer.is_tls())
+    }
+
     async fn find(
         &mut self,
         upstream: &Upstream,

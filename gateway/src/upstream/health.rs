@@ -152,7 +152,8 @@ async fn check_all(
 }
 
 impl Upstream {
-    fn authority_of(&self, endpoint: &Endpoint) -> String {
+    /// The name that a server is asked for by, where nobody has named one.
+    pub(super) fn authority_of(&self, endpoint: &Endpoint) -> String {
         let server = self
             .servers
             .iter()

@@ -343,7 +343,8 @@ impl Reply {
     }
 
     pub(crate) fn id(&self) -> &str {
-        self.header("x-request-id")
+        self.header("x-gateway-request-id")
+            .or_else(|| self.header("x-request-id"))
             .expect("every answer carries the request's id")
     }
 }

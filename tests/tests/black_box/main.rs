@@ -11,6 +11,7 @@
 mod harness;
 
 mod adaptive_limits;
+mod client_address;
 mod configuration;
 mod decisions;
 mod edge_wire;
@@ -39,6 +40,7 @@ mod service;
 mod shared_limits;
 mod shared_store;
 mod slow_attacks;
+mod targets;
 mod tarpit;
 mod tls;
 mod tls_client;
@@ -48,3 +50,4 @@ mod upstream;
 mod upstream_failures;
 mod upstream_h2;
 mod upstream_tls;
+mod webdav;

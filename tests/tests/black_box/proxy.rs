@@ -26,6 +26,7 @@ fn a_request_reaches_the_origin_with_the_clients_facts() {
     for line in [
         "host: shop.example",
         "x-forwarded-for: 127.0.0.1",
+        "x-real-ip: 127.0.0.1",
         "x-forwarded-proto: http",
         "x-forwarded-host: shop.example",
         "cookie: a=b",

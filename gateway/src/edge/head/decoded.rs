@@ -15,9 +15,10 @@ use super::{
     fields::{plain_number, resembles},
     is_token,
     line::{judge_method, judge_path},
+    target::Form,
 };
 
-/// Judges a head that came as fields: `path` is its `:path`, byte for byte.
+/// Judges a head that came as fields: `path` is its `:path`, in the form of [`safe_uri`](super::safe_uri).
 ///
 /// # Errors
 /// The same as [`judge`](super::judge) has for the same request of HTTP/1.
@@ -28,7 +29,9 @@ pub fn judge_decoded(
     max_fields: usize,
 ) -> Result<(), Refusal> {
     judge_method(method.as_str().as_bytes())?;
-    judge_path(method.as_str().as_bytes(), path)?;
+    if judge_path(method.as_str().as_bytes(), path)? == Form::Rewritten {
+        return Err(Refusal::new(400, Reason::RequestTargetInvalid));
+    }
     // Cookies may come in crumbs (section 8.2.3), which are one line for the origin.
     let crumbs = headers.get_all(COOKIE).iter().count();
     if headers.len() - crumbs + crumbs.min(1) > max_fields {

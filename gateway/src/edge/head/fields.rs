@@ -141,10 +141,16 @@ impl<'a> Fields<'a> {
     }
 
     /// An absolute target must name the same host, byte for byte: stricter than RFC 9112 section
-    /// 3.2.2, which lets the target win, and origins disagree.
+    /// 3.2.2, which lets the target win, and origins disagree. Only HTTP/1.1 requires a host, which
+    /// may be empty (section 3.2): whether a site serves those who name none is not known here.
     fn judge_host(&self, line: &RequestLine<'_>) -> Result<(), Refusal> {
-        let host = self.host.filter(|host| !host.is_empty());
-        let host = host.ok_or(Refusal::new(400, Reason::HostMissing))?;
+        let host = match self.host.filter(|host| !host.is_empty()) {
+            Some(host) => host,
+            None if line.authority.is_none() && (self.host.is_some() || !line.modern) => {
+                return Ok(());
+            }
+            None => return Err(Refusal::new(400, Reason::HostMissing)),
+        };
         let valid = std::str::from_utf8(host).is_ok_and(|host| host_name(host).is_some());
         if !valid || line.authority.is_some_and(|authority| authority != host) {
             return Err(Refusal::new(400, Reason::HostInvalid));

@@ -3,11 +3,16 @@
 use memchr::memchr;
 use thornwall_detectors::signal::Reason;
 
-use super::{Refusal, bytes_but, is_token};
+use super::{
+    Refusal, is_token,
+    target::{self, Form},
+};
 
 /// What the request line says that the fields are held against.
 pub(super) struct RequestLine<'a> {
     pub(super) method: &'a [u8],
+    pub(super) target: &'a [u8],
+    pub(super) form: Form,
     /// Host and port of a target in absolute form.
     pub(super) authority: Option<&'a [u8]>,
     /// Whether it is HTTP/1.1.
@@ -22,9 +27,12 @@ impl<'a> RequestLine<'a> {
         let (target, version) = split_at_space(rest)?;
         let modern = judge_version(version)?;
         judge_method(method)?;
+        let (authority, form) = judge_target(method, target)?;
         Ok(Self {
             method,
-            authority: judge_target(method, target)?,
+            target,
+            form,
+            authority,
             modern,
         })
     }
@@ -64,55 +72,28 @@ pub(super) fn judge_method(method: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Longest target that a URI of the `http` crate holds.
-const LONGEST_TARGET: usize = 65_534;
-
-/// What a query may contain: RFC 3986 and the characters that browsers send as they are (WHATWG
-/// URL, percent-encode sets). A fragment is none of a server's business.
-const QUERY: [bool; 256] = bytes_but(b"\"#<>");
-/// What a path may contain. A backslash is a slash to some servers, and no browser sends one.
-const PATH: [bool; 256] = bytes_but(b"#<>\\`");
-
 /// Origin form, absolute form, or the asterisk of OPTIONS (RFC 9112 section 3.2); the authority
 /// of an absolute one.
-fn judge_target<'a>(method: &[u8], target: &'a [u8]) -> Result<Option<&'a [u8]>, Refusal> {
+fn judge_target<'a>(method: &[u8], target: &'a [u8]) -> Result<(Option<&'a [u8]>, Form), Refusal> {
     let Some(after_scheme) = strip_scheme(target) else {
-        return judge_path(method, target).map(|()| None);
+        return judge_path(method, target).map(|form| (None, form));
     };
-    if target.len() > LONGEST_TARGET {
-        return Err(Refusal::new(414, Reason::RequestHeadTooLarge));
-    }
     let end = after_scheme.iter().position(|byte| b"/?".contains(byte));
-    let (authority, rest) = after_scheme.split_at(end.unwrap_or(after_scheme.len()));
-    judge_bytes(rest)?;
-    Ok(Some(authority))
+    let authority = &after_scheme[..end.unwrap_or(after_scheme.len())];
+    // What the authority may contain is said by the host that it must be.
+    Ok((Some(authority), target::judge(target)?))
 }
 
 /// Origin form, or the asterisk of OPTIONS: what the `:path` of HTTP/2 is too (RFC 9113 section
 /// 8.3.1).
-pub(super) fn judge_path(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
-    if target.len() > LONGEST_TARGET {
-        return Err(Refusal::new(414, Reason::RequestHeadTooLarge));
-    }
+pub(super) fn judge_path(method: &[u8], target: &[u8]) -> Result<Form, Refusal> {
     if target.first() == Some(&b'/') {
-        return judge_bytes(target);
+        return target::judge(target);
     }
     if target == b"*" && method == b"OPTIONS" {
-        return Ok(());
+        return Ok(Form::AsSent);
     }
     Err(Refusal::new(400, Reason::RequestTargetInvalid))
-}
-
-fn judge_bytes(target: &[u8]) -> Result<(), Refusal> {
-    let end = memchr(b'?', target).unwrap_or(target.len());
-    let (path, query) = target.split_at(end);
-    let sound = path.iter().all(|byte| PATH[usize::from(*byte)])
-        && query.iter().all(|byte| QUERY[usize::from(*byte)]);
-    if sound {
-        Ok(())
-    } else {
-        Err(Refusal::new(400, Reason::RequestTargetInvalid))
-    }
 }
 
 fn strip_scheme(target: &[u8]) -> Option<&[u8]> {

@@ -49,7 +49,7 @@ fn ask(bytes: &[u8], step: usize) -> Result<Option<Framing>, Refusal> {
         there = bytes.len().min(there + step);
         let before = scanned;
         if let Scan::Complete(end) = scan(&bytes[..there], &mut scanned, &LIMITS)? {
-            return judge(&bytes[..end], &LIMITS).map(Some);
+            return judge(&bytes[..end], &LIMITS).map(|judged| Some(judged.framing));
         }
         assert!((before..=there).contains(&scanned), "never looks back");
     }
@@ -159,7 +159,8 @@ fn limits_hold_to_the_byte_and_to_the_field() {
 fn a_body_is_framed_as_it_is_sent() {
     let check = |fields: &str, expected: Framing| {
         let head = format!("POST / HTTP/1.1\r\nHost: t\r\n{fields}\r\n");
-        assert_eq!(judge(head.as_bytes(), &LIMITS), Ok(expected), "{fields}");
+        let framing = judge(head.as_bytes(), &LIMITS).map(|judged| judged.framing);
+        assert_eq!(framing, Ok(expected), "{fields}");
     };
     check("", Framing::None);
     check("Content-Length: 0\r\n", Framing::Length(0));
@@ -172,6 +173,24 @@ fn a_body_is_framed_as_it_is_sent() {
         "X-Content-Length: 5\r\nTransfer-Encodings: x\r\n",
         Framing::None,
     );
+}
+
+#[test]
+fn a_head_goes_on_with_a_target_that_is_one() {
+    let check = |head: &str, expected: &str| {
+        let judged = judge(head.as_bytes(), &LIMITS).unwrap();
+        let safe = judged.safe(head.as_bytes().into());
+        assert_eq!(safe, expected.as_bytes());
+    };
+    let fields = "HTTP/1.1\r\nHost: t\r\nX: \u{e9}#<\r\n\r\n";
+    for (sent, safe) in [
+        ("\r\nGET /\u{e9}#x", "\r\nGET /%C3%A9"),
+        ("OPTIONS http://t/?<", "OPTIONS http://t/?%3C"),
+        ("GET /a?b", "GET /a?b"),
+    ] {
+        check(&format!("{sent} {fields}"), &format!("{safe} {fields}"));
+    }
+    assert!(judge(format!("GET http://t#x {fields}").as_bytes(), &LIMITS).is_err());
 }
 
 #[test]
