@@ -22,6 +22,7 @@ pub mod handover;
 mod hash;
 pub mod metrics;
 pub mod outcome;
+pub mod proxies;
 pub mod proxy;
 pub mod recent;
 pub mod record;

@@ -10,7 +10,7 @@ use thornwall_filters::{metrics::FilterMetrics, store::StoreMetrics};
 
 use crate::{
     edge::EdgeMetrics, export::ExportMetrics, feeds::FeedMetrics, generation::Generation,
-    state::State, upstream::metrics::UpstreamMetrics,
+    proxies::ProxyMetrics, state::State, upstream::metrics::UpstreamMetrics,
 };
 
 mod escalation;
@@ -35,6 +35,8 @@ pub struct Metrics {
     pub export: ExportMetrics,
     /// What is counted about feeds.
     pub feeds: FeedMetrics,
+    /// What is counted about proxies that are not trusted.
+    pub proxies: ProxyMetrics,
     /// What the store counts.
     pub store: StoreMetrics,
     requests: RequestMetrics,
@@ -90,6 +92,7 @@ impl Metrics {
             edge: EdgeMetrics::register(&make)?,
             export: ExportMetrics::register(&make)?,
             feeds: FeedMetrics::register(&make)?,
+            proxies: ProxyMetrics::register(&make)?,
             store: StoreMetrics::register(&registry)?,
             requests: RequestMetrics::register(&make)?,
             own_answers: make.counters(

@@ -117,7 +117,7 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
-        forward::prepare(session, request, exchange)?;
+        forward::prepare(session, request, exchange, &self.state)?;
         forward::invite(session, request, exchange).await
     }
 

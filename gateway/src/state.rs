@@ -23,8 +23,9 @@ use thornwall_filters::{
 
 use crate::{
     access_log::AccessLog, answer::tarpit::Tarpit, escalate::Sidecars, exchange::RequestId,
-    export::BanLog, feeds::Board, generation::Generation, metrics::Metrics, recent::Recent,
-    record::Decision, serve::Arrivals, shared::Standings, shares::Shares, veil::Veil,
+    export::BanLog, feeds::Board, generation::Generation, metrics::Metrics, proxies::Proxies,
+    recent::Recent, record::Decision, serve::Arrivals, shared::Standings, shares::Shares,
+    veil::Veil,
 };
 
 /// Everything that outlives a generation.
@@ -68,6 +69,8 @@ pub struct State {
     pub serving: AtomicBool,
     /// How clients' addresses are told.
     pub veil: Veil,
+    /// Peers that name other clients and are not believed.
+    pub proxies: Proxies,
     time: ProcessTime,
 }
 
@@ -87,6 +90,7 @@ impl State {
             tarpit: Arc::new(Tarpit::new(metrics.tarpit.clone())),
             sidecars: generation.sidecars.clone(),
             feeds: Board::new(metrics.feeds.clone()),
+            proxies: Proxies::new(metrics.proxies.clone()),
             generation: ArcSwap::from_pointee(generation),
             metrics,
             recent,

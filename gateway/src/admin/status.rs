@@ -67,6 +67,7 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Response {
         },
         "escalation": escalation(state),
         "feeds": state.feeds.standings(),
+        "untrusted_proxies": state.proxies.status(&generation, state),
     }))
     .into_response()
 }

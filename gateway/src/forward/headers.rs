@@ -8,7 +8,7 @@ use http::{
 use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader, proxy::Session};
 
 use super::{claims, destination, identity};
-use crate::exchange::Exchange;
+use crate::{exchange::Exchange, state::State};
 
 /// The certificate that the client has shown, RFC 9440 section 2.2.
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
@@ -19,13 +19,15 @@ pub fn prepare(
     session: &mut Session,
     request: &mut RequestHeader,
     exchange: &Exchange,
+    state: &State,
 ) -> Result<()> {
     retarget(request, exchange)?;
     if !exchange.upgrade && request.remove_header(&UPGRADE).is_some() {
         // Pingora looks at no more than the one field.
         request.remove_header(&CONNECTION);
     }
-    claims::remove(request, exchange);
+    let claims = claims::remove(request, exchange);
+    state.proxies.note(session, exchange, &claims, state);
     join_cookies(request)?;
     if let Some(sticky) = exchange
         .site()

@@ -1,8 +1,9 @@
-//! Who the client is behind proxies, and what the origin is told of it.
+//! Who the client is behind proxies, what the origin is told of it, and what the operator is told of
+//! proxies that nobody has named.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
-use crate::harness::{Gateway, OPEN_SITE, Origin};
+use crate::harness::{Gateway, OPEN_SITE, Origin, Reply, thornwall, wait_for};
 
 /// What trusts every peer of these tests.
 const TRUSTED: &str = "[client_address]\ntrusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n";
@@ -140,5 +141,101 @@ fn an_origins_own_id_reaches_the_client_and_ours_is_beside_it() {
     assert_eq!(
         gateway.explain(reply.header("x-request-id").unwrap())["status"],
         200
+    );
+}
+
+fn status(gateway: &Gateway, arguments: &[&str]) -> String {
+    let output = Command::new(thornwall())
+        .args(["status", "-c"])
+        .arg(&gateway.config)
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A request that names a client to a gateway that does not believe its peer.
+fn name(gateway: &Gateway, field: &str, client: u8) -> Reply {
+    gateway.get("/", &format!("{field}: 203.0.113.{client}\r\n"))
+}
+
+#[test]
+fn a_proxy_that_is_not_trusted_is_told_of_with_the_line_to_add() {
+    let gateway = Gateway::start(Origin::start().port, OPEN_SITE);
+    let line = "[client_address] trusted_proxies = [\"127.0.0.1\"]";
+    let claims = "thornwall_untrusted_forwarding_total{peer=\"private\"}";
+    // One forged field, however often, is no proxy.
+    for _ in 0..5 {
+        name(&gateway, "X-Forwarded-For", 1);
+    }
+    assert_eq!(gateway.metric(claims), 5.0);
+    assert!(status(&gateway, &[]).contains("untrusted proxies    -"));
+    assert!(!gateway.stderr().contains("trusted_proxies"));
+    for client in 2..40 {
+        name(&gateway, "X-Forwarded-For", client);
+    }
+    wait_for("the log to tell", || gateway.stderr().contains(line));
+    assert_eq!(
+        gateway.stderr().matches(line).count(),
+        1,
+        "{}",
+        gateway.stderr()
+    );
+    assert!(
+        gateway
+            .stderr()
+            .contains("only if this address is your own proxy")
+    );
+    let told = status(&gateway, &[]);
+    assert!(
+        told.contains(line) && told.contains("x-forwarded-for"),
+        "{told}"
+    );
+    let told: serde_json::Value = serde_json::from_str(&status(&gateway, &["--json"])).unwrap();
+    let told = &told["untrusted_proxies"]["127.0.0.1"];
+    assert_eq!(
+        (&told["add"], &told["clients"]),
+        (&line.into(), &"16 or more".into())
+    );
+
+    // Once it is trusted, nothing is told, and its clients are told apart.
+    let text = std::fs::read_to_string(&gateway.config).unwrap();
+    let trusted = text.replace(
+        "[access_log]",
+        &format!("{}[access_log]", line.replace("] t", "]\nt") + "\n"),
+    );
+    std::fs::write(&gateway.config, trusted).unwrap();
+    gateway.signal("HUP");
+    wait_for("the reload", || {
+        status(&gateway, &[]).contains("untrusted proxies    -")
+    });
+    let reply = name(&gateway, "X-Forwarded-For", 77);
+    assert_eq!(gateway.explain(reply.id())["client"], "203.0.113.77");
+}
+
+#[test]
+fn the_line_to_add_names_the_field_that_the_proxy_uses() {
+    let gateway = Gateway::start(Origin::start().port, OPEN_SITE);
+    for client in 1..5 {
+        name(&gateway, "CF-Connecting-IP", client);
+    }
+    let line = "trusted_proxies = [\"127.0.0.1\"], header = \"cf-connecting-ip\"";
+    wait_for("the log to tell", || gateway.stderr().contains(line));
+}
+
+#[test]
+fn an_address_behind_which_strangers_meet_is_not_taken_for_a_proxy() {
+    let gateway = Gateway::start(Origin::start().port, OPEN_SITE);
+    name(&gateway, "X-Forwarded-For", 1);
+    for client in 2..30 {
+        gateway.get("/", "");
+        name(&gateway, "X-Forwarded-For", client);
+    }
+    assert!(status(&gateway, &[]).contains("untrusted proxies    -"));
+    assert!(
+        !gateway.stderr().contains("trusted_proxies"),
+        "{}",
+        gateway.stderr()
     );
 }
