@@ -74,7 +74,8 @@ pub enum PathError {
 /// too, but where the path as sent only [`spells`] it.
 ///
 /// The steps are those of RFC 3986 section 6.2.2 that change no resource's name:
-/// - percent-encoded unreserved characters are decoded (section 6.2.2.2);
+/// - percent-encoded unreserved characters are decoded (section 6.2.2.2), and the digits of all others
+///   are capitals (section 6.2.2.1);
 /// - dot segments are removed (section 5.2.4), encoded ones included;
 /// - slashes at the start become one: a reference that starts with two names a host (section 4.2),
 ///   and origins have sent people there.
@@ -129,6 +130,22 @@ pub fn spells(sent: &str, normalised: &str) -> bool {
     decode_unreserved(sent).is_ok_and(|decoded| decoded == normalised)
 }
 
+/// A path, or a part of one, that an operator has written down, in the form of [`plain_path`]: what a
+/// person writes as `/café` comes as `/caf%C3%A9`.
+pub fn written_path(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() && !b"#<>\\`".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let digits =
+                [byte >> 4, byte & 15].map(|digit| b"0123456789ABCDEF"[usize::from(digit)]);
+            encoded.extend([b'%', digits[0], digits[1]].map(char::from));
+        }
+    }
+    decode_unreserved(&encoded).unwrap_or(encoded)
+}
+
 /// Whether origins may read a path, as normalised, in different ways: an encoded slash or backslash
 /// that some decode, a path parameter after dots that some drop, a NUL that some stop at.
 ///
@@ -160,7 +177,7 @@ fn decode_unreserved(path: &str) -> Result<String, PathError> {
             }
             Some(_) => {
                 decoded.push('%');
-                decoded.push_str(digits);
+                decoded.extend(digits.chars().map(|digit| digit.to_ascii_uppercase()));
             }
         }
         rest = &encoded[2..];
@@ -217,7 +234,18 @@ fn is_dot_with_parameter(segment: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{PathError, is_ambiguous, normalise_path, plain_path, spells};
+    use super::{PathError, is_ambiguous, normalise_path, plain_path, spells, written_path};
+
+    #[test]
+    fn what_people_write_is_what_comes() {
+        let check = |text: &str, expected: &str| assert_eq!(written_path(text), expected, "{text}");
+        check("/api/*", "/api/*");
+        check("/caf\u{e9}/*", "/caf%C3%A9/*");
+        check("/caf%c3%a9 x", "/caf%C3%A9%20x");
+        check("/%7Eme/%2f", "/~me/%2F");
+        check("/<a>\"|", "/%3Ca%3E\"|");
+        check("/100%", "/100%");
+    }
 
     #[test]
     fn what_spells_a_path_goes_on_as_sent() {
@@ -230,6 +258,7 @@ mod tests {
         check("/%252e%252e/%25%32%65", true);
         check("/a%2Fb//%41", true);
         check("/.%2e./%2e%2ea", true);
+        check("/caf%c3%A9", true);
         check("/a/%2e%2e/b", false);
         check("/a/./%61", false);
         check("/a/.%2E", false);
@@ -274,7 +303,7 @@ mod tests {
         check("/%61dmin/%2e%2e/x", "/x");
         check("/%7euser/%2D", "/~user/-");
         check("/a%2Fb", "/a%2Fb");
-        check("/a%2f..%2Fb", "/a%2f..%2Fb");
+        check("/a%2f..%2Fb", "/a%2F..%2Fb");
         check("/caf%C3%A9/a%20b", "/caf%C3%A9/a%20b");
         check("/a;v=1/b;", "/a;v=1/b;");
         check("/.well-known/x", "/.well-known/x");

@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde::Deserialize;
-use thornwall_detectors::request::{RequestView, is_ambiguous};
+use thornwall_detectors::request::{RequestView, is_ambiguous, written_path};
 use toml::Spanned;
 
 use crate::build::BuildContext;
@@ -10,7 +10,7 @@ use crate::build::BuildContext;
 /// The table `when`: a request must meet every key that is there.
 ///
 /// Paths and hosts are exact, or patterns in which one `*` stands for anything: `/api/*`,
-/// `*.jpg`, `*.shop.example`.
+/// `*.jpg`, `*.shop.example`. Paths may be written as people read them: `/café` is `/caf%C3%A9`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct When {
@@ -76,7 +76,7 @@ fn patterns(texts: &[Spanned<String>], starts: &str, context: &mut BuildContext)
         match Pattern::parse(text.get_ref(), starts) {
             // Hosts are looked at in lower case; paths keep theirs.
             Ok(pattern) if starts.is_empty() => compiled.push(pattern.lower_case()),
-            Ok(pattern) => compiled.push(pattern),
+            Ok(pattern) => compiled.push(pattern.written()),
             Err(what) => context.problem(text.span(), what),
         }
     }
@@ -137,6 +137,13 @@ impl Pattern {
         Self {
             start: self.start.to_ascii_lowercase(),
             end: self.end.map(|end| end.to_ascii_lowercase()),
+        }
+    }
+
+    fn written(self) -> Self {
+        Self {
+            start: written_path(&self.start),
+            end: self.end.as_deref().map(written_path),
         }
     }
 

@@ -65,7 +65,7 @@ fn health_and_metrics_are_open_and_the_rest_asks_for_the_token() {
         401
     );
     assert_eq!(admin(&explain, "rebound.example", &bearer), 421);
-    assert_eq!(admin("/explain/nonsense", "localhost", &bearer), 400);
+    assert_eq!(admin("/explain/nonsense", "localhost", &bearer), 404);
     assert_eq!(
         admin(
             "/explain/00000000000000000000000000000000",
