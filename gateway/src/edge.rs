@@ -23,6 +23,7 @@ pub mod h2_frames;
 mod h2_stream;
 pub mod head;
 mod limits;
+pub mod linger;
 mod listener;
 mod metrics;
 mod open;
