@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::{
     chunks::Chunks, connection::Connection, head::Framing, linger::Lingering,
-    pingora_io::pingora_stream, transport::Transport,
+    pingora_io::pingora_stream, transport::Transport, watch::Phase,
 };
 
 /// Small pieces of an answer wait for the next one up to this size: a head and a short body go out
@@ -112,7 +112,13 @@ impl H1Stream {
     /// Reads away what is left of a body that nobody wanted: closing a socket with unread bytes
     /// resets it, and the answer may be lost.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut lingering = self.lingering.take().unwrap_or_default();
+        if self.body == Body::Done {
+            return Poll::Ready(());
+        }
+        let mut lingering = self.lingering.take().unwrap_or_else(|| {
+            self.connection().enter(Phase::Leaving);
+            Box::default()
+        });
         let mut scratch = [0; 16 << 10];
         while self.body != Body::Done && !lingering.is_over(context) {
             let mut buffer = ReadBuf::new(&mut scratch);

@@ -133,12 +133,9 @@ fn an_operators_word_and_a_marked_link_hold_no_write_either() {
     let gateway = Gateway::start(origin.port, &site("tarpit"));
     let page = ask(&gateway, "GET / HTTP/1.1", "Accept: */*\r\n");
     assert_eq!(page.status, 200);
-    let link = page.body.split("href=\"").skip(1);
-    let link = link.filter_map(|rest| rest.split('"').next());
-    let link = link
-        .filter(|link| link.matches('/').count() >= 3)
-        .next()
-        .unwrap();
+    let links = page.body.split("href=\"").skip(1);
+    let mut links = links.filter_map(|rest| rest.split('"').next());
+    let link = links.find(|link| link.matches('/').count() >= 3).unwrap();
     let written = gateway.send(&format!(
         "DELETE {link} HTTP/1.1\r\nHost: t.example\r\n{}\r\n",
         closing(CHROME)

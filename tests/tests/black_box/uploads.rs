@@ -126,6 +126,25 @@ fn who_reads_only_behind_its_whole_upload_gets_the_answer_too() {
 }
 
 #[test]
+fn who_still_sends_does_not_keep_the_process() {
+    let mut server = Server::start();
+    let mut stream = connect(server.gateway.port).unwrap();
+    let head = "PUT /x HTTP/1.1\r\nHost: small.example\r\nContent-Length: 100000\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    server.gateway.signal("TERM");
+    // What it sends goes on and on, well within what a lingering client may.
+    let dripping = std::thread::spawn(move || {
+        wait_for("the end", || {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            stream.write_all(b"more").is_err()
+        });
+    });
+    assert_eq!(server.gateway.wait(), Some(0));
+    dripping.join().unwrap();
+}
+
+#[test]
 fn who_was_refused_and_falls_silent_is_let_go_of() {
     let server = Server::start();
     let mut stream = connect(server.gateway.port).unwrap();
