@@ -1,12 +1,16 @@
 //! From rulings to bytes: the only code that writes a response of our own.
 //!
-//! An answer reflects nothing that the client sent, and does not say why it was refused.
+//! An answer reflects nothing that the client sent, and does not say why it was refused. What form
+//! it has is decided in `form`.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Uri, header, uri::PathAndQuery};
-use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader, proxy::Session};
+use http::{HeaderValue, Uri, header, uri::PathAndQuery};
+use pingora::{
+    Error, ErrorSource, ErrorType, Result, http::ResponseHeader, protocols::http::ServerSession,
+    proxy::Session,
+};
 use thornwall_detectors::signal::Reason;
 use thornwall_filters::verdict::{Answer, Denial, Limit, Refusal};
 
@@ -20,12 +24,18 @@ use crate::{
 
 mod channel;
 mod detach;
+mod drain;
+mod form;
 mod page;
 pub mod raw;
 pub mod tarpit;
 
 /// What a 405 must name (RFC 9110 section 15.5.6): origins may take more, or less.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// When a client is to come back that would have been held, had it asked for a page: soon enough
+/// that a delivery or an installation goes on by itself, too late for a crawl to get on.
+const RETRY_AFTER_TARPIT: Duration = Duration::from_secs(30);
 
 /// Carries out what the pipeline ruled.
 pub async fn send(
@@ -36,36 +46,54 @@ pub async fn send(
 ) -> Result<()> {
     match answer {
         Answer::Deny(denial) => deny(session, exchange, denial).await,
-        Answer::Tarpit(_) => {
-            if tarpit::hold(session, exchange, state).await? {
-                return Ok(());
-            }
-            exchange.reason = Some(Reason::TarpitFull);
-            deny(session, exchange, Denial::forbidden(Reason::TarpitFull)).await
-        }
+        Answer::Tarpit(reason) => hold(session, exchange, reason, state).await,
     }
+}
+
+/// Holds a client that can be held, and refuses the others.
+async fn hold(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    reason: Reason,
+    state: &State,
+) -> Result<()> {
+    let denial = if !form::may_hold(session) {
+        state.metrics.tarpit.refused.inc();
+        Denial {
+            reason,
+            refusal: Refusal::Busy(429, RETRY_AFTER_TARPIT),
+        }
+    } else if tarpit::hold(session, exchange, state).await? {
+        exchange.held = Some(true);
+        return Ok(());
+    } else {
+        exchange.reason = Some(Reason::TarpitFull);
+        Denial::forbidden(Reason::TarpitFull)
+    };
+    exchange.held = Some(false);
+    deny(session, exchange, denial).await
 }
 
 async fn deny(session: &mut Session, exchange: &Exchange, denial: Denial) -> Result<()> {
     match denial.refusal {
         Refusal::Forbidden => refuse(session, exchange, 403).await,
         Refusal::Busy(status, retry_after) => {
-            let mut response = page_header(status, page::body(status).len(), exchange)?;
+            let (mut response, body) = form::refusal(session, exchange, status)?;
             tell_wait(&mut response, retry_after)?;
-            write(session, response, page::body(status)).await
+            write(session, response, body).await
         }
         Refusal::Limited(limit) => {
-            let mut response = page_header(429, page::body(429).len(), exchange)?;
+            let (mut response, body) = form::refusal(session, exchange, 429)?;
             tell_limit(&mut response, &limit)?;
-            write(session, response, page::body(429)).await
+            write(session, response, body).await
         }
     }
 }
 
-/// A short page for `status`.
+/// A short answer with `status`.
 pub async fn refuse(session: &mut Session, exchange: &Exchange, status: u16) -> Result<()> {
-    let body = page::body(status);
-    write(session, page_header(status, body.len(), exchange)?, body).await
+    let (response, body) = form::refusal(session, exchange, status)?;
+    write(session, response, body).await
 }
 
 /// A robots.txt, or that the client has it already (RFC 9110 section 13.1.2).
@@ -101,8 +129,7 @@ pub async fn redirect_to_https(session: &mut Session, exchange: &Exchange) -> Re
     let Some(place) = https_address(&session.req_header().uri, exchange) else {
         return refuse(session, exchange, 400).await;
     };
-    let body = page::body(308);
-    let mut response = page_header(308, body.len(), exchange)?;
+    let (mut response, body) = form::refusal(session, exchange, 308)?;
     response.insert_header(header::LOCATION, place)?;
     write(session, response, body).await
 }
@@ -160,12 +187,15 @@ pub async fn explain_failure(session: &mut Session, exchange: &mut Exchange, err
     status
 }
 
-/// Ends the connection of a request whose failure was explained. Pingora would only let go of it,
-/// and where the client still sends a body, the page would be lost.
-pub async fn part(session: &mut Session, exchange: &Exchange) {
-    let client = session.as_downstream_mut();
-    if exchange.explained && !client.is_http2() {
-        client.shutdown().await;
+/// Lets a client that still sends read its answer. Pingora would only let go of a connection whose
+/// failure was explained, and of a stream whose body nobody wanted.
+pub async fn part(session: &mut Session, exchange: &Exchange, failed: bool, state: &State) {
+    match session.as_downstream_mut() {
+        // An answer that broke off is told by a reset at once.
+        _ if failed && !exchange.explained => {}
+        ServerSession::H2(stream) => drain::stream(stream, state).await,
+        connection if failed => connection.shutdown().await,
+        _ => {}
     }
 }
 
@@ -230,24 +260,16 @@ fn tell_wait(response: &mut ResponseHeader, retry_after: Duration) -> Result<u12
     Ok(seconds)
 }
 
-fn page_header(status: u16, length: usize, exchange: &Exchange) -> Result<ResponseHeader> {
-    let mut response = ResponseHeader::build_no_case(status, Some(6))?;
-    let html = HeaderValue::from_static("text/html; charset=utf-8");
-    response.insert_header(header::CONTENT_TYPE, html)?;
-    response.insert_header(header::CONTENT_LENGTH, length)?;
-    response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
-    if status == 405 {
-        response.insert_header(header::ALLOW, HeaderValue::from_static(METHODS))?;
-    }
-    if matches!(status, 429 | 503) {
-        response.insert_header(header::RETRY_AFTER, HeaderValue::from_static("1"))?;
-    }
-    name(&mut response, exchange)?;
-    Ok(response)
-}
-
 async fn write(session: &mut Session, response: ResponseHeader, body: Bytes) -> Result<()> {
-    let bodiless = session.req_header().method == Method::HEAD;
+    let bodiless = body.is_empty() || form::is_bodiless(session);
+    match session.as_downstream_mut() {
+        // Pingora would end the stream with an empty frame of data, which no client of gRPC takes
+        // for a head with trailers.
+        ServerSession::H2(stream) if bodiless => {
+            return stream.write_response_header(Box::new(response), true);
+        }
+        _ => {}
+    }
     session
         .write_response_header(Box::new(response), bodiless)
         .await?;

@@ -23,6 +23,7 @@ pub mod h2_frames;
 mod h2_stream;
 pub mod head;
 mod limits;
+pub mod linger;
 mod listener;
 mod metrics;
 mod open;
@@ -33,6 +34,7 @@ mod socket;
 mod stall;
 mod transport;
 mod watch;
+mod windows;
 
 pub use connection::{Connection, OpenStream};
 pub use ending::Ending;
@@ -46,6 +48,7 @@ pub use stall::{note_body, pause, release, resume};
 use admission::Admission;
 use clock::Clock;
 use registry::{Registry, awaits_a_request, sweep_once};
+use windows::Windows;
 
 /// What all connections share.
 pub struct Edge {
@@ -54,6 +57,7 @@ pub struct Edge {
     clock: Arc<Clock>,
     admission: Arc<Admission>,
     registry: Registry,
+    windows: Windows,
     metrics: EdgeMetrics,
 }
 
@@ -62,6 +66,7 @@ impl Edge {
     pub fn new(proxy: HttpProxy<Proxy>, state: Arc<State>) -> Self {
         let clock = Arc::new(Clock::default());
         clock.set(state.now());
+        let windows = Windows::new(state.metrics.edge.wide.clone());
         Self {
             proxy: Arc::new(proxy),
             metrics: state.metrics.edge.clone(),
@@ -69,6 +74,7 @@ impl Edge {
             clock,
             admission: Arc::default(),
             registry: Registry::default(),
+            windows,
         }
     }
 

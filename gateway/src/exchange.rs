@@ -53,6 +53,8 @@ pub struct Exchange {
     pub invited: bool,
     /// Whether a failure was answered by a page of ours, which is the last word of its connection.
     pub explained: bool,
+    /// Whether a client that was to be held in the tarpit is held, or was refused in its place.
+    pub held: Option<bool>,
     /// Status of an answer that Pingora does not know of, since it was sent past it.
     pub detached_status: Option<u16>,
     /// Connections to the origin that failed for this request.
@@ -96,6 +98,7 @@ impl Exchange {
             reason: None,
             invited: false,
             explained: false,
+            held: None,
             detached_status: None,
             failed_connects: 0,
             origin_took: None,

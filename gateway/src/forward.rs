@@ -147,7 +147,11 @@ pub fn measure_body(
     end: bool,
     exchange: &Exchange,
 ) -> Result<()> {
-    edge::note_body(piece.map_or(0, Bytes::len));
+    let bytes = piece.map_or(0, Bytes::len);
+    edge::note_body(bytes);
+    if let (true, Some(connection)) = (session.as_downstream().is_http2(), &exchange.connection) {
+        connection.took_in(bytes);
+    }
     if end {
         edge::release();
     }

@@ -64,6 +64,8 @@ pub struct TarpitMetrics {
     pub entered: IntCounter,
     /// Clients denied instead, because it was full.
     pub shed: IntCounter,
+    /// Requests refused instead, because they are not for pages.
+    pub refused: IntCounter,
     /// Bytes dripped.
     pub bytes: IntCounter,
     /// How long connections stayed.
@@ -206,6 +208,10 @@ impl TarpitMetrics {
             shed: make.counter(
                 "thornwall_tarpit_shed_total",
                 "Clients denied because the tarpit, or their share of it, was full.",
+            )?,
+            refused: make.counter(
+                "thornwall_tarpit_refused_total",
+                "Requests refused with 429 instead, because they are not for pages.",
             )?,
             bytes: make.counter("thornwall_tarpit_bytes_total", "Bytes dripped.")?,
             stay: make.histogram(

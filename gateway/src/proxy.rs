@@ -228,6 +228,6 @@ impl ProxyHttp for Proxy {
         outcome::tell(exchange, now);
         let took: Duration = now.saturating_sub(exchange.started);
         self.state.conclude(Decision::new(session, exchange, took));
-        answer::part(session, exchange).await;
+        answer::part(session, exchange, error.is_some(), &self.state).await;
     }
 }

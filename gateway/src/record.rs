@@ -62,6 +62,9 @@ pub struct Record {
     pub ruling: String,
     /// Why the answer is ours, where it is.
     pub reason: Option<String>,
+    /// Of a client that was to be held in the tarpit: whether it is, or was refused in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<bool>,
     /// Served within the slower rate of suspects.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub throttled: bool,
@@ -159,6 +162,7 @@ pub struct Decision {
     /// What was noticed, in place of the judgement's own trail.
     signals: Option<Box<[SignalRecord]>>,
     reason: Option<Reason>,
+    held: Option<bool>,
     failed_connects: u8,
     origin_took: Option<Duration>,
     took: Duration,
@@ -205,6 +209,7 @@ impl Decision {
             judgement: exchange.judgement.take(),
             signals: None,
             reason: exchange.reason,
+            held: exchange.held,
             failed_connects: exchange.failed_connects,
             origin_took: exchange.origin_took,
             took,
@@ -288,6 +293,7 @@ impl From<&Decision> for Record {
             bytes: decision.bytes,
             ruling: decision.ruling().to_owned(),
             reason: decision.reason.map(|reason| reason.code().to_owned()),
+            held: decision.held,
             throttled: judgement.is_some_and(|judgement| judgement.throttled),
             failed_connects: decision.failed_connects,
             score: judgement.map_or(0.0, |judgement| judgement.score),

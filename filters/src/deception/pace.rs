@@ -38,6 +38,18 @@ impl Pace {
         Duration::from_micros(wait)
     }
 
+    /// More than all chunks together have, but for what the first and the last have beyond theirs.
+    pub(crate) fn most_bytes(&self) -> u64 {
+        let shortest = micros(self.interval.clamp(SHORTEST, LONGEST)) / 4;
+        let chunks = micros(self.total) / shortest.max(1) + 2;
+        let longest = u64::from(
+            (*self.chunk_bytes.end())
+                .max(*self.chunk_bytes.start())
+                .max(1),
+        );
+        chunks.saturating_mul(longest)
+    }
+
     /// The length of the next chunk, at least one byte.
     pub(crate) fn bytes(&self, jitter: &mut Random) -> usize {
         let (least, most) = (*self.chunk_bytes.start(), *self.chunk_bytes.end());

@@ -17,8 +17,8 @@ use crate::deception::{
 
 /// The answer to one path, the same for every method and every visit.
 ///
-/// The gateway sends [`Plan::headers`] with status 200 and then, unless the method is HEAD, the
-/// chunks of [`Plan::drip`] without a content length.
+/// The gateway sends [`Plan::headers`] with status 200 and then the chunks of [`Plan::drip`], without
+/// a content length or with one that is never reached ([`Plan::bound`]).
 #[derive(Debug, Clone)]
 pub struct Plan {
     page: Page,
@@ -57,12 +57,22 @@ impl Plan {
         ]
     }
 
+    /// A length above that of every answer at this pace, for those that have to promise one.
+    pub fn bound(&self, pace: &Pace) -> u64 {
+        // Spread, so that it is no sign by which all of them are known.
+        let spread = self.page.seed % LONGEST_ENDS;
+        pace.most_bytes().saturating_add(LONGEST_ENDS + spread)
+    }
+
     /// The content. `connection` is any number that differs between connections: it varies waits
     /// and lengths, so that two visits cannot be known by their rhythm, and never the text.
     pub fn drip(&self, pace: Pace, connection: u64) -> Drip {
         Drip::new(self.page.clone(), pace, connection)
     }
 }
+
+/// More than the first and the last chunk have beyond their length.
+const LONGEST_ENDS: u64 = 64 << 10;
 
 const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
@@ -227,6 +237,24 @@ mod tests {
         check("/a.7z", "application/x-7z-compressed");
         check("/a.sqlite", "application/vnd.sqlite3");
         check("/.bak", "application/octet-stream");
+    }
+
+    #[test]
+    fn no_answer_reaches_what_is_promised() {
+        use std::time::Duration;
+        let links = Arc::new(Links::new(&[1; 32], "shop"));
+        for (path, interval, total) in [("/", 1, 300), ("/a", 20, 1000), ("/b.html", 2000, 600_000)]
+        {
+            let pace = Pace {
+                interval: Duration::from_millis(interval),
+                total: Duration::from_millis(total),
+                ..Pace::default()
+            };
+            let plan = Plan::new(&links, path);
+            let bound = plan.bound(&pace);
+            let sent: usize = plan.drip(pace, 7).map(|chunk| chunk.bytes.len()).sum();
+            assert!((sent as u64) < bound, "{path}: {sent} of {bound}");
+        }
     }
 
     #[test]

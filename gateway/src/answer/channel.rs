@@ -1,4 +1,8 @@
 //! The slim end of a held client: an HTTP/1 connection or one stream of HTTP/2.
+//!
+//! Whatever ends it, the client is not to believe that it got a whole answer: chunks end without the
+//! last one, HTTP/1.0 is promised more than it gets, and then comes a reset, on HTTP/2 one that says
+//! that something failed.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    edge::{Connection, OpenStream},
+    edge::{Connection, H1Stream, OpenStream},
     exchange::{Exchange, RequestId},
     forward::REQUEST_ID,
 };
@@ -34,7 +38,7 @@ pub(super) enum Channel {
     /// HTTP/1: the connection is the client's alone.
     Connection {
         stream: Stream,
-        chunked: bool,
+        framing: Framing,
         discarded: usize,
     },
     /// HTTP/2: the connection goes on beside it, and counts it as a request under way.
@@ -44,14 +48,27 @@ pub(super) enum Channel {
     },
 }
 
+/// How the length of a body over HTTP/1 is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Framing {
+    /// By chunks, the last of which never comes.
+    Chunked,
+    /// By a length above all that is ever sent. HTTP/1.0 knows no chunks, and takes the end of the
+    /// connection for the end of the body where nothing was promised.
+    Promised(u64),
+}
+
 impl Channel {
-    pub(super) fn connection(stream: Stream, chunked: bool, exchange: &Exchange) -> Self {
+    pub(super) fn connection(stream: Stream, framing: Framing, exchange: &Exchange) -> Self {
         if let Some(connection) = &exchange.connection {
             connection.hold();
         }
+        if let Some(stream) = (*stream).as_any().downcast_ref::<H1Stream>() {
+            stream.reset_at_the_end();
+        }
         Self::Connection {
             stream,
-            chunked,
+            framing,
             discarded: 0,
         }
     }
@@ -68,8 +85,8 @@ impl Channel {
     pub(super) async fn begin(&mut self, fields: Fields, id: RequestId) -> bool {
         match self {
             Self::Connection {
-                stream, chunked, ..
-            } => write(stream, &head(&fields, id, *chunked)).await,
+                stream, framing, ..
+            } => write(stream, &head(&fields, id, *framing)).await,
             Self::Stream { session, .. } => match header(fields, id) {
                 Ok(header) => session
                     .write_response_header(Box::new(header), false)
@@ -84,7 +101,7 @@ impl Channel {
         match self {
             Self::Connection {
                 stream,
-                chunked: true,
+                framing: Framing::Chunked,
                 ..
             } => write(stream, &chunk(bytes)).await,
             Self::Connection { stream, .. } => write(stream, bytes).await,
@@ -95,21 +112,11 @@ impl Channel {
         }
     }
 
-    /// Ends the body.
-    pub(super) async fn finish(&mut self) {
-        match self {
-            Self::Connection {
-                stream,
-                chunked: true,
-                ..
-            } => {
-                write(stream, b"0\r\n\r\n").await;
-            }
-            Self::Connection { .. } => {}
-            Self::Stream { session, .. } => {
-                // A client that left needs no end.
-                let _ = session.finish();
-            }
+    /// Breaks the answer off.
+    pub(super) fn abort(mut self) {
+        // A connection is reset when it is let go of.
+        if let Self::Stream { session, .. } = &mut self {
+            session.shutdown();
         }
     }
 
@@ -161,7 +168,7 @@ fn header(fields: Fields, id: RequestId) -> pingora::Result<ResponseHeader> {
 }
 
 /// The response header of HTTP/1, as Pingora would write it.
-fn head(fields: &Fields, id: RequestId, chunked: bool) -> Vec<u8> {
+fn head(fields: &Fields, id: RequestId, framing: Framing) -> Vec<u8> {
     let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
     let mut head = String::from("HTTP/1.1 200 OK\r\n");
     for (field, value) in fields {
@@ -174,10 +181,11 @@ fn head(fields: &Fields, id: RequestId, chunked: bool) -> Vec<u8> {
         now.strftime("%a, %d %b %Y %H:%M:%S GMT")
     ));
     head.push_str(&format!("x-request-id: {id}\r\n"));
-    head.push_str(if chunked {
-        "transfer-encoding: chunked\r\n\r\n"
-    } else {
-        "connection: close\r\n\r\n"
+    head.push_str(&match framing {
+        Framing::Chunked => "transfer-encoding: chunked\r\n\r\n".to_owned(),
+        Framing::Promised(length) => {
+            format!("content-length: {length}\r\nconnection: close\r\n\r\n")
+        }
     });
     head.into_bytes()
 }

@@ -7,17 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Method, Version};
+use http::Version;
 use parking_lot::Mutex;
-use pingora::{Result, http::ResponseHeader, proxy::Session};
+use pingora::{Result, proxy::Session};
 use thornwall_detectors::{address::subscriber, request::plain_path};
 use thornwall_filters::deception::{drip::Drip, pace::Pace, plan::Plan};
 use tokio::{select, sync::watch, time::sleep};
 
 use super::{
-    channel::{Channel, Fields},
+    channel::{Channel, Fields, Framing},
     detach::{Detached, detach},
-    name,
 };
 use crate::{
     exchange::{Exchange, RequestId},
@@ -101,31 +100,25 @@ pub(super) async fn hold(
     };
     let request = session.req_header();
     let plan = Plan::new(&site.links, &plain_path(request.uri.path()));
-    if request.method == Method::HEAD {
-        let mut response = ResponseHeader::build_no_case(200, Some(4))?;
-        for (field, value) in plan.headers() {
-            response.insert_header(field, value)?;
-        }
-        name(&mut response, exchange)?;
-        session
-            .write_response_header(Box::new(response), true)
-            .await?;
-        return Ok(true);
-    }
     let limits = exchange.generation.tarpit;
     let Some(place) = state.tarpit.enter(client, &limits) else {
         return Ok(false);
     };
-    let chunked = request.version >= Version::HTTP_11;
+    let old = request.version < Version::HTTP_11;
     let fields = plan.headers();
     let pace = Pace {
         interval: limits.interval,
         chunk_bytes: CHUNK_BYTES,
         total: limits.total,
     };
+    let framing = if old {
+        Framing::Promised(plan.bound(&pace))
+    } else {
+        Framing::Chunked
+    };
     let drip = plan.drip(pace, exchange.id.low_bits());
     let channel = match detach(session).await? {
-        Detached::Connection(stream) => Channel::connection(stream, chunked, exchange),
+        Detached::Connection(stream) => Channel::connection(stream, framing, exchange),
         Detached::Stream(session) => Channel::stream(session, exchange),
     };
     exchange.detached_status = Some(200);
@@ -160,9 +153,7 @@ impl HeldClient {
             let Some(chunk) = self.drip.next() else { break };
             sent = self.wait(chunk.after).await && self.send(&chunk.bytes).await;
         }
-        if sent {
-            self.channel.finish().await;
-        }
+        self.channel.abort();
         let stay = entered.elapsed().as_secs_f64();
         self.place.tarpit.metrics.stay.observe(stay);
     }

@@ -4,7 +4,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -13,13 +13,14 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use pingora::proxy::Session;
 use thornwall_detectors::address::canonical;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::{
     clock::Clock,
     ending::Ending,
     h1_stream::H1Stream,
     watch::{Phase, Watch},
+    windows::PROVEN,
 };
 use crate::tls::TlsFacts;
 
@@ -44,6 +45,9 @@ pub struct Connection {
     http2_preface: Mutex<Vec<u8>>,
     /// Whether another protocol has taken over.
     upgraded: AtomicBool,
+    /// Bytes of uploads over HTTP/2 that origins have taken in, and who waits for enough of them.
+    taken_in: AtomicU64,
+    upload_goes_on: Notify,
     /// Turns true when an HTTP/2 connection is to take no more requests.
     retire: OnceLock<watch::Sender<bool>>,
     pub(super) watch: Watch,
@@ -60,6 +64,8 @@ impl Connection {
             client_hello: OnceLock::new(),
             http2_preface: Mutex::new(Vec::new()),
             upgraded: AtomicBool::new(false),
+            taken_in: AtomicU64::new(0),
+            upload_goes_on: Notify::new(),
             retire: OnceLock::new(),
             watch: Watch::new(clock.now()),
             clock,
@@ -122,6 +128,19 @@ impl Connection {
     /// No more bytes of the current request's body are due.
     pub fn body_is_complete(&self) {
         self.watch.set_body_due(false);
+    }
+
+    /// An origin takes in so many bytes of an upload over HTTP/2.
+    pub fn took_in(&self, bytes: usize) {
+        let before = self.taken_in.fetch_add(bytes as u64, Relaxed);
+        if before < PROVEN && before + bytes as u64 >= PROVEN {
+            self.upload_goes_on.notify_one();
+        }
+    }
+
+    /// Returns once, when origins have taken in much of what the client uploads.
+    pub(super) async fn upload_goes_on(&self) {
+        self.upload_goes_on.notified().await;
     }
 
     /// The connection is held in the tarpit from here on, which has limits of its own.

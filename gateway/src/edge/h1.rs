@@ -21,8 +21,9 @@ use super::{
     Edge,
     connection::Connection,
     ending::Ending,
-    h1_stream::{H1Stream, LINGER},
+    h1_stream::H1Stream,
     head::{HeadLimits, Refusal, Scan, judge, scan},
+    linger::{LINGER, MOST_DISCARDED, SILENCE},
     watch::Phase,
 };
 use crate::{
@@ -34,9 +35,6 @@ use crate::{
 
 /// Room for the head of a browser's request with a few cookies; longer ones grow it.
 const HEAD_BUFFER: usize = 2048;
-
-/// Most that is read away behind a head that was refused.
-const MOST_LEFTOVERS: usize = 64 << 10;
 
 /// Serves a connection to its end.
 pub(super) async fn serve(edge: &Arc<Edge>, stream: H1Stream) {
@@ -174,8 +172,8 @@ async fn refuse(edge: &Edge, mut stream: H1Stream, head: &[u8], refusal: Refusal
 async fn linger(stream: &mut H1Stream) -> io::Result<()> {
     let mut buffer = [0; 1024];
     let mut read = 0;
-    while read < MOST_LEFTOVERS {
-        match stream.read(&mut buffer).await? {
+    while read < MOST_DISCARDED {
+        match timeout(SILENCE, stream.read(&mut buffer)).await?? {
             0 => break,
             bytes => read += bytes,
         }

@@ -10,28 +10,19 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::{
-    chunks::Chunks, connection::Connection, head::Framing, pingora_io::pingora_stream,
-    transport::Transport,
+    chunks::Chunks, connection::Connection, head::Framing, linger::Lingering,
+    pingora_io::pingora_stream, transport::Transport, watch::Phase,
 };
 
 /// Small pieces of an answer wait for the next one up to this size: a head and a short body go out
 /// together.
 const GATHER: usize = 4096;
-
-/// How long what a client still sends is read away, so that it gets to read why it was refused.
-pub(super) const LINGER: Duration = Duration::from_secs(1);
-/// Most of a body that is read away like that.
-const MOST_LEFTOVERS: usize = 1 << 20;
 
 /// A client's HTTP/1 connection.
 #[derive(Debug)]
@@ -42,10 +33,8 @@ pub struct H1Stream {
     body: Body,
     /// Written by Pingora, and not sent yet.
     out: BytesMut,
-    /// Ends the wait for a client that still sends after its last answer.
-    lingering: Option<Pin<Box<Sleep>>>,
-    /// Bytes that are read away meanwhile at most.
-    leftovers: usize,
+    /// The wait for a client that still sends after its last answer.
+    lingering: Option<Box<Lingering>>,
 }
 
 /// What is still to come of the current request.
@@ -67,13 +56,17 @@ impl H1Stream {
             body: Body::Done,
             out: BytesMut::new(),
             lingering: None,
-            leftovers: MOST_LEFTOVERS,
         }
     }
 
     /// Whose connection it is.
     pub fn connection(&self) -> &Arc<Connection> {
         self.transport.connection()
+    }
+
+    /// The connection is to end by a reset, so that nobody takes its end for that of an answer.
+    pub fn reset_at_the_end(&self) {
+        self.transport.socket().reset_at_the_end();
     }
 
     /// A request begins, with this body.
@@ -117,23 +110,28 @@ impl H1Stream {
     }
 
     /// Reads away what is left of a body that nobody wanted: closing a socket with unread bytes
-    /// resets it, and the answer may be lost. A client that takes its time is not waited for.
+    /// resets it, and the answer may be lost.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut scratch = [0; 4096];
-        while self.body != Body::Done && self.leftovers > 0 {
-            let clock = self
-                .lingering
-                .get_or_insert_with(|| Box::pin(sleep(LINGER)));
-            if clock.as_mut().poll(context).is_ready() {
-                break;
-            }
+        if self.body == Body::Done {
+            return Poll::Ready(());
+        }
+        let mut lingering = self.lingering.take().unwrap_or_else(|| {
+            self.connection().enter(Phase::Leaving);
+            Box::default()
+        });
+        let mut scratch = [0; 16 << 10];
+        while self.body != Body::Done && !lingering.is_over(context) {
             let mut buffer = ReadBuf::new(&mut scratch);
-            let read = ready!(Pin::new(&mut *self).poll_read(context, &mut buffer));
+            let Poll::Ready(read) = Pin::new(&mut *self).poll_read(context, &mut buffer) else {
+                self.lingering = Some(lingering);
+                return Poll::Pending;
+            };
             if read.is_err() || buffer.filled().is_empty() {
                 break;
             }
-            self.leftovers = self.leftovers.saturating_sub(buffer.filled().len());
+            lingering.heard(buffer.filled().len());
         }
+        self.lingering = Some(lingering);
         Poll::Ready(())
     }
 

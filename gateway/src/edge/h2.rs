@@ -27,12 +27,9 @@ use super::{
     stall,
     transport::Transport,
     watch::{Phase, Tick},
+    windows,
 };
 use crate::upstream::watched;
-
-/// Bytes of request bodies that may be under way unread: per stream, and in all.
-const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
 
 /// Bytes of one answer that wait for its client, beside the piece that Pingora holds: a client may
 /// leave a hundred answers unread at once, and h2 would keep 400 KiB of each.
@@ -63,13 +60,23 @@ pub(super) async fn serve(edge: &Arc<Edge>, transport: Transport) {
         return;
     };
     let mut retire = connection.retirement();
-    let (mut served, mut rejected, mut leaving) = (0, 0, None);
+    let (mut served, mut rejected, mut leaving, mut wide) = (0, 0, None, None);
     loop {
         let accepted = select! {
             biased;
             _ = retire.wait_for(|retired| *retired), if leaving.is_none() => {
                 requests.graceful_shutdown();
                 leaving = Some(connection.clock().now());
+                continue;
+            }
+            () = connection.upload_goes_on(), if wide.is_none() => {
+                let place = edge.windows.enter(&connection);
+                if place.is_some() {
+                    requests.set_target_window_size(windows::WIDE);
+                    // Refused only before the client acknowledges settings, as it has by now.
+                    let _ = requests.set_initial_window_size(windows::WIDE);
+                }
+                wide = Some(place);
                 continue;
             }
             accepted = HttpSession::from_h2_conn(&mut requests, Arc::clone(&digest)) => accepted,
@@ -147,7 +154,7 @@ fn options(limits: &Limits) -> H2Options {
         .max_concurrent_streams(limits.max_streams)
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_send_buffer_size(SEND_BUFFER)
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW);
+        .initial_window_size(windows::STREAM)
+        .initial_connection_window_size(windows::CONNECTION);
     options
 }

@@ -15,6 +15,8 @@ pub struct EdgeMetrics {
     streams_reset: IntCounterVec,
     abuse: IntCounterVec,
     accept_errors: IntCounter,
+    /// HTTP/2 connections that may send far ahead.
+    pub(super) wide: IntGauge,
 }
 
 impl EdgeMetrics {
@@ -40,6 +42,10 @@ impl EdgeMetrics {
             accept_errors: make.counter(
                 "thornwall_accept_errors_total",
                 "Connections that the system could not hand over.",
+            )?,
+            wide: make.gauge(
+                "thornwall_http2_wide_windows",
+                "HTTP/2 connections whose uploads have wide windows.",
             )?,
         })
     }

@@ -65,8 +65,9 @@ pub(super) fn sweep_once(edge: &Edge) {
         if stopping || watch.is_old(now, &limits) {
             connection.retire();
         }
-        let idle = (stopping && watch.is_idle()).then_some(Ending::Stop);
-        if let Some(ending) = idle.or_else(|| watch.overdue(now, &limits)) {
+        let over = watch.is_idle() || watch.is_leaving();
+        let stopped = (stopping && over).then_some(Ending::Stop);
+        if let Some(ending) = stopped.or_else(|| watch.overdue(now, &limits)) {
             edge.end(connection, ending);
         }
     }

@@ -53,6 +53,12 @@ impl Socket {
         tokio::io::AsyncReadExt::read_buf(self, buffer).await
     }
 
+    /// The connection is to end by a reset, however it comes to its end.
+    pub(super) fn reset_at_the_end(&self) {
+        // Fails only where the connection is over.
+        let _ = self.tcp.set_zero_linger();
+    }
+
     /// Ready when there is something to read, and nothing is held ready for it meanwhile.
     pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection.watch.check()?;

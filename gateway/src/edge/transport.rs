@@ -40,9 +40,14 @@ macro_rules! inner {
 impl Transport {
     /// Whose connection it is.
     pub(super) fn connection(&self) -> &Arc<Connection> {
+        self.socket().connection()
+    }
+
+    /// The connection's own end.
+    pub(super) fn socket(&self) -> &Socket {
         match self {
-            Self::Plain(socket) => socket.connection(),
-            Self::Tls(stream) => stream.get_ref().0.connection(),
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_ref().0,
         }
     }
 

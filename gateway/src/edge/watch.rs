@@ -38,6 +38,8 @@ pub(super) enum Phase {
     Streams,
     /// Held in the tarpit, which has limits of its own.
     Held,
+    /// Answered for the last time, while its client still sends: it lingers within limits of its own.
+    Leaving,
 }
 
 /// A read found nothing; the client is awaited.
@@ -208,6 +210,11 @@ impl Watch {
     /// Whether it is between two requests of HTTP/1.
     pub(super) fn is_idle(&self) -> bool {
         self.phase.load(Relaxed) == Phase::Idle as u8
+    }
+
+    /// Whether it is only there so that its client reads its last answer.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.phase.load(Relaxed) == Phase::Leaving as u8
     }
 
     /// Whether its first request, or one that has begun, is still to come.

@@ -49,6 +49,7 @@ impl Decision {
             judgement: None,
             signals: None,
             reason: Some(head.reason),
+            held: None,
             failed_connects: 0,
             origin_took: None,
             took: head.took,

@@ -3,7 +3,7 @@
 use std::{io::Write, sync::atomic::Ordering, thread, time::Duration};
 
 use super::{
-    LARGE_PATH, SHORT, Site, closed,
+    LARGE_PATH, SHORT, Site, closed, frames,
     frames::{
         CONTINUATION, Client, DATA, END_HEADERS, END_STREAM, GET, HEADERS, NONE, PING, POST,
         PREFACE, RST_STREAM, WINDOW_UPDATE, field, fields, frame,
@@ -12,6 +12,7 @@ use super::{
     secure::Secure,
     silence, until_gone,
 };
+use crate::harness::wait_for;
 
 /// The window that RFC 9113 section 6.9.2 starts with.
 const WINDOW: u32 = 65_535;
@@ -22,6 +23,55 @@ fn who_never_says_the_preface_is_sent_away() {
     let secure = Secure::start(&origin, SHORT);
     until_gone(&mut secure.connect("h2"), silence);
     closed(&secure.gateway, &["header_timeout", "h2_preface"], 1);
+    secure.person_is_served();
+}
+
+#[test]
+fn an_upload_has_room_for_a_round_trip() {
+    const SETTINGS: u8 = 4;
+    const INITIAL_WINDOW_SIZE: [u8; 2] = [0, 4];
+    let origin = Site::start();
+    let secure = Secure::start(&origin, "");
+    let mut client = Client::connect(&secure, WINDOW);
+    let settings = client.wait_for("settings", |frame| frame.kind == SETTINGS);
+    let window = settings.payload.chunks(6).find_map(|setting| {
+        let value: [u8; 4] = setting[2..].try_into().unwrap();
+        (setting[..2] == INITIAL_WINDOW_SIZE).then(|| u32::from_be_bytes(value))
+    });
+    assert!(window.is_some_and(|bytes| bytes >= 1 << 20), "{window:?}");
+    let whole = |frame: &frames::Frame| frame.kind == WINDOW_UPDATE && frame.stream == 0;
+    let more = client.wait_for("the connection's window", whole).payload;
+    let more = u32::from_be_bytes(more.try_into().unwrap());
+    // The whole connection bounds what its streams hold together.
+    assert!((1 << 20..=4 << 20).contains(&(WINDOW + more)), "{more}");
+}
+
+#[test]
+fn an_upload_that_goes_on_gets_wider_windows_of_which_there_is_a_number() {
+    const UPLOAD: usize = 1 << 20;
+    let origin = Site::start();
+    let secure = Secure::start(&origin, "");
+    let upload = || {
+        let mut client = Client::connect(&secure, WINDOW);
+        let mut block = fields(POST, "/");
+        block.extend(field("content-length", &UPLOAD.to_string()));
+        client.send(HEADERS, END_HEADERS, 1, &block).unwrap();
+        // The whole connection may send 64 KiB before it is told of its window.
+        let whole = |frame: &frames::Frame| frame.kind == WINDOW_UPDATE && frame.stream == 0;
+        client.wait_for("the connection's window", whole);
+        let pieces = UPLOAD / (16 << 10);
+        for piece in 1..=pieces {
+            let flags = if piece == pieces { END_STREAM } else { NONE };
+            client.send(DATA, flags, 1, &[0; 16 << 10]).unwrap();
+        }
+        client.is_served(1);
+        client
+    };
+    let held: Vec<Client> = (0..9).map(|_| upload()).collect();
+    let wide = || secure.gateway.metric("thornwall_http2_wide_windows");
+    assert_eq!(wide(), 8.0);
+    drop(held);
+    wait_for("the places", || wide() == 0.0);
     secure.person_is_served();
 }
 

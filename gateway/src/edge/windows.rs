@@ -1,0 +1,74 @@
+//! How much of request bodies an HTTP/2 client may send ahead of whoever reads them.
+//!
+//! A window lets through what it holds per round trip: 1 MiB is 20 MiB a second at 50 ms, a tenth of
+//! what the same client gets over HTTP/1, where the system's buffers grow. Wider windows are memory
+//! that a client can fill while its origin does not read. So a connection begins with windows that
+//! suit nearly all uploads, and gets wider ones once an origin has taken in much of what it sends;
+//! of those there is a number, in all and for each client.
+
+use std::sync::Arc;
+
+use prometheus::IntGauge;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::connection::Connection;
+use crate::shares::{Share, Shares};
+
+/// Of a stream at first.
+pub(super) const STREAM: u32 = 1 << 20;
+/// Of a connection at first, which bounds what its streams hold together. There is room for others
+/// beside an upload that its origin does not read.
+pub(super) const CONNECTION: u32 = 2 << 20;
+/// Of both afterwards: 160 MiB a second at 50 ms.
+pub(super) const WIDE: u32 = 8 << 20;
+/// Bytes that origins must have taken in of a connection's uploads before its windows are widened.
+pub(super) const PROVEN: u64 = 1 << 20;
+/// Connections with wide windows: 1 GiB, if no origin of theirs reads any more.
+const MOST: usize = 128;
+/// The same of one client.
+const MOST_PER_CLIENT: u32 = 8;
+
+/// The places for connections with wide windows.
+#[derive(Debug)]
+pub(super) struct Windows {
+    places: Arc<Semaphore>,
+    clients: Arc<Shares>,
+    taken: IntGauge,
+}
+
+/// One place, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Wide {
+    taken: IntGauge,
+    _place: OwnedSemaphorePermit,
+    _share: Share,
+}
+
+impl Windows {
+    pub(super) fn new(taken: IntGauge) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(MOST)),
+            clients: Arc::default(),
+            taken,
+        }
+    }
+
+    /// A place for a connection, unless all or its client's own are taken. It is asked for once: who
+    /// gets none goes on with what it has.
+    pub(super) fn enter(&self, connection: &Connection) -> Option<Wide> {
+        let share = self.clients.take(connection.client(), MOST_PER_CLIENT)?;
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        self.taken.inc();
+        Some(Wide {
+            taken: self.taken.clone(),
+            _place: place,
+            _share: share,
+        })
+    }
+}
+
+impl Drop for Wide {
+    fn drop(&mut self) {
+        self.taken.dec();
+    }
+}

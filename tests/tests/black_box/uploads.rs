@@ -1,0 +1,161 @@
+//! Uploads that are refused while the client still sends: it gets to read why.
+
+use std::{
+    io::{Read, Write},
+    process::Command,
+};
+
+use thornwall_tests::authority::{Authority, Wanted};
+
+use crate::harness::{Folder, Gateway, Origin, Reply, connect, free_port, wait_for};
+
+/// Four sites, each of which refuses uploads in its way, and none for other names.
+const SITES: &str = "[[site]]\nname = \"small\"\nhosts = [\"small.example\"]\nupstream = \"o\"\n\
+    pipeline = \"open\"\nmax_body_bytes = 1000\n\
+    [[site]]\nname = \"deny\"\nhosts = [\"deny.example\"]\nupstream = \"o\"\npipeline = \"deny\"\n\
+    [[site]]\nname = \"limit\"\nhosts = [\"limit.example\"]\nupstream = \"o\"\npipeline = \"limit\"\n\
+    [[pipeline]]\nname = \"open\"\n\
+    [[pipeline]]\nname = \"deny\"\n[[pipeline.filter]]\nname = \"shape\"\nheuristics = {}\n\
+    [pipeline.ladder]\ndeny = 0.5\n\
+    [[pipeline]]\nname = \"limit\"\n[[pipeline.filter]]\nname = \"one\"\n\
+    rate_limit = { key = \"site\", requests = 1, per_secs = 3600, burst = 1 }\n";
+
+const REFUSALS: [(&str, &str); 4] = [
+    ("small.example", "413"),
+    ("deny.example", "403"),
+    ("limit.example", "429"),
+    ("none.example", "421"),
+];
+
+/// More than the buffers on the way hold.
+const LARGE: usize = 24 << 20;
+
+struct Server {
+    gateway: Gateway,
+    tls_port: u16,
+    files: Folder,
+}
+
+impl Server {
+    fn start() -> Self {
+        let (files, authority) = (Folder::new(), Authority::new("servers"));
+        let issued = authority.issue(Wanted {
+            names: &["small.example"],
+            ..Wanted::default()
+        });
+        let chain = files.write("t.pem", &issued.chain);
+        let key = files.write("t.key", &issued.key);
+        let tls_port = free_port();
+        let extra = format!(
+            "[[listener]]\naddress = \"127.0.0.1:{tls_port}\"\ntls = true\n[[certificate]]\n\
+             hosts = [\"*\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n{SITES}",
+            chain.display(),
+            key.display()
+        );
+        let gateway = Gateway::start(Origin::start().port, &extra);
+        let host = "Host: limit.example\r\nConnection: close\r\n\r\n";
+        assert_eq!(
+            gateway.send(&format!("GET / HTTP/1.1\r\n{host}")).status,
+            200
+        );
+        Self {
+            gateway,
+            tls_port,
+            files,
+        }
+    }
+}
+
+#[test]
+fn curl_reads_why_its_upload_is_refused() {
+    let server = Server::start();
+    let upload = server.files.0.join("upload");
+    std::fs::write(&upload, vec![0; LARGE]).unwrap();
+    let ways = [
+        ("http", server.gateway.port, "--http1.1"),
+        ("https", server.tls_port, "--http1.1"),
+        ("https", server.tls_port, "--http2"),
+    ];
+    for (scheme, port, version) in ways {
+        for (host, status) in REFUSALS {
+            for turn in 0..4 {
+                let output = Command::new("curl")
+                    .args([
+                        "-sSk",
+                        version,
+                        "-o",
+                        "/dev/null",
+                        "-w",
+                        "%{http_code}",
+                        "-T",
+                    ])
+                    .arg(&upload)
+                    .args(["--resolve", &format!("{host}:{port}:127.0.0.1")])
+                    .arg(format!("{scheme}://{host}:{port}/x"))
+                    .output()
+                    .unwrap();
+                let told = String::from_utf8_lossy(&output.stdout);
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert_eq!(
+                    (&*told, output.status.code()),
+                    (status, Some(0)),
+                    "{scheme} {version} {host}, turn {turn}: {said}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn who_reads_only_behind_its_whole_upload_gets_the_answer_too() {
+    let server = Server::start();
+    for (host, status) in REFUSALS {
+        let mut stream = connect(server.gateway.port).unwrap();
+        let head = format!("PUT /x HTTP/1.1\r\nHost: {host}\r\nUser-Agent: curl/8.5.0\r\n");
+        write!(stream, "{head}Content-Length: {LARGE}\r\n\r\n").unwrap();
+        for piece in vec![0; LARGE].chunks(1 << 16) {
+            stream
+                .write_all(piece)
+                .unwrap_or_else(|error| panic!("{host}: {error}"));
+        }
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let reply = Reply::parse(&answer).unwrap();
+        assert_eq!(reply.status.to_string(), status, "{host}");
+    }
+}
+
+#[test]
+fn who_still_sends_does_not_keep_the_process() {
+    let mut server = Server::start();
+    let mut stream = connect(server.gateway.port).unwrap();
+    let head = "PUT /x HTTP/1.1\r\nHost: small.example\r\nContent-Length: 100000\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    server.gateway.signal("TERM");
+    // What it sends goes on and on, well within what a lingering client may.
+    let dripping = std::thread::spawn(move || {
+        wait_for("the end", || {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            stream.write_all(b"more").is_err()
+        });
+    });
+    assert_eq!(server.gateway.wait(), Some(0));
+    dripping.join().unwrap();
+}
+
+#[test]
+fn who_was_refused_and_falls_silent_is_let_go_of() {
+    let server = Server::start();
+    let mut stream = connect(server.gateway.port).unwrap();
+    let head = "PUT /x HTTP/1.1\r\nHost: small.example\r\nContent-Length: 100000\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert_eq!(Reply::parse(&answer).unwrap().status, 413);
+    let open = || server.gateway.metric("thornwall_connections ");
+    wait_for("the connection to be seen", || open() == 1.0);
+    wait_for("the connection to end", || open() == 0.0);
+    // What was taken in and thrown away before is answered by a reset now.
+    wait_for("a reset", || stream.write_all(b"more").is_err());
+}
