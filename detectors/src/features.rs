@@ -12,7 +12,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     headers::{
+        self,
         client_hints::{self, Agreement},
+        errand::Errand,
         fetch_metadata,
         fields::{self, Fields},
     },
@@ -22,7 +24,7 @@ use crate::{
 };
 
 /// Version of the schema; raised whenever a number comes to mean something else.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Number of features.
 pub const COUNT: usize = FEATURES.len();
@@ -76,10 +78,34 @@ pub fn extract(view: &RequestView<'_>) -> [f32; COUNT] {
         view,
         hints: agent.claim.browser().map_or(Agreement::Absent, compare),
         path_kind: path::kind(&view.path),
+        errand: Errand::of(view, &fields),
         agent,
         fields,
     };
     std::array::from_fn(|at| (FEATURES[at].value)(&facts))
+}
+
+/// Whether these features are of a client that claims to be a graphical browser.
+pub fn claims_browser(features: &[f32; COUNT]) -> bool {
+    const PLACE: usize = place("ua_browser");
+    features[PLACE] > 0.0
+}
+
+/// The place of a feature in [`FEATURES`].
+const fn place(name: &str) -> usize {
+    let mut at = 0;
+    while !is_same(FEATURES[at].name.as_bytes(), name.as_bytes()) {
+        at += 1;
+    }
+    at
+}
+
+const fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let mut at = 0;
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
+    }
+    at == a.len() && at == b.len()
 }
 
 /// SHA-256 over version, names and meanings in order, in hexadecimal.
@@ -106,6 +132,7 @@ struct Facts<'a> {
     fields: Fields<'a>,
     agent: UserAgent<'a>,
     path_kind: path::Kind,
+    errand: Errand,
     hints: Agreement,
 }
 
@@ -216,17 +243,24 @@ features! {
     client_hints_contradict: Consistency, "client hints contradict the user agent", |f| {
         yes(matches!(f.hints, Agreement::Contradict(_)))
     };
-    fetch_metadata_lacking: Consistency, "browser that sends fetch metadata over TLS sends none over TLS", |f| {
-        let lacking = f.view.secure && !fetch_metadata::is_present(&f.fields);
-        f.browser(|browser| lacking && fetch_metadata::is_expected(browser))
+    fetch_metadata_lacking: Consistency, "browser that sends fetch metadata with such a request over TLS sends none over TLS", |f| {
+        f.browser(|browser| headers::is_metadata_lacking(f.view, &f.fields, f.errand, browser))
     };
     fetch_metadata_odd: Consistency, "fetch metadata that no browser sends", |f| {
         yes(fetch_metadata::contradiction(&f.fields).is_some())
     };
-    page_without_html: Consistency, "page of a browser whose Accept names no HTML and that no script fetches", |f| {
-        let fetched = f.fields.sec_fetch_dest.is_some() || f.fields.x_requested_with.is_some() || f.fields.origin.is_some();
-        let lacking = f.path_kind == path::Kind::Page && !fetched && has(f.fields.accept, b"text/html") == 0.0;
+    page_without_html: Consistency, "page that a browser GETs whose Accept names no HTML and that neither script, socket, medium nor prefetch asks for", |f| {
+        let sent = &f.fields;
+        let traces = [
+            sent.origin, sent.purpose, sent.range, sent.sec_fetch_dest, sent.sec_purpose, sent.service_worker, sent.x_requested_with,
+        ];
+        let asked = !f.errand.has_usual_fields() || traces.iter().any(Option::is_some);
+        let page = f.path_kind == path::Kind::Page && f.view.method == Method::GET;
+        let lacking = page && !asked && has(sent.accept, b"text/html") == 0.0;
         f.browser(|_| lacking)
+    };
+    errand_bare: Path, "WebSocket handshake, CORS preflight or report, due with no more than the protocol asks for", |f| {
+        yes(!f.errand.has_usual_fields())
     };
     method_get: Path, "GET", |f| yes(f.view.method == Method::GET);
     method_head: Path, "HEAD", |f| yes(f.view.method == Method::HEAD);
@@ -381,8 +415,8 @@ mod tests {
         assert_eq!(
             (VERSION, schema_hash().as_str()),
             (
-                1,
-                "012891af59f9e5c2a2860cf57970aa5bab05e4e8bc00abe6cb4fc34b5d5e53eb"
+                2,
+                "a390d6abc006ab76c9115eeb776a897bf5cfbc71c361dcb8029cd363c0c7d22d"
             )
         );
     }

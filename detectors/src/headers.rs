@@ -5,6 +5,7 @@
 //! need a robot that shows pages in a browser and says in its name where its owner is reached.
 
 pub mod client_hints;
+pub mod errand;
 pub mod fetch_metadata;
 pub mod fields;
 
@@ -19,6 +20,7 @@ use crate::{
 };
 
 use client_hints::Agreement;
+use errand::Errand;
 use fields::Fields;
 
 /// Notes what is odd about the header fields.
@@ -28,17 +30,34 @@ pub fn judge(
     agent: &UserAgent<'_>,
     note: &mut impl FnMut(Signal),
 ) {
+    let errand = Errand::of(view, fields);
     let expected = match agent.claim {
         Claim::Browser(_) if agent.shape.contact => return,
         Claim::Browser(browser) => {
-            let silent = is_silent(view, fields, browser);
-            judge_browser(view, fields, browser, silent, note);
-            if silent { &SILENT_BROWSER } else { &BROWSER }
+            let metadata = Metadata {
+                oddity: fetch_metadata::contradiction(fields),
+                lacking: is_metadata_lacking(view, fields, errand, browser),
+            };
+            judge_browser(view, fields, browser, metadata, note);
+            if metadata.lacking || metadata.oddity.is_some() {
+                &DOUBTED_BROWSER
+            } else {
+                &BROWSER
+            }
         }
         Claim::Missing => judge_nameless(fields, note),
         _ => return,
     };
-    judge_negotiation(view, fields, expected, note);
+    if errand.has_usual_fields() {
+        judge_negotiation(view, fields, expected, note);
+    }
+}
+
+/// What is wrong with a browser's fetch metadata.
+#[derive(Clone, Copy)]
+struct Metadata {
+    oddity: Option<&'static str>,
+    lacking: bool,
 }
 
 /// What the lack of each negotiation field counts.
@@ -56,7 +75,7 @@ const BROWSER: Expectations = Expectations {
     encoding: weights::ENCODING_MISSING,
 };
 
-const SILENT_BROWSER: Expectations = Expectations {
+const DOUBTED_BROWSER: Expectations = Expectations {
     accept_wildcard: weights::ACCEPT_WILDCARD_AGAIN,
     ..BROWSER
 };
@@ -82,11 +101,16 @@ fn judge_nameless(fields: &Fields<'_>, note: &mut impl FnMut(Signal)) -> &'stati
     expected
 }
 
-/// Whether this browser would have sent fetch metadata and did not.
-fn is_silent(view: &RequestView<'_>, fields: &Fields<'_>, browser: Browser) -> bool {
+/// Whether this browser would have sent fetch metadata with this request and did not.
+pub(crate) fn is_metadata_lacking(
+    view: &RequestView<'_>,
+    fields: &Fields<'_>,
+    errand: Errand,
+    browser: Browser,
+) -> bool {
     view.secure
         && !fetch_metadata::is_present(fields)
-        && !is_websocket(fields)
+        && errand.has_usual_fields()
         && fetch_metadata::is_expected(browser)
 }
 
@@ -97,13 +121,10 @@ fn judge_negotiation(
     note: &mut impl FnMut(Signal),
 ) {
     match fields.accept {
-        // Chrome opens a WebSocket without it.
-        None if !is_websocket(fields) => {
-            note(Signal::new(
-                Reason::HeadersAcceptMissing,
-                expected.accept_missing,
-            ));
-        }
+        None => note(Signal::new(
+            Reason::HeadersAcceptMissing,
+            expected.accept_missing,
+        )),
         Some(b"*/*") if is_bare_page(view, fields) => {
             note(Signal::new(
                 Reason::HeadersAcceptWildcard,
@@ -125,8 +146,9 @@ fn judge_negotiation(
         )),
         Some(_) => {}
     }
-    // A part of a medium is asked for as it is, without an encoding.
-    if fields.accept_encoding.is_none() && fields.range.is_none() {
+    // Media and other files are asked for as they are, without an encoding.
+    let whole = fields.range.is_none() && path::kind(&view.path) != path::Kind::Asset;
+    if fields.accept_encoding.is_none() && whole {
         note(Signal::new(
             Reason::HeadersAcceptEncodingMissing,
             expected.encoding,
@@ -138,7 +160,7 @@ fn judge_browser(
     view: &RequestView<'_>,
     fields: &Fields<'_>,
     browser: Browser,
-    silent: bool,
+    metadata: Metadata,
     note: &mut impl FnMut(Signal),
 ) {
     if let Agreement::Contradict(difference) = client_hints::compare(browser, fields) {
@@ -148,14 +170,14 @@ fn judge_browser(
             Evidence::Text(difference),
         ));
     }
-    if let Some(oddity) = fetch_metadata::contradiction(fields) {
+    if let Some(oddity) = metadata.oddity {
         note(Signal::with_evidence(
             Reason::HeadersFetchMetadataMismatch,
             weights::FETCH_METADATA_ODD,
             Evidence::Text(oddity),
         ));
     }
-    if silent {
+    if metadata.lacking {
         note(Signal::new(
             Reason::HeadersFetchMetadataMissing,
             weights::FETCH_METADATA_MISSING,
@@ -174,7 +196,7 @@ fn judge_browser(
 
 /// Whether a page is asked for with nothing that tells of a page behind the request: scripts ask
 /// for anything too, but leave their origin, their referrer or fetch metadata.
-fn is_bare_page(view: &RequestView<'_>, fields: &Fields<'_>) -> bool {
+pub(crate) fn is_bare_page(view: &RequestView<'_>, fields: &Fields<'_>) -> bool {
     let told =
         fetch_metadata::is_present(fields) && fetch_metadata::contradiction(fields).is_none();
     let traces = [
@@ -189,13 +211,5 @@ fn is_bare_page(view: &RequestView<'_>, fields: &Fields<'_>) -> bool {
     view.method == Method::GET
         && path::kind(&view.path) == path::Kind::Page
         && !told
-        && !is_websocket(fields)
         && traces.iter().all(Option::is_none)
-}
-
-fn is_websocket(fields: &Fields<'_>) -> bool {
-    let upgrades = fields
-        .upgrade
-        .is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"));
-    upgrades && fields.sec_websocket_key.is_some()
 }

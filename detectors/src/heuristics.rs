@@ -36,6 +36,18 @@ pub const FINDINGS: &[Reason] = &[
     Reason::UserAgentUnverifiedCrawler,
 ];
 
+/// Those of them that are there only where a client that claims to be a browser sent what no browser
+/// sends: what contradicts the claim, and not what is merely missing. Privacy settings, extensions,
+/// proxies and old machines take fields away; none of them makes up fetch metadata that cannot be,
+/// or asks for a page as `*/*`. Client hints that contradict the name are here too, although an
+/// extension that changes the name forgets them: a model must have learned of those before it may
+/// lean on this list.
+pub const CONTRADICTIONS: &[Reason] = &[
+    Reason::HeadersAcceptWildcard,
+    Reason::HeadersClientHintMismatch,
+    Reason::HeadersFetchMetadataMismatch,
+];
+
 /// Notes what is odd about a request. `/robots.txt` is never judged: a robot must be able to read
 /// what binds it.
 pub fn judge(view: &RequestView<'_>, note: &mut impl FnMut(Signal)) {

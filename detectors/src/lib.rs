@@ -5,6 +5,7 @@
 //! judgement can be repeated from a recording.
 
 pub mod address;
+pub mod alteration;
 pub mod asked;
 pub mod cookies;
 pub mod features;

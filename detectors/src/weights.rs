@@ -45,8 +45,8 @@ pub const OUTDATED: f32 = 0.08;
 pub const ACCEPT_MISSING: f32 = 0.34;
 /// A browser that asks for a page as a script would, without a script's traces.
 pub const ACCEPT_WILDCARD: f32 = 0.34;
-/// The same where the lack of fetch metadata, one of those traces, has been counted already.
-pub const ACCEPT_WILDCARD_AGAIN: f32 = 0.22;
+/// The same where fetch metadata, one of those traces, was counted already as lacking or odd.
+pub const ACCEPT_WILDCARD_AGAIN: f32 = 0.18;
 /// A browser without `Accept-Language`; some extensions remove it.
 pub const LANGUAGE_MISSING: f32 = 0.26;
 /// A browser without `Accept-Encoding`; filtering proxies remove it.

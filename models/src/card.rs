@@ -1,9 +1,12 @@
 //! The card of a trained model: what scoring needs, and what people should know.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use serde::Serialize;
-use thornwall_detectors::model::Card;
+use thornwall_detectors::{alteration::ALL, model::Card};
 
 use crate::{
     cases::CaseFacts,
@@ -41,6 +44,10 @@ pub struct DataFacts {
     pub requests: usize,
     /// Rows that the model learned from: vectors that differ within a client.
     pub rows: usize,
+    /// Rows beside them that nobody recorded: people's header sets, altered.
+    pub altered_rows: usize,
+    /// What was done to people's header sets, each alone and every two together.
+    pub alterations: BTreeSet<&'static str>,
     /// Who sent them.
     pub clients: Vec<ClientFacts>,
     /// Cases that it learned from beside them.
@@ -68,6 +75,9 @@ impl DataFacts {
     pub fn of(file: &str, recording: &Recording, table: &Table) -> Self {
         let mut clients: BTreeMap<(&str, &str, Label), (usize, usize)> = BTreeMap::new();
         for row in &table.rows {
+            if row.altered {
+                continue;
+            }
             let counts = clients
                 .entry((&row.family, &row.client, row.label))
                 .or_default();
@@ -82,11 +92,14 @@ impl DataFacts {
                 requests,
                 rows,
             };
+        let taught = ALL.iter().filter(|one| !one.only_adds());
         Self {
             file: file.to_owned(),
             sha256: recording.sha256.clone(),
             requests: recording.requests.len(),
-            rows: table.rows.len(),
+            rows: table.rows.iter().filter(|row| !row.altered).count(),
+            altered_rows: table.rows.iter().filter(|row| row.altered).count(),
+            alterations: taught.map(|one| one.name()).collect(),
             clients: clients.into_iter().map(facts).collect(),
             cases: None,
         }
@@ -96,13 +109,18 @@ impl DataFacts {
 impl FullCard {
     /// The card for people, in Markdown.
     pub fn to_markdown(&self) -> String {
+        let alterations: Vec<&str> = self.data.alterations.iter().copied().collect();
         let mut text = format!(
             "# Model `{}`\n\nTrained {} on {} requests ({} rows) of {} clients from `{}`.\n\
              A request is anomalous from a score of {:.4} on: {}.\n\
-             Judged and not learned from: {}.\n\n## Evaluation\n\n\
+             Judged and not learned from: {}.\n\n\
+             It learned {} rows more as people's, which nobody recorded: the header sets of people's \
+             browsers, altered as on their way to a site, each alteration alone and every two that \
+             can happen together: {}. Fields that are added need no lesson, since no field more is ever judged worse. So a field that is missing is no guilt by itself.\n\n\
+             ## Evaluation\n\n\
              All clients of an engine were left out of training and threshold, then judged.\n\
-             Cells: share of welcome requests called anomalous / share of scrapers' \
-             requests caught.\n\n",
+             Cells: share of welcome requests called anomalous / of people's altered header sets / \
+             share of scrapers' requests caught.\n\n",
             self.card.name,
             self.created,
             self.data.requests,
@@ -112,6 +130,8 @@ impl FullCard {
             self.card.threshold,
             self.threshold_rule,
             self.not_taught.join(", "),
+            self.data.altered_rows,
+            alterations.join(", "),
         );
         if let Some(cases) = &self.data.cases {
             text.push_str(&told(cases));
@@ -140,10 +160,10 @@ impl FullCard {
         let judges: Vec<&str> = self.evaluation.iter().map(|one| one.judge).collect();
         let _ = writeln!(
             text,
-            "| engine | welcome | scraper | {} |",
+            "| engine | welcome | altered | scraper | {} |",
             judges.join(" | ")
         );
-        let _ = writeln!(text, "|---|---:|---:|{}", "---:|".repeat(judges.len()));
+        let _ = writeln!(text, "|---|---:|---:|---:|{}", "---:|".repeat(judges.len()));
         let Some(first) = self.evaluation.first() else {
             return;
         };
@@ -165,7 +185,7 @@ impl FullCard {
             .iter()
             .map(|one| percent(one.total.precision));
         let precisions: Vec<String> = precisions.collect();
-        let _ = writeln!(text, "| precision | | | {} |", precisions.join(" | "));
+        let _ = writeln!(text, "| precision | | | | {} |", precisions.join(" | "));
     }
 }
 
@@ -174,12 +194,13 @@ fn write_row(text: &mut String, tally: &Tally, cells: impl Iterator<Item = Strin
     let Tally {
         engine,
         welcome,
+        altered,
         scraper,
         ..
     } = tally;
     let _ = writeln!(
         text,
-        "| {engine} | {welcome} | {scraper} | {} |",
+        "| {engine} | {welcome} | {altered} | {scraper} | {} |",
         cells.join(" | ")
     );
 }
@@ -202,8 +223,9 @@ fn told(cases: &CaseFacts) -> String {
 
 fn rates(tally: &Tally) -> String {
     format!(
-        "{} / {}",
+        "{} / {} / {}",
         percent(tally.false_positive_rate),
+        percent(tally.altered_rate),
         percent(tally.recall)
     )
 }

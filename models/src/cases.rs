@@ -188,6 +188,7 @@ impl Cases {
             family: FAMILY.to_owned(),
             engine: FAMILY.to_owned(),
             requests: line.facts.requests,
+            altered: false,
         });
     }
 }

@@ -45,16 +45,13 @@ pub fn directions() -> Vec<Direction> {
 /// and handshake, which a model of single requests does not see.
 pub const NOT_TAUGHT: &[&str] = &["chromium-automation", "curl-impersonate"];
 
-/// What may count against a client: what it admits to, what contradicts itself, and what makes
-/// more signs of a browser due.
+/// What may count against a client: what it admits to, what contradicts itself, and the claim that
+/// makes signs of a browser due.
 const AGAINST: &[&str] = &[
     "accept_language_wildcard",
-    "accept_wildcard",
     "client_hints_contradict",
-    "fetch_metadata_lacking",
     "fetch_metadata_odd",
     "page_without_html",
-    "secure",
     "ua_ai_crawler",
     "ua_automation",
     "ua_browser",
@@ -87,6 +84,7 @@ const FOR: &[&str] = &[
     "client_hints_agree",
     "conditional",
     "cookie",
+    "errand_bare",
     "origin",
     "path_asset",
     "path_feed",
@@ -128,6 +126,11 @@ const HIDDEN: &[&str] = &[
     "path_depth",
     "path_query",
     "range",
+    // What says no more than that something is missing, and that something ought to be there: the
+    // script of every page asks for anything, and proxies that end TLS take fetch metadata away.
+    "accept_wildcard",
+    "fetch_metadata_lacking",
+    "secure",
     // Claims that have to be verified, and not weighed.
     "from",
     "ua_welcome_crawler",

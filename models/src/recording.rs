@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use serde::Deserialize;
 use thiserror::Error;
 use thornwall_detectors::{
+    alteration::{self, Alteration, Message},
     model::sha256_hex,
     request::{RequestView, SiteFacts, plain_path},
 };
@@ -20,6 +21,9 @@ use thornwall_detectors::{
 /// The host that every recorded request is made to ask for, so that no port or name of one run
 /// can tell clients apart.
 const HOST: &str = "lab.example";
+
+/// The family of browsers for text.
+const TEXT_BROWSERS: &str = "text-browser";
 
 /// Largest compressed recording.
 const MOST_FILE_BYTES: u64 = 256 << 20;
@@ -50,11 +54,9 @@ pub struct Recorded {
     pub label: Label,
     /// Seconds since its run started.
     pub seconds: f64,
-    method: Method,
     uri: Uri,
-    version: Version,
     secure: bool,
-    headers: HeaderMap,
+    message: Message,
 }
 
 /// What a client was there for.
@@ -103,11 +105,11 @@ impl Recorded {
     /// client's address, the host and the time are the same for all.
     pub fn view(&self) -> RequestView<'_> {
         RequestView {
-            method: &self.method,
+            method: &self.message.method,
             uri: &self.uri,
             path: plain_path(self.uri.path()),
-            version: self.version,
-            headers: &self.headers,
+            version: self.message.version,
+            headers: &self.message.headers,
             client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
             host: HOST,
             site: SiteFacts {
@@ -117,6 +119,25 @@ impl Recorded {
             secure: self.secure,
             now: Duration::ZERO,
         }
+    }
+
+    /// The request as it arrives where these things were done to it on the way; `None` where one of
+    /// them has nothing to do.
+    pub fn altered(&self, alterations: &[Alteration]) -> Option<Self> {
+        Some(Self {
+            client: self.client.clone(),
+            family: self.family.clone(),
+            label: self.label,
+            seconds: self.seconds,
+            uri: self.uri.clone(),
+            secure: self.secure,
+            message: alteration::altered(&self.message, alterations)?,
+        })
+    }
+
+    /// Whether a person with a graphical browser sent it.
+    pub fn is_graphical(&self) -> bool {
+        self.label == Label::Person && self.family != TEXT_BROWSERS
     }
 
     /// The request target as sent.
@@ -193,11 +214,13 @@ fn parse(line: &[u8]) -> Result<Recorded, String> {
         family: line.family,
         label: line.label,
         seconds: line.t,
-        method,
         uri,
-        version: version(&line.version)?,
         secure: line.secure,
-        headers: headers(&line.headers)?,
+        message: Message {
+            method,
+            version: version(&line.version)?,
+            headers: headers(&line.headers)?,
+        },
     })
 }
 

@@ -1,6 +1,8 @@
 //! Requests as rows of numbers, each weighted so that no client counts for more than another.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use thornwall_detectors::alteration::{is_library_to_the_letter, none_one_and_two};
 
 use crate::{
     prior::{Direction, NOT_TAUGHT},
@@ -33,6 +35,8 @@ pub struct Row {
     pub engine: String,
     /// How many requests look like this.
     pub requests: usize,
+    /// Whether nobody recorded it: a person's header set, altered as on its way to a site.
+    pub altered: bool,
 }
 
 impl Row {
@@ -64,6 +68,7 @@ impl Table {
                     family: request.family.clone(),
                     engine: engine(&request.family, &request.client).to_owned(),
                     requests: 0,
+                    altered: false,
                 });
             }
             rows[at].requests += 1;
@@ -75,14 +80,60 @@ impl Table {
         }
     }
 
+    /// Adds what people's requests become on their way: a row for each engine and each different
+    /// vector that is not there already. They are a family of their own beside the engine's, so that
+    /// all that may happen to a browser weighs as much as the browser itself, however much it is.
+    /// Alterations that only add are left out: by the directions of the columns, what has more is
+    /// never judged worse.
+    pub fn add_altered(&mut self, requests: &[Recorded], see: impl Fn(&Recorded) -> Vec<f32>) {
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect();
+        let mut known: HashSet<(String, Vec<u32>)> = HashSet::new();
+        let own = self.rows.iter().filter(|row| row.label == Label::Person);
+        known.extend(own.map(|row| (row.engine.clone(), bits(&row.values))));
+        let people = requests
+            .iter()
+            .filter(|request| request.label == Label::Person);
+        for request in people {
+            let engine = engine(&request.family, &request.client);
+            for alterations in none_one_and_two(request.is_graphical()) {
+                if alterations.iter().any(|one| one.only_adds()) {
+                    continue;
+                }
+                let Some(altered) = request.altered(&alterations) else {
+                    continue;
+                };
+                if is_library_to_the_letter(&altered.view()) {
+                    continue;
+                }
+                let values = see(&altered);
+                if known.insert((engine.to_owned(), bits(&values))) {
+                    self.rows.push(Row {
+                        values,
+                        label: Label::Person,
+                        client: format!("{engine}, altered"),
+                        family: format!("{engine}, altered"),
+                        engine: engine.to_owned(),
+                        requests: 1,
+                        altered: true,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The same without what nobody recorded.
+    pub fn recorded(&self) -> Self {
+        self.only(|row| !row.altered)
+    }
+
     /// The engines, sorted.
     pub fn engines(&self) -> BTreeSet<&str> {
         self.rows.iter().map(|row| row.engine.as_str()).collect()
     }
 
     /// The rows of all other engines.
-    pub fn without(&self, engine: &str) -> Self {
-        self.only(|row| row.engine != engine)
+    pub fn without(&self, engines: &[&str]) -> Self {
+        self.only(|row| !engines.contains(&row.engine.as_str()))
     }
 
     /// The rows that models may learn from: [`NOT_TAUGHT`] says of which not.
@@ -154,6 +205,7 @@ pub(crate) mod tests {
             family: family.to_owned(),
             engine: family.to_owned(),
             requests: 1,
+            altered: false,
         }
     }
 

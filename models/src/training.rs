@@ -66,6 +66,7 @@ pub fn run(order: &Order, progress: impl Fn(&str)) -> Result<FullCard, TrainingE
     let mut table = Table::of(&recording.requests, directions(), |request| {
         seen(request, |_| true)
     });
+    table.add_altered(&recording.requests, |request| seen(request, |_| true));
     if !has_engines_enough(&table.taught()) {
         return Err(TrainingError::FewEngines);
     }
@@ -75,7 +76,8 @@ pub fn run(order: &Order, progress: impl Fn(&str)) -> Result<FullCard, TrainingE
     }
     let evaluation = evaluate(&recording, &table, &progress)?;
     progress("fitting the model");
-    let threshold = threshold(&table, &left_out_scores(&table)?);
+    let left_out = left_out_scores(&table)?;
+    let threshold = threshold(table.rows.iter().zip(left_out));
     let forest = Forest::fit(&table)?;
     let onnx = onnx::encode(&forest, &order.name, COUNT);
     let file = order
@@ -107,21 +109,29 @@ fn evaluate(
     let mut nameless = Table::of(&recording.requests, directions(), |request| {
         seen(request, |feature| !named(feature))
     });
+    nameless.add_altered(&recording.requests, |request| {
+        seen(request, |feature| !named(feature))
+    });
     nameless.cases = shown_rows(&table.cases, |feature| !named(feature));
     let free = vec![Direction::Free; PATH_AND_TIME];
     let control = Table::of(&recording.requests, free, |one| path_and_time(one).to_vec());
     let mut evaluation = Vec::new();
-    for (judge, table) in [
-        ("model", table),
-        ("model without user agent", &nameless),
-        ("control: path and time only", &control),
+    for (judge, taught, table) in [
+        ("model", table, table),
+        (
+            "model that is taught no alteration",
+            &table.recorded(),
+            table,
+        ),
+        ("model without user agent", &nameless, &nameless),
+        ("control: path and time only", &control, &control),
     ] {
         progress(&format!("evaluating, every engine left out once: {judge}"));
-        evaluation.push(Evaluation::of_forest(judge, table)?);
+        evaluation.push(Evaluation::of_forest(judge, taught, table)?);
     }
-    let rules = Table::of(&recording.requests, vec![Direction::Rises], |request| {
-        vec![heuristic_score(&request.view())]
-    });
+    let by_rules = |request: &Recorded| vec![heuristic_score(&request.view())];
+    let mut rules = Table::of(&recording.requests, vec![Direction::Rises], by_rules);
+    rules.add_altered(&recording.requests, by_rules);
     evaluation.push(Evaluation::of_score(
         "heuristics alone",
         &rules,

@@ -146,7 +146,7 @@ CASES = [
         },
     ),
     case(
-        "scraper without a name", "/",
+        "client without a name", "/",
         headers=[
             ["Host", "site.example"],
             ["Accept", "*/*"],

@@ -41,12 +41,16 @@ fields! {
     accept_encoding = "accept-encoding",
     /// Languages that its user reads.
     accept_language = "accept-language",
+    /// The method that a script would use at another origin.
+    access_control_request_method = "access-control-request-method",
     /// Credentials.
     authorization = "authorization",
     /// How old an answer may be.
     cache_control = "cache-control",
     /// What becomes of the connection.
     connection = "connection",
+    /// What the body is.
+    content_type = "content-type",
     /// Cookies.
     cookie = "cookie",
     /// The wish not to be tracked.
@@ -89,6 +93,8 @@ fields! {
     sec_purpose = "sec-purpose",
     /// A WebSocket's opening handshake.
     sec_websocket_key = "sec-websocket-key",
+    /// The version that it asks for.
+    sec_websocket_version = "sec-websocket-version",
     /// The fetch of a service worker's script.
     service_worker = "service-worker",
     /// Transfer codings and trailers.

@@ -3,8 +3,21 @@
 //! The model sees the shape of one request (user agent, header fields, method, path, protocol; see
 //! `thornwall_detectors::features`) and says how likely it is an unwelcome client's. From the
 //! model's threshold on, the signal `model.anomalous` weighs 0.5, rising evenly to `weight` at a
-//! score of 1, so that the model alone throttles or tarpits and never denies; below the threshold
-//! the signal weighs nothing, and only shows the score. It never gives a verdict of its own.
+//! score of 1, so that the model alone never denies; below the threshold the signal weighs nothing,
+//! and only shows the score. It never gives a verdict of its own.
+//!
+//! A model has learned what browsers look like, and of each browser, program or proxy that nobody
+//! recorded it knows only that it looks different, which is no guilt. So the signal weighs that much
+//! only against a client that claims to be a browser and that the rules have caught contradicting
+//! itself: one of `headers.accept_wildcard`, `headers.client_hint_mismatch` and
+//! `headers.fetch_metadata_mismatch` was noticed before, by a filter that enforces. A field that is
+//! missing contradicts nothing. Against everybody else (browsers that the rules are silent on or
+//! that lack fields, programs of every kind, unknown names, clients without a name) it weighs at most
+//! what lifts the score so far to 0.455, and nothing where that is higher already: below 0.50, where
+//! the shipped ladder starts to act, with room for a later signal of up to 0.08, and within the
+//! band in which `escalate` asks for a second opinion. The signal shows the model's own score in
+//! either case. Put the filter behind `heuristics`: what is noticed after it adds to what it said, and
+//! without rules nothing is ever contradicted.
 //!
 //! A shape that was scored before is not scored again: scores are kept by the shape's hash in a
 //! table of fixed size, from which a new shape takes the place of an old one. Scoring takes some
@@ -15,7 +28,7 @@
 //! |---|---|---|
 //! | `model` | | name of the model: `models_dir/NAME.onnx` and its card `NAME.json` |
 //! | `threshold` | the card's | score from which a request is anomalous, between 0 and 1 |
-//! | `weight` | `0.9` | weight of a score of 1; 0.5 to 0.9 |
+//! | `weight` | `0.9` | weight of a score of 1 where the client contradicts itself; 0.5 to 0.9 |
 //! | `cached_shapes` | `65536` | scores that are kept, 16 bytes each; 0 scores every request anew |
 //!
 //! ```toml
@@ -28,10 +41,11 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use thornwall_detectors::{
-    features,
+    features::{self, COUNT},
+    heuristics::CONTRADICTIONS,
     model::{Model, ModelError, init_runtime},
     request::RequestView,
-    signal::{Evidence, Reason, Signal},
+    signal::{Evidence, Reason, Signal, Trail},
 };
 use toml::Spanned;
 
@@ -50,6 +64,11 @@ const LEAST_WEIGHT: f32 = 0.5;
 
 /// Highest weight of a score: below where the shipped ladder denies.
 const MOST_WEIGHT: f32 = 0.9;
+
+/// The score up to which the model alone may lift whoever does not contradict itself. Below where
+/// the shipped ladder starts to act (0.50) even if the weight of an outdated browser (0.08) is added
+/// later, and above where `escalate` starts to ask (0.45).
+const UNCONTRADICTED_SCORE: f32 = 0.455;
 
 /// Most scores that may be kept: a quarter of a gigabyte.
 const MOST_SHAPES: usize = 1 << 24;
@@ -149,11 +168,10 @@ impl Anomaly {
         }
     }
 
-    fn score(&self, request: &RequestView<'_>) -> Result<f32, ModelError> {
-        let features = features::extract(request);
+    fn score(&self, features: &[f32; COUNT]) -> Result<f32, ModelError> {
         match &self.shapes {
-            None => self.model.score(&features),
-            Some(shapes) => shapes.score(&features, || self.model.score(&features)),
+            None => self.model.score(features),
+            Some(shapes) => shapes.score(features, || self.model.score(features)),
         }
     }
 }
@@ -161,12 +179,17 @@ impl Anomaly {
 impl Filter for Anomaly {
     fn judge(&self, request: &RequestView<'_>, round: &mut Round) -> Result<Verdict, FilterError> {
         let trail = &mut round.trail;
+        let features = features::extract(request);
         let score = self
-            .score(request)
+            .score(&features)
             .map_err(|error| FilterError(error.to_string()))?;
+        let mut weight = weight(score, self.threshold, self.most_weight);
+        if weight > 0.0 && !(features::claims_browser(&features) && is_contradicted(trail)) {
+            weight = weight.min(room(trail));
+        }
         trail.push(Signal::with_evidence(
             Reason::ModelAnomalous,
-            weight(score, self.threshold, self.most_weight),
+            weight,
             Evidence::Score(score),
         ));
         Ok(Verdict::Pass)
@@ -179,6 +202,26 @@ fn weight(score: f32, threshold: f32, most: f32) -> f32 {
         return 0.0;
     }
     LEAST_WEIGHT + (most - LEAST_WEIGHT) * (score - threshold) / (1.0 - threshold)
+}
+
+/// Whether the rules have noticed something that the client's claim to be a browser cannot explain,
+/// and it counts.
+fn is_contradicted(trail: &Trail) -> bool {
+    let counted = trail.signals().iter().filter(|signal| !signal.observed);
+    counted
+        .map(|signal| signal.reason)
+        .any(|reason| CONTRADICTIONS.contains(&reason))
+}
+
+/// The weight that lifts the trail's score to [`UNCONTRADICTED_SCORE`] (noisy-or solved for it).
+fn room(trail: &Trail) -> f32 {
+    let innocent = 1.0 - trail.score();
+    let kept = 1.0 - UNCONTRADICTED_SCORE;
+    if innocent > kept {
+        1.0 - kept / innocent
+    } else {
+        0.0
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The runner's duties, each with filters that do nothing but what the test says.
 
+mod lab;
+
 use std::{
     borrow::Cow,
     net::IpAddr,

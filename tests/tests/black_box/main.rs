@@ -27,6 +27,7 @@ mod observability;
 mod origin_answers;
 mod origin_connections;
 mod page_limits;
+mod people;
 mod privacy;
 mod proxy;
 mod recording;

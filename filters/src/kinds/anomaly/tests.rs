@@ -216,12 +216,8 @@ fn scores_are_those_of_onnx_runtime_in_python() {
                     "{}: {score}, not {expected}",
                     case.name
                 );
-                assert_eq!(
-                    weight > 0.0,
-                    case.name.starts_with("scraper"),
-                    "{}",
-                    case.name
-                );
+                let anomalous = case.name.starts_with("scraper");
+                assert_eq!(weight > 0.0, anomalous, "{}", case.name);
             }
         }
     }
@@ -271,8 +267,82 @@ fn threshold_of_the_configuration_comes_first() {
         let filter = sound(&text, &mut BuildContext::default());
         case.with_view(|view| judged(filter.as_ref(), view)).0
     };
-    assert!(weigh("1e-9") >= LEAST_WEIGHT);
+    assert!((weigh("1e-9") - UNCONTRADICTED_SCORE).abs() < 1e-6);
     assert_eq!(weigh("0.99999994"), 0.0);
+}
+
+/// The score of the trail after a model has called the request anomalous: `before` is what was noticed
+/// before it, with weights that count unless `observed`.
+fn lifted(case: &str, before: &[(Reason, f32)], observed: bool) -> f32 {
+    let text = "anomaly = { model = 'bot_score', threshold = 1e-9, weight = 0.9 }";
+    let filter = sound(text, &mut BuildContext::default());
+    let mut round = Round::default();
+    round.observe(observed);
+    for (reason, weight) in before {
+        round.trail.push(Signal::new(*reason, *weight));
+    }
+    round.observe(false);
+    let golden = Golden::read();
+    let case = golden
+        .cases
+        .iter()
+        .find(|one| one.name == case)
+        .expect(case);
+    let verdict = case.with_view(|view| filter.judge(view, &mut round));
+    assert_eq!(verdict.expect("a judgement"), Verdict::Pass);
+    let last = round.trail.signals().last().expect("the model's signal");
+    assert!(matches!(last.evidence, Evidence::Score(score) if score > 0.0));
+    round.trail.score()
+}
+
+#[test]
+fn whoever_does_not_contradict_itself_stays_below_the_first_rung() {
+    use Reason::*;
+    let check = |case: &str, before: &[(Reason, f32)], observed: bool, expected: f32| {
+        let score = lifted(case, before, observed);
+        assert!(
+            (score - expected).abs() < 1e-5,
+            "{case} {before:?}: {score}"
+        );
+    };
+    let (chrome, library) = ("scraper that says it is Chrome", "scraper with a library");
+    let most = UNCONTRADICTED_SCORE;
+    check(chrome, &[], false, most);
+    check(library, &[], false, most);
+    check("client without a name", &[], false, most);
+    // What is missing, what is outdated and what is asked for contradict no claim.
+    let missing = [
+        (HeadersAcceptLanguageMissing, 0.26),
+        (UserAgentOutdatedBrowser, 0.08),
+    ];
+    check(chrome, &missing, false, most);
+    check(
+        chrome,
+        &[(HeadersFetchMetadataMissing, 0.28), (PathProbe, 0.02)],
+        false,
+        most,
+    );
+    // Where the rules have said more already, the model adds nothing.
+    check(library, &[(UserAgentHttpLibrary, 0.82)], false, 0.82);
+    check(library, &[(UserAgentHttpLibrary, most)], false, most);
+    // Contradictions of a filter that only observes do not count, and only browsers contradict.
+    check(chrome, &[(HeadersAcceptWildcard, 0.34)], true, most);
+    check(
+        "client without a name",
+        &[(HeadersAcceptWildcard, 0.35)],
+        false,
+        most,
+    );
+    // A later signal of 0.08 does not reach the rung.
+    assert!(1.0 - (1.0 - most) * (1.0 - 0.08) < 0.5);
+}
+
+#[test]
+fn whoever_contradicts_itself_is_weighed_in_full() {
+    for reason in CONTRADICTIONS {
+        let score = lifted("scraper that says it is Chrome", &[(*reason, 0.25)], false);
+        assert!(score > 0.8, "{reason}: {score}");
+    }
 }
 
 #[test]

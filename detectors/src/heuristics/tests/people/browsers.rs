@@ -142,6 +142,6 @@ pub(super) const KINDS: &[Kind] = &[
     kind("DELETE /api/items/1", "*/*", ["same-origin", "cors", "empty"], &["Origin: https://site.example"]),
     kind("OPTIONS /api/items", "*/*", ["cross-site", "cors", "empty"], &["Origin: https://other.example", "Access-Control-Request-Method: PUT"]),
     kind("POST /collect", "*/*", ["same-origin", "no-cors", "empty"], &["Origin: https://site.example", "Content-Type: text/plain"]),
-    kind("GET /socket", "-", ["", "", ""], &["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Origin: https://site.example"]),
-    kind("GET /socket", "*/*", ["same-origin", "websocket", "empty"], &["Upgrade: websocket", "Connection: keep-alive, Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]),
+    kind("GET /socket", "-", ["", "", ""], &["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", "Origin: https://site.example"]),
+    kind("GET /socket", "*/*", ["same-origin", "websocket", "empty"], &["Upgrade: websocket", "Connection: keep-alive, Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"]),
 ];
