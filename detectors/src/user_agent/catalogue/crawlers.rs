@@ -71,13 +71,13 @@ pub(super) const MARKETING: &[&str] = &[
 pub(super) const SCANNERS: &[&str] = &[
     "acunetix", "arachni", "^burp", "burp suite", "burpcollaborator", "censysinspect", "cgichk",
     "commix", "detectify", "^dirb/", "dirbuster", "dirsearch", "^expanse", "feroxbuster", "ffuf",
-    "fimap", "fuzz faster u fool", "gobuster", "grendel-scan", "havij", "internetmeasurement",
-    "jaeles", "joomscan", "jorgee", "kiterunner", "l9explore", "l9scan", "l9tcpid", "masscan",
-    "metasploit", "modatscanner", "muieblackcat", "nessus", "netsparker", "netsystemsresearch",
-    "nikto", "nmap", "nmap scripting engine", "nuclei", "openvas", "^paros", "paros/", "probely",
-    "probelyspdr", "qualys", "rustscan", "skipfish", "sqlmap", "sqlninja", "tsunami-security",
-    "tsunamisecurityscanner", "^vega/", "w3af", "wapiti", "watchtowr", "webinspect", "webshag",
-    "wfuzz", "whatweb", "wpscan", "xsser", "zgrab", "zmeu",
+    "fimap", "fuzz faster u fool", "gobuster", "grendel-scan", "havij", "^hydra",
+    "internetmeasurement", "jaeles", "joomscan", "jorgee", "kiterunner", "l9explore", "l9scan",
+    "l9tcpid", "masscan", "metasploit", "modatscanner", "muieblackcat", "nessus", "netsparker",
+    "netsystemsresearch", "nikto", "nmap", "nmap scripting engine", "nuclei", "openvas", "^paros",
+    "paros/", "probely", "probelyspdr", "qualys", "rustscan", "skipfish", "sqlmap", "sqlninja",
+    "tsunami-security", "tsunamisecurityscanner", "^vega/", "w3af", "wapiti", "watchtowr",
+    "webinspect", "webshag", "wfuzz", "whatweb", "wpscan", "xsser", "zgrab", "zmeu",
 ];
 
 /// Search engines, which bring a site its readers and obey its robots.txt.
@@ -124,6 +124,6 @@ pub(super) const ARCHIVES: &[&str] = &[
     "lac_iaharvester", "linkarchiver", "@loc.gov/programs/web-archiving", "miniature.io",
     "mirrorweb", "@mirrorweb.com", "mirrorwebcrawler", "netarkivet", "nla.gov.au",
     "nlnz_iaharvester", "nlnz_iaharvester2024", "nlux_iaharvester", "perma.cc", "smarshbot",
-    "special_archiver", "wayback machine", "waybackarchive", "waybackmachine", "wpull",
+    "special_archiver", "wayback", "wayback machine", "waybackarchive", "waybackmachine", "wpull",
     "xy-archive-compliance",
 ];
