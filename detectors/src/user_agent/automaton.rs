@@ -7,7 +7,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use super::{
     Claim, Purpose,
     catalogue::{self, List, Place, Token},
-    contact,
+    contact::Addresses,
 };
 
 /// What the pass found.
@@ -19,6 +19,8 @@ pub(super) struct Found {
     pub(super) name_in_browser: Option<Name>,
     /// Browser tokens.
     pub(super) tokens: Tokens,
+    /// Addresses in the text, looked for when the first name is found.
+    addresses: Option<Addresses>,
 }
 
 /// A name of the catalogue in the text.
@@ -84,7 +86,7 @@ impl Found {
         if !(anywhere || in_browser)
             || !entry.fits(text, &at)
             || is_device(text, &at, &self.tokens)
-            || (!entry.is_address && contact::covers(text, &at))
+            || (!entry.is_address && self.in_address(text, &at))
         {
             return;
         }
@@ -103,7 +105,15 @@ impl Found {
             self.name_in_browser = Some(name);
         }
     }
+
+    fn in_address(&mut self, text: &[u8], at: &Range<usize>) -> bool {
+        let addresses = self.addresses.get_or_insert_with(|| Addresses::of(text));
+        addresses.cover(at)
+    }
 }
+
+/// Bytes before a name that are looked at: however long a text is, a name in it costs the same.
+const NEAR: usize = 64;
 
 /// Whether a name counts in a text that is a browser's, if it is one.
 fn counts_in_browser(text: &[u8], at: &Range<usize>, place: Place) -> bool {
@@ -124,10 +134,11 @@ fn is_about_system(text: &[u8], at: usize) -> bool {
 /// names: `(compatible; ExampleBot/1.0)`.
 fn is_declared(text: &[u8], at: usize) -> bool {
     const COMPATIBLE: &[u8] = b"compatible";
-    let name = text[..at]
+    let near = &text[at.saturating_sub(NEAR)..at];
+    let name = near
         .iter()
         .rposition(|byte| matches!(byte, b';' | b'(' | b')'));
-    let before = name.map_or(&b""[..], |end| text[..end].trim_ascii_end());
+    let before = name.map_or(&b""[..], |end| near[..end].trim_ascii_end());
     before.len() >= COMPATIBLE.len()
         && before[before.len() - COMPATIBLE.len()..].eq_ignore_ascii_case(COMPATIBLE)
 }
@@ -135,16 +146,13 @@ fn is_declared(text: &[u8], at: usize) -> bool {
 /// Whether a match is the end of a product's name behind the browser's own, and a word in it:
 /// `ExampleBot/1.0`, and not `Talbot/1.0`.
 fn is_product(text: &[u8], at: &Range<usize>) -> bool {
-    let is_word = text[at.start].is_ascii_uppercase()
-        || !at
-            .start
-            .checked_sub(1)
-            .is_some_and(|before| text[before].is_ascii_alphanumeric());
-    is_word
-        && !is_about_system(text, at.start)
-        && text
-            .get(at.end)
-            .is_none_or(|byte| matches!(byte, b'/' | b')' | b';'))
+    let ends = text
+        .get(at.end)
+        .is_none_or(|byte| matches!(byte, b'/' | b')' | b';'));
+    let inside = |before: usize| text[before].is_ascii_alphanumeric();
+    let is_word =
+        text[at.start].is_ascii_uppercase() || !at.start.checked_sub(1).is_some_and(inside);
+    ends && is_word && !is_about_system(text, at.start)
 }
 
 /// Whether a name lies where Android names the device: telephones are called `Spider 8` and

@@ -25,40 +25,52 @@ pub(super) fn shows(text: &[u8], at: usize) -> bool {
     }
 }
 
-/// Whether a part of the text lies in such an address.
-pub(super) fn covers(text: &[u8], part: &Range<usize>) -> bool {
-    let start = text[..part.start]
-        .iter()
-        .rposition(|byte| is_delimiter(*byte))
-        .map_or(0, |at| at + 1);
-    let end = text[part.end..]
-        .iter()
-        .position(|byte| is_delimiter(*byte))
-        .map_or(text.len(), |at| part.end + at);
-    (start..end).any(|at| match text[at] {
-        // The mailbox stands before its sign, and ends where its octets do.
-        b'@' => {
-            shows(text, at)
-                && text[part.start..at.max(part.start)]
-                    .iter()
-                    .all(|byte| is_local(*byte))
-        }
-        b':' | b'.' | b'+' => {
-            at <= part.end && shows(text, at) && address_start(text, at) <= part.start
-        }
-        _ => false,
-    })
+/// Where the addresses of a text lie.
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    found: [Range<usize>; Self::MOST],
 }
 
-/// Where an address begins that shows at a place.
-fn address_start(text: &[u8], at: usize) -> usize {
-    let scheme = text[..at]
-        .iter()
-        .rev()
-        .take_while(|byte| byte.is_ascii_alphabetic());
-    match text[at] {
-        b'+' => at,
-        _ => at - scheme.count(),
+impl Addresses {
+    /// Addresses that are told apart. From the last one on everything counts as one: programs give
+    /// one or two.
+    const MOST: usize = 4;
+
+    /// Looks for the addresses of a text, once from its front to its end.
+    pub(super) fn of(text: &[u8]) -> Self {
+        let mut addresses = Self::default();
+        let (mut at, mut count) = (0, 0);
+        while at < text.len() && count < Self::MOST {
+            if !shows(text, at) {
+                at += 1;
+                continue;
+            }
+            let end = text[at..].iter().position(|byte| is_delimiter(*byte));
+            let end = end
+                .filter(|_| count + 1 < Self::MOST)
+                .map_or(text.len(), |length| at + length);
+            addresses.found[count] = start(text, at)..end;
+            count += 1;
+            at = end;
+        }
+        addresses
+    }
+
+    /// Whether a part of the text lies in one of them.
+    pub(super) fn cover(&self, part: &Range<usize>) -> bool {
+        let covers =
+            |address: &Range<usize>| address.start <= part.start && part.end <= address.end;
+        self.found.iter().any(covers)
+    }
+}
+
+/// Where an address begins that shows at a place: with its scheme, its mailbox or `www`.
+fn start(text: &[u8], at: usize) -> usize {
+    let before = text[..at].iter().rev();
+    at - match text[at] {
+        b'+' => 0,
+        b'@' => before.take_while(|byte| is_local(**byte)).count(),
+        _ => before.take_while(|byte| byte.is_ascii_alphabetic()).count(),
     }
 }
 
@@ -117,7 +129,7 @@ const fn is_delimiter(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{covers, shows};
+    use super::{Addresses, shows};
 
     #[test]
     fn addresses_are_told_from_versions_and_paths() {
@@ -151,7 +163,7 @@ mod tests {
     fn what_stands_in_an_address_is_no_name() {
         let check = |text: &str, part: &str, expected: bool| {
             let at = text.rfind(part).unwrap();
-            let found = covers(text.as_bytes(), &(at..at + part.len()));
+            let found = Addresses::of(text.as_bytes()).cover(&(at..at + part.len()));
             assert_eq!(found, expected, "{text} {part}");
         };
         check("WordPress/6; https://scanner.example", "scanner", true);
@@ -164,5 +176,7 @@ mod tests {
         check("FooBot;+https://foo.example", "Bot", false);
         check("FooBot/1.0-me@foo.example", "FooBot", false);
         check("FooBot+https://foo.example", "Bot", false);
+        check("a@a.example (+https://b.example) FooBot", "Bot", false);
+        check(&"+https://a.example bot ".repeat(6), "bot", true);
     }
 }
