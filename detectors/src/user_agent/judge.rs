@@ -2,13 +2,15 @@
 
 use super::{Browser, Claim, Engine, Flaw, UserAgent};
 use crate::{
+    asked,
+    request::RequestView,
     signal::{Evidence, Reason, Signal},
     weights,
 };
 
 /// Notes what the user agent declares and what is odd about it.
-pub fn judge(agent: &UserAgent<'_>, note: &mut impl FnMut(Signal)) {
-    if let Some((reason, weight)) = declared(agent) {
+pub fn judge(view: &RequestView<'_>, agent: &UserAgent<'_>, note: &mut impl FnMut(Signal)) {
+    if let Some((reason, weight)) = declared(view, agent) {
         let evidence = match agent.purpose {
             Some(purpose) => Evidence::Named(purpose.name(), agent.entry),
             None => Evidence::Text(agent.entry),
@@ -32,7 +34,7 @@ pub fn judge(agent: &UserAgent<'_>, note: &mut impl FnMut(Signal)) {
     }
 }
 
-fn declared(agent: &UserAgent<'_>) -> Option<(Reason, f32)> {
+fn declared(view: &RequestView<'_>, agent: &UserAgent<'_>) -> Option<(Reason, f32)> {
     match agent.claim {
         Claim::AiCrawler => Some((Reason::UserAgentAiCrawler, weights::AI_CRAWLER)),
         Claim::Automation => Some((Reason::UserAgentAutomation, weights::AUTOMATION)),
@@ -45,7 +47,15 @@ fn declared(agent: &UserAgent<'_>) -> Option<(Reason, f32)> {
             };
             Some((Reason::UserAgentDeclaredBot, weight))
         }
-        Claim::HttpLibrary => Some((Reason::UserAgentHttpLibrary, weights::HTTP_LIBRARY)),
+        Claim::HttpLibrary => {
+            let reads = asked::is_page(view.method, &view.path, view.headers);
+            let weight = if reads {
+                weights::HTTP_LIBRARY
+            } else {
+                weights::HTTP_LIBRARY_AT_WORK
+            };
+            Some((Reason::UserAgentHttpLibrary, weight))
+        }
         Claim::Program(purpose) if purpose.walks() => Some((
             Reason::UserAgentUnverifiedCrawler,
             weights::UNVERIFIED_CRAWLER,
