@@ -114,7 +114,8 @@ pub async fn peer(
         options.custom_l4 = Some(Arc::new(handshake::Connect {
             within: options.connection_timeout,
         }));
-        // Not one of the kept connections, which are made by Pingora.
+        // Not one of the kept connections, which are made by Pingora, and none to be kept.
+        options.idle_timeout = Some(Duration::ZERO);
         peer.group_key = Key(peer.group_key).with(Key::of(b"handshake")).0;
     } else if options.alpn.get_min_http_version() == 2 && !session.is_body_empty() {
         // Over HTTP/2 Pingora begins to count before the body, and never anew.
