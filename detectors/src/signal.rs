@@ -126,16 +126,22 @@ reasons! {
     TlsRedirect = "tls.redirect",
     /// Asked for in clear text, while the site asks for a client certificate.
     TlsRequired = "tls.required",
+    /// The origin's answer breaks HTTP in a way that clients could be misled by.
+    UpstreamAnswerInvalid = "upstream.answer_invalid",
     /// Every server of the origin has as many requests as it may.
     UpstreamBusy = "upstream.busy",
     /// The origin did not accept a connection.
     UpstreamConnectFailed = "upstream.connect_failed",
     /// The origin broke the connection or answered with something that is not HTTP.
     UpstreamFailed = "upstream.failed",
+    /// The head of the origin's answer has more bytes than are read.
+    UpstreamHeadTooLarge = "upstream.head_too_large",
     /// The origin did not answer in time.
     UpstreamTimeout = "upstream.timeout",
     /// The origin could not prove who it is, or does not speak TLS.
     UpstreamTlsFailed = "upstream.tls_failed",
+    /// The head of the origin's answer has more fields than are read.
+    UpstreamTooManyFields = "upstream.too_many_fields",
     /// No server of the origin is known: its name has not been found so far.
     UpstreamUnresolved = "upstream.unresolved",
     /// Declares itself a crawler that gathers data for AI.

@@ -10,7 +10,13 @@ use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader, proxy
 use thornwall_detectors::signal::Reason;
 use thornwall_filters::verdict::{Answer, Denial, Limit, Refusal};
 
-use crate::{exchange::Exchange, forward::REQUEST_ID, robots::RobotsFile, state::State};
+use crate::{
+    exchange::{Exchange, has_begun},
+    forward::REQUEST_ID,
+    robots::RobotsFile,
+    state::State,
+    upstream::attempt::{REFUSED_ANSWER, bound_hit},
+};
 
 mod channel;
 mod detach;
@@ -131,7 +137,7 @@ pub async fn explain_failure(session: &mut Session, exchange: &mut Exchange, err
     };
     exchange.reason = reason.or(exchange.reason);
     log::debug!("request failed; id={} error={error}", exchange.id);
-    if session.response_written().is_some() {
+    if has_begun(session) {
         return status;
     }
     session.set_keepalive(None);
@@ -158,7 +164,8 @@ pub async fn part(session: &mut Session, exchange: &Exchange) {
 fn classify(error: &Error) -> Option<(u16, Option<Reason>)> {
     use ErrorType::{
         ConnectRefused, ConnectTimedout, ConnectionClosed, HTTPStatus, HandshakeError, InvalidCert,
-        ReadError, ReadTimedout, TLSHandshakeFailure, TLSHandshakeTimedout, WriteError,
+        InvalidHTTPHeader, ReadError, ReadTimedout, TLSHandshakeFailure, TLSHandshakeTimedout,
+        WriteError,
     };
     match (error.esource(), error.etype()) {
         (_, HTTPStatus(413)) => Some((413, Some(Reason::RequestBodyTooLarge))),
@@ -172,6 +179,13 @@ fn classify(error: &Error) -> Option<(u16, Option<Reason>)> {
         ) => Some((502, Some(Reason::UpstreamTlsFailed))),
         (ErrorSource::Upstream, kind) if is_connect(kind) || *kind == ConnectRefused => {
             Some((502, Some(Reason::UpstreamConnectFailed)))
+        }
+        (ErrorSource::Upstream, kind) if *kind == REFUSED_ANSWER => {
+            Some((502, Some(Reason::UpstreamAnswerInvalid)))
+        }
+        (ErrorSource::Upstream, InvalidHTTPHeader) => {
+            let reason = bound_hit(error).unwrap_or(Reason::UpstreamFailed);
+            Some((502, Some(reason)))
         }
         (ErrorSource::Upstream, _) => Some((502, Some(Reason::UpstreamFailed))),
         (ErrorSource::Downstream, WriteError | ReadError | ConnectionClosed) => None,

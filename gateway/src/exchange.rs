@@ -3,6 +3,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::{Uri, uri::PathAndQuery};
+use pingora::{http::ResponseHeader, proxy::Session};
 use thornwall_detectors::signal::Reason;
 use thornwall_filters::{filter::Holds, pipeline::Judgement};
 use uuid::Uuid;
@@ -46,6 +47,8 @@ pub struct Exchange {
     pub holds: Holds,
     /// Why the answer is ours, where it is.
     pub reason: Option<Reason>,
+    /// Whether the client was told to send the body that it held back.
+    pub invited: bool,
     /// Whether a failure was answered by a page of ours, which is the last word of its connection.
     pub explained: bool,
     /// Status of an answer that Pingora does not know of, since it was sent past it.
@@ -88,6 +91,7 @@ impl Exchange {
             judgement: None,
             holds: Holds::default(),
             reason: None,
+            invited: false,
             explained: false,
             detached_status: None,
             failed_connects: 0,
@@ -143,6 +147,17 @@ impl Exchange {
     pub fn site(&self) -> Option<&Site> {
         self.generation.sites.get(self.site?)
     }
+}
+
+/// The head of the answer that the client has got: 1xx come before it, but for 101, which is one.
+pub fn answer_of(session: &Session) -> Option<&ResponseHeader> {
+    let written = session.response_written();
+    written.filter(|head| !head.status.is_informational() || head.status.as_u16() == 101)
+}
+
+/// Whether the client has got the head of its answer.
+pub fn has_begun(session: &Session) -> bool {
+    answer_of(session).is_some()
 }
 
 /// Names one request: a UUID of version 7 (RFC 9562 section 5.7), without hyphens.

@@ -4,10 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Method, StatusCode, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Version,
     header::{
-        CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION, REFRESH, TRANSFER_ENCODING,
-        UPGRADE,
+        CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION, REFRESH, UPGRADE,
     },
     uri::PathAndQuery,
 };
@@ -26,14 +25,16 @@ use crate::{
     upstream::{attempt, handshake},
 };
 
+mod answers;
 mod cookies;
 mod headers;
 mod public;
 mod redirects;
 
+pub use answers::{judge, suit};
 pub use cookies::Cookies;
 pub(crate) use headers::{FORWARDED_HOST, FORWARDED_PROTO};
-pub use headers::{REQUEST_ID, prepare};
+pub use headers::{REQUEST_ID, invite, prepare};
 pub(crate) use public::{Public, sent_authority};
 pub(crate) use redirects::Way;
 
@@ -46,12 +47,18 @@ const CONVERSATION_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Puts a bound on everything that Pingora waits for without one.
 pub fn bound(session: &mut Session, exchange: &mut Exchange, stopping: bool) {
     let header = session.req_header();
-    let upgraded = session.is_upgrade_req()
+    // Half of the pair is no wish, and HTTP/1.0 has none (RFC 9110 section 7.8).
+    exchange.upgrade = session.is_upgrade_req()
         && header.method == Method::GET
-        && names(header, &UPGRADE, "websocket");
-    exchange.upgrade = upgraded;
+        && names(&header.headers, &UPGRADE, "websocket")
+        && names(&header.headers, &CONNECTION, "upgrade");
+    let old = header.version < Version::HTTP_11;
     exchange.connection = Connection::of(session).cloned();
     let client = session.as_downstream_mut();
+    if old {
+        // HTTP/1.0 knows no 1xx (RFC 9110 section 15.2).
+        client.set_ignore_info_resp(true);
+    }
     if stopping {
         client.set_keepalive(None);
     }
@@ -75,8 +82,8 @@ fn is_conversation(header: &RequestHeader, peer: &HttpPeer) -> bool {
 }
 
 /// Whether a field's list has this word.
-fn names(header: &RequestHeader, field: &HeaderName, word: &str) -> bool {
-    let values = header.headers.get_all(field).iter();
+fn names(headers: &HeaderMap, field: &HeaderName, word: &str) -> bool {
+    let values = headers.get_all(field).iter();
     values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
@@ -102,7 +109,8 @@ pub async fn peer(
         options.custom_l4 = Some(Arc::new(handshake::Connect {
             within: options.connection_timeout,
         }));
-        // Not one of the kept connections, which are made by Pingora.
+        // Not one of the kept connections, which are made by Pingora, and none to be kept.
+        options.idle_timeout = Some(Duration::ZERO);
         peer.group_key = Key(peer.group_key).with(Key::of(b"handshake")).0;
     } else if options.alpn.get_min_http_version() == 2 && !session.is_body_empty() {
         // Over HTTP/2 Pingora begins to count before the body, and never anew.
@@ -159,20 +167,6 @@ pub fn pace(piece: Option<&Bytes>, exchange: &mut Exchange, state: &State) -> Op
     }
     let wait = exchange.holds.pace(bytes, state.now());
     (!wait.is_zero()).then_some(wait)
-}
-
-/// A client of HTTP/1.0 knows no chunks: it reads to the end of the connection (RFC 9112
-/// section 6.3).
-pub fn suit(session: &mut Session, response: &mut ResponseHeader, exchange: &Exchange) {
-    if response.status == StatusCode::SWITCHING_PROTOCOLS
-        && let Some(connection) = &exchange.connection
-    {
-        connection.upgrade();
-    }
-    let old = session.req_header().version < Version::HTTP_11;
-    if old && response.remove_header(&TRANSFER_ENCODING).is_some() {
-        session.as_downstream_mut().set_keepalive(None);
-    }
 }
 
 /// Leads the client to where it reached us, and not to where the origin believes to be.

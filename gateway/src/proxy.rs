@@ -117,7 +117,8 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
-        forward::prepare(session, request, exchange)
+        forward::prepare(session, request, exchange)?;
+        forward::invite(session, request, exchange).await
     }
 
     async fn request_body_filter(
@@ -127,7 +128,7 @@ impl ProxyHttp for Proxy {
         end: bool,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
-        attempt::sent(end);
+        attempt::sent(exchange, end);
         if end {
             exchange.body_came = Some(self.state.now());
         }
@@ -144,6 +145,7 @@ impl ProxyHttp for Proxy {
         exchange.origin_answers(response.status.as_u16(), now);
         forward::lead_back(session, response, exchange)?;
         attempt::answered(exchange, response, now)?;
+        forward::judge(response, exchange)?;
         outcome::begins(session, response, exchange, now);
         forward::suit(session, response, exchange);
         answer::name(response, exchange)
@@ -172,15 +174,14 @@ impl ProxyHttp for Proxy {
     async fn connected_to_upstream(
         &self,
         session: &mut Session,
-        _reused: bool,
+        reused: bool,
         _: &HttpPeer,
         fd: RawFd,
         digest: Option<&Digest>,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         edge::resume(digest);
-        attempt::connected(session, exchange, fd, self.state.now());
-        Ok(())
+        attempt::connected(session, exchange, reused, fd, self.state.now())
     }
 
     fn error_while_proxy(

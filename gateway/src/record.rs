@@ -16,7 +16,7 @@ use thornwall_filters::{escalation::CaseId, pipeline::Judgement};
 
 use crate::{
     escalate::{Course, Label},
-    exchange::{Exchange, RequestId},
+    exchange::{Exchange, RequestId, answer_of},
     metrics::Metrics,
     veil::Veil,
 };
@@ -296,9 +296,7 @@ impl From<&Decision> for Record {
 }
 
 fn written_status(session: &Session) -> u16 {
-    session
-        .response_written()
-        .map_or(0, |answer| answer.status.as_u16())
+    answer_of(session).map_or(0, |answer| answer.status.as_u16())
 }
 
 /// The bytes of a field: whether they are text is asked by who reads them.

@@ -21,6 +21,7 @@ mod budget;
 mod build;
 pub(crate) mod handshake;
 mod health;
+mod kept;
 pub mod metrics;
 mod named;
 mod peer;

@@ -35,8 +35,8 @@ pub struct Upstream {
     /// Longest silence of the origin while a request or response is under way.
     #[serde(default = "default_read_timeout")]
     pub read_timeout_secs: NonZeroU32,
-    /// How long an unused connection is kept. Below the origin's own keepalive time, or requests
-    /// meet connections that are just being closed.
+    /// How long an unused connection is kept, where the origin does not say that it keeps it for
+    /// less.
     #[serde(default = "default_idle_timeout")]
     pub idle_timeout_secs: NonZeroU32,
     /// How often the names of servers are looked up.

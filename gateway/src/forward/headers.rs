@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use http::{
     HeaderName, HeaderValue, Method, Version,
-    header::{CONNECTION, COOKIE, EXPECT, HOST},
+    header::{CONNECTION, COOKIE, EXPECT, HOST, UPGRADE},
     uri::{PathAndQuery, Uri},
 };
-use pingora::{ErrorType, OrErr, Result, http::RequestHeader, proxy::Session};
+use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader, proxy::Session};
 
 use crate::{exchange::Exchange, request::peer_address};
 
@@ -27,6 +27,10 @@ pub fn prepare(
     exchange: &Exchange,
 ) -> Result<()> {
     retarget(request, exchange)?;
+    if !exchange.upgrade && request.remove_header(&UPGRADE).is_some() {
+        // Pingora looks at no more than the one field.
+        request.remove_header(&CONNECTION);
+    }
     remove_claims(request, exchange);
     join_cookies(request)?;
     if let Some(sticky) = exchange
@@ -50,6 +54,29 @@ pub fn prepare(
         request.insert_header(FORWARDED_HOST, host)?;
     }
     request.insert_header(REQUEST_ID, exchange.id.header_value())
+}
+
+/// Tells a client that waits for a `100 Continue` (RFC 9110 section 10.1.1) to go on, now that there
+/// is somebody to send to: an origin may never say so. nginx does the same.
+pub async fn invite(
+    session: &mut Session,
+    request: &mut RequestHeader,
+    exchange: &mut Exchange,
+) -> Result<()> {
+    if request.remove_header(&EXPECT).is_none() || exchange.invited {
+        return Ok(());
+    }
+    let client = session.as_downstream_mut();
+    // Without a body there must be none, and HTTP/1.0 knows none.
+    if client.is_body_empty() || client.req_header().version < Version::HTTP_11 {
+        return Ok(());
+    }
+    exchange.invited = true;
+    // Pingora would close the connection behind any answer that comes before the body.
+    client.set_close_on_response_before_downstream_finish(false);
+    let written = client.write_continue_response().await;
+    client.set_close_on_response_before_downstream_finish(true);
+    written.map_err(Error::into_down)
 }
 
 /// What the client spoke to us, where no proxy that we trust says more.
@@ -156,17 +183,11 @@ fn join_cookies(request: &mut RequestHeader) -> Result<()> {
 
 /// Keeps a request's body from being read as a request of its own.
 ///
-/// Who expects a `100 Continue` without a body, or over HTTP/1.0, must not get one (RFC 9110
-/// section 10.1.1), and origins have mixed up what follows. Bodies that mean nothing (sections
-/// 9.3.1, 9.3.2 and 9.3.5) are left unread by many origins, so that they would be the start of the
-/// next client's request on the same connection.
+/// Bodies that mean nothing (RFC 9110 sections 9.3.1, 9.3.2 and 9.3.5) are left unread by many
+/// origins, so that they would be the start of the next client's request on the same connection.
 fn guard_body(session: &mut Session, request: &mut RequestHeader) -> Result<()> {
     let downstream = session.as_downstream_mut();
     let bodiless = downstream.is_body_empty();
-    let old = downstream.req_header().version < Version::HTTP_11;
-    if (bodiless || old) && request.headers.contains_key(EXPECT) {
-        request.remove_header(&EXPECT);
-    }
     let meaningless = [Method::GET, Method::HEAD, Method::DELETE].contains(&request.method);
     if !bodiless && meaningless && request.version == Version::HTTP_11 {
         request.insert_header(CONNECTION, HeaderValue::from_static("close"))?;

@@ -4,12 +4,14 @@
 //! A request whose connection was never made has carried nothing, and may be tried again whatever
 //! it is, and so may one that a server of HTTP/2 says it has not processed. Any other that was sent
 //! may have had its effect: only safe methods (RFC 9110 section 9.2.1) go to another server then.
-//! Pingora does not tell whether a kept connection of HTTP/1 broke before or after the origin had
-//! read the request, so that a POST is not sent again over a fresh one.
+//!
+//! A kept connection that was over is nobody's failure: the same server is asked over a fresh one,
+//! which costs no further try and none of the budget. That is so for all requests as long as nothing
+//! was sent, and else for those that may be [repeated](kept::may_repeat).
 
 use std::{net::IpAddr, os::fd::RawFd, sync::Arc, time::Duration};
 
-use http::Method;
+use http::{HeaderName, Method};
 use pingora::{
     Error, ErrorSource, ErrorType, Result, RetryType,
     http::{RequestHeader, ResponseHeader},
@@ -21,10 +23,19 @@ use thornwall_detectors::signal::Reason;
 use super::{
     HashBy, Lease, Refusal, Upstream,
     balance::{Ask, Tried},
+    kept,
     sticky::cookie,
     watch,
 };
-use crate::{exchange::Exchange, hash::Key};
+use crate::{
+    exchange::{Exchange, has_begun},
+    hash::Key,
+};
+
+/// What a refused answer fails with. Whoever answers is there, and would say the same again.
+pub const REFUSED_ANSWER: ErrorType = ErrorType::new("RefusedAnswer");
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// What is remembered from try to try.
 #[derive(Debug, Default)]
@@ -33,8 +44,14 @@ pub struct Attempt {
     lease: Option<Lease>,
     tried: Tried,
     tries: usize,
-    /// Whether a kept connection turned out to be over, which is no failure of the server.
-    went_stale: bool,
+    /// Whether the next try goes to the same server, over a fresh connection.
+    afresh: bool,
+    /// Whether this try ended before anything of the request was sent.
+    unsent: bool,
+    /// Whether this try's server has said anything.
+    heard: bool,
+    /// Whether a piece of the request's body, or its end, has gone on in this try.
+    body_went: bool,
     /// Whether the client's cookie names a server that is there.
     has_cookie: bool,
 }
@@ -62,13 +79,16 @@ pub async fn choose(
         upstream.ok_or_else(|| Error::explain(ErrorType::InternalError, "no site was chosen"))?;
     let (client, started) = (exchange.client, exchange.started);
     let attempt = &mut exchange.attempt;
-    attempt.lease = None;
-    if attempt.tries == 0 {
-        upstream.shared.budget.earn();
-    }
-    attempt.tries += 1;
-    let lease = attempt.find(&upstream, session.req_header(), client, now);
-    let lease = match lease.await {
+    let held = attempt.lease.take().filter(|_| attempt.afresh);
+    let afresh = std::mem::take(&mut attempt.afresh) && held.is_some();
+    let lease = match held {
+        Some(lease) => Ok(lease),
+        None => {
+            let header = session.req_header();
+            attempt.find(&upstream, header, client, now).await
+        }
+    };
+    let lease = match lease {
         Ok(lease) => attempt.lease.insert(lease),
         Err(refusal) => {
             let (status, reason) = match refusal {
@@ -80,6 +100,12 @@ pub async fn choose(
         }
     };
     let mut peer = Box::new(lease.endpoint.peer.clone());
+    lease.endpoint.bound_idle(&mut peer);
+    if afresh && !lease.endpoint.is_http2() {
+        // A group of its own holds no kept connection, and keeps none.
+        peer.group_key = Key(peer.group_key).with(Key(exchange.id.low_bits())).0;
+        peer.options.idle_timeout = Some(Duration::ZERO);
+    }
     if let Some(total) = upstream.settings.total_timeout {
         let left = total.saturating_sub(now.saturating_sub(started));
         let shorten = |time: &mut Option<Duration>| *time = time.map(|time| time.min(left));
@@ -106,6 +132,10 @@ impl Attempt {
         client: Option<IpAddr>,
         now: Duration,
     ) -> Result<Lease, Refusal> {
+        if self.tries == 0 {
+            upstream.shared.budget.earn();
+        }
+        self.tries += 1;
         let sticky = upstream.sticky.as_ref();
         let cookie = sticky.and_then(|sticky| sticky.read(&request.headers));
         let ask = Ask {
@@ -127,11 +157,25 @@ impl Attempt {
     }
 }
 
-/// A connection has been made, or a kept one found: the server's time starts when the request has
-/// been sent.
-pub fn connected(session: &mut Session, exchange: &Exchange, fd: RawFd, now: Duration) {
-    let Some(upstream) = &exchange.attempt.upstream else {
-        return;
+/// A connection has been made, or a kept one found, which must not be over: the server's time starts
+/// when the request has been sent.
+pub fn connected(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    reused: bool,
+    fd: RawFd,
+    now: Duration,
+) -> Result<()> {
+    let attempt = &mut exchange.attempt;
+    (attempt.heard, attempt.body_went) = (false, false);
+    let http1 = (attempt.lease.as_ref()).is_some_and(|lease| !lease.endpoint.is_http2());
+    attempt.unsent = reused && http1 && kept::is_spent(fd);
+    if attempt.unsent {
+        let what = "a kept connection was over before anything was sent";
+        return Err(Error::explain(ErrorType::ConnectionClosed, what).into_up());
+    }
+    let Some(upstream) = &attempt.upstream else {
+        return Ok(());
     };
     let settings = &upstream.settings;
     let waited = now.saturating_sub(exchange.started);
@@ -139,16 +183,18 @@ pub fn connected(session: &mut Session, exchange: &Exchange, fd: RawFd, now: Dur
         .total_timeout
         .map(|total| total.saturating_sub(waited));
     let Some(time) = settings.try_timeout.into_iter().chain(left).min() else {
-        return;
+        return Ok(());
     };
     watch::prepare(fd, time);
     if exchange.upgrade || session.is_body_empty() {
         watch::start();
     }
+    Ok(())
 }
 
 /// A piece of the request's body goes on, the last one where it is the `end`.
-pub fn sent(end: bool) {
+pub fn sent(exchange: &mut Exchange, end: bool) {
+    exchange.attempt.body_went = true;
     if end {
         watch::start();
     }
@@ -194,19 +240,25 @@ pub fn failed_while_proxying(
         error.set_retry(false);
         return error;
     }
-    let has_begun = session.response_written().is_some();
+    let has_begun = has_begun(session);
     if expired && !has_begun {
         // Cutting the connection off is how the wait ended.
         error.etype = ErrorType::ReadTimedout;
     }
     let is_whole = !session.as_ref().retry_buffer_truncated();
+    let method = &session.req_header().method;
+    let attempt = &exchange.attempt;
+    let went_stale = !has_begun && attempt.went_stale(&error, reused);
+    if went_stale && is_whole && attempt.may_go_again(&error, method) && !exchange.is_late(now) {
+        exchange.attempt.afresh = true;
+        error.set_retry(true);
+        return error;
+    }
     let unprocessed = !has_begun && was_not_processed(&error);
-    let is_over = unprocessed || reused && !has_begun && is_broken_off(&error);
-    let went_stale = is_over && !exchange.attempt.went_stale;
-    exchange.attempt.went_stale |= went_stale;
-    let next = if has_begun || !is_whole || !(unprocessed || is_safe(session)) {
+    let is_refused = *error.etype() == REFUSED_ANSWER || bound_hit(&error).is_some();
+    let next = if has_begun || is_refused || !is_whole || !(unprocessed || is_safe(method)) {
         Next::None
-    } else if went_stale || unprocessed {
+    } else if unprocessed {
         Next::Any
     } else if is_timeout(&error) && !expired {
         // The longest silence has been waited for already.
@@ -215,7 +267,7 @@ pub fn failed_while_proxying(
         Next::Another
     };
     // A kept connection may end at any time, and a long-lived one as its parties like.
-    let is_expected = went_stale || unprocessed || exchange.upgrade && has_begun;
+    let is_expected = went_stale || unprocessed || is_refused || exchange.upgrade && has_begun;
     // Whoever has not got all of the request cannot answer it, and whoever answers may pause.
     let is_quiet = *error.etype() == ErrorType::ReadTimedout
         && !expired
@@ -232,10 +284,30 @@ fn was_not_processed(error: &Error) -> bool {
     matches!(error.retry, RetryType::Decided(true))
 }
 
+/// Which of Pingora's bounds the head of an answer went beyond: 256 fields, and 1 MiB. Neither can be
+/// set, and the second one is told by words alone.
+pub fn bound_hit(error: &Error) -> Option<Reason> {
+    if *error.etype() != ErrorType::InvalidHTTPHeader {
+        return None;
+    }
+    let parsing = error.root_cause().downcast_ref::<httparse::Error>();
+    if parsing == Some(&httparse::Error::TooManyHeaders) {
+        return Some(Reason::UpstreamTooManyFields);
+    }
+    let context = error.context.as_ref()?.as_str();
+    let is_large = context.starts_with("Response header larger than");
+    is_large.then_some(Reason::UpstreamHeadTooLarge)
+}
+
+/// Whether the server ends its connection of HTTP/2.
+fn is_go_away(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<h2::Error>();
+    cause.is_some_and(h2::Error::is_go_away)
+}
+
 /// Whether a request may reach a second server after it may have reached a first one.
-fn is_safe(session: &Session) -> bool {
-    let safe = [Method::GET, Method::HEAD, Method::OPTIONS];
-    safe.contains(&session.req_header().method)
+fn is_safe(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
 }
 
 fn is_broken_off(error: &Error) -> bool {
@@ -248,9 +320,14 @@ fn is_timeout(error: &Error) -> bool {
     matches!(error.etype(), ReadTimedout | WriteTimedout)
 }
 
-/// The origin answers.
-pub fn answered(exchange: &Exchange, response: &mut ResponseHeader, now: Duration) -> Result<()> {
-    let attempt = &exchange.attempt;
+/// The origin answers, or says something before it (1xx).
+pub fn answered(
+    exchange: &mut Exchange,
+    response: &mut ResponseHeader,
+    now: Duration,
+) -> Result<()> {
+    let attempt = &mut exchange.attempt;
+    attempt.heard = true;
     let (Some(upstream), Some(lease)) = (&attempt.upstream, &attempt.lease) else {
         return Ok(());
     };
@@ -260,7 +337,12 @@ pub fn answered(exchange: &Exchange, response: &mut ResponseHeader, now: Duratio
     }
     watch::disarm();
     let ejection = &upstream.settings.ejection;
-    lease.endpoint.standing.succeeded(now, ejection);
+    let standing = &lease.endpoint.standing;
+    standing.succeeded(now, ejection);
+    let told = response.headers.get(&KEEP_ALIVE).and_then(kept::told_secs);
+    if let Some(secs) = told {
+        standing.keeps_for(secs);
+    }
     match (&upstream.sticky, &lease.endpoint.cookie) {
         (Some(sticky), Some(value)) if !attempt.has_cookie => {
             sticky.set(response, value, exchange.secure)
@@ -269,10 +351,35 @@ pub fn answered(exchange: &Exchange, response: &mut ResponseHeader, now: Duratio
     }
 }
 
+impl Attempt {
+    /// Whether it was a kept connection that failed, before its server said anything.
+    fn went_stale(&self, error: &Error, reused: bool) -> bool {
+        let is_over = is_broken_off(error)
+            // What was no answer had been there before the request.
+            || *error.etype() == ErrorType::InvalidHTTPHeader && bound_hit(error).is_none()
+            || was_not_processed(error) && is_go_away(error);
+        self.unsent || reused && !self.heard && is_over
+    }
+
+    /// Whether a request whose kept connection was over may be sent over a fresh one.
+    fn may_go_again(&self, error: &Error, method: &Method) -> bool {
+        // A head that could not be written is none that somebody could act on.
+        let head_failed = *error.etype() == ErrorType::WriteError && !self.body_went;
+        self.unsent || head_failed || was_not_processed(error) || kept::may_repeat(method)
+    }
+}
+
 impl Exchange {
+    /// Whether the time for all tries is over.
+    fn is_late(&self, now: Duration) -> bool {
+        let upstream = self.attempt.upstream.as_ref();
+        let total = upstream.and_then(|upstream| upstream.settings.total_timeout);
+        total.is_some_and(|total| now.saturating_sub(self.started) >= total)
+    }
+
     /// Notes that the server failed; whether the request may be tried again.
     fn fail(&mut self, is_theirs: bool, next: Next, now: Duration) -> bool {
-        let started = self.started;
+        let is_late = self.is_late(now);
         let attempt = &mut self.attempt;
         let (Some(upstream), Some(lease)) = (&attempt.upstream, &attempt.lease) else {
             return false;
@@ -281,8 +388,6 @@ impl Exchange {
             upstream.blame(&lease.endpoint, now);
             attempt.tried.push(lease.endpoint.key);
         }
-        let total = upstream.settings.total_timeout;
-        let is_late = total.is_some_and(|total| now.saturating_sub(started) >= total);
         let retry = &upstream.settings.retry;
         let finds = match next {
             Next::Another => upstream.has_other_than(&attempt.tried),
@@ -291,7 +396,7 @@ impl Exchange {
         };
         finds
             && !is_late
-            && attempt.tries <= retry.most + usize::from(attempt.went_stale)
+            && attempt.tries <= retry.most
             && upstream.shared.budget.spend(now, &retry.terms)
     }
 }

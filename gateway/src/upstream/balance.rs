@@ -23,8 +23,9 @@ use crate::{
 /// Most servers of one request.
 const MOST_TRIED: usize = 5;
 
-/// Most tries of one request: one for each server, and one over a kept connection that was over.
-pub const MOST_TRIES: usize = MOST_TRIED + 1;
+/// Most tries of one request: one for each server, and each of them once more where its kept
+/// connection was over.
+pub const MOST_TRIES: usize = 2 * MOST_TRIED;
 
 /// Most further tries that can be configured.
 pub(super) const MOST_RETRIES: usize = MOST_TRIED - 1;

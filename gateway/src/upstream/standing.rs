@@ -24,6 +24,8 @@ pub(super) struct Standing {
     /// When it came back, or will; 0 where it was never away.
     back_at: AtomicU64,
     ejections: AtomicU64,
+    /// How many seconds it said that it keeps unused connections, and one; 0 where it did not say.
+    keeps: AtomicU32,
 }
 
 /// When a failing server is left out, and how it comes back.
@@ -109,6 +111,19 @@ impl Standing {
             self.back_at.store(millis(now), Relaxed);
         }
         news
+    }
+
+    /// How many seconds it keeps an unused connection, where it has said so.
+    pub(super) fn keeps_secs(&self) -> Option<u32> {
+        self.keeps.load(Relaxed).checked_sub(1)
+    }
+
+    /// Notes how many seconds it keeps an unused connection.
+    pub(super) fn keeps_for(&self, secs: u32) {
+        let keeps = secs.saturating_add(1);
+        if self.keeps.load(Relaxed) != keeps {
+            self.keeps.store(keeps, Relaxed);
+        }
     }
 
     /// Notes an answer.

@@ -1,10 +1,10 @@
 //! The servers of an upstream as they are now: every address with its share of the requests.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use pingora::upstreams::peer::HttpPeer;
 
-use super::standing::Standing;
+use super::{kept::ours, standing::Standing};
 use crate::hash::Key;
 
 /// Most addresses of one upstream: each of them is looked at now and then.
@@ -30,6 +30,22 @@ pub(super) struct Endpoint {
     pub peer: HttpPeer,
     /// How it stands.
     pub standing: Arc<Standing>,
+}
+
+impl Endpoint {
+    /// Whether it is asked over HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.peer.options.alpn.get_min_http_version() == 2
+    }
+
+    /// Lets go of unused connections before the server does, where it has said when.
+    pub(super) fn bound_idle(&self, peer: &mut HttpPeer) {
+        let Some(secs) = self.standing.keeps_secs() else {
+            return;
+        };
+        let configured = peer.options.idle_timeout;
+        peer.options.idle_timeout = Some(ours(secs).min(configured.unwrap_or(Duration::MAX)));
+    }
 }
 
 /// All addresses, and whose turn it is when.

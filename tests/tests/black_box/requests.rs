@@ -328,7 +328,7 @@ fn curl(port: u16, arguments: &[&str]) -> (String, String) {
 }
 
 #[test]
-fn curl_waits_for_the_origins_word_before_it_sends() {
+fn curl_is_told_to_send_what_it_holds_back() {
     let origin = RawOrigin::start();
     let gateway = Gateway::start(origin.port, SITE);
     let expect = ["-H", "Expect: 100-continue", "--data-binary"];

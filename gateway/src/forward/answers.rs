@@ -1,0 +1,124 @@
+//! The head of an origin's answer as the client gets it, where the client is to get it at all.
+
+use http::{
+    HeaderMap, HeaderName, StatusCode, Version,
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
+};
+use pingora::{Error, Result, http::ResponseHeader, proxy::Session};
+
+use super::names;
+use crate::{exchange::Exchange, upstream::attempt::REFUSED_ANSWER};
+
+/// Fields of one connection, whether or not `Connection` names them (RFC 9110 section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 3] = [
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Refuses answers that would mislead the client, or that nobody asked for.
+pub fn judge(response: &ResponseHeader, exchange: &Exchange) -> Result<()> {
+    let refused = |what| Err(Error::explain(REFUSED_ANSWER, what).into_up());
+    let headers = &response.headers;
+    match response.status {
+        StatusCode::SWITCHING_PROTOCOLS if !is_agreement(response, exchange) => {
+            refused("the origin switches to a protocol that was not asked for")
+        }
+        status if is_bodiless(status) => Ok(()),
+        _ if !is_plainly_chunked(headers) => {
+            refused("the origin's transfer coding is not chunked alone")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a 101 says what the client asked for (RFC 9110 sections 7.8 and 15.2.2): what follows is
+/// passed on unjudged.
+fn is_agreement(response: &ResponseHeader, exchange: &Exchange) -> bool {
+    exchange.upgrade
+        && response.version == Version::HTTP_11
+        && names(&response.headers, &UPGRADE, "websocket")
+        && names(&response.headers, &CONNECTION, "upgrade")
+}
+
+/// Whether an answer of this status has no body, whatever it says (RFC 9112 section 6.3).
+fn is_bodiless(status: StatusCode) -> bool {
+    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// Whether the body is framed by chunks and nothing else, or not by a coding at all. Pingora undoes
+/// the last coding of the last line, and hands on the others as the body; we asked for none of them
+/// (RFC 9110 section 10.1.4). nginx takes nothing else either.
+fn is_plainly_chunked(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let first = codings.next();
+    first.is_none_or(|coding| {
+        coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    }) && codings.next().is_none()
+}
+
+/// Makes an answer one for this client.
+pub fn suit(session: &mut Session, response: &mut ResponseHeader, exchange: &Exchange) {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS {
+        if let Some(connection) = &exchange.connection {
+            connection.upgrade();
+        }
+        return;
+    }
+    remove_hop_by_hop(response);
+    if is_bodiless(response.status) {
+        announce_no_body(response);
+    }
+    // A client of HTTP/1.0 knows no chunks: it reads to the end of the connection (RFC 9112 section
+    // 6.3).
+    let old = session.req_header().version < Version::HTTP_11;
+    if old && response.remove_header(&TRANSFER_ENCODING).is_some() {
+        session.as_downstream_mut().set_keepalive(None);
+    }
+}
+
+/// A 304 may tell the length of what it stands for; nothing else without a body may announce one
+/// (RFC 9110 section 8.6, RFC 9112 section 6.1).
+fn announce_no_body(response: &mut ResponseHeader) {
+    response.remove_header(&TRANSFER_ENCODING);
+    if response.status != StatusCode::NOT_MODIFIED {
+        response.remove_header(&CONTENT_LENGTH);
+    }
+}
+
+/// Takes out what concerns the origin's connection alone (RFC 9110 section 7.6.1). Pingora writes a
+/// `Connection` of ours into all but 1xx.
+fn remove_hop_by_hop(response: &mut ResponseHeader) {
+    let options = response.headers.get_all(CONNECTION).iter();
+    let named: Vec<HeaderName> = options
+        .flat_map(|options| options.as_bytes().split(|byte| *byte == b','))
+        .filter_map(named_field)
+        .collect();
+    // A 426 must tell which protocol would do (RFC 9110 section 15.5.22).
+    let kept = (response.status == StatusCode::UPGRADE_REQUIRED).then_some(UPGRADE);
+    for name in named
+        .iter()
+        .chain(&HOP_BY_HOP)
+        .filter(|name| Some(*name) != kept.as_ref())
+    {
+        response.remove_header(name);
+    }
+    if response.status.is_informational() {
+        response.remove_header(&CONNECTION);
+    }
+}
+
+/// The field that an option of `Connection` names, where it is one that can be: none that are meant
+/// for every recipient.
+fn named_field(option: &[u8]) -> Option<HeaderName> {
+    let option = option.trim_ascii();
+    if option.eq_ignore_ascii_case(b"close") || option.eq_ignore_ascii_case(b"keep-alive") {
+        return None;
+    }
+    let name = HeaderName::from_bytes(option).ok()?;
+    let everybodys = [CACHE_CONTROL, CONTENT_LENGTH, TRANSFER_ENCODING];
+    (!everybodys.contains(&name)).then_some(name)
+}

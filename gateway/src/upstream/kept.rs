@@ -1,0 +1,94 @@
+//! Connections of HTTP/1 that are kept for the next request: when they are over, and what may be
+//! sent again where one was.
+//!
+//! Pingora looks whether a kept connection is still good by what the runtime has heard of it, and on
+//! a busy machine that comes late. So the system itself is asked before a request goes out: an end,
+//! or bytes that nobody asked for, would fail the request or be taken for its answer.
+
+use std::{os::fd::RawFd, time::Duration};
+
+use http::{HeaderValue, Method};
+use nix::{
+    errno::Errno,
+    sys::socket::{MsgFlags, recv},
+};
+
+/// Whether a kept connection has ended, or carries bytes although nothing was asked over it.
+pub(super) fn is_spent(fd: RawFd) -> bool {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    recv(fd, &mut [0], flags) != Err(Errno::EAGAIN)
+}
+
+/// Whether a request may be sent again although the first one may have had its effect: all but those
+/// that nginx takes for not idempotent (RFC 9110 section 9.2.2; `LOCK` gives out a new token, RFC
+/// 4918 section 7).
+pub(super) fn may_repeat(method: &Method) -> bool {
+    !matches!(method.as_str(), "POST" | "PATCH" | "LOCK")
+}
+
+/// How long an origin keeps an unused connection: `Keep-Alive: timeout=5, max=100`, in seconds.
+pub(super) fn told_secs(field: &HeaderValue) -> Option<u32> {
+    let mut options = field.to_str().ok()?.split(',');
+    options.find_map(|option| {
+        let (name, secs) = option.split_once('=')?;
+        let is_time = name.trim().eq_ignore_ascii_case("timeout");
+        is_time.then(|| secs.trim().trim_matches('"').parse().ok())?
+    })
+}
+
+/// How long we keep what the origin keeps so long: a second less, since what we send crosses its
+/// farewell.
+pub(super) const fn ours(secs: u32) -> Duration {
+    match secs {
+        0 => Duration::ZERO,
+        1 => Duration::from_millis(500),
+        secs => Duration::from_secs(secs as u64 - 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        os::{fd::AsRawFd, unix::net::UnixStream},
+    };
+
+    use super::*;
+
+    #[test]
+    fn an_end_and_unasked_bytes_spend_a_connection() {
+        let (mut near, mut far) = UnixStream::pair().unwrap();
+        assert!(!is_spent(near.as_raw_fd()));
+        far.write_all(b"x").unwrap();
+        assert!(is_spent(near.as_raw_fd()));
+        near.read_exact(&mut [0]).unwrap();
+        assert!(!is_spent(near.as_raw_fd()), "looking takes nothing away");
+        drop(far);
+        assert!(is_spent(near.as_raw_fd()));
+    }
+
+    #[test]
+    fn the_origins_time_is_read() {
+        let check = |field: &'static str, expected: Option<u32>| {
+            let found = told_secs(&HeaderValue::from_static(field));
+            assert_eq!(found, expected, "{field}");
+        };
+        check("timeout=5, max=100", Some(5));
+        check("max=100,Timeout = 75", Some(75));
+        check("timeout=\"5\"", Some(5));
+        for nothing in [
+            "",
+            "5",
+            "max=5",
+            "timeout",
+            "timeout=",
+            "timeout=-1",
+            "timeout=5s",
+        ] {
+            check(nothing, None);
+        }
+        assert!(ours(0).is_zero() && !ours(1).is_zero());
+        assert!(ours(1) < Duration::from_secs(1));
+        assert_eq!(ours(75), Duration::from_secs(74));
+    }
+}
