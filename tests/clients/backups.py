@@ -1,4 +1,7 @@
-"""Backups and shares: restic at a REST server, rclone at WebDAV."""
+"""Backups and shares: restic at a REST server, rclone at WebDAV.
+
+restic gives the name of Go's library, so that it needs a path that is made for programs.
+"""
 
 import os
 
@@ -11,16 +14,22 @@ def prepare(stage):
     pass
 
 
-@case("restic", "restic makes a repository, backs up and restores")
+@case("restic", "restic makes a repository below /api/, backs up and restores")
 def backup(at):
     files(at)
-    env = secret(at)
+    env = secret(at, "api/")
     at.run("restic", "init", env=env)
     at.run("restic", "backup", "data", env=env)
     at.run("restic", "check", env=env)
     at.run("restic", "restore", "latest", "--target", "back", env=env)
     restored = content(at.home / "back/data")
     expect(restored == content(at.home / "data"), "what was restored is not what was backed up")
+
+
+@case("restic", "restic anywhere: a repository, or an error")
+def backup_anywhere(at):
+    ended = at._run(("restic", "init"), env=secret(at))
+    expect(ended.returncode or (at.origin / at.name / "config").exists(), "a repository was swallowed")
 
 
 @refused("restic", "restic init and restic snapshots")
@@ -31,8 +40,8 @@ def backup_refused(at):
         at.fails("restic", "snapshots", env=env)
 
 
-def secret(at):
-    return {"RESTIC_REPOSITORY": f"rest:{at.url(at.name)}/", "RESTIC_PASSWORD": "only for tests",
+def secret(at, below=""):
+    return {"RESTIC_REPOSITORY": f"rest:{at.url(below + at.name)}/", "RESTIC_PASSWORD": "only for tests",
             "RESTIC_CACHE_DIR": str(at.home / "cache"), "RESTIC_PROGRESS_FPS": "0"}
 
 
