@@ -10,6 +10,8 @@ mod pointer;
 mod table;
 mod text;
 
+use std::net::IpAddr;
+
 use thiserror::Error;
 use thornwall_detectors::address::is_global;
 
@@ -17,7 +19,10 @@ pub use self::{
     pointer::{Pointer, PointerError},
     table::Column,
 };
-use crate::prefix_set::{Prefix, PrefixError, quotable};
+use crate::prefix_set::{
+    Prefix, PrefixError, quotable,
+    span::{Entry, Span},
+};
 
 /// Most networks of one feed: ten times the largest public ones.
 pub const MOST_SUBJECTS: usize = 1 << 20;
@@ -37,7 +42,7 @@ pub enum Form {
     Csv(Column),
     /// JSON, or one JSON text per line, with addresses where this points.
     Json(Pointer),
-    /// One address or network per line, as its first word; `#` and `;` start comments.
+    /// One address, network or range per line; `#` and `;` start comments.
     Text,
 }
 
@@ -52,6 +57,12 @@ pub struct Parsed {
     pub corrected: u64,
     /// The first of those, with their places.
     pub notes: Vec<String>,
+    /// Entries that were taken, ranges as one.
+    pub taken: u64,
+    /// Entries behind which there were words that nobody understands.
+    pub unread: u64,
+    /// The first of those.
+    pub first_unread: Option<String>,
 }
 
 /// Entries that were not taken, by why.
@@ -138,24 +149,29 @@ struct Entries {
 
 impl Entries {
     /// Takes one entry, at a place that notes can name: `line 7`.
-    fn take(&mut self, entry: &str, place: impl FnOnce() -> String) -> Result<(), FeedError> {
+    fn take(&mut self, entry: &str, place: impl Fn() -> String) -> Result<(), FeedError> {
         self.seen += 1;
-        let (prefix, note) = match Prefix::lenient(entry) {
+        let Entry { span, note, unread } = match Entry::read(entry.split_ascii_whitespace()) {
             Ok(read) => read,
             Err(error) => {
                 self.miss(&error);
                 return Ok(());
             }
         };
-        if is_broad(prefix) {
+        if is_broad(span) {
             self.parsed.refused.too_broad += 1;
-        } else if !is_global(prefix.first(), prefix.last()) {
+        } else if !is_global(span.first(), span.last()) {
             self.parsed.refused.not_global += 1;
-        } else if self.parsed.subjects.len() == MOST_SUBJECTS {
-            return Err(FeedError::TooMany);
         } else {
-            self.parsed.subjects.push(prefix);
-            self.note(note, place);
+            for network in span.networks() {
+                if self.parsed.subjects.len() == MOST_SUBJECTS {
+                    return Err(FeedError::TooMany);
+                }
+                self.parsed.subjects.push(network);
+            }
+            self.parsed.taken += 1;
+            self.note(note, &place);
+            self.pass_over(unread, &place);
         }
         Ok(())
     }
@@ -167,6 +183,17 @@ impl Entries {
         self.parsed.corrected += 1;
         if self.parsed.notes.len() < MOST_NOTES {
             self.parsed.notes.push(format!("{}: {note}", place()));
+        }
+    }
+
+    /// Takes note of what stands behind an entry: it may be what the list is about.
+    fn pass_over(&mut self, word: Option<&str>, place: impl FnOnce() -> String) {
+        let Some(word) = word else {
+            return;
+        };
+        self.parsed.unread += 1;
+        if self.parsed.first_unread.is_none() {
+            self.parsed.first_unread = Some(format!("{}: `{}`", place(), quotable(word)));
         }
     }
 
@@ -203,10 +230,16 @@ impl Entries {
     }
 }
 
-fn is_broad(prefix: Prefix) -> bool {
-    match prefix.first().is_ipv4() {
-        true => prefix.length() < BROADEST_V4,
-        false => prefix.length() < BROADEST_V6,
+/// Whether there are more addresses in it than in the broadest network that is taken.
+fn is_broad(span: Span) -> bool {
+    match (span.first(), span.last()) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => {
+            last.to_bits() - first.to_bits() > u32::MAX >> BROADEST_V4
+        }
+        (IpAddr::V6(first), IpAddr::V6(last)) => {
+            last.to_bits() - first.to_bits() > u128::MAX >> BROADEST_V6
+        }
+        _ => true,
     }
 }
 

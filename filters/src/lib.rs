@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod pem;
 pub mod pipeline;
 pub mod prefix_set;
+pub mod printable;
 pub mod rate;
 pub mod secret_file;
 pub mod spec;

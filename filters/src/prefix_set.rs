@@ -7,6 +7,7 @@
 pub mod list;
 mod prefix;
 mod ranges;
+pub(crate) mod span;
 #[cfg(test)]
 mod tests;
 mod v4;

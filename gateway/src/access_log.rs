@@ -15,6 +15,7 @@ use std::{
 };
 
 use prometheus::IntCounter;
+use thornwall_filters::printable::printable_json;
 
 use crate::record::{Decision, Record};
 
@@ -144,15 +145,15 @@ fn write_all(waiting: &Receiver<Entry>, mut sink: Sink, reopen: &AtomicBool, dro
     }
 }
 
-/// JSON escapes control characters, so a client's text cannot start a line of its own.
+/// JSON escapes the usual control characters, so a client's text cannot start a line of its own; the
+/// others are escaped too, since operators read the log on terminals.
 fn push(entry: &Entry, lines: &mut Vec<u8>) {
     let Entry::Line(decision) = entry else {
         return;
     };
-    let before = lines.len();
-    match serde_json::to_writer(&mut *lines, &Record::from(&**decision)) {
-        Ok(()) => lines.push(b'\n'),
-        // A record has nothing that JSON cannot hold; half a line must not stay all the same.
-        Err(_) => lines.truncate(before),
+    // A record has nothing that JSON cannot hold.
+    if let Ok(line) = serde_json::to_string(&Record::from(&**decision)) {
+        lines.extend_from_slice(printable_json(&line).as_bytes());
+        lines.push(b'\n');
     }
 }

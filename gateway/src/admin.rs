@@ -4,14 +4,15 @@
 //! for the token, and for a `Host` that no web page of a stranger can send (DNS rebinding).
 
 use std::{
-    net::IpAddr,
+    fmt,
+    net::{IpAddr, SocketAddr},
     process,
     sync::{Arc, atomic::Ordering},
 };
 
 use axum::{
     Json, Router,
-    extract::{Path, Request, State as Shared},
+    extract::{ConnectInfo, Path, Request, State as Shared},
     http::{HeaderMap, Method, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
@@ -61,7 +62,8 @@ pub async fn serve(listener: TcpListener, state: Arc<State>, tokens: Tokens) {
         // An error means that the sender is gone, which is a stop too.
         let _ = shutdown.wait_for(|stop| *stop).await;
     };
-    let served = axum::serve(listener, router(admin))
+    let router = router(admin).into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, router)
         .with_graceful_shutdown(stopped)
         .await;
     if let Err(error) = served {
@@ -144,32 +146,65 @@ async fn export_nftables(Shared(admin): Shared<Admin>) -> Response {
     }
 }
 
-async fn guard(Shared(admin): Shared<Admin>, request: Request, next: Next) -> Response {
-    match refuse(&admin.tokens, request.method(), request.headers()) {
-        Some(refused) => refused,
-        None => next.run(request).await,
+/// Who asks, for the log. It never holds the token.
+#[derive(Debug, Clone, Copy)]
+struct Caller {
+    role: &'static str,
+    peer: SocketAddr,
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "role={} peer={}", self.role, self.peer)
     }
 }
 
-/// The refusal of whoever is a stranger, or would change something and may only look.
-fn refuse(tokens: &Tokens, method: &Method, headers: &HeaderMap) -> Option<Response> {
+async fn guard(
+    Shared(admin): Shared<Admin>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match admit(&admin.tokens, request.method(), request.headers()) {
+        Ok(role) => {
+            request.extensions_mut().insert(Caller { role, peer });
+            next.run(request).await
+        }
+        Err(refused) => {
+            if refused.status() == StatusCode::FORBIDDEN {
+                let (method, path) = (request.method(), request.uri().path());
+                log::warn!(
+                    "refused: may only look; request={method} {path:?} role=viewer peer={peer}"
+                );
+            }
+            refused
+        }
+    }
+}
+
+/// What somebody is, or the refusal of whoever is a stranger, or would change something and may only
+/// look.
+fn admit(tokens: &Tokens, method: &Method, headers: &HeaderMap) -> Result<&'static str, Response> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     if !text(header::HOST).is_some_and(is_own_host) {
         let what = "expected a loopback or numeric host";
-        return Some(refusal(StatusCode::MISDIRECTED_REQUEST, what));
+        return Err(refusal(StatusCode::MISDIRECTED_REQUEST, what));
     }
     let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
     let is = |token: &Token| bearer.is_some_and(|bearer| token.is(bearer));
     if is(&tokens.operator) {
-        return None;
+        return Ok("operator");
     }
     if !tokens.viewer.as_ref().is_some_and(is) {
         let what = "expected `authorization: Bearer TOKEN`";
-        return Some(refusal(StatusCode::UNAUTHORIZED, what));
+        return Err(refusal(StatusCode::UNAUTHORIZED, what));
     }
     let looks = matches!(*method, Method::GET | Method::HEAD);
     let what = "this token may look and change nothing; expected the operator's";
-    (!looks).then(|| refusal(StatusCode::FORBIDDEN, what))
+    if looks {
+        return Ok("viewer");
+    }
+    Err(refusal(StatusCode::FORBIDDEN, what))
 }
 
 /// A name that resolves to us can be anybody's; an address or `localhost` cannot.

@@ -8,6 +8,8 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
+use thornwall_detectors::model::disable_telemetry;
+use thornwall_filters::printable::{printable_json, printable_lines};
 
 use crate::{config::ConfigFile, generation::Generation, serve};
 
@@ -87,6 +89,12 @@ impl Cli {
     /// Does what was asked for.
     pub fn run(self) -> ExitCode {
         start_log();
+        // Both load models. The other commands have nothing that could tell anybody anything.
+        if matches!(self.command, Command::Run(_) | Command::Check(_))
+            && let Err(error) = disable_telemetry()
+        {
+            log::warn!("telemetry of ONNX Runtime cannot be switched off; error={error}");
+        }
         let done = match self.command {
             Command::Run(args) => {
                 serve::run(&args.config.config, args.take_over).map_err(|error| error.to_string())
@@ -124,13 +132,18 @@ fn start_log() {
 
 fn fail(message: &str, code: u8) -> ExitCode {
     // A closed standard error leaves nobody to tell.
-    let _ = writeln!(io::stderr(), "{message}");
+    let _ = writeln!(io::stderr(), "{}", printable_lines(message));
     ExitCode::from(code)
 }
 
 /// Prints lines to standard output; a reader that went away is no error.
 fn print(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
+}
+
+/// Prints JSON as a terminal may have it.
+fn print_json(json: &str) {
+    print(&format!("{}\n", printable_json(json)));
 }
 
 /// Bold on a terminal, plain elsewhere.
@@ -153,11 +166,4 @@ fn build(path: &Path) -> Result<Generation, String> {
         previous: None,
     };
     Generation::build(&file, &inputs).map_err(|problems| file.describe(&problems))
-}
-
-/// A client's text without what a terminal would obey.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }

@@ -343,6 +343,11 @@ impl Feeds {
                 }
             );
         }
+        if let Some(what) = board::unread(&parsed) {
+            log::warn!(
+                "a feed may be written in another way than it is read; feed={name} what={what:?}"
+            );
+        }
         let is_spared = |subject: &&_| state.store.decisions().is_spared(**subject);
         let spared = parsed.subjects.iter().filter(is_spared).count();
         state

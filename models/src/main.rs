@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Parser;
+use thornwall_detectors::model::disable_telemetry;
 use thornwall_models::{
     date,
     training::{self, Order},
@@ -62,6 +63,12 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    if let Err(error) = disable_telemetry() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "telemetry of ONNX Runtime stays on: {error}"
+        );
+    }
     match train(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

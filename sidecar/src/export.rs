@@ -25,7 +25,10 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use thornwall_filters::clock::{Clock, ProcessTime};
+use thornwall_filters::{
+    clock::{Clock, ProcessTime},
+    printable::printable_json,
+};
 use thornwall_proto::v1;
 
 use self::label::{By, Judged};
@@ -148,7 +151,7 @@ impl<'a> Export<'a> {
             Format::FineTuning => line::fine_tuning(&case, judged),
         };
         let written = line.map_err(io::Error::from);
-        match written.and_then(|line| writeln!(self.out, "{line}")) {
+        match written.and_then(|line| writeln!(self.out, "{}", printable_json(&line))) {
             Ok(()) => {
                 self.written += 1;
                 ControlFlow::Continue(())

@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
+use thornwall_filters::printable::{printable, printable_lines};
 use thornwall_sidecar::{alerts::trial, export, serve};
 
 #[global_allocator]
@@ -85,7 +86,7 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(message) => {
-            log::error!("{message}");
+            log::error!("{}", printable_lines(&message));
             ExitCode::from(EXIT_UNUSABLE)
         }
     }
@@ -100,7 +101,7 @@ fn shown(trials: &[trial::Trial]) -> ExitCode {
             Ok(()) => "sent".to_owned(),
             Err(why) => {
                 code = ExitCode::from(EXIT_NOT_SENT);
-                format!("failed: {why}")
+                format!("failed: {}", printable(why))
             }
         };
         // Nobody may be reading.

@@ -1,6 +1,11 @@
 //! Loading ONNX Runtime's shared library, once per process.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use ort::environment::Environment;
 use parking_lot::Mutex;
@@ -13,6 +18,27 @@ static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
 
 /// Name of the environment variable that `ort`'s users know.
 const VARIABLE: &str = "ORT_DYLIB_PATH";
+
+/// What keeps ONNX Runtime from making up a device's id below the user's cache folder and from sending
+/// what it counts. It looks when its environment is made, before it can be told anything else.
+const NO_TELEMETRY: (&str, &str) = ("ORT_DISABLE_TELEMETRY", "1");
+
+/// Starts this process anew with telemetry of ONNX Runtime switched off, unless it is: the library
+/// reads the environment of the process, which a program cannot change safely once it runs. To be
+/// called before anything else; it returns where nothing is to be done, or where it cannot be.
+pub fn disable_telemetry() -> io::Result<()> {
+    let (name, value) = NO_TELEMETRY;
+    if std::env::var_os(name).is_some_and(|set| set == value) {
+        return Ok(());
+    }
+    let mut arguments = std::env::args_os();
+    let mut again = Command::new(std::env::current_exe()?);
+    if let Some(called) = arguments.next() {
+        again.arg0(called);
+    }
+    // The same process, with its id, its files and its parent.
+    Err(again.args(arguments).env(name, value).exec())
+}
 
 /// Loads ONNX Runtime: from `named` where the configuration names a library, else from
 /// `models_dir/runtime/libonnxruntime.so`, else from where `ORT_DYLIB_PATH` points.

@@ -1,4 +1,4 @@
-//! Lists of networks in text files: one address or network per line.
+//! Lists of networks in text files: one address, network or range (`first-last`) per line.
 //!
 //! An address with bits behind its prefix, or with a zone, is taken for what it must mean, and told
 //! of. `#` and `;` start a comment, also behind an address; empty lines, a byte order mark and
@@ -9,7 +9,11 @@ use std::{fs::File, io, io::Read, path::Path};
 
 use thiserror::Error;
 
-use crate::prefix_set::{Prefix, prefix::quotable};
+use crate::prefix_set::{
+    Prefix,
+    prefix::quotable,
+    span::{Entry, Span},
+};
 
 /// Largest list that is read: two million IPv6 networks with room for comments.
 pub const MAX_LIST_BYTES: usize = 64 << 20;
@@ -79,8 +83,8 @@ pub fn parse_list(bytes: &[u8]) -> Result<List, Vec<LineError>> {
     for (number, line) in (1..).zip(text.split(|&byte| byte == b'\n')) {
         match parse_line(line) {
             Ok(None) => {}
-            Ok(Some((prefix, warning))) => {
-                list.prefixes.push(prefix);
+            Ok(Some((span, warning))) => {
+                list.prefixes.extend(span.networks());
                 let room = list.warnings.len() < MAX_REPORTED_LINES;
                 let warning = warning.filter(|_| room);
                 let at_line = |what| LineError { line: number, what };
@@ -100,7 +104,7 @@ pub fn parse_list(bytes: &[u8]) -> Result<List, Vec<LineError>> {
     }
 }
 
-fn parse_line(line: &[u8]) -> Result<Option<(Prefix, Option<String>)>, String> {
+fn parse_line(line: &[u8]) -> Result<Option<(Span, Option<String>)>, String> {
     if line.len() > MAX_LINE_BYTES {
         return Err(format!(
             "line of {} bytes; expected at most {MAX_LINE_BYTES}",
@@ -116,15 +120,22 @@ fn parse_line(line: &[u8]) -> Result<Option<(Prefix, Option<String>)>, String> {
         let shown = quotable(&String::from_utf8_lossy(entry));
         return Err(format!("`{shown}` is not UTF-8; expected plain text"));
     };
-    if entry.contains(|character: char| character.is_whitespace()) {
-        return Err(format!(
-            "`{}` is more than one word; expected one address or network per line, comments behind #",
+    let more_words = || {
+        format!(
+            "`{}` is more than one word; expected one address, network or range per line, comments behind #",
             quotable(entry)
-        ));
+        )
+    };
+    // A carriage return or a tab of Unicode inside of a line is a mistake of whoever wrote it.
+    let inner = |character: char| character.is_whitespace() && !matches!(character, ' ' | '\t');
+    if entry.contains(inner) {
+        return Err(more_words());
     }
-    Prefix::lenient(entry)
-        .map(Some)
-        .map_err(|error| error.to_string())
+    let read = Entry::read(entry.split_ascii_whitespace()).map_err(|error| error.to_string())?;
+    match read.unread {
+        Some(_) => Err(more_words()),
+        None => Ok(Some((read.span, read.note))),
+    }
 }
 
 /// Broken lines that are only counted.
@@ -176,6 +187,10 @@ mod tests {
             &["198.51.100.0/24", "203.0.113.9"],
         );
         check(b"192.0.2.1 # caf\xe9", &["192.0.2.1"]);
+        check(
+            b"203.0.113.0\t203.0.113.255\t24\n198.51.100.6-198.51.100.8",
+            &["203.0.113.0/24", "198.51.100.6/31", "198.51.100.8"],
+        );
     }
 
     #[test]
@@ -202,7 +217,8 @@ mod tests {
             assert!(errors[0].what.contains(part), "{errors:?}");
             assert!(errors[0].what.contains("; expected"), "{errors:?}");
         };
-        check(b"192.0.2.1 192.0.2.2", 1, "more than one word");
+        check(b"192.0.2.1 192.0.2.9", 1, "two entries, or a range");
+        check(b"192.0.2.1 x", 1, "more than one word");
         check(
             b"192.0.2.1\r192.0.2.2",
             1,
@@ -245,7 +261,8 @@ mod tests {
                 .collect();
             let lines = text.split(|&byte| byte == b'\n').count();
             match parse_list(&text) {
-                Ok(list) => assert!(list.prefixes.len() <= lines),
+                // No range consists of more networks.
+                Ok(list) => assert!(list.prefixes.len() <= lines * 254),
                 Err(errors) => assert!(errors.iter().all(|error| error.line <= lines)),
             }
         }

@@ -33,6 +33,16 @@ pub enum PrefixError {
     /// The address has a zone, which only its own host understands.
     #[error("`{0}` has a zone, which means something on one host only; expected the address alone")]
     Zone(String),
+    /// Its last address comes before its first, or is none.
+    #[error(
+        "`{0}` is no range; expected its first and its last address, such as 192.0.2.0-192.0.2.9"
+    )]
+    Range(String),
+    /// Two addresses that are no network's first and last.
+    #[error(
+        "`{0}` and `{1}` are two entries, or a range that is no network; expected one per line, or {0}-{1}"
+    )]
+    Pair(String, String),
     /// The part after the slash is not a prefix length of this kind of address.
     #[error("`/{0}` is not a prefix length of {1}; expected a number from 0 to {2}")]
     Length(String, IpAddr, u8),

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Query as Asked, State as Shared, rejection::QueryRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -20,13 +20,15 @@ use thornwall_filters::{
 };
 use tokio::sync::oneshot;
 
-use super::{Admin, refusal};
+use super::{Admin, Caller, refusal};
 use crate::state::State;
 
 /// Most decisions of one page.
 const MOST: usize = 1000;
 /// Decisions of one page, where nobody says how many.
 const USUAL: usize = 100;
+/// Characters of a note that the log has.
+const LONGEST_NOTE: usize = 200;
 
 /// Which decisions are wanted.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -74,6 +76,9 @@ pub struct Release {
     pub subject: String,
     /// The site that it was for; all where absent.
     pub site: Option<String>,
+    /// What the operator says about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
 }
 
 /// What became of an order or a release.
@@ -166,7 +171,11 @@ pub(super) async fn list(
     }
 }
 
-pub(super) async fn make(Shared(admin): Shared<Admin>, Json(order): Json<Order>) -> Response {
+pub(super) async fn make(
+    Shared(admin): Shared<Admin>,
+    Extension(caller): Extension<Caller>,
+    Json(order): Json<Order>,
+) -> Response {
     let state = &admin.state;
     let (subject, warning) = match parse_subject(&order.subject) {
         Ok(parsed) => parsed,
@@ -185,6 +194,14 @@ pub(super) async fn make(Shared(admin): Shared<Admin>, Json(order): Json<Order>)
         return refusal(StatusCode::BAD_REQUEST, &what);
     }
     let made_ms = state.moment().unix_ms;
+    let deed = format!(
+        "subject={} site={} action={} for_secs={} note={:?}",
+        state.veil.subject(subject, made_ms),
+        site_of(&scope),
+        order.action.name(),
+        order.for_secs,
+        shortened(&order.note)
+    );
     let decision = Decision {
         subject,
         scope,
@@ -197,14 +214,10 @@ pub(super) async fn make(Shared(admin): Shared<Admin>, Json(order): Json<Order>)
         made_ms,
         until_ms: made_ms + order.for_secs * 1000,
     };
-    log::info!(
-        "decided by an operator; subject={} action={} for_secs={}",
-        state.veil.subject(subject, made_ms),
-        order.action.name(),
-        order.for_secs
-    );
     let warnings = warning.into_iter().collect();
-    match finish(state, subject, Change::Decide(decision), warnings).await {
+    let outcome = finish(state, subject, Change::Decide(decision), warnings).await;
+    put_down("decided", &deed, caller, &outcome);
+    match outcome {
         Ok(done) => Json(done).into_response(),
         Err(refused) => refused,
     }
@@ -212,6 +225,7 @@ pub(super) async fn make(Shared(admin): Shared<Admin>, Json(order): Json<Order>)
 
 pub(super) async fn withdraw(
     Shared(admin): Shared<Admin>,
+    Extension(caller): Extension<Caller>,
     Json(release): Json<Release>,
 ) -> Response {
     let state = &admin.state;
@@ -223,14 +237,21 @@ pub(super) async fn withdraw(
         Ok(scope) => scope,
         Err(what) => return refusal(StatusCode::BAD_REQUEST, &what),
     };
+    let told = told(state, subject);
+    let was = standing(state, subject, &scope).await;
+    let deed = format!(
+        "subject={told} site={} was={was} note={:?}",
+        site_of(&scope),
+        shortened(&release.note)
+    );
     let change = Change::Withdraw(Withdrawal {
         key: Key { subject, scope },
         source: Source::Operator,
         made_ms: state.moment().unix_ms,
     });
-    let told = told(state, subject);
-    log::info!("taken back by an operator; subject={told}");
-    match finish(state, subject, change, warning.into_iter().collect()).await {
+    let outcome = finish(state, subject, change, warning.into_iter().collect()).await;
+    put_down("taken back", &deed, caller, &outcome);
+    match outcome {
         Ok(mut done) => {
             done.warnings.extend(covering(state, subject, &told).await);
             Json(done).into_response()
@@ -242,6 +263,53 @@ pub(super) async fn withdraw(
         }
         Err(refused) => refused,
     }
+}
+
+/// Puts down what an operator had done, once it is known what became of it.
+fn put_down(what: &str, deed: &str, caller: Caller, outcome: &Result<Done, Response>) {
+    match outcome {
+        Ok(done) => log::info!(
+            "{what} by an operator; {deed} durable={} {caller}",
+            done.durable
+        ),
+        Err(refused) => log::warn!(
+            "not {what}, though an operator asked; {deed} status={} {caller}",
+            refused.status().as_u16()
+        ),
+    }
+}
+
+fn site_of(scope: &Scope) -> &str {
+    match scope {
+        Scope::Deployment => "all",
+        Scope::Site(name) => name,
+    }
+}
+
+/// An operator's note, as much of it as a line of the log may have.
+fn shortened(note: &str) -> String {
+    note.chars().take(LONGEST_NOTE).collect()
+}
+
+/// What is decided about exactly this, as the log has it.
+async fn standing(state: &State, subject: Prefix, scope: &Scope) -> String {
+    let query = Query {
+        covering: Some(subject.first()),
+        scope: Some(scope.clone()),
+        most: MOST,
+        ..Query::default()
+    };
+    let page = read(state, query).await.unwrap_or_default();
+    let mut decisions = page.decisions.iter();
+    let found = decisions.find(|decision| decision.subject == subject && decision.scope == *scope);
+    found.map_or_else(
+        || "nothing".to_owned(),
+        |was| {
+            let note = shortened(&was.note);
+            let (action, reason) = (was.action.name(), was.reason.to_string());
+            format!("{action}/{reason:?}/{:?}/{note:?}", was.source.to_string())
+        },
+    )
 }
 
 /// What else covers a subject that an operator has let off.

@@ -4,12 +4,12 @@ use std::{fmt::Write, net::IpAddr, path::PathBuf, process::ExitCode, time::Durat
 
 use clap::Args;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
-use thornwall_filters::decision::Action;
+use thornwall_filters::{decision::Action, printable::printable};
 
 use super::{
     bold,
     client::{Client, Failure},
-    fail, print, printable,
+    fail, print, print_json,
 };
 use crate::admin::{Done, Order, Release, Shown, ShownDecision, Wanted};
 
@@ -42,6 +42,9 @@ pub(super) struct UnblockArgs {
     /// The site that it was for
     #[arg(long, value_name = "NAME")]
     site: Option<String>,
+    /// Why, for the gateway's log
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
     #[command(flatten)]
     common: Common,
 }
@@ -109,6 +112,7 @@ pub(super) fn unblock(args: &UnblockArgs) -> ExitCode {
     let release = Release {
         subject: args.subject.clone(),
         site: args.site.clone(),
+        note: args.reason.clone(),
     };
     let done =
         Client::of(&args.common.config).and_then(|client| client.delete("/decisions", &release));
@@ -120,11 +124,11 @@ pub(super) fn unblock(args: &UnblockArgs) -> ExitCode {
 fn report(done: Result<Done, Failure>, json: bool, text: impl FnOnce(&Done) -> String) -> ExitCode {
     match done {
         Ok(done) if json => {
-            print(&format!("{}\n", serde_json::json!(done)));
+            print_json(&serde_json::json!(done).to_string());
             ExitCode::SUCCESS
         }
         Ok(done) => {
-            let mut told = text(&done) + "\n";
+            let mut told = printable(&text(&done)).into_owned() + "\n";
             for warning in &done.warnings {
                 let _ = writeln!(told, "warning: {}", printable(warning));
             }
@@ -147,7 +151,7 @@ pub(super) fn decisions(args: &DecisionsArgs) -> ExitCode {
         Client::of(&args.common.config).and_then(|client| client.get(&path(&wanted)));
     match page {
         Ok(page) if args.common.json => {
-            print(&format!("{}\n", serde_json::json!(page)));
+            print_json(&serde_json::json!(page).to_string());
             ExitCode::SUCCESS
         }
         Ok(page) => {
@@ -207,7 +211,7 @@ fn line(decision: &ShownDecision) -> String {
     ];
     let why: Vec<String> = why.into_iter().filter(|text| !text.is_empty()).collect();
     // Names of sites and feeds are other gateways' words too, where the store is shared.
-    printable(&format!(
+    let line = format!(
         "{:<22} {:<9} {:<14} {:<26} {:<24} {}",
         decision.subject,
         decision.action.name(),
@@ -215,7 +219,8 @@ fn line(decision: &ShownDecision) -> String {
         decision.source.to_string(),
         until,
         why.join("; ")
-    ))
+    );
+    printable(&line).into_owned()
 }
 
 #[cfg(test)]

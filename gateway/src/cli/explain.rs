@@ -3,11 +3,12 @@
 use std::{fmt::Write, path::PathBuf, process::ExitCode};
 
 use clap::Args;
+use thornwall_filters::printable::printable;
 
 use super::{
     bold,
     client::{Client, Failure},
-    fail, print, printable,
+    fail, print, print_json,
 };
 use crate::record::{LabelRecord, Record, SignalRecord};
 
@@ -28,10 +29,7 @@ pub(super) struct ExplainArgs {
 pub(super) fn explain(args: &ExplainArgs) -> ExitCode {
     match ask(args) {
         Ok(record) if args.json => {
-            print(&format!(
-                "{}\n",
-                serde_json::to_string_pretty(&record).unwrap_or_default()
-            ));
+            print_json(&serde_json::to_string_pretty(&record).unwrap_or_default());
             ExitCode::SUCCESS
         }
         Ok(record) => {
@@ -50,36 +48,32 @@ fn ask(args: &ExplainArgs) -> Result<Record, Failure> {
 
 fn describe(record: &Record) -> String {
     let mut text = String::new();
-    let mut line = |name: &str, value: String| {
-        let _ = writeln!(text, "{name:<11}{value}");
-    };
+    let text = &mut text;
     let client = record
         .client
         .clone()
         .unwrap_or_else(|| "unknown".to_owned());
-    line("request", record.id.clone());
+    line(text, "request", record.id.clone());
     if let Some(id) = &record.proxy_id {
-        line("proxy's id", printable(id));
+        line(text, "proxy's id", id);
     }
-    line("time", record.time.to_string());
-    line("client", client);
+    line(text, "time", record.time.to_string());
+    line(text, "client", client);
     line(
+        text,
         "asked",
-        format!(
-            "{} {}{}",
-            record.method,
-            record.host,
-            printable(&record.path)
-        ),
+        format!("{} {}{}", record.method, record.host, record.path),
     );
     line(
+        text,
         "user agent",
         record
             .user_agent
-            .as_deref()
-            .map_or_else(|| "none".to_owned(), printable),
+            .clone()
+            .unwrap_or_else(|| "none".to_owned()),
     );
     line(
+        text,
         "site",
         record.site.clone().unwrap_or_else(|| "none".to_owned()),
     );
@@ -88,23 +82,30 @@ fn describe(record: &Record) -> String {
         .as_ref()
         .map(|reason| format!(", {reason}"))
         .unwrap_or_default();
-    line("ruling", format!("{}{reason}", bold(&record.ruling)));
+    // The mark for bold is ours.
+    let ruling = bold(&printable(&record.ruling));
+    let _ = writeln!(text, "{:<11}{ruling}{}", "ruling", printable(&reason));
     line(
+        text,
         "status",
         format!("{}, {} bytes", record.status, record.bytes),
     );
-    line("score", format!("{:.3}", record.score));
+    line(text, "score", format!("{:.3}", record.score));
     for signal in &record.signals {
-        line("  signal", describe_signal(signal));
+        line(text, "  signal", describe_signal(signal));
     }
     if let Some(label) = &record.sidecar {
-        line("sidecar", describe_label(label));
+        line(text, "sidecar", describe_label(label));
     }
     for (filter, took) in &record.filters_us {
-        line("  filter", format!("{filter:<16} {took:.1} us"));
+        line(text, "  filter", format!("{filter:<16} {took:.1} us"));
     }
-    line("took", format!("{:.2} ms", record.took_ms));
-    text
+    line(text, "took", format!("{:.2} ms", record.took_ms));
+    std::mem::take(text)
+}
+
+fn line(text: &mut String, name: &str, value: impl AsRef<str>) {
+    let _ = writeln!(text, "{name:<11}{}", printable(value.as_ref()));
 }
 
 fn describe_label(label: &LabelRecord) -> String {
@@ -116,11 +117,7 @@ fn describe_label(label: &LabelRecord) -> String {
         ..
     } = label;
     let asks = if *pending { "; others are asked" } else { "" };
-    format!(
-        "score {score:.2}, {}, {}{asks}",
-        action.name(),
-        printable(reason)
-    )
+    format!("score {score:.2}, {}, {reason}{asks}", action.name(),)
 }
 
 fn describe_signal(signal: &SignalRecord) -> String {

@@ -4,8 +4,9 @@ use std::{fmt::Write, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use serde_json::Value;
+use thornwall_filters::printable::printable;
 
-use super::{client::Client, fail, print};
+use super::{client::Client, fail, print, print_json};
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
@@ -21,7 +22,7 @@ pub(super) struct StatusArgs {
 pub(super) fn status(args: &StatusArgs) -> ExitCode {
     match Client::of(&args.config).and_then(|client| client.get::<Value>("/status")) {
         Ok(status) if args.json => {
-            print(&format!("{status:#}\n"));
+            print_json(&format!("{status:#}"));
             ExitCode::SUCCESS
         }
         Ok(status) => {
@@ -42,9 +43,10 @@ fn describe(value: &Value, indent: &str, text: &mut String) {
     for (name, value) in fields {
         // What has a colon is an address, and no words.
         let name = match name.contains(':') {
-            true => super::printable(name),
+            true => name.clone(),
             false => name.replace('_', " "),
         };
+        let name = printable(&name);
         match value {
             Value::Object(_) => {
                 let _ = writeln!(text, "{indent}{name}");
@@ -63,7 +65,7 @@ fn describe(value: &Value, indent: &str, text: &mut String) {
 
 fn plain(value: &Value) -> String {
     match value {
-        Value::String(text) => super::printable(text),
+        Value::String(text) => printable(text).into_owned(),
         Value::Null => "-".to_owned(),
         other => other.to_string(),
     }

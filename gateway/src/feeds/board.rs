@@ -28,6 +28,8 @@ pub struct Standing {
     pub entries: usize,
     /// Entries of the last list that were not taken.
     pub refused: u64,
+    /// What else is odd about it.
+    pub warning: Option<String>,
     /// When it was last good.
     pub last_success: Option<Timestamp>,
     /// When its entries end unless it is read again.
@@ -167,6 +169,7 @@ impl Board {
                 state: "ok",
                 entries: parsed.subjects.len(),
                 refused: parsed.refused.sum(),
+                warning: unread(parsed),
                 last_success: timestamp(now),
                 until: timestamp(until_ms),
                 error: None,
@@ -234,6 +237,16 @@ impl Board {
         let entries = i64::try_from(entries).unwrap_or(i64::MAX);
         self.metrics.entries.with_label_values(&[name]).set(entries);
     }
+}
+
+/// Tells of words that nobody understands: where most entries have them, the list may be written in
+/// another way than it is read.
+pub(super) fn unread(parsed: &Parsed) -> Option<String> {
+    let (count, first) = (parsed.unread, parsed.first_unread.as_ref()?);
+    Some(format!(
+        "words behind {count} of {} entries are not read, the first in {first}",
+        parsed.taken + parsed.refused.sum()
+    ))
 }
 
 fn timestamp(unix_ms: u64) -> Option<Timestamp> {

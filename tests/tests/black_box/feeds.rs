@@ -1,5 +1,6 @@
 //! Feeds: what others publish is enforced, and what they break changes nothing.
 
+mod formats;
 mod server;
 
 use std::{
