@@ -69,15 +69,20 @@ pub(super) const MARKETING: &[&str] = &[
 
 /// Tools that look for holes.
 pub(super) const SCANNERS: &[&str] = &[
-    "acunetix", "arachni", "^burp", "burp suite", "burpcollaborator", "censysinspect", "cgichk",
-    "commix", "detectify", "^dirb/", "dirbuster", "dirsearch", "^expanse", "feroxbuster", "ffuf",
-    "fimap", "fuzz faster u fool", "gobuster", "grendel-scan", "havij", "^hydra",
-    "internetmeasurement", "jaeles", "joomscan", "jorgee", "kiterunner", "l9explore", "l9scan",
-    "l9tcpid", "masscan", "metasploit", "modatscanner", "muieblackcat", "nessus", "netsparker",
-    "netsystemsresearch", "nikto", "nmap", "nmap scripting engine", "nuclei", "openvas", "^paros",
-    "paros/", "probely", "probelyspdr", "qualys", "rustscan", "skipfish", "sqlmap", "sqlninja",
-    "tsunami-security", "tsunamisecurityscanner", "^vega/", "w3af", "wapiti", "watchtowr",
-    "webinspect", "webshag", "wfuzz", "whatweb", "wpscan", "xsser", "zgrab", "zmeu",
+    "abuse.xmco.fr", "acunetix", "^air.ai/scanning", "arachni", "asnriskscorer", "bitdiscovery",
+    "bitsightbot", "blackduck-fd", "^burp", "burp suite", "burpcollaborator", "censysinspect",
+    "cgichk", "commix", "^cypex.ai/scanning", "detectify", "^dirb/", "dirbuster", "dirsearch",
+    "dnsscanner", "^expanse", "feroxbuster", "ffuf", "fimap", "fuzz faster u fool", "gobuster",
+    "grendel-scan", "havij", "^http banner detection", "^hydra", "internetmeasurement",
+    "ip-web-crawler.com", "jaeles", "joomscan", "jorgee", "keydrop.io", "kiterunner", "l9explore",
+    "l9scan", "l9tcpid", "masscan", "metasploit", "modatscanner", "muieblackcat", "nessus",
+    "netsparker", "netsystemsresearch", "nikto", "nmap", "nmap scripting engine", "nuclei",
+    "openvas", "^paros", "paros/", "probely", "probelyspdr", "qualys", "reverseengineeringbot",
+    "^riddler", "rustscan", "skipfish", "software-security-research", "sqlmap", "sqlninja",
+    "^tls tester", "tsunami-security", "tsunamisecurityscanner", "twinwavescanner", "ut-dorkbot",
+    "^vega/", "^visionheight.com/scan", "w3af", "wanscannerbot", "wapiti", "watchtowr",
+    "webinspect", "webshag", "wfuzz", "whatweb", "wpscan", "wpsec", "wtotem", "xsser", "zgrab",
+    "zmeu",
 ];
 
 /// Search engines, which bring a site its readers and obey its robots.txt.
