@@ -14,7 +14,7 @@ use http::{
 };
 
 use crate::{
-    headers::{fields::Fields, is_bare_page},
+    headers::{fetch_metadata, fields::Fields, is_bare_page},
     request::RequestView,
 };
 
@@ -185,11 +185,27 @@ pub fn altered(message: &Message, alterations: &[Alteration]) -> Option<Message>
     changed.then_some(message)
 }
 
-/// Whether nothing is left in an altered request that tells the script of a page from an HTTP library
-/// under a borrowed name: it asks for a page as `*/*`, names no language, and has no fetch metadata,
-/// referrer or origin. It takes a script that fetches a page, over plain HTTP or from behind a proxy,
-/// and two settings more; nobody can tell the two apart by one request. This is the one exception from
-/// the promise that alterations do not harm, since whoever serves it serves every such library.
+/// Whether nothing is left in an altered request that tells it from a program's, so that whoever
+/// serves it serves every such program, and nobody can know better by one request. These are the
+/// exceptions from the promise that alterations do not harm, and the only ones:
+/// - what [`is_library_to_the_letter`] says;
+/// - a client without a name that has no fetch metadata either and lacks its languages or encodings, or
+///   asks for a page as `*/*`.
+pub fn is_program_to_the_letter(view: &RequestView<'_>) -> bool {
+    let fields = Fields::of(view.headers);
+    if fields.user_agent.is_some() {
+        return is_library_to_the_letter(view);
+    }
+    let told =
+        fetch_metadata::is_present(&fields) && fetch_metadata::contradiction(&fields).is_none();
+    let lacking = fields.accept_language.is_none() || fields.accept_encoding.is_none();
+    let anything = fields.accept == Some(b"*/*") && is_bare_page(view, &fields);
+    !told && (lacking || anything)
+}
+
+/// Whether a page's script asks for a page as `*/*` and names no language, without fetch metadata,
+/// referrer or origin: field by field an HTTP library under a borrowed name. It takes plain HTTP or a
+/// proxy that takes fetch metadata away, and two settings more.
 pub fn is_library_to_the_letter(view: &RequestView<'_>) -> bool {
     let fields = Fields::of(view.headers);
     let anything = fields.accept == Some(b"*/*") && fields.accept_language.is_none();

@@ -257,6 +257,7 @@ fn a_browser_without_its_name_is_served() {
             "Upgrade: websocket",
             "Connection: Upgrade",
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version: 13",
             script[1],
             script[2],
         ],

@@ -220,7 +220,7 @@ struct Walked {
     rungs: Rungs,
     /// Who came to a rung, and why.
     harmed: Vec<String>,
-    /// Sets that nobody can tell from a library's, and that are therefore not promised anything.
+    /// Sets that nobody can tell from a program's, and that are therefore not promised anything.
     to_the_letter: usize,
 }
 
@@ -241,7 +241,7 @@ fn walk(pipeline: &Pipeline, sets: &[Set]) -> Walked {
             };
             // Each has an address of its own: limits by client are not what is tried here.
             let view = request.view(clients.next().unwrap(), Duration::ZERO);
-            if alteration::is_library_to_the_letter(&view) {
+            if alteration::is_program_to_the_letter(&view) {
                 walked.to_the_letter += 1;
                 continue;
             }
@@ -304,16 +304,15 @@ fn no_setting_extension_or_proxy_brings_a_person_to_the_first_rung() {
     }
     let tried: usize = all.rungs.values().map(|counts| counts[0]).sum();
     println!(
-        "{tried} sets, and {} like a library's to the letter",
+        "{tried} sets, and {} like a program's to the letter",
         all.to_the_letter
     );
     assert!(all.rungs.len() > 80, "{} alterations", all.rungs.len());
     assert!(
-        all.to_the_letter * 500 < tried,
+        all.to_the_letter * 25 < tried,
         "{} exceptions",
         all.to_the_letter
     );
-    all.harmed.retain(|harmed| !harmed.contains("NameTaken"));
     let some = &all.harmed[..all.harmed.len().min(20)];
     assert!(
         all.harmed.is_empty(),
