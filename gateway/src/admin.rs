@@ -170,25 +170,29 @@ async fn guard(
             request.extensions_mut().insert(Caller { role, peer });
             next.run(request).await
         }
-        Err(refused) => {
-            if refused.status() == StatusCode::FORBIDDEN {
+        Err((status, what)) => {
+            if status == StatusCode::FORBIDDEN {
                 let (method, path) = (request.method(), request.uri().path());
                 log::warn!(
                     "refused: may only look; request={method} {path:?} role=viewer peer={peer}"
                 );
             }
-            refused
+            *refused
         }
     }
 }
 
 /// What somebody is, or the refusal of whoever is a stranger, or would change something and may only
 /// look.
-fn admit(tokens: &Tokens, method: &Method, headers: &HeaderMap) -> Result<&'static str, Response> {
+fn admit(
+    tokens: &Tokens,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<&'static str, Box<Response>> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     if !text(header::HOST).is_some_and(is_own_host) {
         let what = "expected a loopback or numeric host";
-        return Err(refusal(StatusCode::MISDIRECTED_REQUEST, what));
+        return Err(Box::new(refusal(StatusCode::MISDIRECTED_REQUEST, what)));
     }
     let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
     let is = |token: &Token| bearer.is_some_and(|bearer| token.is(bearer));
@@ -197,14 +201,14 @@ fn admit(tokens: &Tokens, method: &Method, headers: &HeaderMap) -> Result<&'stat
     }
     if !tokens.viewer.as_ref().is_some_and(is) {
         let what = "expected `authorization: Bearer TOKEN`";
-        return Err(refusal(StatusCode::UNAUTHORIZED, what));
+        return Err(Box::new(refusal(StatusCode::UNAUTHORIZED, what)));
     }
     let looks = matches!(*method, Method::GET | Method::HEAD);
     let what = "this token may look and change nothing; expected the operator's";
     if looks {
         return Ok("viewer");
     }
-    Err(refusal(StatusCode::FORBIDDEN, what))
+    Err(Box::new(refusal(StatusCode::FORBIDDEN, what)))
 }
 
 /// A name that resolves to us can be anybody's; an address or `localhost` cannot.

@@ -15,6 +15,8 @@ use super::{Prefix, PrefixError, quotable};
 pub(crate) struct Span {
     first: IpAddr,
     last: IpAddr,
+    /// The one network that it is, where it was written as one.
+    network: Option<Prefix>,
 }
 
 /// An entry that was understood.
@@ -33,6 +35,10 @@ impl<'a> Entry<'a> {
     pub(crate) fn read(mut words: impl Iterator<Item = &'a str>) -> Result<Self, PrefixError> {
         let first = words.next().unwrap_or_default();
         let (second, third) = (words.next(), words.next());
+        // As nearly all lists are written.
+        if second.is_none() && !first.contains('-') {
+            return Self::network(first, None);
+        }
         let ranged = |first, last, unread| {
             let span = Span::new(first, last)?;
             Ok(Self {
@@ -66,18 +72,18 @@ impl<'a> Entry<'a> {
             (_, Some(second), _) if Prefix::lenient(second).is_ok() => {
                 Err(PrefixError::Pair(quotable(first), quotable(second)))
             }
-            _ => {
-                let (prefix, note) = Prefix::lenient(first)?;
-                Ok(Self {
-                    span: Span {
-                        first: prefix.first(),
-                        last: prefix.last(),
-                    },
-                    note,
-                    unread: second,
-                })
-            }
+            _ => Self::network(first, second),
         }
+    }
+
+    fn network(word: &str, unread: Option<&'a str>) -> Result<Self, PrefixError> {
+        let (network, note) = Prefix::lenient(word)?;
+        let span = Span {
+            first: network.first(),
+            last: network.last(),
+            network: Some(network),
+        };
+        Ok(Self { span, note, unread })
     }
 }
 
@@ -86,7 +92,11 @@ impl Span {
         if first.is_ipv4() != last.is_ipv4() || last < first {
             return Err(PrefixError::Range(format!("{first}-{last}")));
         }
-        Ok(Self { first, last })
+        Ok(Self {
+            first,
+            last,
+            network: None,
+        })
     }
 
     pub(crate) const fn first(&self) -> IpAddr {
@@ -105,8 +115,12 @@ impl Span {
 
     /// The networks that it consists of, from the first on; at most 254.
     pub(crate) fn networks(self) -> impl Iterator<Item = Prefix> {
-        let mut next = Some(self.first);
+        let (mut whole, mut next) = (self.network, Some(self.first));
         std::iter::from_fn(move || {
+            if let Some(network) = whole.take() {
+                next = None;
+                return Some(network);
+            }
             let network = widest(next?, self.last)?;
             next = after(network.last()).filter(|next| *next <= self.last);
             Some(network)

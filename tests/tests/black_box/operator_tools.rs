@@ -121,7 +121,7 @@ fn what_operators_do_is_put_down_when_it_is_done_and_never_before() {
     let taken = done("] taken back by an operator");
     assert_eq!((made.len(), taken.len()), (1, 1), "{}", gateway.stderr());
     for part in [
-        "subject=192.0.2.7/32",
+        "subject=192.0.2.7 ",
         "site=shop",
         "action=deny",
         "for_secs=3600",
@@ -133,7 +133,7 @@ fn what_operators_do_is_put_down_when_it_is_done_and_never_before() {
         assert!(made[0].contains(part), "{part} {made:?}");
     }
     for part in [
-        "subject=192.0.2.7/32",
+        "subject=192.0.2.7 ",
         "site=shop",
         "note=\"a person\"",
         "role=operator",
