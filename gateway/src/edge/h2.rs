@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pingora::{
     apps::HttpServerApp,
     http::ResponseHeader,
     protocols::{
-        Digest,
+        Digest, Stream,
         http::{
             ServerSession,
             v2::server::{H2Accept, H2Options, HttpSession, default_h2_options, handshake},
@@ -70,13 +71,7 @@ pub(super) async fn serve(edge: &Arc<Edge>, transport: Transport) {
                 continue;
             }
             () = connection.upload_goes_on(), if wide.is_none() => {
-                let place = edge.windows.enter(&connection);
-                if place.is_some() {
-                    requests.set_target_window_size(windows::WIDE);
-                    // Refused only before the client acknowledges settings, as it has by now.
-                    let _ = requests.set_initial_window_size(windows::WIDE);
-                }
-                wide = Some(place);
+                wide = Some(widen(edge, &connection, &mut requests));
                 continue;
             }
             accepted = HttpSession::from_h2_conn(&mut requests, Arc::clone(&digest)) => accepted,
@@ -133,6 +128,19 @@ fn spawn(edge: &Arc<Edge>, connection: &Arc<Connection>, session: HttpSession) {
             exchange.await;
         }
     });
+}
+
+/// Gives a connection wide windows, where there is a place for it.
+fn widen(
+    edge: &Edge,
+    connection: &Connection,
+    requests: &mut h2::server::Connection<Stream, Bytes>,
+) -> Option<windows::Wide> {
+    let place = edge.windows.enter(connection)?;
+    requests.set_target_window_size(windows::WIDE);
+    // Refused only before the client acknowledges settings, as it has by now.
+    let _ = requests.set_initial_window_size(windows::WIDE);
+    Some(place)
 }
 
 /// What Pingora hands to every request of a connection: here, the connection itself.
