@@ -46,6 +46,20 @@ fn ask(args: &ExplainArgs) -> Result<Record, Failure> {
     Client::of(&args.config)?.get(&format!("/explain/{id}"))
 }
 
+/// What was ruled, what was done where that is not the same, and why.
+fn describe_ruling(record: &Record) -> String {
+    let done = match record.held {
+        Some(true) => ", held",
+        Some(false) => ", refused in its place",
+        None => "",
+    };
+    let reason = record.reason.as_deref();
+    let reason = reason.map(|reason| format!(", {}", printable(reason)));
+    // The mark for bold is ours.
+    let ruling = bold(&printable(&record.ruling));
+    format!("{ruling}{done}{}", reason.unwrap_or_default())
+}
+
 fn describe(record: &Record) -> String {
     let mut text = String::new();
     let text = &mut text;
@@ -77,14 +91,7 @@ fn describe(record: &Record) -> String {
         "site",
         record.site.clone().unwrap_or_else(|| "none".to_owned()),
     );
-    let reason = record
-        .reason
-        .as_ref()
-        .map(|reason| format!(", {reason}"))
-        .unwrap_or_default();
-    // The mark for bold is ours.
-    let ruling = bold(&printable(&record.ruling));
-    let _ = writeln!(text, "{:<11}{ruling}{}", "ruling", printable(&reason));
+    let _ = writeln!(text, "{:<11}{}", "ruling", describe_ruling(record));
     line(
         text,
         "status",

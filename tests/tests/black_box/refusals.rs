@@ -122,9 +122,18 @@ fn whoever_is_no_reader_of_pages_is_refused_in_place_of_being_held() {
         assert_eq!(decided["reason"], "user_agent.http_library", "{line}");
     }
     assert_eq!(origin.requests().len(), 0);
-    let refused = gateway.metric("thornwall_tarpit_refused_total");
+    let iso = ask(&gateway, "GET /debian.iso HTTP/1.1", "");
+    assert!(explained(&gateway, iso.id()).contains("tarpit, refused in its place, user_agent"));
+    let refused = gateway.metric("thornwall_tarpit_refused_total") - 1.0;
     assert_eq!(refused, NO_READERS.len() as f64);
     assert_eq!(gateway.metric("thornwall_tarpit_entered_total"), 0.0);
+}
+
+/// What `thornwall explain` prints for people.
+fn explained(gateway: &Gateway, id: &str) -> String {
+    let mut command = Command::new(crate::harness::thornwall());
+    let output = command.args(["explain", id, "-c"]).arg(&gateway.config);
+    String::from_utf8(output.output().unwrap().stdout).unwrap()
 }
 
 #[test]

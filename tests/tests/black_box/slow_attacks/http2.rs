@@ -27,6 +27,26 @@ fn who_never_says_the_preface_is_sent_away() {
 }
 
 #[test]
+fn a_refused_upload_that_falls_silent_is_reset_behind_its_answer_and_without_an_error() {
+    let origin = Site::start();
+    let secure = Secure::start(&origin, "");
+    let mut client = Client::connect(&secure, WINDOW);
+    let mut block = fields(POST, "/");
+    block.extend(field("content-length", "999999999999"));
+    client.send(HEADERS, END_HEADERS, 1, &block).unwrap();
+    client.send(DATA, NONE, 1, b"a part of it").unwrap();
+    let ended = |frame: &frames::Frame| {
+        assert_ne!(frame.kind, RST_STREAM, "the reset comes before the answer");
+        frame.stream == 1 && frame.flags & END_STREAM != 0
+    };
+    client.wait_for("the end of the answer", ended);
+    let reset = client.wait_for("the reset", |frame| frame.kind == RST_STREAM);
+    assert_eq!((reset.stream, &*reset.payload), (1, &[0, 0, 0, 0][..]));
+    client.get(3, "/");
+    client.is_served(3);
+}
+
+#[test]
 fn an_upload_has_room_for_a_round_trip() {
     const SETTINGS: u8 = 4;
     const INITIAL_WINDOW_SIZE: [u8; 2] = [0, 4];
