@@ -2,6 +2,8 @@
 //! harmed, as recorded or altered by whatever stands between a person and the site, and scrapers get
 //! what is meant for them.
 
+#![expect(clippy::print_stdout, reason = "the tables are what the tests found")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
