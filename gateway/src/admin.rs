@@ -170,8 +170,8 @@ async fn guard(
             request.extensions_mut().insert(Caller { role, peer });
             next.run(request).await
         }
-        Err((status, what)) => {
-            if status == StatusCode::FORBIDDEN {
+        Err(refused) => {
+            if refused.status() == StatusCode::FORBIDDEN {
                 let (method, path) = (request.method(), request.uri().path());
                 log::warn!(
                     "refused: may only look; request={method} {path:?} role=viewer peer={peer}"

@@ -143,19 +143,6 @@ fn spawn(edge: &Arc<Edge>, connection: &Arc<Connection>, session: HttpSession) {
     });
 }
 
-/// Gives a connection wide windows, where there is a place for it.
-fn widen(
-    edge: &Edge,
-    connection: &Connection,
-    requests: &mut h2::server::Connection<Stream, Bytes>,
-) -> Option<windows::Wide> {
-    let place = edge.windows.enter(connection)?;
-    requests.set_target_window_size(windows::WIDE);
-    // Refused only before the client acknowledges settings, as it has by now.
-    let _ = requests.set_initial_window_size(windows::WIDE);
-    Some(place)
-}
-
 /// What Pingora hands to every request of a connection: here, the connection itself.
 fn digest(connection: &Arc<Connection>) -> Option<Arc<Digest>> {
     // A digest carries a proxy's answer; there was none.
