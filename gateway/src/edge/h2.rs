@@ -76,7 +76,7 @@ pub(super) async fn serve(edge: &Arc<Edge>, transport: Transport) {
             }
             accepted = HttpSession::from_h2_conn(&mut requests, Arc::clone(&digest)) => accepted,
         };
-        let mut session = match accepted {
+        let session = match accepted {
             Ok(Some(H2Accept::Session(session))) => session,
             Ok(Some(H2Accept::Rejected)) if rejected < MOST_REJECTED => {
                 rejected += 1;
@@ -97,9 +97,6 @@ pub(super) async fn serve(edge: &Arc<Edge>, transport: Transport) {
         served += 1;
         if served >= limits.max_requests {
             connection.retire();
-        }
-        if let Some(uri) = safe_uri(&session.req_header().uri) {
-            session.req_header_mut().set_uri(uri);
         }
         spawn(edge, &connection, session);
     }
@@ -127,7 +124,10 @@ fn is_abuse(error: &pingora::Error) -> bool {
 
 /// Task `request`: one request of an HTTP/2 connection. It ends with the request, or when its body
 /// stalls.
-fn spawn(edge: &Arc<Edge>, connection: &Arc<Connection>, session: HttpSession) {
+fn spawn(edge: &Arc<Edge>, connection: &Arc<Connection>, mut session: HttpSession) {
+    if let Some(uri) = safe_uri(&session.req_header().uri) {
+        session.req_header_mut().set_uri(uri);
+    }
     let under_way = OpenStream::enter(connection);
     let edge = Arc::clone(edge);
     let has_body = !session.is_body_done();
