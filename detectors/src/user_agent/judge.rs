@@ -48,7 +48,7 @@ fn declared(view: &RequestView<'_>, agent: &UserAgent<'_>) -> Option<(Reason, f3
             Some((Reason::UserAgentDeclaredBot, weight))
         }
         Claim::HttpLibrary => {
-            let reads = asked::is_page(view.method, &view.path, view.headers);
+            let reads = asked::reads_page(view.method, &view.path, view.headers);
             let weight = if reads {
                 weights::HTTP_LIBRARY
             } else {
