@@ -91,19 +91,13 @@ pub fn form(path: &str, headers: &HeaderMap) -> Form {
 /// Whether somebody who reads pages asks for one. Whoever cannot be told to be that is not: what may
 /// change something, asks for less than a whole page, or for a part of one, a file or data.
 pub fn is_page(method: &Method, path: &str, headers: &HeaderMap) -> bool {
-    matches!(value(headers, &CONTENT_LENGTH), b"" | b"0")
+    *method == Method::GET
+        && matches!(value(headers, &CONTENT_LENGTH), b"" | b"0")
         && !NO_READER.iter().any(|field| headers.contains_key(field))
         && !is_blind(headers)
+        && !sends_data(headers)
         && !is_script(headers)
         && is_navigation(headers)
-        && reads_page(method, path, headers)
-}
-
-/// Whether a page is read, by a person or a program, whatever else is said of how: a library may send what
-/// scripts of a page send and reads it all the same.
-pub fn reads_page(method: &Method, path: &str, headers: &HeaderMap) -> bool {
-    *method == Method::GET
-        && !sends_data(headers)
         && matches!(
             accept::preference(headers),
             Preference::Page | Preference::Any

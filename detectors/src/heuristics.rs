@@ -56,7 +56,7 @@ pub fn judge(view: &RequestView<'_>, note: &mut impl FnMut(Signal)) {
     }
     let fields = Fields::of(view.headers);
     let agent = UserAgent::parse_bytes(fields.user_agent.unwrap_or_default());
-    user_agent::judge(view, &agent, note);
+    user_agent::judge(&agent, note);
     headers::judge(view, &fields, &agent, note);
     path::judge(view, &agent, note);
     robots::judge(view, &agent, note);

@@ -16,10 +16,8 @@ pub const AUTOMATION: f32 = 0.85;
 pub const DECLARED_BOT: f32 = 0.55;
 /// Says that it is some bot, and where its owner can be reached.
 pub const REACHABLE_BOT: f32 = 0.20;
-/// A library under its default name that reads pages.
+/// A library under its default name.
 pub const HTTP_LIBRARY: f32 = 0.82;
-/// The same where it does something else: a backup, a webhook, a call, a download.
-pub const HTTP_LIBRARY_AT_WORK: f32 = 0.30;
 /// Says that it looks for holes.
 pub const SCANNER: f32 = 0.995;
 /// Claims to be a search engine or archive. Proving it takes more than a header.

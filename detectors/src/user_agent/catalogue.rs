@@ -82,6 +82,7 @@ pub(super) const LISTS: &[List] = &[
     outside_browsers(words::FEED_WORDS, Purpose::FeedReader),
     outside_browsers(words::PODCAST_WORDS, Purpose::Podcast),
     kind(libraries::HTTP_LIBRARIES, Claim::HttpLibrary, Place::OutsideBrowsers),
+    outside_browsers(programs::CALL_STACKS, Purpose::App),
     kind(libraries::AUTOMATION, Claim::Automation, Place::Anywhere),
     kind(libraries::TEXT_BROWSERS, Claim::TextBrowser, Place::Anywhere),
     outside_browsers(programs::HOME_AUTOMATION, Purpose::HomeAutomation),

@@ -2,15 +2,13 @@
 
 use super::{Browser, Claim, Engine, Flaw, UserAgent};
 use crate::{
-    asked,
-    request::RequestView,
     signal::{Evidence, Reason, Signal},
     weights,
 };
 
 /// Notes what the user agent declares and what is odd about it.
-pub fn judge(view: &RequestView<'_>, agent: &UserAgent<'_>, note: &mut impl FnMut(Signal)) {
-    if let Some((reason, weight)) = declared(view, agent) {
+pub fn judge(agent: &UserAgent<'_>, note: &mut impl FnMut(Signal)) {
+    if let Some((reason, weight)) = declared(agent) {
         let evidence = match agent.purpose {
             Some(purpose) => Evidence::Named(purpose.name(), agent.entry),
             None => Evidence::Text(agent.entry),
@@ -34,7 +32,7 @@ pub fn judge(view: &RequestView<'_>, agent: &UserAgent<'_>, note: &mut impl FnMu
     }
 }
 
-fn declared(view: &RequestView<'_>, agent: &UserAgent<'_>) -> Option<(Reason, f32)> {
+fn declared(agent: &UserAgent<'_>) -> Option<(Reason, f32)> {
     match agent.claim {
         Claim::AiCrawler => Some((Reason::UserAgentAiCrawler, weights::AI_CRAWLER)),
         Claim::Automation => Some((Reason::UserAgentAutomation, weights::AUTOMATION)),
@@ -47,15 +45,7 @@ fn declared(view: &RequestView<'_>, agent: &UserAgent<'_>) -> Option<(Reason, f3
             };
             Some((Reason::UserAgentDeclaredBot, weight))
         }
-        Claim::HttpLibrary => {
-            let reads = asked::reads_page(view.method, &view.path, view.headers);
-            let weight = if reads {
-                weights::HTTP_LIBRARY
-            } else {
-                weights::HTTP_LIBRARY_AT_WORK
-            };
-            Some((Reason::UserAgentHttpLibrary, weight))
-        }
+        Claim::HttpLibrary => Some((Reason::UserAgentHttpLibrary, weights::HTTP_LIBRARY)),
         Claim::Program(purpose) if purpose.walks() => Some((
             Reason::UserAgentUnverifiedCrawler,
             weights::UNVERIFIED_CRAWLER,

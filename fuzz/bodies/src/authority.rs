@@ -18,6 +18,8 @@ pub(crate) fn run(bytes: &[u8]) {
     if let Ok(value) = HeaderValue::from_str(sent) {
         headers.insert(HOST, value);
         let asked = authority(&Uri::from_static("/"), &headers, Version::HTTP_11);
+        // An empty host names no site and asks for the one of all hosts.
+        let judged = judged.clone().or_else(|| sent.is_empty().then(String::new));
         assert_eq!(asked.ok(), judged);
     }
     if let Ok(uri) = format!("https://{sent}/").parse::<Uri>()

@@ -171,3 +171,13 @@ pub(super) const APP_STACKS: &[&str] = &[
     "^coil", "^dart/", "dart:io", "^dio/", "flutter", "^fuel", "ktor client", "ktor-client",
     "nativescript", "okhttp", "okio", "^qt", "qt/", "qtnetwork", "tauri", "windows.web.http",
 ];
+
+/// Stacks of remote calls (gRPC, Connect), which read no pages. They name their language, which is a library's
+/// name elsewhere.
+pub(super) const CALL_STACKS: &[&str] = &[
+    "^connect-es", "^connect-go", "^grpc-c", "^grpc-c++", "grpc-c/", "^grpc-csharp", "^grpc-dart",
+    "^grpc-dotnet", "^grpc-go", "grpc-go/", "^grpc-java", "grpc-java-netty", "grpc-java-okhttp",
+    "^grpc-kotlin", "^grpc-node", "^grpc-node-js", "grpc-node-js/", "^grpc-objc", "^grpc-php",
+    "^grpc-python", "^grpc-python-asyncio", "grpc-python/", "^grpc-ruby", "^grpc-swift",
+    "^grpc-web-javascript", "tonic/",
+];
