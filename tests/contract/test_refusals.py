@@ -1,5 +1,6 @@
 """What a client of gRPC sees that the gateway refuses: a status of gRPC, and no lost call."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import grpc
 import trustme
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = ROOT / "target/debug/thornwall"
+PROGRAM = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug/thornwall"
 PATIENCE = 20
 
 PIPELINE = """
@@ -27,7 +28,7 @@ name = "{rung}"
 name = "shape"
 heuristics = {{}}
 [pipeline.ladder]
-{rung} = 0.2
+{rung} = 0.04
 """
 
 
