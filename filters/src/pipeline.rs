@@ -103,7 +103,7 @@ pub struct Judgement {
 /// Place of a filter in its pipeline, and the nanoseconds that it took.
 pub type Timings = SmallVec<[(u8, u32); 6]>;
 
-/// Place of a filter in its pipeline, or [`SLOWER`], and what it noted about a request.
+/// Place of a filter in its pipeline, or `SLOWER`, and what it noted about a request.
 pub type Notes = SmallVec<[(u8, Note); 1]>;
 
 /// The place of what the slower rate noted.
