@@ -7,7 +7,7 @@
 //!
 //! A kept connection that was over is nobody's failure: the same server is asked over a fresh one,
 //! which costs no further try and none of the budget. That is so for all requests as long as nothing
-//! was sent, and else for those that may be [repeated](kept::may_repeat).
+//! was sent, and else for those that may be repeated (`kept::may_repeat`).
 
 use std::{net::IpAddr, os::fd::RawFd, sync::Arc, time::Duration};
 
