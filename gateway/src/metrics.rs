@@ -76,8 +76,8 @@ pub struct TarpitMetrics {
 struct TableGauges {
     entries: IntGaugeVec,
     capacity: IntGaugeVec,
-    evictions: IntGaugeVec,
-    overflows: IntGaugeVec,
+    evictions: IntCounterVec,
+    overflows: IntCounterVec,
 }
 
 /// 1 s to 1 h.
@@ -226,15 +226,16 @@ impl TarpitMetrics {
 impl TableGauges {
     fn register(make: &Families<'_>) -> prometheus::Result<Self> {
         let gauges = |name: &str, help: &str| make.gauges(name, help, &["table"]);
+        let counters = |name: &str, help: &str| make.counters(name, help, &["table"]);
         Ok(Self {
             entries: gauges("thornwall_table_entries", "Entries of a bounded table.")?,
             capacity: gauges("thornwall_table_capacity_entries", "Most entries that fit.")?,
-            evictions: gauges(
-                "thornwall_table_evictions",
+            evictions: counters(
+                "thornwall_table_evictions_total",
                 "Entries given up for others since the table was made.",
             )?,
-            overflows: gauges(
-                "thornwall_table_overflows",
+            overflows: counters(
+                "thornwall_table_overflows_total",
                 "Requests that found no room since the table was made.",
             )?,
         })
@@ -249,10 +250,22 @@ impl TableGauges {
             };
             set(&self.entries, stats.entries.load(Relaxed));
             set(&self.capacity, stats.capacity);
-            set(&self.evictions, stats.evictions.load(Relaxed));
-            set(&self.overflows, stats.overflows.load(Relaxed));
+            let raise = |family: &IntCounterVec, count: u64| {
+                bring_to(&family.with_label_values(&[name]), count);
+            };
+            raise(&self.evictions, stats.evictions.load(Relaxed));
+            raise(&self.overflows, stats.overflows.load(Relaxed));
         }
     }
+}
+
+/// Brings a counter to what was counted elsewhere. Where that began anew, so does the counter, as readers
+/// of counters expect.
+fn bring_to(counter: &IntCounter, total: u64) {
+    if total < counter.get() {
+        counter.reset();
+    }
+    counter.inc_by(total.saturating_sub(counter.get()));
 }
 
 /// Makes families that are registered from birth.

@@ -35,6 +35,7 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use thornwall_detectors::{
+    heuristics,
     request::RequestView,
     signal::{Reason, Trail},
 };
@@ -81,11 +82,15 @@ pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<d
     let mut reasons = [false; Reason::ALL.len()];
     for code in &config.reasons {
         match Reason::from_code(code.get_ref()) {
-            Some(reason) => reasons[reason as usize] = true,
-            None => {
+            Some(reason) if is_noticed(reason) => reasons[reason as usize] = true,
+            found => {
+                let known = if found.is_some() {
+                    "no filter before it can notice"
+                } else {
+                    "unknown reason code"
+                };
                 let what = format!(
-                    "unknown reason code `{}`; expected one that filters notice, such as \
-                     path.probe",
+                    "{known} `{}`; expected one that filters notice, such as path.probe",
                     code.get_ref()
                 );
                 context.problem(code.span(), what);
@@ -107,6 +112,16 @@ pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<d
             port,
         }) as Box<dyn Filter>
     })
+}
+
+/// Whether a filter can have noted the reason when a request comes here: whatever ends a request before, or is
+/// told of the gateway's own work, never does.
+fn is_noticed(reason: Reason) -> bool {
+    heuristics::FINDINGS.contains(&reason)
+        || matches!(
+            reason,
+            Reason::FilterFailed | Reason::ModelAnomalous | Reason::RateLimitAdaptive
+        )
 }
 
 struct Escalate {
@@ -273,6 +288,15 @@ mod tests {
             "path.prob",
             "unknown reason code `path.prob`",
         );
+        for code in [
+            "upstream.busy",
+            "feed.listed",
+            "tls.redirect",
+            "rate_limit.client",
+        ] {
+            let text = format!("escalate = {{ reasons = [\"{code}\"] }}");
+            check(&text, code, "no filter before it can notice");
+        }
         check("escalate = { wait_ms = 2001 }", "2001", "0 to 2000");
         check("escalate = { wait = 1 }", "wait", "unknown field");
         let (place, what) = built("escalate = {}", None).err().unwrap();

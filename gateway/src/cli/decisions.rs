@@ -52,18 +52,18 @@ pub(super) struct UnblockArgs {
 /// Arguments of `decisions`.
 #[derive(Debug, Args)]
 pub(super) struct DecisionsArgs {
-    /// Only those that cover this address
+    /// Only decisions that cover this address
     covering: Option<IpAddr>,
-    /// Only those of this site
+    /// Only decisions for this site
     #[arg(long, value_name = "NAME")]
     site: Option<String>,
-    /// Only those of operator, filter, feed or predecessor
+    /// Only decisions from this source: operator, filter, feed, sidecar or predecessor
     #[arg(long, value_name = "KIND")]
     source: Option<String>,
-    /// At most so many
+    /// Show at most this many
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
-    /// Behind so many
+    /// Skip this many first
     #[arg(long, value_name = "N", default_value_t = 0)]
     after: u32,
     #[command(flatten)]

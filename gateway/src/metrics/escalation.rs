@@ -1,8 +1,8 @@
 //! How the ways to the sidecars do.
 
-use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
+use prometheus::{IntCounterVec, IntGaugeVec};
 
-use super::{Families, gauge_value};
+use super::{Families, bring_to, gauge_value};
 use crate::{
     escalate::{Course, Sidecar},
     state::State,
@@ -79,17 +79,12 @@ impl EscalationMetrics {
             (&self.refused, sidecar.tally.refused()),
             (&self.lost, sidecar.tally.failures()),
         ] {
-            raise(&counters.with_label_values(&address), total);
+            bring_to(&counters.with_label_values(&address), total);
         }
         for course in Course::ALL {
             let labels = [address[0], course.name()];
             let counter = self.answers.with_label_values(&labels);
-            raise(&counter, sidecar.tally.answers(course));
+            bring_to(&counter, sidecar.tally.answers(course));
         }
     }
-}
-
-/// Brings a counter up to what was counted elsewhere.
-fn raise(counter: &IntCounter, total: u64) {
-    counter.inc_by(total.saturating_sub(counter.get()));
 }

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use prometheus::{IntGauge, IntGaugeVec};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use thornwall_filters::store::shared::Standing;
 
-use super::{Families, gauge_value};
+use super::{Families, bring_to, gauge_value};
 use crate::state::State;
 
 /// Families that are there whether or not there is another store; without one they say nothing.
@@ -13,18 +13,19 @@ use crate::state::State;
 pub(super) struct SharedGauges {
     up: IntGaugeVec,
     last_sync: IntGaugeVec,
-    resyncs: IntGaugeVec,
-    errors: IntGaugeVec,
+    resyncs: IntCounterVec,
+    errors: IntCounterVec,
     skipped: IntGaugeVec,
-    changes: IntGaugeVec,
+    changes: IntCounterVec,
     listed: IntGauge,
     gateways: IntGauge,
-    untold: IntGauge,
+    untold: IntCounter,
 }
 
 impl SharedGauges {
     pub(super) fn register(make: &Families<'_>) -> prometheus::Result<Self> {
         let gauges = |name: &str, help: &str| make.gauges(name, help, &["store"]);
+        let counters = |name: &str, help: &str| make.counters(name, help, &["store"]);
         Ok(Self {
             up: gauges(
                 "thornwall_store_shared_up",
@@ -34,12 +35,12 @@ impl SharedGauges {
                 "thornwall_store_shared_last_sync_timestamp_seconds",
                 "When it was last known what another store holds; 0 for never.",
             )?,
-            resyncs: gauges(
-                "thornwall_store_shared_resyncs",
+            resyncs: counters(
+                "thornwall_store_shared_resyncs_total",
                 "Times that all keys of another store were looked at since the start.",
             )?,
-            errors: make.gauges(
-                "thornwall_store_shared_errors",
+            errors: make.counters(
+                "thornwall_store_shared_errors_total",
                 "What went wrong on the way to another store since the start, by kind.",
                 &["store", "kind"],
             )?,
@@ -47,8 +48,8 @@ impl SharedGauges {
                 "thornwall_store_shared_skipped",
                 "Values of another store that are nothing of ours, or no addresses.",
             )?,
-            changes: make.gauges(
-                "thornwall_store_shared_changes",
+            changes: make.counters(
+                "thornwall_store_shared_changes_total",
                 "Changes received from the shared store and told to it since the start.",
                 &["direction"],
             )?,
@@ -60,8 +61,8 @@ impl SharedGauges {
                 "thornwall_shared_limits_gateways",
                 "Gateways that keep limits together, this one included.",
             )?,
-            untold: make.gauge(
-                "thornwall_shared_limits_untold",
+            untold: make.counter(
+                "thornwall_shared_limits_untold_total",
                 "Requests let through that other gateways were not told of, since there were too \
                  many keys, since limits were made.",
             )?,
@@ -72,8 +73,7 @@ impl SharedGauges {
         if let Some(standing) = &state.standings.store {
             self.show_one("shared", standing);
             let set = |direction: &str, count: u64| {
-                let gauge = self.changes.with_label_values(&[direction]);
-                gauge.set(value(count));
+                bring_to(&self.changes.with_label_values(&[direction]), count);
             };
             set("received", standing.received.load(Relaxed));
             set("told", standing.told.load(Relaxed));
@@ -85,7 +85,7 @@ impl SharedGauges {
             let generation = state.generation.load();
             let limits = generation.shared_limits.iter();
             let untold = limits.map(|limit| limit.buckets.untold()).sum();
-            self.untold.set(value(untold));
+            bring_to(&self.untold, untold);
         }
         if let Some(standing) = &state.standings.predecessor {
             self.show_one("predecessor", standing);
@@ -99,11 +99,14 @@ impl SharedGauges {
         };
         set(&self.up, u64::from(standing.up.load(Relaxed)));
         set(&self.last_sync, standing.synced_ms.load(Relaxed) / 1000);
-        set(&self.resyncs, standing.resyncs.load(Relaxed));
+        let resyncs = self.resyncs.with_label_values(&[store]);
+        bring_to(&resyncs, standing.resyncs.load(Relaxed));
         set(&self.skipped, standing.skipped.load(Relaxed));
         for (trouble, count) in standing.troubles() {
-            let gauge = self.errors.with_label_values(&[store, trouble.name()]);
-            gauge.set(value(count));
+            bring_to(
+                &self.errors.with_label_values(&[store, trouble.name()]),
+                count,
+            );
         }
     }
 }

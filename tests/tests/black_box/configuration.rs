@@ -78,10 +78,11 @@ fn every_mistake_is_told_with_its_place_and_what_was_expected() {
         &["`challenge` is still to come (challenges)"],
     );
     mistake(
-        "[[pipeline.filter]]\nname = \"second\"\nescalate = { score = [0.9, 0.1], reasons = [\"path.prob\"] }\n",
+        "[[pipeline.filter]]\nname = \"second\"\nescalate = { score = [0.9, 0.1], reasons = [\"path.prob\", \"upstream.busy\"] }\n",
         &[
             "[0.9, 0.1] is no band of scores",
             "unknown reason code `path.prob`",
+            "no filter before it can notice `upstream.busy`",
             "there is no sidecar to escalate to; add [escalation]",
         ],
     );

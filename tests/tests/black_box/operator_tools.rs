@@ -182,3 +182,19 @@ fn the_models_runtime_leaves_nothing_in_the_users_home() {
         .collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn the_help_of_decisions_names_every_source() {
+    let output = Command::new(thornwall())
+        .args(["decisions", "--help"])
+        .output()
+        .unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    for words in [
+        "operator, filter, feed, sidecar or predecessor",
+        "Skip this many",
+        "Show at most this many",
+    ] {
+        assert!(help.contains(words), "{words} is not in {help}");
+    }
+}

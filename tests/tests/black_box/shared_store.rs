@@ -128,7 +128,7 @@ fn a_block_at_one_gateway_holds_at_the_other_within_a_second() {
     wait_for_status(&[a, b], "192.0.2.7", 200);
     assert_eq!(redis.cli(&["exists", "default:decision:t:192.0.2.7"]), "0");
     assert_eq!(b.metric("thornwall_store_shared_up{store=\"shared\"}"), 1.0);
-    assert!(b.metric("thornwall_store_shared_changes{direction=\"received\"}") >= 10.0);
+    assert!(b.metric("thornwall_store_shared_changes_total{direction=\"received\"}") >= 10.0);
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn a_redis_that_is_killed_lets_nobody_off_and_is_filled_again() {
     ];
     assert_eq!(keys, expected);
     assert_eq!(b.metric("thornwall_store_shared_up{store=\"shared\"}"), 1.0);
-    assert!(a.metric("thornwall_store_shared_errors{kind=\"io\",store=\"shared\"}") >= 1.0);
+    assert!(a.metric("thornwall_store_shared_errors_total{kind=\"io\",store=\"shared\"}") >= 1.0);
 }
 
 #[test]
@@ -80,7 +80,9 @@ fn a_redis_that_stands_still_holds_nobody_up() {
     wait_for_state(a, "away");
     wait_for_state(b, "away");
     assert_nobody_notices(&[a, b], "192.0.2.1");
-    assert!(a.metric("thornwall_store_shared_errors{kind=\"timeout\",store=\"shared\"}") >= 1.0);
+    assert!(
+        a.metric("thornwall_store_shared_errors_total{kind=\"timeout\",store=\"shared\"}") >= 1.0
+    );
     redis.signal("CONT");
     wait_for_status(&[b], "192.0.2.2", 403);
     wait_until_in_step(a);
