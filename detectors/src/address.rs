@@ -88,11 +88,11 @@ const MOST_HOPS: usize = 256;
 /// right, where our own proxies write, past every address that `trusted` knows; the first other one
 /// is the client, since whatever stands left of it is that client's own claim.
 ///
-/// Elements that say nothing are passed over: empty ones, which no list means (RFC 9110 section
-/// 5.6.1.2), and those that stand for a peer without an address (RFC 7239 sections 6.2 and 6.3, and
-/// nginx's `unix:`). Only a trusted proxy can have written one that the walk meets: it vouches for
-/// what it had before it. Anything else that is not an address ends the walk, as does the bound on
-/// hops: the client is then the furthest address that was understood.
+/// Empty elements, which no list means (RFC 9110 section 5.6.1.2), and nginx's `unix:`, a hop within one
+/// machine, are passed over. A proxy that hides its client (`unknown`, `_hidden`, RFC 7239 sections 6.2
+/// and 6.3) leaves what that client wrote to the left of it, so such an element ends the walk, as does
+/// anything else that is not an address, and the bound on hops: the client is then the furthest address
+/// that was understood.
 pub fn reported_client<'a>(
     values: impl DoubleEndedIterator<Item = &'a str>,
     trusted: impl Fn(IpAddr) -> bool,
@@ -106,8 +106,8 @@ pub fn reported_client<'a>(
     {
         match parse_hop(hop) {
             Hop::Address(address) => client = Some(address),
-            Hop::Unnamed => continue,
-            Hop::Garbled => break,
+            Hop::Local => continue,
+            Hop::Unnamed => break,
         }
         if !client.is_some_and(&trusted) {
             break;
@@ -125,9 +125,10 @@ pub fn claimed_client<'a>(values: impl DoubleEndedIterator<Item = &'a str>) -> O
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hop {
     Address(IpAddr),
-    /// Somebody whose address is not told.
+    /// A hop within one machine.
+    Local,
+    /// Somebody whose address is not told, or nothing that can be read.
     Unnamed,
-    Garbled,
 }
 
 /// One element: an address, or a `for` of `Forwarded` (RFC 7239 section 4) that is one; in quotes,
@@ -147,11 +148,11 @@ fn parse_hop(element: &str) -> Hop {
         return Hop::Address(canonical(address));
     }
     let name = node.split_once(':').map_or(node, |(name, _)| name);
-    let unnamed = name.eq_ignore_ascii_case("unknown")
-        || name.eq_ignore_ascii_case("unix")
-        || name.starts_with('_')
-        || node == "-";
-    if unnamed { Hop::Unnamed } else { Hop::Garbled }
+    if name.eq_ignore_ascii_case("unix") {
+        Hop::Local
+    } else {
+        Hop::Unnamed
+    }
 }
 
 fn parse_node(node: &str) -> Option<IpAddr> {
@@ -274,10 +275,10 @@ mod tests {
         check("[fe80::1%25eth0]:80", Some("fe80::1"));
         check("\"[2001:db8::1]:4711\"", Some("2001:db8::1"));
         check("2001:db8::1", Some("2001:db8::1"));
-        check("192.0.2.1, unknown", Some("192.0.2.1"));
-        check("192.0.2.1, _hidden:_port, 10.0.0.1", Some("192.0.2.1"));
+        check("192.0.2.1, unknown", None);
+        check("192.0.2.1, _hidden:_port, 10.0.0.1", Some("10.0.0.1"));
         check("192.0.2.1, unix:", Some("192.0.2.1"));
-        check("192.0.2.1, -", Some("192.0.2.1"));
+        check("192.0.2.1, -", None);
         check("unknown, 10.0.0.1", Some("10.0.0.1"));
         check("unknown", None);
         check("for=192.0.2.1;proto=https, for=10.0.0.1", Some("192.0.2.1"));

@@ -32,7 +32,14 @@ pub fn judge(
 ) {
     let errand = Errand::of(view, fields);
     let expected = match agent.claim {
-        Claim::Browser(_) if agent.shape.contact => return,
+        // Whoever can be reached need not look like its browser, and must not contradict it.
+        Claim::Browser(browser) if agent.shape.contact => {
+            let metadata = Metadata {
+                oddity: fetch_metadata::contradiction(fields),
+                lacking: false,
+            };
+            return judge_browser(view, fields, browser, metadata, note);
+        }
         Claim::Browser(browser) => {
             let metadata = Metadata {
                 oddity: fetch_metadata::contradiction(fields),

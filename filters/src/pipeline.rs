@@ -22,7 +22,7 @@ use crate::{
     filter::{Filter, Holds, Round},
     key::KeySeed,
     metrics::{FilterMetrics, StageMetrics},
-    rate::{adaptive::Adaptive, pages::asks_for_page},
+    rate::{adaptive::Adaptive, pages::may_be_page},
     spec::{FilterSpec, Mode, OnError},
     verdict::{Answer, Denial, Refusal, Ruling, Verdict},
     watcher::{Answer as Begun, Finished, Note, Watcher},
@@ -118,6 +118,7 @@ impl Pipeline {
     ) -> Option<Self> {
         let name = spec.name.get_ref();
         check_filter_names(spec, context);
+        warn_of_order(spec, context);
         let stages: Vec<Option<Stage>> = spec
             .filter
             .iter()
@@ -269,13 +270,13 @@ impl Pipeline {
             Verdict::Tarpit(reason) => Ruling::Answer(Answer::Tarpit(reason)),
             Verdict::Throttle(_) => {
                 let client = (request.site.id, request.client);
-                self.slow_down(client, asks_for_page(request), request.now, notes)
+                self.slow_down(client, may_be_page(request), request.now, notes)
             }
         }
     }
 
-    /// A throttled client of a site is served while it stays below its slower rate. Of a request
-    /// that says that it wants a page, this is known beforehand.
+    /// A throttled client of a site is served while it stays below its slower rate. A request that
+    /// may be for a page pays for one beforehand.
     pub fn slow_down(
         &self,
         (site, client): (u16, IpAddr),
@@ -378,6 +379,21 @@ fn now() -> Instant {
 
 /// Most filters of one pipeline: their places are counted in a byte, and each costs time.
 const MOST_FILTERS: usize = 64;
+
+/// The model's say rests on what the rules have noticed before it.
+fn warn_of_order(spec: &PipelineSpec, context: &mut BuildContext) {
+    let place = |kind: &str| spec.filter.iter().position(|f| f.kind_name() == kind);
+    let Some(model) = place("anomaly") else {
+        return;
+    };
+    if place("heuristics").is_none_or(|rules| rules > model) {
+        let (pipeline, filter) = (spec.name.get_ref(), spec.filter[model].name.get_ref());
+        context.warnings.push(format!(
+            "{pipeline}.{filter}: `anomaly` stands before `heuristics` or without it, so it cannot tell who \
+             contradicts himself, and what is noticed later adds to its weight"
+        ));
+    }
+}
 
 fn check_filter_names(spec: &PipelineSpec, context: &mut BuildContext) {
     if spec.filter.len() > MOST_FILTERS {

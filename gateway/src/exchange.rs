@@ -125,9 +125,11 @@ impl Exchange {
         self.site.is_some()
     }
 
-    /// Whether the same site serves this host too.
-    pub fn is_same_site(&self, host: &str) -> bool {
-        self.site.is_some() && self.generation.hosts.find(host) == self.site
+    /// Whether the configuration names this host itself, for the same site. A wildcard takes in whatever somebody
+    /// makes up.
+    pub fn is_named_beside(&self, host: &str) -> bool {
+        let hosts = &self.generation.hosts;
+        self.site.is_some() && hosts.is_definite(host) && hosts.find(host) == self.site
     }
 
     /// The path that is judged, of a request whose target was sent as `sent`.

@@ -197,9 +197,6 @@ pub fn lead_back(
     if public.host.is_empty() {
         return Ok(());
     }
-    if public.host.is_empty() {
-        return Ok(());
-    }
     let target = request.uri.path_and_query().map(PathAndQuery::as_str);
     let target = target.filter(|_| [Method::GET, Method::HEAD].contains(&request.method));
     match Way::of(exchange, &public, target) {

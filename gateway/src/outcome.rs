@@ -99,11 +99,14 @@ fn outcome(status: Option<u16>, broke_off: bool, upgrade: bool) -> Option<Option
 const fn is_failure(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::UpstreamBusy
+        Reason::UpstreamAnswerInvalid
+            | Reason::UpstreamBusy
             | Reason::UpstreamConnectFailed
             | Reason::UpstreamFailed
+            | Reason::UpstreamHeadTooLarge
             | Reason::UpstreamTimeout
             | Reason::UpstreamTlsFailed
+            | Reason::UpstreamTooManyFields
             | Reason::UpstreamUnresolved
     )
 }

@@ -124,6 +124,9 @@ impl Proxies {
             // Under contention a request is not looked at, rather than made to wait.
             if let Some(mut table) = self.table.try_lock() {
                 table.saw_none(peer);
+                if !table.is_fresh(state.now()) {
+                    self.watching.store(false, Relaxed);
+                }
             }
             return;
         };
@@ -163,6 +166,12 @@ impl Proxies {
 }
 
 impl Table {
+    /// Whether anybody has named others of late.
+    fn is_fresh(&self, now: Duration) -> bool {
+        let mut peers = self.peers.iter();
+        peers.any(|peer| now.saturating_sub(peer.seen) < FRESH)
+    }
+
     fn saw_none(&mut self, address: IpAddr) {
         if let Some(peer) = self.peers.iter_mut().find(|peer| peer.address == address) {
             peer.without += 1;

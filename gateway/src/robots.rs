@@ -128,8 +128,7 @@ fn place<'a>(request: &RequestHeader, exchange: &'a Exchange) -> Option<Place<'a
     if exchange.host.is_empty() {
         return None;
     }
-    // Who names no host asks for nobody's file.
-    let sent = sent_authority(request).filter(|_| !exchange.host.is_empty())?;
+    let sent = sent_authority(request)?;
     let port = if sent.len() > exchange.host.len() {
         split_authority(sent).and_then(|(_, port)| port)
     } else {

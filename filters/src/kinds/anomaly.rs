@@ -13,7 +13,7 @@
 //! `headers.fetch_metadata_mismatch` was noticed before, by a filter that enforces. A field that is
 //! missing contradicts nothing. Against everybody else (browsers that the rules are silent on or
 //! that lack fields, programs of every kind, unknown names, clients without a name) it weighs at most
-//! what lifts the score so far to 0.455, and nothing where that is higher already: below 0.50, where
+//! what lifts the score so far to 0.44, and nothing where that is higher already: below 0.50, where
 //! the shipped ladder starts to act, with room for a later signal of up to 0.08, and within the
 //! band in which `escalate` asks for a second opinion. The signal shows the model's own score in
 //! either case. Put the filter behind `heuristics`: what is noticed after it adds to what it said, and
@@ -67,8 +67,9 @@ const MOST_WEIGHT: f32 = 0.9;
 
 /// The score up to which the model alone may lift whoever does not contradict itself. Below where
 /// the shipped ladder starts to act (0.50) even if the weight of an outdated browser (0.08) is added
-/// later, and above where `escalate` starts to ask (0.45).
-const UNCONTRADICTED_SCORE: f32 = 0.455;
+/// later, and below the band from which a second opinion is usually asked for (0.45): its word would be
+/// bound by no cap.
+const UNCONTRADICTED_SCORE: f32 = 0.44;
 
 /// Most scores that may be kept: a quarter of a gigabyte.
 const MOST_SHAPES: usize = 1 << 24;

@@ -6,13 +6,14 @@
 //! takes nothing when it comes, so that a page's parts and what programs load pass beside an empty
 //! bucket; where its answer is a page after all, that is charged then, into debt where the bucket
 //! is empty. Only a bucket that owes something refuses such requests. So whoever disguises what it
-//! asks for gets its pages no faster over any time that is long beside one answer, and people whose
-//! requests say what they are never owe anything.
+//! asks for gets ahead by what it has under way at once, pays for it later as far as debts go, and
+//! people whose requests say what they are never owe anything. Who is on the rung of the throttle is
+//! trusted less: all that does not have the name of a part takes its cost when it comes.
 
 use std::{num::NonZeroU32, time::Duration};
 
 use http::{Method, header::ACCEPT};
-use thornwall_detectors::request::RequestView;
+use thornwall_detectors::{path, request::RequestView};
 
 use super::Buckets;
 use crate::{
@@ -43,6 +44,12 @@ pub(crate) fn asks_for_page(request: &RequestView<'_>) -> bool {
     // `text/html` and `application/xhtml+xml`; browsers begin with the one or the other.
     let html = |value: &[u8]| value.windows(4).any(|part| part == b"html");
     may && accept.is_some_and(|value| html(value.as_bytes()))
+}
+
+/// Whether a request may be answered with a page, whatever it says that it wants.
+pub(crate) fn may_be_page(request: &RequestView<'_>) -> bool {
+    let may = matches!(*request.method, Method::GET | Method::POST);
+    may && (path::kind(&request.path) != path::Kind::Asset || asks_for_page(request))
 }
 
 impl Buckets {

@@ -112,7 +112,7 @@ fn widen(
     requests: &mut h2::server::Connection<Stream, Bytes>,
 ) -> Option<windows::Wide> {
     let place = edge.windows.enter(connection)?;
-    requests.set_target_window_size(windows::WIDE);
+    requests.set_target_window_size(windows::WIDE_CONNECTION);
     // Refused only before the client acknowledges settings, as it has by now.
     let _ = requests.set_initial_window_size(windows::WIDE);
     Some(place)

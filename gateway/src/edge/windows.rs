@@ -19,8 +19,10 @@ pub(super) const STREAM: u32 = 1 << 20;
 /// Of a connection at first, which bounds what its streams hold together. There is room for others
 /// beside an upload that its origin does not read.
 pub(super) const CONNECTION: u32 = 2 << 20;
-/// Of both afterwards: 160 MiB a second at 50 ms.
+/// Of a stream afterwards: 160 MiB a second at 50 ms.
 pub(super) const WIDE: u32 = 8 << 20;
+/// Of a connection afterwards, with the same room for others as before.
+pub(super) const WIDE_CONNECTION: u32 = WIDE + CONNECTION;
 /// Bytes that origins must have taken in of a connection's uploads before its windows are widened.
 pub(super) const PROVEN: u64 = 1 << 20;
 /// Connections with wide windows: 1 GiB, if no origin of theirs reads any more.

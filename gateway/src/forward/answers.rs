@@ -48,7 +48,7 @@ fn is_bodiless(status: StatusCode) -> bool {
 
 /// Whether the body is framed by chunks and nothing else, or not by a coding at all. Pingora undoes
 /// the last coding of the last line, and hands on the others as the body; we asked for none of them
-/// (RFC 9110 section 10.1.4). nginx takes nothing else either.
+/// (RFC 9110 section 10.1.4).
 fn is_plainly_chunked(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let first = codings.next();

@@ -46,9 +46,15 @@ impl Public {
         };
         // The first of a list is what the client asked for.
         let first = |text: &str| split_authority(text.split(',').next().unwrap_or_default().trim());
-        let told = text(FORWARDED_HOST)
-            .and_then(first)
-            .filter(|(host, _)| exchange.is_same_site(host));
+        // Proxies pass these fields on as their clients sent them, so a host has to be known here, and a
+        // port beside one that is not is nobody's word.
+        let told = text(FORWARDED_HOST).and_then(first);
+        let made_up = told
+            .as_ref()
+            .is_some_and(|(host, _)| *host != own.host && !exchange.is_named_beside(host));
+        if made_up {
+            return own;
+        }
         let port = text(FORWARDED_PORT).and_then(|port| port.trim().parse().ok());
         match told {
             Some((host, own_port)) => Self::new(own.secure, host, own_port.or(port)),

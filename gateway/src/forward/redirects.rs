@@ -60,9 +60,9 @@ impl<'a> Way<'a> {
         let leads_down = !found.place.secure
             && self.public.secure
             && found.place.port.is_none()
-            && self
-                .target
-                .is_some_and(|target| found.rest == target.as_bytes());
+            && self.target.is_some_and(|target| {
+                found.rest == target.as_bytes() || (found.rest.is_empty() && target == "/")
+            });
         (mended != address && !leads_down).then_some(mended)
     }
 

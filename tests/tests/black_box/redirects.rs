@@ -213,6 +213,11 @@ fn a_trusted_proxy_says_where_the_client_is_and_a_stranger_does_not() {
         &own,
         "http://t.example/x",
     );
+    // A wildcard and a catch-all take in any name, and such a proxy passes on what its client sent.
+    let everybody = Gateway::start(port, &format!("{trusted}{}", site("[\"*\"]", "")));
+    let made_up = "X-Forwarded-Host: evil.example\r\nX-Forwarded-Port: 4444\r\n";
+    let place = said(&everybody, "t.example", made_up, &own);
+    assert_eq!(place, "http://t.example/x");
     let stranger = Gateway::start(port, &site(hosts, ""));
     let fields = "X-Forwarded-Proto: https\r\nX-Forwarded-Host: www.t.example\r\n";
     assert_eq!(
