@@ -4,6 +4,11 @@
 //! Pingora looks whether a kept connection is still good by what the runtime has heard of it, and on
 //! a busy machine that comes late. So the system itself is asked before a request goes out: an end,
 //! or bytes that nobody asked for, would fail the request or be taken for its answer.
+//!
+//! One byte can escape: Pingora's pool reads it off an idle connection to see whether that is over,
+//! and only then takes the connection out. A request that is lent it in between has nothing to see.
+//! The byte is lost, so that it is in nobody's answer. Where there were more, Pingora holds the others
+//! in its buffer, looks there, and lends nothing.
 
 use std::{os::fd::RawFd, time::Duration};
 

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{CHROME, Folder, Gateway, thornwall};
+use crate::harness::{CHROME, Folder, Gateway, thornwall, wait_for};
 
 /// An origin that is as slow and as broken as the test says at the time.
 struct Origin {
@@ -67,31 +67,42 @@ fn answer(mut stream: &TcpStream, millis: &AtomicU64, fails: &AtomicBool) {
     }
 }
 
-/// Twenty people who ask twice in three seconds each.
+/// Twenty people who ask four times in three seconds each.
 struct People {
     stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
 impl People {
     fn start(gateway: &Gateway) -> Self {
-        let (stop, refused) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let stop = Arc::<AtomicBool>::default();
+        let [answered, refused] = [(); 2].map(|()| Arc::<AtomicU64>::default());
         let person = |number: u64| {
-            let (stop, refused, port) = (Arc::clone(&stop), Arc::clone(&refused), gateway.port);
+            let (stop, port) = (Arc::clone(&stop), gateway.port);
+            let (answered, refused) = (Arc::clone(&answered), Arc::clone(&refused));
             thread::spawn(move || {
-                thread::sleep(Duration::from_millis(number * 75));
+                // Not all of them at once.
+                thread::sleep(Duration::from_millis(number * 37));
                 while !stop.load(Relaxed) {
                     refused.fetch_add(u64::from(get(port, number) == 429), Relaxed);
-                    thread::sleep(Duration::from_millis(1500));
+                    answered.fetch_add(1, Relaxed);
+                    thread::sleep(Duration::from_millis(750));
                 }
             })
         };
         Self {
             threads: (0..20).map(person).collect(),
             stop,
+            answered,
             refused,
         }
+    }
+
+    /// Waits until the origin has answered them for some beats of a second.
+    fn wait_until_their_usual_is_known(&self) {
+        wait_for("people to be answered", || self.answered.load(Relaxed) > 40);
     }
 
     fn refused(&self) -> u64 {
@@ -155,14 +166,14 @@ fn wait_for_limit(gateway: &Gateway, what: &str, is: impl Fn(f64) -> bool) {
 }
 
 #[test]
-fn a_slow_origin_closes_the_limit_for_the_greedy_alone_and_it_opens_again() {
+fn a_slow_origin_closes_the_limit_for_the_greedy_alone() {
     let origin = Origin::start();
     let gateway = Gateway::start(origin.port, &site("floor = 20"));
     let people = People::start(&gateway);
-    // What is usual is learnt first.
-    thread::sleep(Duration::from_secs(4));
+    people.wait_until_their_usual_is_known();
     assert_eq!(limit(&gateway), 40.0);
-    origin.millis.store(5 * WELL, Relaxed);
+    // Far beyond the four times that are full pressure, which a mean over seconds nears slowly.
+    origin.millis.store(20 * WELL, Relaxed);
     wait_for_limit(&gateway, "at the floor", |limit| limit == 20.0);
     let status = Command::new(thornwall())
         .args(["status", "--json", "-c"])
@@ -174,6 +185,18 @@ fn a_slow_origin_closes_the_limit_for_the_greedy_alone_and_it_opens_again() {
     // Fewer than 40 and far more than 20.
     let greedy = at_once(&gateway, 100, 38);
     assert!(greedy[&429] > 0 && greedy[&200] >= 20, "{greedy:?}");
+    assert_eq!(people.refused(), 0);
+}
+
+/// Ten seconds of calm are the limit's own, and not to be configured.
+#[test]
+fn a_limit_that_a_slow_origin_lowered_opens_again() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(origin.port, &site("floor = 20"));
+    let people = People::start(&gateway);
+    people.wait_until_their_usual_is_known();
+    origin.millis.store(10 * WELL, Relaxed);
+    wait_for_limit(&gateway, "below its ceiling", |limit| limit < 40.0);
     origin.millis.store(WELL, Relaxed);
     wait_for_limit(&gateway, "at its ceiling", |limit| limit == 40.0);
     assert_eq!(at_once(&gateway, 101, 38), [(200, 38)].into());
@@ -185,7 +208,7 @@ fn failures_of_the_origin_are_pressure_and_who_only_observes_refuses_nobody() {
     let origin = Origin::start();
     let gateway = Gateway::start(origin.port, &site("floor = 2, mode = \"observe\""));
     let people = People::start(&gateway);
-    thread::sleep(Duration::from_secs(3));
+    people.wait_until_their_usual_is_known();
     origin.fails.store(true, Relaxed);
     wait_for_limit(&gateway, "far below 40", |limit| limit < 15.0);
     // Fewer than 40, and more than the limit would be.
@@ -201,7 +224,7 @@ fn failures_of_the_origin_are_pressure_and_who_only_observes_refuses_nobody() {
 fn lines_of(gateway: &Gateway, client: &str) -> String {
     let log = gateway.folder.0.join("access.log");
     let mut lines = String::new();
-    crate::harness::wait_for("the access lines", || {
+    wait_for("the access lines", || {
         let text = std::fs::read_to_string(&log).unwrap_or_default();
         let of_client = text.lines().filter(|line| line.contains(client));
         let found: Vec<&str> = of_client.collect();

@@ -1,12 +1,12 @@
 //! What is decided at run time: by operators, enforced at once, kept over crashes.
 
+mod kills;
+
 use std::{
     fs,
     io::{Read, Write},
     os::unix::fs::PermissionsExt,
     process::{Command, Output},
-    sync::atomic::{AtomicU32, Ordering},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -256,82 +256,6 @@ fn decisions_outlive_the_process() {
         .find_map(|line| line.strip_prefix("pid"))
         .unwrap();
     signal(pid.trim().parse().unwrap(), "TERM");
-}
-
-/// What one client of the operator's listener did until the process was killed.
-fn keep_deciding(admin: u16, token: &str, round: u32, all: &AtomicU32) -> Vec<String> {
-    let mut acknowledged = Vec::new();
-    let Some(mut stream) = connect(admin) else {
-        return acknowledged;
-    };
-    for number in 0u32.. {
-        let subject = format!("10.{}.{}.{}", round % 256, number / 256 % 256, number % 256);
-        let body = format!(r#"{{"subject":"{subject}","for_secs":3600}}"#);
-        let request = format!(
-            "POST /decisions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        if stream.write_all(request.as_bytes()).is_err() {
-            break;
-        }
-        let mut answer = [0; 4096];
-        match stream.read(&mut answer) {
-            Ok(read) if answer[..read].starts_with(b"HTTP/1.1 200") => {
-                acknowledged.push(subject);
-                all.fetch_add(1, Ordering::Relaxed);
-            }
-            _ => break,
-        }
-    }
-    acknowledged
-}
-
-#[test]
-fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
-    const KILLS: u32 = 50;
-    const CLIENTS: u32 = 16;
-    let mut gateway = Gateway::start(Origin::start().port, SITE);
-    let token = fs::read_to_string(gateway.folder.0.join("data/admin.token")).unwrap();
-    let token = token.trim();
-    let mut expected = 0;
-    for kill in 0..KILLS {
-        let admin = gateway.admin;
-        let all = &AtomicU32::new(0);
-        let acknowledged: Vec<Vec<String>> = thread::scope(|scope| {
-            let deciders: Vec<_> = (0..CLIENTS)
-                .map(|client| {
-                    scope.spawn(move || keep_deciding(admin, token, kill * CLIENTS + client, all))
-                })
-                .collect();
-            // A different moment of the writes each time, however fast they are.
-            let enough = 20 + kill * 7_919 % 97;
-            wait_for("decisions", || all.load(Ordering::Relaxed) >= enough);
-            thread::sleep(Duration::from_micros(u64::from(kill * 7_919 % 10_000)));
-            gateway.child.kill().unwrap();
-            deciders
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .collect()
-        });
-        gateway.wait();
-        gateway = gateway.start_again();
-        for subject in acknowledged.iter().flatten() {
-            assert_eq!(
-                status(&gateway, subject),
-                403,
-                "{subject} after kill {kill}"
-            );
-        }
-        expected += acknowledged.iter().flatten().count();
-    }
-    println!("{expected} acknowledged decisions over {KILLS} kills, all there");
-    assert!(expected > 1000, "{expected}");
-    let log = gateway.stderr();
-    assert!(
-        !log.contains("damaged") && !log.contains("could not be read"),
-        "{log}"
-    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    harness::{Gateway, Reply, connect, wait_for},
+    harness::{Gateway, PATIENCE, Reply, connect, wait_for},
     scripted::{Peer, Scripted, answer},
     upstream::{config, metric_of_upstream, send},
 };
@@ -166,6 +166,7 @@ fn a_body_that_comes_too_late_fails_no_request_that_may_be_sent_again() {
 fn what_nobody_asked_for_ends_the_connection_that_it_came_over() {
     let check = |method: &str, first: &'static str, late: &'static str| {
         let (told, tells) = mpsc::channel();
+        let (ended, ends) = mpsc::channel();
         let origin = Scripted::start(move |peer| {
             let mut is_spent = false;
             while let Some(asked) = peer.request() {
@@ -181,6 +182,7 @@ fn what_nobody_asked_for_ends_the_connection_that_it_came_over() {
                     let _ = told.send(());
                 }
             }
+            let _ = ended.send(());
         });
         let gateway = gateway(&origin, NO_RETRIES);
         for turn in 0..20 {
@@ -195,7 +197,13 @@ fn what_nobody_asked_for_ends_the_connection_that_it_came_over() {
                 head.starts_with("HTTP/1.1 200"),
                 "{method} {late:?}: {head}"
             );
-            tells.recv().unwrap();
+            tells.recv_timeout(PATIENCE).unwrap();
+            if late.len() == 1 {
+                // Pingora takes a byte off an idle connection before it takes the connection out of
+                // the pool: a request that gets it in between finds nothing there.
+                ends.recv_timeout(PATIENCE)
+                    .expect("the connection is not kept");
+            }
             for method in ["GET", "POST"] {
                 let reply = fresh(&gateway, method);
                 let got = (reply.status, reply.body.as_str());
@@ -247,7 +255,7 @@ fn the_origins_own_time_for_kept_connections_is_heeded() {
         assert_eq!(reply.status, 200);
         assert_eq!(reply.header("keep-alive"), None, "{}", reply.head);
     }
-    left.recv_timeout(crate::harness::PATIENCE)
+    left.recv_timeout(PATIENCE)
         .expect("the gateway lets go of the connection before the origin does");
     assert_eq!(get(&gateway).status, 200);
 }

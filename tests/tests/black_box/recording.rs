@@ -2,7 +2,7 @@
 //! nobody who reads is harmed, and whoever says what it is gets what is meant for it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{BufRead, BufReader},
     sync::Mutex,
@@ -79,9 +79,8 @@ fn outcome(port: u16, raw: &str) -> &'static str {
 
 type Outcomes = BTreeMap<&'static str, usize>;
 
-/// Replays every run, each from an address of its own, and counts outcomes by label and client.
-fn replay(gateway: &Gateway) -> BTreeMap<(String, String), Outcomes> {
-    let runs: Vec<Vec<Recorded>> = recording().into_values().collect();
+/// Replays runs, each from an address of its own, and counts outcomes by label and client.
+fn replay(gateway: &Gateway, runs: &[Vec<Recorded>]) -> BTreeMap<(String, String), Outcomes> {
     let counted = Mutex::new(BTreeMap::new());
     let next = Mutex::new(runs.iter().enumerate());
     thread::scope(|scope| {
@@ -106,15 +105,46 @@ fn replay(gateway: &Gateway) -> BTreeMap<(String, String), Outcomes> {
     counted.into_inner().unwrap()
 }
 
-#[test]
-fn nobody_who_reads_is_harmed_and_declared_scrapers_are_caught() {
+/// Clients go to the parts by turns, each with all of its runs.
+const PARTS: usize = 3;
+
+fn runs_of_part(part: usize) -> Vec<Vec<Recorded>> {
+    let runs: Vec<Vec<Recorded>> = recording().into_values().collect();
+    let clients: BTreeSet<String> = runs.iter().map(|run| run[0].client.clone()).collect();
+    let clients = clients.into_iter().skip(part).step_by(PARTS);
+    let clients: BTreeSet<String> = clients.collect();
+    let is_ours = |run: &Vec<Recorded>| clients.contains(&run[0].client);
+    runs.into_iter().filter(is_ours).collect()
+}
+
+mod nobody_who_reads_is_harmed_and_declared_scrapers_are_caught {
+    use super::check_part;
+
+    #[test]
+    fn among_the_first_third_of_clients() {
+        check_part(0);
+    }
+
+    #[test]
+    fn among_the_second_third_of_clients() {
+        check_part(1);
+    }
+
+    #[test]
+    fn among_the_last_third_of_clients() {
+        check_part(2);
+    }
+}
+
+fn check_part(part: usize) {
     let origin = Origin::start();
     let extra = "[client_address]\ntrusted_proxies = [\"127.0.0.1\"]\n\
         [tarpit]\ninterval_ms = 1000\nmax_secs = 2\n\
         [[site]]\nname = \"t\"\nhosts = [\"*\"]\nupstream = \"o\"\n";
     let gateway = Gateway::start(origin.port, extra);
-    let counted = replay(&gateway);
+    let counted = replay(&gateway, &runs_of_part(part));
     let (mut harmed, mut missed) = (Vec::new(), Vec::new());
+    let (mut readers, mut scrapers) = (0, 0);
     for ((label, client), outcomes) in &counted {
         println!("{label:8} {client:32} {outcomes:?}");
         let all: usize = outcomes.values().sum();
@@ -124,12 +154,15 @@ fn nobody_who_reads_is_harmed_and_declared_scrapers_are_caught() {
         }
         // robots.txt is everybody's to read.
         let declared = client.ends_with("-default") || client.ends_with("-default-mirror");
+        readers += usize::from(label != "scraper");
+        scrapers += usize::from(label == "scraper" && declared);
         if label == "scraper" && declared && served * 20 > all {
             missed.push(format!("{client}: {outcomes:?}"));
         }
     }
     assert!(harmed.is_empty(), "{harmed:#?}");
     assert!(missed.is_empty(), "{missed:#?}");
+    assert!(readers > 0 && scrapers > 0, "{readers} {scrapers}");
 }
 
 /// One request of `tests/golden/anomaly.json`, and its score by Python's ONNX Runtime.
