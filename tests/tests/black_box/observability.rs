@@ -130,7 +130,7 @@ fn every_family_of_metrics_has_help_and_counters_end_in_total() {
         "overflows",
         "resyncs",
         "errors",
-        "changes",
+        "shared_changes",
         "untold",
     ];
     for family in families {
