@@ -201,6 +201,12 @@ fn judge_browser(
     }
 }
 
+/// Whether encodings stand as browsers have them over TLS. A script of a page without referrers, whose fetch
+/// metadata and language somebody took away, leaves this alone; libraries leave Brotli out or put it first.
+fn is_a_browsers_encoding(encodings: &[u8]) -> bool {
+    encodings.starts_with(b"gzip, deflate, br")
+}
+
 /// Whether a page is asked for with nothing that tells of a page behind the request: scripts ask
 /// for anything too, but leave their origin, their referrer or fetch metadata.
 pub(crate) fn is_bare_page(view: &RequestView<'_>, fields: &Fields<'_>) -> bool {
@@ -219,4 +225,5 @@ pub(crate) fn is_bare_page(view: &RequestView<'_>, fields: &Fields<'_>) -> bool 
         && path::kind(&view.path) == path::Kind::Page
         && !told
         && traces.iter().all(Option::is_none)
+        && !(view.secure && fields.accept_encoding.is_some_and(is_a_browsers_encoding))
 }
