@@ -10,7 +10,10 @@ mod faults;
 mod stand_in;
 mod vendors;
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
 
 use thornwall_proto::v1;
 use thornwall_sidecar::{
@@ -38,11 +41,9 @@ impl Bench {
         let settings: Settings = toml::from_str(written).unwrap();
         let metrics = Metrics::new().unwrap();
         let paid = Arc::new(Paid::new(Ledger::in_memory().unwrap(), &metrics.llm));
-        let key = std::env::temp_dir().join(format!("thornwall-llm-key-{}", std::process::id()));
-        std::fs::write(&key, "the-key\n").unwrap();
         let providers = settings.provider.iter().map(|one| {
             let one = one.get_ref().clone();
-            let key = one.key_file.as_ref().map(|_| key.clone());
+            let key = one.key_file.as_ref().map(|_| key_file().to_path_buf());
             Provider::new(one, key).unwrap()
         });
         let band = Band::default();
@@ -73,6 +74,16 @@ impl Bench {
         let found = text.lines().find_map(|found| found.strip_prefix(line));
         found.map_or(0.0, |value| value.trim().parse().unwrap())
     }
+}
+
+/// A file with the key of every vendor. It is written once: tests of one process read it at once.
+fn key_file() -> &'static Path {
+    static KEY: OnceLock<PathBuf> = OnceLock::new();
+    KEY.get_or_init(|| {
+        let key = std::env::temp_dir().join(format!("thornwall-llm-key-{}", std::process::id()));
+        std::fs::write(&key, "the-key\n").unwrap();
+        key
+    })
 }
 
 /// The step that a model was asked in.
