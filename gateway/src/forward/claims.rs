@@ -48,12 +48,14 @@ pub(super) fn remove(request: &mut RequestHeader, exchange: &Exchange) -> Claims
 
 /// Whether a field has no honest use from anybody.
 ///
-/// CGI and its heirs read `X_Forwarded_For` and `X-Forwarded-For` as one, and `Proxy` as the
-/// variable that names the proxy of their own requests (RFC 3875 section 4.1.18, CVE-2016-5385).
-/// The id in the last but two is ours. The last two make Symfony and IIS serve another path than the
+/// CGI and its heirs read `X_Forwarded_For`, `X.Forwarded.For` and `X-Forwarded-For` as one: some fold
+/// every byte that no variable's name can have. So only letters, digits and `-` pass, as in nginx
+/// (`ignore_invalid_headers`). `Proxy` is the variable that names the proxy of their own requests (RFC
+/// 3875 section 4.1.18, CVE-2016-5385). The id in the last but two is ours. The last two make Symfony and IIS serve another path than the
 /// one that was judged.
 fn is_claim(name: &str) -> bool {
-    name.contains('_')
+    let is_folded = |byte: u8| !(byte.is_ascii_alphanumeric() || byte == b'-');
+    name.bytes().any(is_folded)
         || matches!(
             name,
             "client-cert"
@@ -123,6 +125,9 @@ mod tests {
             "x-gateway-request-id",
             "x-original-url",
             "x_real_ip",
+            "x.real.ip",
+            "client.cert",
+            "x~real!ip",
         ] {
             assert!(is_claim(HeaderName::from_static(name).as_str()), "{name}");
         }

@@ -39,6 +39,37 @@ fn a_request_reaches_the_origin_with_the_clients_facts() {
     }
 }
 
+/// CGI makes one variable of all of these, and lighttpd of the first and the last: nginx passes none.
+#[test]
+fn names_that_an_origin_folds_do_not_reach_it() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(origin.port, OPEN_SITE);
+    let mut fields = String::new();
+    for name in [
+        "X-Real-IP",
+        "Client-Cert",
+        "X-Original-URL",
+        "X-Forwarded-For",
+    ] {
+        for byte in "!#$%&'*+.^_`|~".chars() {
+            let folded = name.replace('-', &byte.to_string());
+            fields.push_str(&format!("{folded}: folded\r\n"));
+        }
+    }
+    assert_eq!(
+        gateway
+            .get("/", &format!("{fields}X-Plain-1: plain\r\n"))
+            .status,
+        200
+    );
+    let seen = origin.requests().remove(0);
+    assert!(!seen.contains("folded"), "{seen}");
+    assert!(
+        seen.to_ascii_lowercase().contains("x-plain-1: plain\r\n"),
+        "{seen}"
+    );
+}
+
 #[test]
 fn a_trusted_proxys_word_counts() {
     let origin = Origin::start();
