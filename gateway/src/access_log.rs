@@ -1,7 +1,7 @@
 //! One JSON line per request, written by a thread of its own so that no request waits for a disk.
 //!
 //! Where the disk is full, lines are lost and counted, the gateway serves on, and the file never has
-//! half a line in it. SIGHUP opens the file anew, for rotation by renaming.
+//! half a line in it. SIGUSR1 or SIGHUP opens the file anew, for rotation by renaming.
 
 use std::{
     io,

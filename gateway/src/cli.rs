@@ -38,15 +38,16 @@ const EXAMPLES: &str = "Examples:
   thornwall unblock 192.0.2.7 -c etc/thornwall.toml
   thornwall export nftables -c etc/thornwall.toml | nft -f -
   thornwall upgrade -c etc/thornwall.toml
-  kill -HUP PID        reload the configuration, reopen the access log; the running configuration
-                       stays if the new one is wrong
-  kill -TERM PID       let running requests end, then stop; a second time: stop at once
+  kill -HUP PID        reload the configuration, reopen logs; the running configuration stays if the
+                       new one is wrong
+  kill -USR1 PID       reopen logs alone
+  kill -TERM PID       let running requests end, then stop; a second time: stop at once (or -QUIT)
 
 Exit codes: 0 done, 1 not found or refused, 2 wrong usage or configuration, or a start that failed.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve until SIGTERM or SIGINT; SIGHUP reloads
+    /// Serve until SIGTERM, SIGINT or SIGQUIT; SIGHUP reloads
     Run(RunArgs),
     /// Parse and build a configuration, and print the pipelines as they will run
     Check(ConfigArgs),

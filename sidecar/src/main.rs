@@ -33,7 +33,7 @@ Exit codes: 0 done, 1 an alert did not arrive, 2 wrong usage or configuration, o
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve until SIGTERM or SIGINT
+    /// Serve until SIGTERM, SIGINT or SIGQUIT
     Run(ConfigArgs),
     /// Write cases with what is known of their clients, as lines of JSON
     Export(export::Arguments),

@@ -89,7 +89,7 @@ pub enum ServeError {
     Transport(#[from] tonic::transport::Error),
 }
 
-/// Serves what `path` configures until SIGTERM or SIGINT.
+/// Serves what `path` configures until SIGTERM, SIGINT or SIGQUIT.
 pub fn run(path: &Path) -> Result<(), ServeError> {
     let file = ConfigFile::read(path).map_err(ServeError::Config)?;
     let (stop, shutdown) = watch::channel(false);
@@ -320,41 +320,53 @@ async fn metrics(State(sidecar): State<Arc<Sidecar>>) -> impl IntoResponse {
     }
 }
 
-/// Takes a new configuration over at each SIGHUP.
+/// Takes a new configuration over at each SIGHUP. What the gateway does at SIGUSR1 and SIGUSR2 has no
+/// meaning here, and must not end the process.
 async fn reloads(path: PathBuf, fixed: Fixed, sidecar: Arc<Sidecar>) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+    let signals = (
+        signal(SignalKind::hangup()),
+        signal(SignalKind::user_defined1()),
+        signal(SignalKind::user_defined2()),
+    );
+    let (Ok(mut hangup), Ok(mut reopen), Ok(mut upgrade)) = signals else {
         log::error!("signals cannot be had");
         return;
     };
-    while hangup.recv().await.is_some() {
-        match reload(&path, &fixed, &sidecar) {
-            Ok(()) => {
-                log::info!("configuration taken over; file={}", path.display());
-                sidecar.metrics.reloads.with_label_values(&["taken"]).inc();
-            }
-            Err(message) => {
-                log::error!("configuration not taken over, the one before stays; {message}");
-                sidecar
-                    .metrics
-                    .reloads
-                    .with_label_values(&["refused"])
-                    .inc();
-            }
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => take_over(&path, &fixed, &sidecar),
+            _ = reopen.recv() => log::info!("SIGUSR1 reopens nothing: no log file is kept open"),
+            _ = upgrade.recv() => log::warn!("SIGUSR2 upgrades nothing; a restart does"),
+        }
+    }
+}
+
+fn take_over(path: &Path, fixed: &Fixed, sidecar: &Arc<Sidecar>) {
+    let taken = reload(path, fixed, sidecar);
+    let outcome = if taken.is_ok() { "taken" } else { "refused" };
+    sidecar.metrics.reloads.with_label_values(&[outcome]).inc();
+    match taken {
+        Ok(()) => log::info!("configuration taken over; file={}", path.display()),
+        Err(message) => {
+            log::error!("configuration not taken over, the one before stays; {message}");
         }
     }
 }
 
 async fn signalled() {
-    let (Ok(mut term), Ok(mut int)) = (
+    let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
-    ) else {
+        signal(SignalKind::quit()),
+    );
+    let (Ok(mut term), Ok(mut int), Ok(mut quit)) = signals else {
         log::error!("signals cannot be had");
         return;
     };
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
+        _ = quit.recv() => {}
     }
 }
 

@@ -9,6 +9,8 @@ use crate::{reload::Reloader, service_manager, state::State};
 pub(super) struct Signals {
     file_size: Signal,
     hangup: Signal,
+    reopen: Signal,
+    upgrade: Signal,
     stop: Stop,
 }
 
@@ -16,6 +18,7 @@ pub(super) struct Signals {
 pub(super) struct Stop {
     interrupt: Signal,
     terminate: Signal,
+    quit: Signal,
 }
 
 impl Signals {
@@ -25,14 +28,19 @@ impl Signals {
         Ok(Self {
             file_size: catch(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
             hangup: catch(SignalKind::hangup())?,
+            reopen: catch(SignalKind::user_defined1())?,
+            upgrade: catch(SignalKind::user_defined2())?,
             stop: Stop {
                 interrupt: catch(SignalKind::interrupt())?,
                 terminate: catch(SignalKind::terminate())?,
+                quit: catch(SignalKind::quit())?,
             },
         })
     }
 
-    /// Reloads and reopens the access log on SIGHUP; returns on SIGTERM or SIGINT.
+    /// Reloads and reopens logs on SIGHUP, reopens logs alone on SIGUSR1, and returns on SIGTERM, SIGINT
+    /// or SIGQUIT. nginx's scripts send these signals with these meanings; what they start by SIGUSR2,
+    /// an upgrade, is a command here, which says how it went.
     pub(super) async fn obey(&mut self, reloader: &Reloader, state: &State) {
         loop {
             tokio::select! {
@@ -42,6 +50,10 @@ impl Signals {
                         // It may wait for a file that nobody ever gives.
                         () = self.stop.asked() => return,
                     }
+                }
+                _ = self.reopen.recv() => reopen_logs(state),
+                _ = self.upgrade.recv() => {
+                    log::warn!("SIGUSR2 upgrades nothing; `thornwall upgrade -c FILE` does");
                 }
                 // A write beyond a limit on file sizes then fails as one on a full disk does.
                 _ = self.file_size.recv() => {}
@@ -58,18 +70,24 @@ impl Signals {
 
 async fn reload(reloader: &Reloader, state: &State) {
     service_manager::reloading().await;
-    state.access_log.reopen();
-    state.ban_log.reopen();
+    reopen_logs(state);
     reloader.reload().await;
     service_manager::ready(state).await;
 }
 
+/// For rotation by renaming.
+fn reopen_logs(state: &State) {
+    state.access_log.reopen();
+    state.ban_log.reopen();
+}
+
 impl Stop {
-    /// Returns on SIGTERM or SIGINT.
+    /// Returns on SIGTERM, SIGINT or SIGQUIT.
     pub(super) async fn asked(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.quit.recv() => {}
         }
     }
 }
