@@ -1,11 +1,13 @@
 //! Taking a changed configuration into service, all of it or nothing.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 
 use crate::{
     config::ConfigFile,
@@ -13,6 +15,8 @@ use crate::{
     state::State,
     upstream::settle,
 };
+
+mod losses;
 
 /// Builds the next generation from the same file.
 pub struct Reloader {
@@ -41,9 +45,10 @@ impl Reloader {
 
     /// Reads the file again. Where anything is wrong with it, everything stays as it is.
     pub async fn reload(&self) {
-        let (path, secret, state) = (self.path.clone(), self.secret, Arc::clone(&self.state));
-        let built = spawn_blocking(move || next_generation(&path, &secret, &state)).await;
-        let built = built.unwrap_or_else(|error| Err(format!("building it failed: {error}")));
+        let built = match settle_file(&self.path).await {
+            Ok(()) => self.build().await,
+            Err(unsettled) => Err(unsettled),
+        };
         self.state.metrics.reload(built.is_ok());
         match built {
             Ok(generation) => {
@@ -51,6 +56,10 @@ impl Reloader {
                 let number = generation.number;
                 for warning in &generation.warnings {
                     log::warn!("{warning}");
+                }
+                let running = self.state.generation.load_full();
+                for lost in losses::losses(&running, &generation) {
+                    log::warn!("the reload takes protection away: {lost}");
                 }
                 self.state.take_up(generation);
                 self.applied.send_replace(number);
@@ -61,6 +70,34 @@ impl Reloader {
             }
         }
     }
+
+    async fn build(&self) -> Result<Generation, String> {
+        let (path, secret, state) = (self.path.clone(), self.secret, Arc::clone(&self.state));
+        let built = spawn_blocking(move || next_generation(&path, &secret, &state)).await;
+        built.unwrap_or_else(|error| Err(format!("building it failed: {error}")))
+    }
+}
+
+/// So long nobody may have written to a file before it is read.
+const SETTLED: Duration = Duration::from_millis(500);
+/// So often a file is looked at that somebody writes to: 10 s.
+const MOST_LOOKS: usize = 20;
+
+/// Waits until a file is no longer being written: half of it may be a valid one.
+async fn settle_file(path: &Path) -> Result<(), String> {
+    for _ in 0..MOST_LOOKS {
+        let written = fs::metadata(path).and_then(|file| file.modified());
+        // What cannot be looked at is told of by whoever reads it, and a time to come is another clock's.
+        let since = written.ok().and_then(|written| written.elapsed().ok());
+        match since.and_then(|since| SETTLED.checked_sub(since)) {
+            Some(left) => sleep(left).await,
+            None => return Ok(()),
+        }
+    }
+    Err(format!(
+        "{}: somebody is writing to it still",
+        path.display()
+    ))
 }
 
 fn next_generation(path: &Path, secret: &[u8; 32], state: &State) -> Result<Generation, String> {

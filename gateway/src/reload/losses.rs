@@ -1,0 +1,91 @@
+//! What protects a site before a reload and not after it: a file that was cut off may well be a valid
+//! one with fewer filters, or none.
+
+use thornwall_filters::spec::Mode;
+
+use crate::{
+    edge::Limits,
+    generation::{Generation, Site},
+};
+
+/// What `next` has no more of all that `running` has, a sentence each.
+pub(super) fn losses(running: &Generation, next: &Generation) -> Vec<String> {
+    let mut lost = Vec::new();
+    for site in &running.sites {
+        match next.sites.iter().find(|now| now.name == site.name) {
+            Some(now) => of_site(site, now, &mut lost),
+            None => lost.push(format!("site {} is gone", site.name)),
+        }
+    }
+    for feed in &running.feeds {
+        if !next.feeds.iter().any(|now| now.name == feed.name) {
+            lost.push(format!("feed {} is gone", feed.name));
+        }
+    }
+    let lists = [
+        ("blocklist", &running.blocklist, &next.blocklist),
+        ("never_block", &running.never_block, &next.never_block),
+        (
+            "client_address.trusted_proxies",
+            &running.client_address.trusted,
+            &next.client_address.trusted,
+        ),
+    ];
+    for (name, before, now) in lists {
+        if !before.is_empty() && now.is_empty() {
+            lost.push(format!("{name} names nobody any more"));
+        }
+    }
+    of_limits(&running.limits, &next.limits, &mut lost);
+    lost
+}
+
+fn of_site(site: &Site, now: &Site, lost: &mut Vec<String>) {
+    let name = &site.name;
+    for (filter, kind, mode) in site.pipeline.describe() {
+        let kept = now.pipeline.describe().find(|kept| kept.0 == filter);
+        match kept {
+            None => lost.push(format!("site {name} loses filter {filter} ({kind})")),
+            Some((_, _, Mode::Observe)) if matches!(mode, Mode::Enforce) => {
+                lost.push(format!("site {name}: filter {filter} only observes now"));
+            }
+            Some(_) => {}
+        }
+    }
+    let (before, after) = (site.pipeline.ladder(), now.pipeline.ladder());
+    let rungs = [
+        ("throttle", before.throttle, after.throttle),
+        ("tarpit", before.tarpit, after.tarpit),
+        ("deny", before.deny, after.deny),
+    ];
+    for (rung, before, after) in rungs {
+        if before.is_finite() && !after.is_finite() {
+            lost.push(format!("site {name} loses the rung {rung} of its ladder"));
+        }
+    }
+    if site.tls.policy.is_some() && now.tls.policy.is_none() {
+        lost.push(format!(
+            "site {name} asks for no client certificate any more"
+        ));
+    }
+    if site.max_body_bytes.is_some() && now.max_body_bytes.is_none() {
+        lost.push(format!("site {name} takes bodies of any size"));
+    }
+}
+
+/// Bounds that let more of one client in than before.
+fn of_limits(before: &Limits, now: &Limits, lost: &mut Vec<String>) {
+    let per_client = |limits: &Limits| {
+        [
+            ("max_connections_per_client", limits.max_per_client),
+            ("max_requests_per_client", limits.max_requests_per_client),
+            ("max_requests_per_connection", limits.max_requests),
+            ("h2_max_streams", limits.max_streams),
+        ]
+    };
+    for ((name, before), (_, now)) in per_client(before).into_iter().zip(per_client(now)) {
+        if now > before {
+            lost.push(format!("limits.{name} grows from {before} to {now}"));
+        }
+    }
+}
