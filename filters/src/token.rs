@@ -24,7 +24,7 @@ impl fmt::Debug for Token {
 #[derive(Debug, Error)]
 pub enum TokenError {
     /// It holds nothing that could be a token.
-    #[error("{}: no token in it; expected 32 characters or more", .0.display())]
+    #[error("{}: no token in it; expected one word of 32 to 512 printable characters", .0.display())]
     Empty(PathBuf),
     /// It cannot be read or made.
     #[error("{path}: {cause}", path = .0.display(), cause = .1)]
@@ -33,6 +33,8 @@ pub enum TokenError {
 
 /// Shortest token that is accepted: the 122 random bits of the ones that are made here, in hex.
 const SHORTEST: usize = 32;
+/// Longest token: whatever is longer is another file.
+const LONGEST: usize = 512;
 
 impl Token {
     /// Reads the token, and makes one, readable by its owner alone, where there is none.
@@ -42,6 +44,14 @@ impl Token {
             Ok((token + "\n").into_bytes())
         });
         Self::parse(path, made)
+    }
+
+    /// Says what [`Self::read_or_make`] would refuse, and makes nothing.
+    pub fn check(path: &Path) -> Result<(), TokenError> {
+        match Self::read(path) {
+            Err(TokenError::Io(_, error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            read => read.map(|_| ()),
+        }
     }
 
     /// Reads the token.
@@ -55,7 +65,8 @@ impl Token {
         let text =
             text.map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?;
         let token = text.trim();
-        if token.len() < SHORTEST {
+        let is_word = token.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_word || !(SHORTEST..=LONGEST).contains(&token.len()) {
             return Err(TokenError::Empty(path.to_path_buf()));
         }
         Ok(Self(token.to_owned()))

@@ -137,7 +137,20 @@ pub fn link_secret(folder: &Path) -> Result<[u8; 32], DataDirError> {
         File::open("/dev/urandom")?.read_exact(&mut secret)?;
         Ok(secret)
     });
-    let kept = kept.map_err(DataDirError::io(&path))?;
+    as_secret(kept.map_err(DataDirError::io(&path))?, path)
+}
+
+/// Says what [`link_secret`] would refuse, and makes nothing.
+pub fn check_link_secret(folder: &Path) -> Result<(), DataDirError> {
+    let path = folder.join("links.key");
+    match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(DataDirError::Io(path, error)),
+        Ok(kept) => as_secret(kept, path).map(|_| ()),
+    }
+}
+
+fn as_secret(kept: Vec<u8>, path: PathBuf) -> Result<[u8; 32], DataDirError> {
     kept.try_into().map_err(|_| {
         let what = "is not 32 bytes long; remove it to get a new one";
         DataDirError::Io(path, io::Error::new(io::ErrorKind::InvalidData, what))

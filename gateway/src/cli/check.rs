@@ -2,18 +2,32 @@
 
 use std::{fmt::Write, path::Path};
 
-use thornwall_filters::spec::Mode;
+use thornwall_filters::{spec::Mode, token::Token};
 
 use super::{bold, build, print};
 use crate::{
+    data_dir::check_link_secret,
     edge::ListenerFacts,
     generation::{Cold, Generation, Site},
 };
 
 pub(super) fn check(path: &Path) -> Result<(), String> {
     let generation = build(path)?;
+    secrets(&generation.cold)?;
     print(&describe(path, &generation));
     Ok(())
+}
+
+/// Files that `run` would refuse. Where one is missing, `run` makes it.
+fn secrets(cold: &Cold) -> Result<(), String> {
+    let viewer = cold.viewer_token_file.as_deref();
+    for token in [Some(cold.token_file.as_path()), viewer]
+        .into_iter()
+        .flatten()
+    {
+        Token::check(token).map_err(|error| error.to_string())?;
+    }
+    check_link_secret(&cold.data_dir).map_err(|error| error.to_string())
 }
 
 fn describe(path: &Path, generation: &Generation) -> String {
