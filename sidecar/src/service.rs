@@ -306,6 +306,12 @@ impl Escalation for Service {
             return Err(refused(CaseError::Range("for_secs")));
         }
         let subject = subject_of("subject", &wanted.subject).map_err(refused)?;
+        if subject.is_broad() && !wanted.broad {
+            return Err(Status::invalid_argument(format!(
+                "{subject} is a large part of all addresses: people are likely behind it; \
+                 `broad` decides it all the same"
+            )));
+        }
         let now_ms = self.0.time.now().unix_ms;
         let decision = v1::Decision {
             subject: subject.to_string(),

@@ -248,6 +248,12 @@ class Refusals(unittest.TestCase):
         self.refused(grpc.StatusCode.INVALID_ARGUMENT, client.Override, alert)
         for_ever = pb.OverrideRequest(subject="192.0.2.1", action=pb.ACTION_DENY)
         self.refused(grpc.StatusCode.INVALID_ARGUMENT, client.Override, for_ever)
+        for everybody in ("0.0.0.0/0", "::/0", "::ffff:0:0/96", "128.0.0.0/1"):
+            order = pb.OverrideRequest(subject=everybody, action=pb.ACTION_DENY, for_secs=60)
+            self.refused(grpc.StatusCode.INVALID_ARGUMENT, client.Override, order)
+            order.broad = True
+            self.assertTrue(client.Override(order).decision.subject)
+            client.Revoke(pb.RevokeRequest(subject=everybody))
         unknown = pb.FeedbackRequest(case_id="0" * 32, label=99)
         self.refused(grpc.StatusCode.INVALID_ARGUMENT, client.Feedback, unknown)
 

@@ -167,16 +167,9 @@ fn at_line(path: &Path, error: LineError) -> Problem {
     }
 }
 
-/// Shortest prefix that is not worth a second look: more than any one network's owner holds.
-const BROAD_V4: u8 = 8;
-const BROAD_V6: u8 = 16;
-
 fn warn_of_broad(file: &str, prefixes: &[Prefix], context: &mut BuildContext) {
-    let broad = |prefix: &&Prefix| match prefix.first().is_ipv4() {
-        true => prefix.length() < BROAD_V4,
-        false => prefix.length() < BROAD_V6,
-    };
-    for prefix in prefixes.iter().filter(broad).take(MAX_WARNINGS) {
+    let broad = prefixes.iter().filter(|prefix| prefix.is_broad());
+    for prefix in broad.take(MAX_WARNINGS) {
         let scope = &context.scope;
         context.warnings.push(format!(
             "{scope}: `{file}` lists {prefix}, a large part of all addresses: people are likely behind it"

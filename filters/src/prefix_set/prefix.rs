@@ -130,6 +130,15 @@ impl Prefix {
         }
     }
 
+    /// Whether it is a large part of all addresses, so that people are likely behind it: wider than
+    /// what any one owner holds.
+    pub const fn is_broad(&self) -> bool {
+        match self.network {
+            IpAddr::V4(_) => self.length < 8,
+            IpAddr::V6(_) => self.length < 16,
+        }
+    }
+
     fn canonical(self) -> Self {
         match (canonical(self.network), self.network) {
             (IpAddr::V4(v4), IpAddr::V6(_)) if self.length >= 96 => Self {

@@ -62,6 +62,9 @@ pub struct Order {
     /// What the operator says about it.
     #[serde(default)]
     pub note: String,
+    /// Whether the subject may be a large part of all addresses.
+    #[serde(default)]
+    pub broad: bool,
 }
 
 const fn deny() -> Action {
@@ -181,6 +184,13 @@ pub(super) async fn make(
         Ok(parsed) => parsed,
         Err(error) => return refusal(StatusCode::BAD_REQUEST, &error.to_string()),
     };
+    if subject.is_broad() && !order.broad {
+        let what = format!(
+            "{subject} is a large part of all addresses: people are likely behind it; \
+             --broad (\"broad\": true) decides it all the same"
+        );
+        return refusal(StatusCode::BAD_REQUEST, &what);
+    }
     let scope = match scope(state, order.site) {
         Ok(scope) => scope,
         Err(what) => return refusal(StatusCode::BAD_REQUEST, &what),

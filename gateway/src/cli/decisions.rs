@@ -30,6 +30,9 @@ pub(super) struct BlockArgs {
     /// deny, tarpit or throttle. For every site, deny means no connection at all
     #[arg(long, default_value = "deny")]
     action: Action,
+    /// Take a large part of all addresses too: wider than a /8, or a /16 of IPv6
+    #[arg(long)]
+    broad: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -100,6 +103,7 @@ pub(super) fn block(args: &BlockArgs) -> ExitCode {
         action: args.action,
         for_secs: args.lifetime.as_secs(),
         note: args.reason.clone(),
+        broad: args.broad,
     };
     let done = Client::of(&args.common.config).and_then(|client| client.post("/decisions", &order));
     report(done, args.common.json, |done: &Done| {

@@ -10,6 +10,9 @@ use thornwall_filters::{
 
 use crate::config::Config;
 
+/// Networks that are told of.
+const MOST_WARNINGS: usize = 10;
+
 /// What `[never_block]` names, trusted proxies, and servers of upstreams, but not this machine
 /// itself: what comes from there may be anybody's, through a tunnel.
 pub(super) fn build(config: &Config, context: &mut BuildContext) -> Option<PrefixSet> {
@@ -25,11 +28,20 @@ pub(super) fn build(config: &Config, context: &mut BuildContext) -> Option<Prefi
             Err(error) => context.problem(text.span(), error.to_string()),
         }
     }
+    let lists = read_lists(&config.never_block.files, context)?;
+    never.extend(lists.into_iter().flatten());
+    for broad in never
+        .iter()
+        .filter(|prefix| prefix.is_broad())
+        .take(MOST_WARNINGS)
+    {
+        context.warnings.push(format!(
+            "[never_block]: {broad} is a large part of all addresses: nobody in it is ever blocked"
+        ));
+    }
     // What is wrong with these is told where they are used first.
     let proxies = config.client_address.trusted_proxies.iter();
     never.extend(proxies.filter_map(|text| text.get_ref().parse::<Prefix>().ok()));
-    let lists = read_lists(&config.never_block.files, context)?;
-    never.extend(lists.into_iter().flatten());
     let servers = config
         .upstream
         .iter()

@@ -262,6 +262,12 @@ pub(super) fn client_address(
             Err(error) => context.problem(text.span(), error.to_string()),
         }
     }
+    for broad in prefixes.iter().filter(|prefix| prefix.is_broad()) {
+        context.warnings.push(format!(
+            "client_address.trusted_proxies: {broad} is a large part of all addresses: whoever is in it is \
+             nobody's client, so that no list, decision or cap holds, and may name any address as its own"
+        ));
+    }
     let header = HeaderName::from_bytes(spec.header.get_ref().as_bytes());
     if header.is_err() {
         let what = format!("`{}` is no header name", spec.header.get_ref());

@@ -372,6 +372,9 @@ pub struct OverrideRequest {
     /// At most 256 bytes.
     #[prost(string, tag = "5")]
     pub note: ::prost::alloc::string::String,
+    /// Whether the subject may be a large part of all addresses: wider than a /8, or a /16 of IPv6.
+    #[prost(bool, tag = "6")]
+    pub broad: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OverrideResponse {

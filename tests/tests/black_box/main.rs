@@ -24,6 +24,7 @@ mod known_programs;
 mod lifecycle;
 mod limits;
 mod observability;
+mod operator_slips;
 mod operator_tools;
 mod origin_answers;
 mod origin_connections;
