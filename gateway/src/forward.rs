@@ -144,11 +144,16 @@ fn longest_upload(header: &RequestHeader, limits: &Limits) -> Duration {
 /// body.
 pub fn measure_body(
     session: &Session,
-    piece: Option<&Bytes>,
+    piece: &mut Option<Bytes>,
     end: bool,
     exchange: &Exchange,
 ) -> Result<()> {
-    let bytes = piece.map_or(0, Bytes::len);
+    let bytes = piece.as_ref().map_or(0, Bytes::len);
+    if bytes == 0 {
+        // An empty DATA frame may end a body (RFC 9113 section 6.1). Pingora would write it as the last
+        // chunk, and then the last chunk.
+        *piece = None;
+    }
     edge::note_body(bytes);
     if let (true, Some(connection)) = (session.as_downstream().is_http2(), &exchange.connection) {
         connection.took_in(bytes);

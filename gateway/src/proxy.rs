@@ -132,7 +132,7 @@ impl ProxyHttp for Proxy {
         if end {
             exchange.body_came = Some(self.state.now());
         }
-        forward::measure_body(session, body.as_ref(), end, exchange)
+        forward::measure_body(session, body, end, exchange)
     }
 
     async fn response_filter(

@@ -7,24 +7,28 @@ use thornwall_tests::authority::{Authority, Wanted};
 
 use crate::{
     harness::{Folder, Gateway, Origin, Reply, free_port},
+    scripted::{Scripted, answer},
     tls_client::Client,
 };
 
 /// A gateway that speaks TLS for `a.t.example` and takes bodies of 100 bytes.
-struct Secure {
+struct Secure<O = Origin> {
     gateway: Gateway,
-    origin: Origin,
+    origin: O,
     client: Client,
     _files: Folder,
 }
 
 impl Secure {
     fn start() -> Self {
-        Self::start_with(Origin::start(), "max_body_bytes = 100")
+        let origin = Origin::start();
+        Self::start_with(origin.port, origin, "max_body_bytes = 100")
     }
+}
 
+impl<O> Secure<O> {
     /// The site and what else comes after it are said by `site`.
-    fn start_with(origin: Origin, site: &str) -> Self {
+    fn start_with(origin_port: u16, origin: O, site: &str) -> Self {
         let (files, authority) = (Folder::new(), Authority::new("servers"));
         let issued = authority.issue(Wanted {
             names: &["a.t.example"],
@@ -42,7 +46,7 @@ impl Secure {
             key.display()
         );
         Self {
-            gateway: Gateway::start(origin.port, &extra),
+            gateway: Gateway::start(origin_port, &extra),
             client: Client::new(port, &authority, None),
             origin,
             _files: files,
@@ -205,8 +209,27 @@ static LONG_BODY: [u8; 16 << 20] = [b'x'; 16 << 20];
 #[test]
 fn a_client_is_not_to_blame_for_an_origin_that_reads_late() {
     let origin = Origin::reading_after(Duration::from_secs(4));
-    let secure = Secure::start_with(origin, "[limits]\nbody_timeout_secs = 1");
+    let secure = Secure::start_with(origin.port, origin, "[limits]\nbody_timeout_secs = 1");
     let upload = Request::post("https://a.t.example/up").header("content-length", LONG_BODY.len());
     let reply = secure.send(upload, Some(&LONG_BODY)).unwrap();
     assert_eq!((reply.status, reply.body.as_str()), (200, "origin"));
+}
+
+/// Two last chunks would be a body and the beginning of somebody else's request.
+#[test]
+fn a_body_that_ends_with_nothing_ends_once() {
+    let origin = Scripted::start(|peer| {
+        while peer.request().is_some() {
+            peer.say(&answer("x"));
+        }
+    });
+    let secure = Secure::start_with(origin.port, origin, "");
+    let post = Request::post("https://a.t.example/up");
+    assert_eq!(secure.send(post, Some(b"")).unwrap().status, 200);
+    assert_eq!(secure.send(get("/next"), None).unwrap().status, 200);
+    let heads = secure.origin.heads();
+    // The origin takes the last chunk for a head, as it knows no chunks.
+    let last_chunks = heads.iter().filter(|head| *head == "0\r\n").count();
+    assert_eq!((heads.len(), last_chunks), (3, 1), "{heads:?}");
+    assert!(heads[2].starts_with("GET /next HTTP/1.1\r\n"), "{heads:?}");
 }
