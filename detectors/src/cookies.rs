@@ -2,12 +2,21 @@
 
 use http::{HeaderMap, HeaderValue, header::COOKIE};
 
-/// The value of the first cookie of this name.
+/// The value of the first cookie of this name, without the quotes that servers take off.
 pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
     lines
         .flat_map(|line| line.split(|byte| *byte == b';'))
         .find_map(|pair| value_of(pair.trim_ascii(), name))
+        .map(unquoted)
+}
+
+/// Half a pair of quotes is part of the value.
+fn unquoted(value: &[u8]) -> &[u8] {
+    let inner = value.strip_prefix(b"\"");
+    inner
+        .and_then(|inner| inner.strip_suffix(b"\""))
+        .unwrap_or(value)
 }
 
 /// The value of a `name=value` pair, where it has this name.
@@ -43,6 +52,9 @@ mod tests {
         check(&["a=b; s=1;c=d"], Some("1"));
         check(&["a=b", "s=1; s=2"], Some("1"));
         check(&["s="], Some(""));
+        check(&["s=\"1\""], Some("1"));
+        check(&["s=\"1"], Some("\"1"));
+        check(&["s=\""], Some("\""));
         check(&["ss=1; as=2;  x = s=3; s"], None);
     }
 }

@@ -147,21 +147,26 @@ pub fn written_path(text: &str) -> String {
 }
 
 /// Whether origins may read a path, as normalised, in different ways: an encoded slash or backslash
-/// that some decode, a path parameter after dots that some drop, a NUL that some stop at.
+/// that some decode, a path parameter after dots or instead of a name that some drop, a NUL that some
+/// stop at, and dots or any of these encoded twice, since some decode twice.
 ///
 /// No rule may let such a path off because of what it begins with.
 pub fn is_ambiguous(path: &str) -> bool {
-    let encoded = |code: &str| {
-        let mut at = path.match_indices('%');
-        at.any(|(at, _)| {
-            path[at + 1..]
-                .get(..2)
-                .is_some_and(|hex| hex.eq_ignore_ascii_case(code))
-        })
+    let folded = |code: &str, meanings: &[&str]| {
+        meanings
+            .iter()
+            .any(|meaning| code.eq_ignore_ascii_case(meaning))
+    };
+    let is_folded = |(at, _)| {
+        let once = path[at + 1..].get(..2).unwrap_or_default();
+        let twice = path[at + 1..].get(2..4).unwrap_or_default();
+        folded(once, &["2f", "5c", "00"])
+            || (once == "25" && folded(twice, &["2e", "2f", "5c", "00"]))
     };
     path.contains('\\')
         || path.contains("..;")
-        || (path.contains('%') && ["2f", "5c", "00"].into_iter().any(encoded))
+        || path.contains("/;")
+        || path.match_indices('%').any(is_folded)
 }
 
 fn decode_unreserved(path: &str) -> Result<String, PathError> {
@@ -279,6 +284,13 @@ mod tests {
         check("/api/..\\x", true);
         check("/api/..;/x", true);
         check("/x%00.html", true);
+        check("/;/x", true);
+        check("/api/%252e%252e/x", true);
+        check("/api/..%252Fx", true);
+        check("/api/%255cx", true);
+        check("/50%25", false);
+        check("/50%25%20", false);
+        check("/50%2541", false);
     }
 
     #[test]

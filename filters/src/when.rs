@@ -11,6 +11,9 @@ use crate::build::BuildContext;
 ///
 /// Paths and hosts are exact, or patterns in which one `*` stands for anything: `/api/*`,
 /// `*.jpg`, `*.shop.example`. Paths may be written as people read them: `/café` is `/caf%C3%A9`.
+///
+/// Upper and lower case differ in paths and methods (RFC 3986 section 6.2.2.1, RFC 9110 section 9.1):
+/// where an origin takes `/SEARCH`, `/index.php/search` or `post` for what is named here, name them too.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct When {

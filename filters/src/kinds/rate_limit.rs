@@ -48,7 +48,8 @@
 //!
 //! A request that costs more than one takes as many out of the bucket at once:
 //! `costs = [{ paths = ["/search*"], methods = ["POST"], cost = 5 }]`. A path that origins may read
-//! in several ways (`%2F`) fits all `paths`.
+//! in several ways (`%2F`) fits all `paths`; what an origin takes for the same besides (`/SEARCH`,
+//! `/index.php/search`, method `post`, a method in `X-HTTP-Method-Override`) has to be named as well.
 //!
 //! Gateways that share a store (`[store]`) tell each other ten times a second what they let through,
 //! and take what the others did out of their own buckets: all together keep to the limit as one
