@@ -128,11 +128,12 @@ impl ProxyHttp for Proxy {
         end: bool,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
-        attempt::sent(exchange, end);
         if end {
             exchange.body_came = Some(self.state.now());
         }
-        forward::measure_body(session, body, end, exchange)
+        forward::measure_body(session, body, end, exchange)?;
+        attempt::sent(exchange, body, end);
+        Ok(())
     }
 
     async fn response_filter(
@@ -143,7 +144,7 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         let now = self.state.now();
         exchange.origin_answers(response.status.as_u16(), now);
-        attempt::answered(exchange, response, now)?;
+        attempt::answered(session, exchange, response, now)?;
         forward::judge(response, exchange)?;
         outcome::begins(session, response, exchange, now);
         forward::lead_back(session, response, exchange)?;
@@ -155,9 +156,12 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         exchange: &mut Box<Exchange>,
     ) -> Result<Option<Duration>> {
+        if end {
+            attempt::over(exchange);
+        }
         Ok(forward::pace(body.as_ref(), exchange, &self.state))
     }
 

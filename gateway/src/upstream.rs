@@ -19,6 +19,7 @@ pub mod attempt;
 mod balance;
 mod budget;
 mod build;
+mod delivery;
 pub(crate) mod handshake;
 mod health;
 mod kept;

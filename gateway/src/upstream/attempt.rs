@@ -11,7 +11,8 @@
 
 use std::{net::IpAddr, os::fd::RawFd, sync::Arc, time::Duration};
 
-use http::{HeaderName, Method};
+use bytes::Bytes;
+use http::{HeaderName, Method, StatusCode, header::CONTENT_LENGTH};
 use pingora::{
     Error, ErrorSource, ErrorType, Result, RetryType,
     http::{RequestHeader, ResponseHeader},
@@ -23,6 +24,7 @@ use thornwall_detectors::signal::Reason;
 use super::{
     HashBy, Lease, Refusal, Upstream,
     balance::{Ask, Tried},
+    delivery::Delivery,
     kept,
     sticky::cookie,
     watch,
@@ -52,6 +54,8 @@ pub struct Attempt {
     heard: bool,
     /// Whether a piece of the request's body, or its end, has gone on in this try.
     body_went: bool,
+    /// How far the request's body has come, where there is one and HTTP/1 is spoken.
+    delivery: Option<Delivery>,
     /// Whether the client's cookie names a server that is there.
     has_cookie: bool,
 }
@@ -182,9 +186,17 @@ pub fn connected(
     (attempt.heard, attempt.body_went) = (false, false);
     let http1 = (attempt.lease.as_ref()).is_some_and(|lease| !lease.endpoint.is_http2());
     attempt.unsent = reused && http1 && kept::is_spent(fd);
+    attempt.delivery = None;
     if attempt.unsent {
         let what = "a kept connection was over before anything was sent";
         return Err(Error::explain(ErrorType::ConnectionClosed, what).into_up());
+    }
+    if http1 && session.is_body_empty() {
+        // Another connection may have had this descriptor.
+        kept::trust(fd);
+    } else if http1 && !exchange.upgrade {
+        let headers = &session.req_header().headers;
+        attempt.delivery = Some(Delivery::new(fd, headers));
     }
     let Some(upstream) = &attempt.upstream else {
         return Ok(());
@@ -205,8 +217,12 @@ pub fn connected(
 }
 
 /// A piece of the request's body goes on, the last one where it is the `end`.
-pub fn sent(exchange: &mut Exchange, end: bool) {
-    exchange.attempt.body_went = true;
+pub fn sent(exchange: &mut Exchange, piece: &mut Option<Bytes>, end: bool) {
+    let attempt = &mut exchange.attempt;
+    attempt.body_went = true;
+    if let Some(delivery) = &mut attempt.delivery {
+        delivery.hand_on(piece, end);
+    }
     if end {
         watch::start();
     }
@@ -334,6 +350,7 @@ fn is_timeout(error: &Error) -> bool {
 
 /// The origin answers, or says something before it (1xx).
 pub fn answered(
+    session: &Session,
     exchange: &mut Exchange,
     response: &mut ResponseHeader,
     now: Duration,
@@ -348,6 +365,12 @@ pub fn answered(
         return Ok(());
     }
     watch::disarm();
+    if let Some(delivery) = &attempt.delivery {
+        delivery.answered(response.status.is_success());
+        if has_no_body(session, response) {
+            delivery.is_over();
+        }
+    }
     let ejection = &upstream.settings.ejection;
     let standing = &lease.endpoint.standing;
     standing.succeeded(now, ejection);
@@ -360,6 +383,21 @@ pub fn answered(
             sticky.set(response, value, exchange.secure)
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether the answer is over with its head (RFC 9112 section 6.3).
+fn has_no_body(session: &Session, response: &ResponseHeader) -> bool {
+    let length = response.headers.get(CONTENT_LENGTH);
+    session.req_header().method == Method::HEAD
+        || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&response.status)
+        || length.is_some_and(|length| length == "0")
+}
+
+/// All of the answer has come.
+pub fn over(exchange: &Exchange) {
+    if let Some(delivery) = &exchange.attempt.delivery {
+        delivery.is_over();
     }
 }
 

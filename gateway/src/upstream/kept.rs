@@ -9,8 +9,16 @@
 //! and only then takes the connection out. A request that is lent it in between has nothing to see.
 //! The byte is lost, so that it is in nobody's answer. Where there were more, Pingora holds the others
 //! in its buffer, looks there, and lends nothing.
+//!
+//! A connection may also look well, and have an origin behind it that has still to read the last body:
+//! those are marked by their descriptors from before the request until its answer says otherwise,
+//! since Pingora gives a connection back without asking anybody.
 
-use std::{os::fd::RawFd, time::Duration};
+use std::{
+    os::fd::RawFd,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 use http::{HeaderValue, Method};
 use nix::{
@@ -18,8 +26,46 @@ use nix::{
     sys::socket::{MsgFlags, recv},
 };
 
-/// Whether a kept connection has ended, or carries bytes although nothing was asked over it.
+/// Descriptors that can be marked: as many as Linux gives a process unless it is told otherwise
+/// (`fs.nr_open`). Beyond, no connection that was kept is lent.
+const MOST_DESCRIPTORS: usize = 1 << 20;
+
+/// A bit for each connection that may not be lent again. Pages of it that nobody uses cost nothing.
+static DOUBTED: [AtomicU64; MOST_DESCRIPTORS / 64] =
+    [const { AtomicU64::new(0) }; MOST_DESCRIPTORS / 64];
+
+fn mark(fd: RawFd) -> Option<(&'static AtomicU64, u64)> {
+    let fd = usize::try_from(fd).ok()?;
+    Some((DOUBTED.get(fd / 64)?, 1 << (fd % 64)))
+}
+
+/// This connection is not lent again, unless it is trusted before.
+pub(super) fn doubt(fd: RawFd) {
+    if let Some((word, bit)) = mark(fd) {
+        word.fetch_or(bit, Relaxed);
+    }
+}
+
+/// This connection may be lent again.
+pub(super) fn trust(fd: RawFd) {
+    if let Some((word, bit)) = mark(fd)
+        && word.load(Relaxed) & bit != 0
+    {
+        word.fetch_and(!bit, Relaxed);
+    }
+}
+
+/// Whether this connection may not be lent again.
+pub(super) fn is_doubted(fd: RawFd) -> bool {
+    mark(fd).is_none_or(|(word, bit)| word.load(Relaxed) & bit != 0)
+}
+
+/// Whether a kept connection may not be lent: it has ended, carries bytes although nothing was asked
+/// over it, or is not trusted.
 pub(super) fn is_spent(fd: RawFd) -> bool {
+    if is_doubted(fd) {
+        return true;
+    }
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
     recv(fd, &mut [0], flags) != Err(Errno::EAGAIN)
 }
@@ -68,6 +114,10 @@ mod tests {
         assert!(is_spent(near.as_raw_fd()));
         near.read_exact(&mut [0]).unwrap();
         assert!(!is_spent(near.as_raw_fd()), "looking takes nothing away");
+        doubt(near.as_raw_fd());
+        assert!(is_spent(near.as_raw_fd()));
+        trust(near.as_raw_fd());
+        assert!(!is_spent(near.as_raw_fd()));
         drop(far);
         assert!(is_spent(near.as_raw_fd()));
     }

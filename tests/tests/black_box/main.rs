@@ -14,6 +14,7 @@ mod adaptive_limits;
 mod client_address;
 mod configuration;
 mod decisions;
+mod early_answers;
 mod edge_wire;
 mod escalation;
 mod exports;

@@ -171,6 +171,34 @@ impl Client {
         (statuses, held)
     }
 
+    /// A request over HTTP/2 whose body is sent so long behind the head of its answer; its status.
+    pub(crate) fn h2_late(
+        &self,
+        name: &str,
+        request: http::Request<()>,
+        body: Bytes,
+        pause: Duration,
+    ) -> Result<u16, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let asked = async {
+            let mut send = self.h2_connection(name.to_owned()).await?;
+            let sent = send.send_request(request, false);
+            let (answer, mut upload) = sent.map_err(|error| error.to_string())?;
+            let answer = answer.await.map_err(|error| error.to_string())?;
+            tokio::time::sleep(pause).await;
+            // Nobody may want it any more.
+            let _ = upload.send_data(body, true);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Ok(answer.status().as_u16())
+        };
+        let told = runtime.block_on(async { timeout(PATIENCE, asked).await });
+        runtime.shutdown_timeout(Duration::from_millis(100));
+        told.map_err(|_| "no answer in time".to_owned())?
+    }
+
     async fn h2_connection(&self, name: String) -> Result<SendRequest<Bytes>, String> {
         let told = |error: &dyn std::fmt::Display| error.to_string();
         let tcp = TcpStream::connect(("127.0.0.1", self.port)).await;
