@@ -89,7 +89,12 @@ fn serve(stream: impl Read + Write, targets: &Mutex<Vec<String>>) {
             "204" => "HTTP/1.1 204 X\r\n\r\n".to_owned(),
             _ => {
                 let length = target.len();
-                format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{target}")
+                let field = match target.as_str() {
+                    // It says so, and stays.
+                    "/closing" => "Connection: close\r\n",
+                    _ => "",
+                };
+                format!("HTTP/1.1 {status} X\r\n{field}Content-Length: {length}\r\n\r\n{target}")
             }
         };
         if stream.get_mut().write_all(answer.as_bytes()).is_err() {
@@ -267,6 +272,35 @@ fn who_is_refused_leaves_nothing_to_others_whenever_the_body_came() {
         }));
     }
     beside_victims(&gateway, attacks);
+}
+
+#[test]
+fn a_connection_that_was_left_or_is_to_close_serves_nobody() {
+    let origin = Early::start();
+    let gateway = Gateway::start(origin.port, OPEN_SITE);
+    let mut attacks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+    for method in METHODS {
+        let gateway = &gateway;
+        attacks.push(Box::new(move || {
+            for turn in 0..20 {
+                // All but the end of the body, before or behind its answer.
+                let (head, body) = attack(method, "200", turn % 2 == 0);
+                let mut stream = connect(gateway.port).unwrap();
+                stream.write_all(head.as_bytes()).unwrap();
+                if turn % 4 < 2 {
+                    stream.read_exact(&mut [0; 12]).unwrap();
+                }
+                let _ = stream.write_all(&body.as_bytes()[..body.len() - 6]);
+            }
+        }));
+    }
+    beside_victims(&gateway, attacks);
+    let before = origin.connections.load(SeqCst);
+    for _ in 0..40 {
+        assert_eq!(gateway.get("/closing", "").body, "/closing");
+    }
+    // A few were kept from before.
+    assert!(origin.connections.load(SeqCst) - before > 20);
 }
 
 #[test]
