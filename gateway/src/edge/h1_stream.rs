@@ -9,7 +9,7 @@ use std::{
     mem::take,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::{Buf, BytesMut};
@@ -251,6 +251,14 @@ impl H1Stream {
                 self.out.advance(sent);
             }
         }
+    }
+}
+
+impl Drop for H1Stream {
+    /// What waits belongs to an answer that breaks off here: its client is to see as much of it as
+    /// came, and not a connection that ended before any answer, over which it may ask again.
+    fn drop(&mut self) {
+        let _ = self.poll_send(&mut Context::from_waker(Waker::noop()), &[]);
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::{
     io::{Read, Write},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use http::Request;
@@ -213,6 +214,35 @@ fn an_answer_that_is_cut_short_arrives_as_cut_short() {
         let error = second.expect_err(start);
         assert!(!error.contains("no answer in time"), "{start:?}: {error}");
     }
+}
+
+#[test]
+fn what_came_of_a_short_answer_arrives_however_it_broke_off() {
+    let origin = Scripted::start(|peer| {
+        let head = peer.request().unwrap_or_default();
+        if head.starts_with("GET /head") {
+            peer.say("HTTP/1.1 200 OK\r\nContent-Le");
+            return;
+        }
+        peer.say("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n");
+        peer.say("piece");
+        if head.starts_with("GET /later") {
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let both = Both::before(&origin);
+    for path in ["/at-once", "/later"].repeat(10) {
+        let asked = format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        let answer = raw(&both.gateway, &asked);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer:?}");
+        assert!(answer.ends_with("\r\n\r\npiece"), "{path}: {answer:?}");
+        let second = both.client.h1("a.example", "a.example", path, "");
+        let second = second.expect("as much as came");
+        assert_eq!((second.status, second.body.as_str()), (200, "piece"));
+    }
+    let asked = "GET /head HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    let answer = raw(&both.gateway, asked);
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer:?}");
 }
 
 /// Reads a head, and a body of `length` bytes.
