@@ -15,6 +15,7 @@ use thornwall_detectors::signal::Reason;
 use thornwall_filters::verdict::{Answer, Denial, Limit, Refusal};
 
 use crate::{
+    edge,
     exchange::{Exchange, has_begun},
     forward::{OWN_REQUEST_ID, REQUEST_ID},
     robots::RobotsFile,
@@ -227,6 +228,9 @@ fn classify(error: &Error) -> Option<(u16, Option<Reason>)> {
             Some((502, Some(reason)))
         }
         (ErrorSource::Upstream, _) => Some((502, Some(Reason::UpstreamFailed))),
+        (ErrorSource::Downstream, ReadError) if edge::is_malformed(error.root_cause()) => {
+            Some((400, Some(Reason::RequestFramingInvalid)))
+        }
         (ErrorSource::Downstream, WriteError | ReadError | ConnectionClosed) => None,
         (ErrorSource::Downstream, ReadTimedout) => Some((408, None)),
         (ErrorSource::Downstream, _) => Some((400, None)),

@@ -36,6 +36,7 @@ mod transport;
 mod watch;
 mod windows;
 
+pub use chunks::is_malformed;
 pub use connection::{Connection, OpenStream};
 pub use ending::Ending;
 pub use h1_stream::H1Stream;

@@ -1,8 +1,11 @@
 //! Where a chunked body ends (RFC 9112 section 7.1).
 //!
-//! The body goes on as it is; this only counts it off, so that nobody reads past its end into the
-//! next request, and refuses what two parsers could read differently: line ends that are not CRLF,
+//! The body is taken apart, so that nobody reads past its end into the next request, and goes on in
+//! chunks of our own: as large as what is there, since each one costs the origin and us the same
+//! whatever is in it. What two parsers could read differently is refused: line ends that are not CRLF,
 //! sizes that overflow, extensions without end.
+
+use std::{error::Error, io};
 
 /// Hexadecimal digits of a size: 16 EiB need more than anybody sends.
 const MOST_DIGITS: u8 = 15;
@@ -45,8 +48,28 @@ enum At {
 }
 
 /// Not a chunked body, or one that is read differently by different parsers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed chunks")]
 pub(super) struct Malformed;
+
+/// Whether something failed since a chunked body was malformed.
+pub fn is_malformed(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
+    let failure = cause.downcast_ref::<io::Error>();
+    failure.is_some_and(|failure| {
+        failure
+            .get_ref()
+            .is_some_and(|inner| inner.is::<Malformed>())
+    })
+}
+
+/// What became of some bytes of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Decoded {
+    /// How many of them belong to it.
+    pub(super) seen: usize,
+    /// How many of those were content, which lies at their front now.
+    pub(super) content: usize,
+}
 
 impl Chunks {
     /// At the start of a body.
@@ -63,21 +86,25 @@ impl Chunks {
         self.at == At::Done
     }
 
-    /// Follows the next bytes; how many of them belong to the body.
-    pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
-        let mut seen = 0;
+    /// Takes the next bytes apart.
+    pub(super) fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, Malformed> {
+        let (mut seen, mut content) = (0, 0);
         while let Some(&byte) = bytes.get(seen) {
             match self.at {
                 At::Done => break,
                 At::Payload => {
-                    let here = u64::try_from(bytes.len() - seen).unwrap_or(u64::MAX);
-                    let taken = self.left.min(here);
-                    self.left -= taken;
+                    let here = bytes.len() - seen;
+                    let taken = usize::try_from(self.left).map_or(here, |left| left.min(here));
+                    self.left -= taken as u64;
                     if self.left == 0 {
                         self.at = At::PayloadCr;
                     }
-                    // No more than what is here, so that it fits.
-                    seen += usize::try_from(taken).map_err(|_| Malformed)?;
+                    match taken {
+                        1 => bytes[content] = byte,
+                        _ => bytes.copy_within(seen..seen + taken, content),
+                    }
+                    seen += taken;
+                    content += taken;
                 }
                 _ => {
                     self.at = self.step(byte)?;
@@ -85,7 +112,7 @@ impl Chunks {
                 }
             }
         }
-        Ok(seen)
+        Ok(Decoded { seen, content })
     }
 
     fn step(&mut self, byte: u8) -> Result<At, Malformed> {
@@ -138,14 +165,31 @@ impl Chunks {
 mod tests {
     use super::{Chunks, Malformed};
 
-    /// What the body is, and whether it is whole; the same however it is cut.
+    /// How long the body is, what it carries, and whether it is whole, in pieces of so many bytes.
+    fn cut(bytes: &[u8], size: usize) -> Result<(usize, Vec<u8>, bool), Malformed> {
+        let (mut chunks, mut length, mut content) = (Chunks::new(), 0, Vec::new());
+        for piece in bytes.chunks(size) {
+            let mut piece = piece.to_vec();
+            let decoded = chunks.decode(&mut piece)?;
+            length += decoded.seen;
+            content.extend_from_slice(&piece[..decoded.content]);
+        }
+        Ok((length, content, chunks.is_done()))
+    }
+
+    /// How long the body is, and whether it is whole; the same however it is cut.
     fn follow(bytes: &[u8]) -> Result<(usize, bool), Malformed> {
-        let mut whole = Chunks::new();
-        let seen = whole.follow(bytes).map(|seen| (seen, whole.is_done()));
-        let mut cut = Chunks::new();
-        let by_byte: Result<usize, Malformed> = bytes.chunks(1).map(|b| cut.follow(b)).sum();
-        assert_eq!(seen, by_byte.map(|seen| (seen, cut.is_done())));
-        seen
+        let whole = cut(bytes, bytes.len());
+        for size in 1..8 {
+            assert_eq!(cut(bytes, size), whole);
+        }
+        whole.map(|(length, _, done)| (length, done))
+    }
+
+    #[test]
+    fn the_content_is_what_the_chunks_carry() {
+        let body = b"1\r\na\r\n1;x\r\nb\r\n3\r\n\r\nc\r\n0\r\nx: 1\r\n\r\n";
+        assert_eq!(cut(body, body.len()).unwrap().1, b"ab\r\nc");
     }
 
     #[test]

@@ -6,7 +6,6 @@
 
 use std::{
     io::{self, IoSlice},
-    mem::take,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -16,13 +15,24 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::{
-    chunks::Chunks, connection::Connection, head::Framing, linger::Lingering,
-    pingora_io::pingora_stream, transport::Transport, watch::Phase,
+    chunks::{Chunks, Malformed},
+    connection::Connection,
+    head::Framing,
+    linger::Lingering,
+    pingora_io::pingora_stream,
+    transport::Transport,
+    watch::Phase,
 };
 
 /// Small pieces of an answer wait for the next one up to this size: a head and a short body go out
 /// together.
 const GATHER: usize = 4096;
+
+/// Most of a chunked body that is taken apart at once: it goes on in one chunk.
+const MOST_AT_ONCE: usize = 32 << 10;
+
+/// What frames such a chunk, and ends the body: `7fff`, three ends of lines, and the last chunk.
+const FRAME: usize = 16;
 
 /// A client's HTTP/1 connection.
 #[derive(Debug)]
@@ -46,6 +56,8 @@ enum Body {
     Length(u64),
     /// Chunks.
     Chunked(Chunks),
+    /// Nobody can tell: where it ends is unknown.
+    Malformed,
 }
 
 impl H1Stream {
@@ -122,7 +134,11 @@ impl H1Stream {
         let mut scratch = [0; 16 << 10];
         while self.body != Body::Done && !lingering.is_over(context) {
             let mut buffer = ReadBuf::new(&mut scratch);
-            let Poll::Ready(read) = Pin::new(&mut *self).poll_read(context, &mut buffer) else {
+            let read = match self.body {
+                Body::Malformed => self.poll_bytes(context, &mut buffer),
+                _ => Pin::new(&mut *self).poll_read(context, &mut buffer),
+            };
+            let Poll::Ready(read) = read else {
                 self.lingering = Some(lingering);
                 return Poll::Pending;
             };
@@ -196,30 +212,41 @@ impl H1Stream {
         Poll::Ready(Ok(()))
     }
 
+    /// Shows all that is there of a chunked body as one chunk.
     fn poll_chunked(
         &mut self,
         mut chunks: Chunks,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(self.poll_bytes(context, buffer))?;
-        let fresh = &buffer.filled()[before..];
-        let malformed = |_| io::Error::new(io::ErrorKind::InvalidData, "malformed chunks");
-        let ours = chunks.follow(fresh).map_err(malformed)?;
-        if ours < fresh.len() {
-            let mut rest = BytesMut::from(&fresh[ours..]);
-            rest.unsplit(take(&mut self.ahead));
-            self.ahead = rest;
-            buffer.set_filled(before + ours);
+        let room = buffer.remaining().saturating_sub(FRAME);
+        if room == 0 {
+            return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()));
         }
-        if chunks.is_done() {
-            self.body = Body::Done;
-            self.connection().body_is_complete();
-        } else {
+        loop {
+            if self.ahead.is_empty() {
+                self.ahead.reserve(MOST_AT_ONCE);
+                if ready!(self.poll_read_ahead(context))? == 0 {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            let taken = self.ahead.len().min(room).min(MOST_AT_ONCE);
+            let Ok(decoded) = chunks.decode(&mut self.ahead[..taken]) else {
+                self.body = Body::Malformed;
+                return Poll::Ready(Err(malformed()));
+            };
+            frame(buffer, &self.ahead[..decoded.content], chunks.is_done());
+            self.ahead.advance(decoded.seen);
+            if chunks.is_done() {
+                self.body = Body::Done;
+                self.connection().body_is_complete();
+                return Poll::Ready(Ok(()));
+            }
             self.body = Body::Chunked(chunks);
+            if decoded.content > 0 {
+                return Poll::Ready(Ok(()));
+            }
         }
-        Poll::Ready(Ok(()))
     }
 
     /// Sends what waits, and `more` behind it; how much of `more`.
@@ -254,6 +281,22 @@ impl H1Stream {
     }
 }
 
+fn malformed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, Malformed)
+}
+
+/// Writes a chunk (RFC 9112 section 7.1), where there is anything in it, and the end of the body.
+fn frame(buffer: &mut ReadBuf<'_>, content: &[u8], end: bool) {
+    if !content.is_empty() {
+        buffer.put_slice(format!("{:x}\r\n", content.len()).as_bytes());
+        buffer.put_slice(content);
+        buffer.put_slice(b"\r\n");
+    }
+    if end {
+        buffer.put_slice(b"0\r\n\r\n");
+    }
+}
+
 impl Drop for H1Stream {
     /// What waits belongs to an answer that breaks off here: its client is to see as much of it as
     /// came, and not a connection that ended before any answer, over which it may ask again.
@@ -274,6 +317,7 @@ impl AsyncRead for H1Stream {
             Body::Done => self.poll_idle(context, buffer),
             Body::Length(left) => self.poll_length(left, context, buffer),
             Body::Chunked(chunks) => self.poll_chunked(chunks, context, buffer),
+            Body::Malformed => Poll::Ready(Err(malformed())),
         }
     }
 }

@@ -2,12 +2,17 @@
 
 use std::{
     io::{Read, Write},
+    net::{TcpListener, TcpStream},
     process::Command,
+    sync::mpsc::{Receiver, channel},
+    thread,
 };
 
 use thornwall_tests::authority::{Authority, Wanted};
 
-use crate::harness::{Folder, Gateway, Origin, Reply, connect, free_port, wait_for};
+use crate::harness::{
+    Folder, Gateway, OPEN_SITE, Origin, PATIENCE, Reply, connect, free_port, wait_for,
+};
 
 /// Four sites, each of which refuses uploads in its way, and none for other names.
 const SITES: &str = "[[site]]\nname = \"small\"\nhosts = [\"small.example\"]\nupstream = \"o\"\n\
@@ -134,9 +139,9 @@ fn who_still_sends_does_not_keep_the_process() {
     stream.read_to_end(&mut Vec::new()).unwrap();
     server.gateway.signal("TERM");
     // What it sends goes on and on, well within what a lingering client may.
-    let dripping = std::thread::spawn(move || {
+    let dripping = thread::spawn(move || {
         wait_for("the end", || {
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            thread::sleep(std::time::Duration::from_millis(100));
             stream.write_all(b"more").is_err()
         });
     });
@@ -158,4 +163,120 @@ fn who_was_refused_and_falls_silent_is_let_go_of() {
     wait_for("the connection to end", || open() == 0.0);
     // What was taken in and thrown away before is answered by a reset now.
     wait_for("a reset", || stream.write_all(b"more").is_err());
+}
+
+/// An origin that tells what it reads of an upload, and answers at its end.
+fn reader() -> (u16, Receiver<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, told) = channel();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let tell = tell.clone();
+            thread::spawn(move || {
+                let mut seen = Vec::new();
+                let mut buffer = [0; 4096];
+                while !seen.ends_with(b"\r\n0\r\n\r\n") && !seen.starts_with(b"GET /robots") {
+                    let read = stream.read(&mut buffer).unwrap_or(0);
+                    if read == 0 {
+                        return;
+                    }
+                    seen.extend_from_slice(&buffer[..read]);
+                    if seen.starts_with(b"POST") {
+                        let _ = tell.send(buffer[..read].to_vec());
+                    }
+                }
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            });
+        }
+    });
+    (port, told)
+}
+
+fn upload_in_chunks(gateway: &Gateway) -> TcpStream {
+    let mut stream = connect(gateway.port).unwrap();
+    let head = "POST / HTTP/1.1\r\nHost: t.example\r\nTransfer-Encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
+/// Waits until the origin has seen something that ends so; all that it has seen meanwhile.
+fn seen_until(told: &Receiver<Vec<u8>>, end: &str) -> String {
+    let mut seen = Vec::new();
+    while !seen.ends_with(end.as_bytes()) {
+        seen.extend(told.recv_timeout(PATIENCE).expect("more for the origin"));
+    }
+    String::from_utf8(seen).unwrap()
+}
+
+#[test]
+fn chunks_that_are_there_go_on_as_one() {
+    let (port, told) = reader();
+    let gateway = Gateway::start(port, OPEN_SITE);
+    let mut stream = upload_in_chunks(&gateway);
+    // One that is alone waits for no other.
+    for piece in ["first", "second"] {
+        let chunk = format!("{:x};note=1\r\n{piece}\r\n", piece.len());
+        stream.write_all(chunk.as_bytes()).unwrap();
+        let seen = seen_until(&told, "\r\n");
+        let seen = if seen.ends_with("\r\n\r\n") {
+            seen_until(&told, "\r\n")
+        } else {
+            seen
+        };
+        let expected = format!("{:x}\r\n{piece}\r\n", piece.len());
+        assert!(seen.to_ascii_lowercase().ends_with(&expected), "{seen}");
+    }
+    let letters: String = ('a'..='z').cycle().take(20_000).collect();
+    let chunks: String = letters
+        .chars()
+        .map(|letter| format!("1\r\n{letter}\r\n"))
+        .collect();
+    stream.write_all(chunks.as_bytes()).unwrap();
+    stream.write_all(b"0\r\nx-trailer: 1\r\n\r\n").unwrap();
+    let seen = seen_until(&told, "\r\n0\r\n\r\n");
+    let (mut rest, mut body, mut count) = (seen.as_str(), String::new(), 0);
+    while let Some((size, more)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        body.push_str(&more[..size]);
+        rest = &more[size + 2..];
+        count += 1;
+    }
+    assert_eq!(body, letters);
+    assert!(count < 200, "{count} chunks for 20,000");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[test]
+fn whose_chunks_are_malformed_is_told_so() {
+    let (port, _told) = reader();
+    let gateway = Gateway::start(port, OPEN_SITE);
+    let malformed = [
+        "zz\r\n",
+        "5\nhello\r\n",
+        "5\r\nhelloX\r\n",
+        "-1\r\n",
+        "5 5\r\n\x01\r\n",
+        "0\r\n\n",
+        "ffffffffffffffff\r\n",
+    ];
+    for rest in malformed {
+        for before in ["", "3\r\nabc\r\n"] {
+            let mut stream = upload_in_chunks(&gateway);
+            stream.write_all(before.as_bytes()).unwrap();
+            stream.write_all(rest.as_bytes()).unwrap();
+            stream
+                .write_all(b"GET /next HTTP/1.1\r\nHost: t.example\r\n\r\n")
+                .unwrap();
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            let reply = Reply::parse(&answer).unwrap_or_else(|| panic!("no answer to {rest:?}"));
+            assert_eq!(reply.status, 400, "{rest:?}");
+            let reason = gateway.explain(reply.id())["reason"].clone();
+            assert_eq!(reason, "request.framing_invalid", "{rest:?}");
+            assert_eq!(answer.windows(9).filter(|w| w == b"HTTP/1.1 ").count(), 1);
+        }
+    }
 }
