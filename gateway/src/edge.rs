@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use pingora::proxy::HttpProxy;
 
-use crate::{proxy::Proxy, state::State};
+use crate::{generation::Generation, proxy::Proxy, state::State};
 
 mod admission;
 mod chunks;
@@ -16,6 +16,7 @@ pub mod client_hello;
 mod clock;
 mod connection;
 mod ending;
+mod eviction;
 mod h1;
 mod h1_stream;
 mod h2;
@@ -48,6 +49,7 @@ pub use stall::{note_body, pause, release, resume};
 
 use admission::Admission;
 use clock::Clock;
+use eviction::Cap;
 use registry::{Registry, awaits_a_request, sweep_once};
 use windows::Windows;
 
@@ -57,7 +59,7 @@ pub struct Edge {
     state: Arc<State>,
     clock: Arc<Clock>,
     admission: Arc<Admission>,
-    registry: Registry,
+    registry: Arc<Registry>,
     windows: Windows,
     metrics: EdgeMetrics,
 }
@@ -74,7 +76,7 @@ impl Edge {
             state,
             clock,
             admission: Arc::default(),
-            registry: Registry::default(),
+            registry: Arc::default(),
             windows,
         }
     }
@@ -99,6 +101,16 @@ impl Edge {
         if connection.end(ending) {
             self.metrics.closed(ending);
         }
+    }
+
+    /// Has an idle connection give way to a newcomer that has met a cap; whether there was one.
+    fn make_room(&self, generation: &Generation, newcomer: &Connection, cap: Cap) -> bool {
+        let carriers = |client| State::trusts(generation, client);
+        let found = self.registry.idle_longest(newcomer, cap, carriers);
+        found.is_some_and(|connection| {
+            self.end(&connection, Ending::Evicted);
+            true
+        })
     }
 
     fn limits(&self) -> Arc<Limits> {

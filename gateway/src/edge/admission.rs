@@ -1,4 +1,4 @@
-//! Who gets a connection at all: lists, and caps in all and per client.
+//! Who gets a connection at all: lists, and caps in all and per client, at which somebody gives way.
 
 use std::{
     net::IpAddr,
@@ -6,7 +6,10 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
+
+use tokio::time::sleep;
 
 use super::{ending::Ending, limits::Limits};
 use crate::{
@@ -14,6 +17,20 @@ use crate::{
     shares::{Share, Shares},
     state::State,
 };
+
+/// What has given way takes a moment to go. So many more than there may be, and such a part of them,
+/// are let in meanwhile.
+const SPARE: usize = 16;
+const SPARE_PART: usize = 8;
+
+/// How often, and how long each time, it is waited for them.
+const SETTLE_TURNS: u32 = 50;
+const SETTLE: Duration = Duration::from_millis(1);
+
+/// Connections that there may be for a moment.
+const fn beyond(limits: &Limits) -> usize {
+    limits.max_connections + limits.max_connections / SPARE_PART + SPARE
+}
 
 /// Counts connections.
 #[derive(Debug, Default)]
@@ -27,22 +44,39 @@ pub(super) struct Admission {
 pub(super) struct Seat(Arc<Admission>);
 
 impl Admission {
-    /// A connection of somebody.
-    pub(super) fn enter(self: &Arc<Self>, limits: &Limits) -> Result<Seat, Ending> {
+    /// A connection of somebody. Where there is no place, `make_room` may have another one give way.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        limits: &Limits,
+        make_room: impl FnOnce() -> bool,
+    ) -> Result<Seat, Ending> {
         let seat = Seat(Arc::clone(self));
         let before = self.total.fetch_add(1, Relaxed);
-        if before >= limits.max_connections {
+        if before >= limits.max_connections && (before >= beyond(limits) || !make_room()) {
             return Err(Ending::LimitTotal);
         }
         Ok(seat)
     }
 
-    /// A connection of `client`. Trusted proxies carry many clients and have no cap.
+    /// Waits a little where so many have given way that the next one would be refused: they are about
+    /// to go.
+    pub(super) async fn settle(&self, limits: &Limits) {
+        for _ in 0..SETTLE_TURNS {
+            if self.total.load(Relaxed) < beyond(limits) {
+                return;
+            }
+            sleep(SETTLE).await;
+        }
+    }
+
+    /// A connection of `client`, for which `make_room` may have another one of the same client give
+    /// way. Trusted proxies carry many clients and have no cap.
     pub(super) fn identify(
         &self,
         client: IpAddr,
         state: &State,
         generation: &Generation,
+        make_room: impl FnOnce() -> bool,
     ) -> Result<Option<Share>, Ending> {
         if State::trusts(generation, client) {
             return Ok(None);
@@ -50,13 +84,12 @@ impl Admission {
         if state.shuts_out(generation, client) {
             return Err(Ending::Blocklist);
         }
-        match self
-            .by_client
-            .take(client, generation.limits.max_per_client)
-        {
-            None => Err(Ending::LimitClient),
-            share => Ok(share),
-        }
+        let most = generation.limits.max_per_client;
+        let share = self.by_client.take(client, most).or_else(|| {
+            let beyond = most.saturating_add(most / SPARE_PART as u32 + SPARE as u32);
+            make_room().then(|| self.by_client.take(client, beyond))?
+        });
+        share.map(Some).ok_or(Ending::LimitClient)
     }
 }
 

@@ -151,7 +151,7 @@ impl Connection {
 
     /// One of its HTTP/2 streams is held in the tarpit: the connection is not idle meanwhile.
     pub fn hold_stream(self: &Arc<Self>) -> OpenStream {
-        OpenStream::enter(self)
+        OpenStream::hold(self)
     }
 
     pub(super) fn name_client(&self, client: IpAddr) {
@@ -214,17 +214,35 @@ impl Connection {
 
 /// A request of an HTTP/2 connection, counted as under way as long as it lasts.
 #[derive(Debug)]
-pub struct OpenStream(Arc<Connection>);
+pub struct OpenStream {
+    connection: Arc<Connection>,
+    held: bool,
+}
 
 impl OpenStream {
     pub(super) fn enter(connection: &Arc<Connection>) -> Self {
         connection.watch.stream_begins();
-        Self(Arc::clone(connection))
+        Self {
+            connection: Arc::clone(connection),
+            held: false,
+        }
+    }
+
+    /// One that the tarpit holds.
+    fn hold(connection: &Arc<Connection>) -> Self {
+        let mut stream = Self::enter(connection);
+        stream.held = true;
+        connection.watch.hold_begins();
+        stream
     }
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.0.watch.stream_ends(self.0.clock.now());
+        let watch = &self.connection.watch;
+        if self.held {
+            watch.hold_ends();
+        }
+        watch.stream_ends(self.connection.clock.now());
     }
 }

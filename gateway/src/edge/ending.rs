@@ -10,6 +10,8 @@ pub enum Ending {
     Blocklist,
     /// A body stood still for longer than `body_timeout_secs`.
     BodyTimeout,
+    /// Without a request, it gave way to somebody else where there was no further place.
+    Evicted,
     /// What an HTTP/2 client sent was an attack, or not HTTP/2.
     H2Abuse,
     /// No HTTP/2 preface in time.
@@ -40,10 +42,11 @@ pub enum Ending {
 
 impl Ending {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Age,
         Self::Blocklist,
         Self::BodyTimeout,
+        Self::Evicted,
         Self::H2Abuse,
         Self::H2Preface,
         Self::HeaderTimeout,
@@ -65,6 +68,7 @@ impl Ending {
             Self::Age => "age",
             Self::Blocklist => "blocklist",
             Self::BodyTimeout => "body_timeout",
+            Self::Evicted => "evicted",
             Self::H2Abuse => "h2_abuse",
             Self::H2Preface => "h2_preface",
             Self::HeaderTimeout => "header_timeout",

@@ -12,12 +12,14 @@ use super::{
     Edge,
     connection::Connection,
     ending::Ending,
+    eviction::Cap,
     h1,
     h1_stream::H1Stream,
     h2,
     open::{Opened, open},
     socket::Socket,
 };
+use crate::state::State;
 
 /// What is spoken on a public socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,7 @@ pub async fn listen(edge: Arc<Edge>, socket: TcpListener, facts: ListenerFacts) 
         match accepted {
             Ok((tcp, peer)) => {
                 failing = false;
+                edge.admission.settle(&edge.limits()).await;
                 admit(&edge, tcp, peer, facts);
             }
             Err(error) if is_the_clients(&error) => {}
@@ -84,14 +87,16 @@ fn admit(edge: &Arc<Edge>, tcp: TcpStream, peer: SocketAddr, facts: ListenerFact
     if edge.state.shuts_out(&generation, from) {
         return edge.metrics.closed(Ending::Blocklist);
     }
-    let seat = match edge.admission.enter(&generation.limits) {
+    let make_room = || edge.make_room(&generation, &connection, Cap::Total);
+    let seat = match edge.admission.enter(&generation.limits, make_room) {
         Ok(seat) => seat,
         Err(ending) => return edge.metrics.closed(ending),
     };
+    let carriers = |client| State::trusts(&generation, client);
+    let registered = edge.registry.enter(&connection, carriers);
     let edge = Arc::clone(edge);
     tokio::spawn(async move {
-        let _seat = seat;
-        let _registered = edge.registry.enter(&connection);
+        let _entered = (seat, registered);
         serve(&edge, Socket::new(tcp, connection), facts).await;
     });
 }

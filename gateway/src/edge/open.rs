@@ -12,6 +12,7 @@ use super::{
     Edge,
     client_hello::{self, Hello},
     ending::Ending,
+    eviction::Cap,
     listener::ListenerFacts,
     proxy_protocol::{self, Read},
     socket::Socket,
@@ -41,9 +42,10 @@ pub(super) async fn open(
         read_proxy_header(edge, &mut socket).await?;
     }
     let generation = edge.state.generation.load_full();
+    let make_room = || edge.make_room(&generation, &connection, Cap::OfClient);
     let seat = edge
         .admission
-        .identify(connection.client(), &edge.state, &generation)
+        .identify(connection.client(), &edge.state, &generation, make_room)
         .map_err(Some)?;
     if !listener.tls {
         return Ok(Opened {

@@ -62,6 +62,8 @@ pub(super) struct Watch {
     received: AtomicU64,
     sent: AtomicU64,
     streams: AtomicU32,
+    /// Of those, the ones that the tarpit holds.
+    held: AtomicU32,
     /// Start of an open HTTP/2 header block, plus one; 0 for none.
     block_since: AtomicU32,
     window: Window,
@@ -88,6 +90,7 @@ impl Watch {
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             streams: AtomicU32::new(0),
+            held: AtomicU32::new(0),
             block_since: AtomicU32::new(0),
             window: Window::default(),
             ending: AtomicU8::new(0),
@@ -131,6 +134,27 @@ impl Watch {
     pub(super) fn stream_ends(&self, now: Tick) {
         self.since.store(now, Relaxed);
         self.streams.fetch_sub(1, Relaxed);
+    }
+
+    /// The tarpit holds one more HTTP/2 request.
+    pub(super) fn hold_begins(&self) {
+        self.held.fetch_add(1, Relaxed);
+    }
+
+    /// It holds one less.
+    pub(super) fn hold_ends(&self) {
+        self.held.fetch_sub(1, Relaxed);
+    }
+
+    /// Since when no request is under way for which somebody works: such a connection may be ended
+    /// for another client's sake.
+    pub(super) fn idle_since(&self) -> Option<Tick> {
+        let phase = self.phase.load(Relaxed);
+        let busy = phase == Phase::Request as u8
+            || phase == Phase::Upgraded as u8
+            || (phase == Phase::Streams as u8
+                && self.streams.load(Relaxed) > self.held.load(Relaxed));
+        (!busy && self.ending().is_none()).then(|| self.since.load(Relaxed))
     }
 
     /// Whether no HTTP/2 request is under way.

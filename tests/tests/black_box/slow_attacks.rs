@@ -16,6 +16,7 @@ use crate::harness::{CHROME, Gateway, OPEN_SITE, send, wait_for};
 
 mod bodies;
 mod caps;
+mod evictions;
 mod frames;
 mod http1;
 mod http2;

@@ -18,12 +18,12 @@ use super::{
 use crate::harness::{Gateway, wait_for};
 
 /// Clients of their own: every address of 127.0.0.0/8 is this machine.
-const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-const ACCOMPLICE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
-const PERSON: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
+pub(super) const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+pub(super) const ACCOMPLICE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+pub(super) const PERSON: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
 
 /// A connection that comes from `source`.
-fn connect(gateway: &Gateway, source: Ipv4Addr) -> TcpStream {
+pub(super) fn connect(port: u16, source: Ipv4Addr) -> TcpStream {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
@@ -31,7 +31,7 @@ fn connect(gateway: &Gateway, source: Ipv4Addr) -> TcpStream {
     let stream = runtime.block_on(async {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::from((source, 0))).unwrap();
-        let target = SocketAddr::from((Ipv4Addr::LOCALHOST, gateway.port));
+        let target = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         socket.connect(target).await.unwrap().into_std().unwrap()
     });
     stream.set_nonblocking(false).unwrap();
@@ -39,9 +39,9 @@ fn connect(gateway: &Gateway, source: Ipv4Addr) -> TcpStream {
 }
 
 /// So many connections from `source` that were served, and are kept.
-fn hold(gateway: &Gateway, source: Ipv4Addr, count: usize) -> Vec<TcpStream> {
+pub(super) fn hold(gateway: &Gateway, source: Ipv4Addr, count: usize) -> Vec<TcpStream> {
     let held = (0..count).map(|_| {
-        let mut stream = connect(gateway, source);
+        let mut stream = connect(gateway.port, source);
         stream
             .write_all(b"GET / HTTP/1.1\r\nHost: t.example\r\n\r\n")
             .unwrap();
@@ -52,11 +52,32 @@ fn hold(gateway: &Gateway, source: Ipv4Addr, count: usize) -> Vec<TcpStream> {
     held.collect()
 }
 
+/// So many connections from `source` with a request under way.
+pub(super) fn ask(
+    origin: &Site,
+    gateway: &Gateway,
+    source: Ipv4Addr,
+    count: usize,
+) -> Vec<TcpStream> {
+    let before = origin.large_begun.load(Ordering::SeqCst);
+    let begin = |_| {
+        let mut stream = connect(gateway.port, source);
+        let request = format!("GET {LARGE_PATH} HTTP/1.1\r\nHost: t.example\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    };
+    let asked = (0..count).map(begin).collect();
+    wait_for("every answer to begin", || {
+        origin.large_begun.load(Ordering::SeqCst) == before + count
+    });
+    asked
+}
+
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: t.example\r\nConnection: close\r\n\r\n";
 
 /// Whether a request from `source`, on a connection of its own, is answered.
-fn is_served(gateway: &Gateway, source: Ipv4Addr) -> bool {
-    let mut stream = connect(gateway, source);
+pub(super) fn is_served(gateway: &Gateway, source: Ipv4Addr) -> bool {
+    let mut stream = connect(gateway.port, source);
     // A connection that is closed at once may be gone before the request is written.
     let _ = stream.write_all(REQUEST);
     until_gone(&mut stream, silence)
@@ -65,7 +86,7 @@ fn is_served(gateway: &Gateway, source: Ipv4Addr) -> bool {
 }
 
 /// Limits that these connections do not meet by waiting.
-fn patient(limits: &str) -> String {
+pub(super) fn patient(limits: &str) -> String {
     let secs = BOUND.as_secs() * 4;
     format!("header_timeout_secs = {secs}\nidle_timeout_secs = {secs}\n{limits}")
 }
@@ -74,7 +95,7 @@ fn patient(limits: &str) -> String {
 fn one_client_cannot_take_more_than_its_share() {
     let origin = Site::start();
     let gateway = gateway(&origin, &patient("max_connections_per_client = 4"));
-    let held = hold(&gateway, ATTACKER, 4);
+    let held = ask(&origin, &gateway, ATTACKER, 4);
     assert!(!is_served(&gateway, ATTACKER));
     closed(&gateway, &["limit_client"], 1);
     assert!(is_served(&gateway, PERSON));
@@ -86,13 +107,13 @@ fn one_client_cannot_take_more_than_its_share() {
 fn all_clients_together_cannot_take_more_than_there_is() {
     let origin = Site::start();
     let gateway = gateway(&origin, &patient("max_connections = 8"));
-    let mut held = hold(&gateway, ATTACKER, 4);
+    let mut held = ask(&origin, &gateway, ATTACKER, 4);
     assert!(is_served(&gateway, PERSON));
     // The person's connection is given back once the gateway has seen its end.
     wait_for("room for four more", || {
         gateway.metric("thornwall_connections ") <= 4.0
     });
-    held.extend(hold(&gateway, ACCOMPLICE, 4));
+    held.extend(ask(&origin, &gateway, ACCOMPLICE, 4));
     assert!(!is_served(&gateway, PERSON));
     closed(&gateway, &["limit_total"], 1);
     drop(held);
@@ -103,17 +124,8 @@ fn all_clients_together_cannot_take_more_than_there_is() {
 fn one_client_cannot_have_more_requests_under_way_than_its_share() {
     let origin = Site::start();
     let gateway = gateway(&origin, &patient("max_requests_per_client = 4"));
-    let begin = |_| {
-        let mut stream = connect(&gateway, ATTACKER);
-        let request = format!("GET {LARGE_PATH} HTTP/1.1\r\nHost: t.example\r\n\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        stream
-    };
-    let held: Vec<TcpStream> = (0..4).map(begin).collect();
-    wait_for("four answers to begin", || {
-        origin.large_begun.load(Ordering::SeqCst) == 4
-    });
-    let mut stream = connect(&gateway, ATTACKER);
+    let held = ask(&origin, &gateway, ATTACKER, 4);
+    let mut stream = connect(gateway.port, ATTACKER);
     stream.write_all(REQUEST).unwrap();
     let said = until_gone(&mut stream, silence).said();
     assert!(said.starts_with("HTTP/1.1 429"), "{said}");
@@ -145,9 +157,9 @@ fn streams_of_one_connection_count_as_requests() {
 fn a_refused_connection_costs_the_others_nothing() {
     let origin = Site::start();
     let gateway = gateway(&origin, &patient("max_connections_per_client = 4"));
-    let _held = hold(&gateway, ATTACKER, 4);
+    let _held = ask(&origin, &gateway, ATTACKER, 4);
     for _ in 0..200 {
-        drop(connect(&gateway, ATTACKER));
+        drop(connect(gateway.port, ATTACKER));
         assert!(is_served(&gateway, PERSON));
     }
     closed(&gateway, &["limit_client"], 100);

@@ -60,8 +60,13 @@ pub(super) struct Client {
 impl Client {
     /// Connects; answers to it may not be longer than `window` bytes before it opens the window.
     pub(super) fn connect(secure: &Secure, window: u32) -> Self {
+        Self::over(secure.connect("h2"), window)
+    }
+
+    /// The same over a connection that is there.
+    pub(super) fn over(stream: Tls, window: u32) -> Self {
         let mut client = Self {
-            stream: secure.connect("h2"),
+            stream,
             received: VecDeque::new(),
         };
         client.stream.write_all(PREFACE).unwrap();

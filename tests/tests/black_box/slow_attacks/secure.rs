@@ -25,6 +25,11 @@ pub(super) struct Secure {
 impl Secure {
     /// Starts a gateway with these `[limits]` and no filters.
     pub(super) fn start(origin: &Site, limits: &str) -> Self {
+        Self::with(origin, limits, OPEN_SITE)
+    }
+
+    /// Starts a gateway with these `[limits]`, and this site.
+    pub(super) fn with(origin: &Site, limits: &str, site: &str) -> Self {
         let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
         let chain = made.cert.pem();
         let folder = Folder::new();
@@ -34,7 +39,7 @@ impl Secure {
         let extra = format!(
             "[limits]\n{limits}\n[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n\
              [[certificate]]\nhosts = [\"*\"]\nchain_file = \"chain.pem\"\nkey_file = \"key.pem\"\n\
-             {OPEN_SITE}"
+             {site}"
         );
         let text = Gateway::toml(plain, admin, origin.port, &extra);
         let config = folder.write("t.toml", &text);
@@ -63,8 +68,12 @@ impl Secure {
 
     /// A connection whose handshake is over.
     pub(super) fn connect(&self, protocol: &str) -> Tls {
+        self.secured(attacker(self.port), protocol)
+    }
+
+    /// A connection on which the handshake is over now.
+    pub(super) fn secured(&self, mut stream: TcpStream, protocol: &str) -> Tls {
         let mut client = self.client(protocol);
-        let mut stream = attacker(self.port);
         stream.set_read_timeout(Some(super::BOUND)).unwrap();
         while client.is_handshaking() {
             client.complete_io(&mut stream).unwrap();
