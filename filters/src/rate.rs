@@ -158,10 +158,8 @@ impl Buckets {
         let now = gcra.ticks(now);
         let cost = cost.min(self.quota.burst.get());
         let sharing = self.sharing.as_ref();
-        // Of more gateways than a bucket holds requests, each lets one through and owes the rest.
-        let price = self.price(cost);
         let mut shard = self.table.shard(key);
-        let Place::Own(tat) = self.table.place(&mut shard, key, price, now) else {
+        let Place::Own(tat) = self.table.place(&mut shard, key, cost, now) else {
             return Ok(None);
         };
         if let Some(sharing) = sharing
@@ -170,19 +168,12 @@ impl Buckets {
         {
             return Err(gcra.limit_after(tat.get(), now, UNTIL_HEARD));
         }
-        let after = gcra.admit(tat.get(), now, price)?;
+        let after = gcra.admit(tat.get(), now, cost)?;
         tat.set(after);
         if told {
             self.tell(key, cost);
         }
-        Ok(Some((after, price)))
-    }
-
-    /// What a request costs here.
-    #[inline]
-    fn price(&self, cost: u32) -> u32 {
-        let sharing = self.sharing.as_ref();
-        sharing.map_or(cost, |sharing| sharing.price(cost))
+        Ok(Some((after, cost)))
     }
 
     /// Has the other gateways hear of what was let through.

@@ -55,7 +55,7 @@
 //! and take what the others did out of their own buckets: all together keep to the limit as one
 //! would, but for what happens within a tenth of a second, which is owed afterwards. Bursts below
 //! 100 are exceeded by one request for each gateway at most. While the others cannot be heard, each
-//! gateway keeps to its share.
+//! gateway keeps the whole limit, so that nobody is refused because a store is away.
 //!
 //! With `adaptive = { floor = 10, ceiling = 100, headroom = 3.0, mode = "enforce" }` each site has a
 //! limit of its own in place of `requests`: at the ceiling (as `requests` where it is not given)

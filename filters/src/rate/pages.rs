@@ -85,7 +85,7 @@ impl Buckets {
             (_, 1..) => self.tell(key, cost),
             (Some(true), 0) => {
                 let most = self.refill().saturating_mul(MOST_BURSTS).max(LEAST_DEBT);
-                self.charge(key, self.price(cost), answer.now, most);
+                self.charge(key, cost, answer.now, most);
                 self.tell(key, cost);
             }
         }
@@ -97,7 +97,7 @@ impl Buckets {
         let scaled = self.scaled(key);
         let gcra = scaled.as_ref().unwrap_or(&self.gcra);
         Ok(match self.take_at(gcra, (key, cost), now, false)? {
-            Some((tat, price)) => (gcra.used(tat, gcra.ticks(now)), price),
+            Some((tat, cost)) => (gcra.used(tat, gcra.ticks(now)), cost),
             None => (0, 0),
         })
     }

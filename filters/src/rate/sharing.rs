@@ -9,7 +9,9 @@
 //! gateway lets a key through only for its share of what was left at the last exchange, and at
 //! least once. All together exceed such a limit by one request for each gateway at most.
 //!
-//! While nothing is heard of the others, each gateway keeps to its share of the whole limit.
+//! While nothing is heard of the others, each gateway keeps the whole limit, as if it were alone: a
+//! share of it would refuse people the parts of a page, and that all together let through more for
+//! a while is the smaller harm.
 
 use std::{
     collections::HashMap,
@@ -53,15 +55,6 @@ impl Sharing {
     pub(super) fn meet(&self, gateways: u32, heard: bool) {
         self.gateways.store(gateways.max(1), Relaxed);
         self.alone.store(!heard, Relaxed);
-    }
-
-    /// What a request costs here: as many times more as there are gateways, while they cannot be
-    /// heard.
-    pub(super) fn price(&self, cost: u32) -> u32 {
-        match self.alone.load(Relaxed) {
-            true => cost.saturating_mul(self.gateways.load(Relaxed)),
-            false => cost,
-        }
     }
 
     /// Whether a key may have `cost` more before the others are heard again, of a bucket with

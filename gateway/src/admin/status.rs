@@ -54,7 +54,7 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Response {
                 "resyncs": standing.resyncs.load(Relaxed),
             })),
             "limits": state.standings.limits.as_ref().map(|standing| json!({
-                "state": if standing.up.load(Relaxed) { "kept together" } else { "own share" },
+                "state": if standing.up.load(Relaxed) { "kept together" } else { "each its own" },
                 "trouble": standing.trouble(),
                 "gateways": state.gateways.load(Relaxed),
             })),

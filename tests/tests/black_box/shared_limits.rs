@@ -47,6 +47,11 @@ fn limits(gateway: &Gateway) -> serde_json::Value {
     status["store"]["limits"].clone()
 }
 
+/// Whether a gateway hears nothing of the others.
+fn is_alone(gateway: &Gateway) -> bool {
+    limits(gateway)["state"] == "each its own"
+}
+
 /// How many of `count` requests of a client, one gateway after the other, are served.
 fn served(gateways: &[Gateway], client: &str, count: usize, pause: Duration) -> usize {
     let headers = format!("X-Forwarded-For: {client}\r\n{CHROME}");
@@ -106,36 +111,45 @@ fn pages_are_counted_together_and_nothing_else_is() {
     }
 }
 
+/// What a person's browser asks for at once, of a limit that has room for it and not for twice as much.
+const PAGE: (&str, usize) = ("requests = 50, per_secs = 3600, burst = 120", 120);
+
 #[test]
-fn without_redis_each_gateway_keeps_to_its_share_and_says_so() {
+fn while_redis_stands_still_a_page_passes_wholly_at_each_gateway() {
+    let redis = Redis::start();
+    let gateways = three(&redis.url(), PAGE.0);
+    redis.signal("STOP");
+    for gateway in &gateways {
+        wait_for("the gateways to be alone", || is_alone(gateway));
+    }
+    for gateway in &gateways {
+        let one = std::slice::from_ref(gateway);
+        assert_eq!(served(one, "192.0.2.1", 130, Duration::ZERO), PAGE.1);
+    }
+    redis.signal("CONT");
+}
+
+#[test]
+fn without_redis_each_gateway_keeps_small_limits_wholly_and_says_so() {
     let redis = Redis::start();
     let gateways = three(&redis.url(), "requests = 30, per_secs = 3600");
     drop(redis);
     for gateway in &gateways {
-        wait_for("the gateways to be alone", || {
-            limits(gateway)["state"] == "own share"
-        });
+        wait_for("the gateways to be alone", || is_alone(gateway));
     }
     for gateway in &gateways {
-        let alone = served(
-            std::slice::from_ref(gateway),
-            "192.0.2.1",
-            40,
-            Duration::ZERO,
-        );
-        assert_eq!(alone, 10);
+        let one = std::slice::from_ref(gateway);
+        assert_eq!(served(one, "192.0.2.1", 40, Duration::ZERO), 30);
     }
 }
 
 #[test]
-fn a_limit_that_is_new_while_redis_is_gone_is_shared_out_too() {
+fn a_limit_that_is_new_while_redis_is_gone_is_each_gateways_own_too() {
     let redis = Redis::start();
     let gateways = three(&redis.url(), "requests = 30, per_secs = 3600");
     drop(redis);
     let gateway = &gateways[0];
-    wait_for("the gateway to be alone", || {
-        limits(gateway)["state"] == "own share"
-    });
+    wait_for("the gateway to be alone", || is_alone(gateway));
     let config = std::fs::read_to_string(&gateway.config).unwrap();
     let config = config.replace("requests = 30", "requests = 60");
     std::fs::write(&gateway.config, config).unwrap();
@@ -144,7 +158,7 @@ fn a_limit_that_is_new_while_redis_is_gone_is_shared_out_too() {
         gateway.metric("thornwall_generation") == 2.0
     });
     let one = std::slice::from_ref(gateway);
-    assert_eq!(served(one, "192.0.2.1", 70, Duration::ZERO), 20);
+    assert_eq!(served(one, "192.0.2.1", 70, Duration::ZERO), 60);
 }
 
 mod gateways_that_hear_again_know_how_many_they_were {
@@ -171,12 +185,13 @@ fn hears_again(which: usize) {
     for loss in 1..=3 {
         // But for the first one, before the others have come back.
         redis.kill();
-        state("own share");
+        state("each its own");
         let client = format!("192.0.2.{loss}");
         let alone = served(std::slice::from_ref(one), &client, 40, Duration::ZERO);
-        assert_eq!(alone, 10, "{loss}");
+        assert_eq!(alone, 30, "{loss}");
         redis.start_again();
         state("kept together");
+        assert_eq!(limits(one)["gateways"], 3, "{loss}");
     }
 }
 

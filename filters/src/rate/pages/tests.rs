@@ -197,16 +197,6 @@ fn other_gateways_hear_of_pages_alone() {
 }
 
 #[test]
-fn while_other_gateways_are_silent_what_was_taken_is_what_is_given_back() {
-    let limited = Limited::over(Buckets::shared(quota(200), 1024));
-    limited.buckets.meet(4, false);
-    let note = limited.ask(true).unwrap();
-    assert_eq!(note.in_use, 4);
-    limited.settle(note, Some(false), Duration::ZERO);
-    assert_eq!(limited.ask(true).unwrap().in_use, 4);
-}
-
-#[test]
 fn a_key_without_a_bucket_loses_nothing() {
     let limited = Limited::over(Buckets::new(quota(10), 1));
     let other = KeySeed::new(&[2; 32]).client(0, Ipv4Addr::LOCALHOST.into());

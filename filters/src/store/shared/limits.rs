@@ -3,10 +3,9 @@
 //! Ten times a second each gateway publishes what it let through and counted, and hears what the
 //! others did.
 //! Nothing is kept in the shared store: what was missed is not owed. A gateway that does not hear
-//! itself for [`DEAF`] takes itself for alone, and so does one without a connection; it then keeps to
-//! its share of what there were gateways, until it has heard again from those that it knew or has
-//! waited for them in vain: each comes back at a time of its own, and what one lets through before
-//! it can listen would never be owed.
+//! itself for [`DEAF`] takes itself for alone, and so does one without a connection; it then keeps the
+//! whole limit, until it has heard again from those that it knew or has waited for them in vain:
+//! each comes back at a time of its own, and a share of a limit is for who is there.
 
 use std::{
     collections::HashMap,
