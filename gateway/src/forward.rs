@@ -149,9 +149,9 @@ pub fn measure_body(
     exchange: &Exchange,
 ) -> Result<()> {
     let bytes = piece.as_ref().map_or(0, Bytes::len);
-    if bytes == 0 {
+    if bytes == 0 && end {
         // An empty DATA frame may end a body (RFC 9113 section 6.1). Pingora would write it as the last
-        // chunk, and then the last chunk.
+        // chunk, and then the last chunk. Without an end, nothing would be taken for one.
         *piece = None;
     }
     edge::note_body(bytes);

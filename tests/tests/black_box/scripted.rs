@@ -1,7 +1,7 @@
 //! An origin of which a test says byte for byte what it does with each connection.
 
 use std::{
-    io::{BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
@@ -84,6 +84,30 @@ impl Peer {
         let head = first.or_else(|| read_request(&mut self.stream))?;
         self.heads.lock().unwrap().push(head.clone());
         Some(head)
+    }
+
+    /// Reads a body of chunks, as far as it comes and is one.
+    pub(crate) fn chunked(&mut self) -> String {
+        let mut body = Vec::new();
+        let mut line = String::new();
+        while self
+            .stream
+            .read_line(&mut line)
+            .is_ok_and(|length| length > 0)
+        {
+            let Ok(size) = u64::from_str_radix(line.trim_end(), 16) else {
+                break;
+            };
+            let mut chunk = Vec::new();
+            let _ = (&mut self.stream).take(size + 2).read_to_end(&mut chunk);
+            if size == 0 {
+                break;
+            }
+            chunk.truncate(chunk.len().saturating_sub(2));
+            body.append(&mut chunk);
+            line.clear();
+        }
+        String::from_utf8_lossy(&body).into_owned()
     }
 
     /// Sends bytes, if anybody still listens.

@@ -6,12 +6,14 @@ use std::{
     process::Command,
     sync::mpsc::{Receiver, channel},
     thread,
+    time::Duration,
 };
 
 use thornwall_tests::authority::{Authority, Wanted};
 
-use crate::harness::{
-    Folder, Gateway, OPEN_SITE, Origin, PATIENCE, Reply, connect, free_port, wait_for,
+use crate::{
+    harness::{Folder, Gateway, OPEN_SITE, Origin, PATIENCE, Reply, connect, free_port, wait_for},
+    scripted::{Scripted, answer},
 };
 
 /// Four sites, each of which refuses uploads in its way, and none for other names.
@@ -141,7 +143,7 @@ fn who_still_sends_does_not_keep_the_process() {
     // What it sends goes on and on, well within what a lingering client may.
     let dripping = thread::spawn(move || {
         wait_for("the end", || {
-            thread::sleep(std::time::Duration::from_millis(100));
+            thread::sleep(Duration::from_millis(100));
             stream.write_all(b"more").is_err()
         });
     });
@@ -278,5 +280,37 @@ fn whose_chunks_are_malformed_is_told_so() {
             assert_eq!(reason, "request.framing_invalid", "{rest:?}");
             assert_eq!(answer.windows(9).filter(|w| w == b"HTTP/1.1 ").count(), 1);
         }
+    }
+}
+
+/// However the network cuts it, all of it arrives, and nothing else.
+#[test]
+fn a_chunked_body_may_come_in_any_two_pieces() {
+    let origin = Scripted::start(|peer| {
+        if peer.request().is_some() {
+            let body = peer.chunked();
+            peer.say(&answer(&body));
+            peer.close();
+        }
+    });
+    let gateway = Gateway::start(origin.port, OPEN_SITE);
+    let head =
+        "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+    let body = "5\r\nhello\r\n3;a=b\r\nyou\r\n0\r\n\r\n";
+    for cut in 1..body.len() {
+        let mut client = connect(gateway.port).unwrap();
+        client.set_nodelay(true).unwrap();
+        client.write_all(head.as_bytes()).unwrap();
+        client.write_all(&body.as_bytes()[..cut]).unwrap();
+        thread::sleep(Duration::from_millis(20));
+        client.write_all(&body.as_bytes()[cut..]).unwrap();
+        let mut said = Vec::new();
+        client.read_to_end(&mut said).unwrap();
+        let reply = Reply::parse(&said).unwrap();
+        assert_eq!(
+            (reply.status, reply.body.as_str()),
+            (200, "helloyou"),
+            "{cut}"
+        );
     }
 }
