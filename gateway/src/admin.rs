@@ -1,7 +1,8 @@
 //! The operator's own listener: metrics, health, what was decided why, and what is decided now.
 //!
-//! `/live`, `/ready` and `/metrics` are open to whoever reaches the listener. Everything else asks
-//! for the token, and for a `Host` that no web page of a stranger can send (DNS rebinding).
+//! `/live` and `/ready`, which say nothing, are open to whoever reaches the listener. Everything else asks
+//! for a `Host` that no web page of a stranger can send (DNS rebinding), and all but `/metrics` for the
+//! token.
 
 use std::{
     fmt,
@@ -84,11 +85,14 @@ fn router(admin: Admin) -> Router {
         )
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "no such page") })
         .layer(from_fn_with_state(admin.clone(), guard));
+    let named = Router::new()
+        .route("/metrics", get(metrics))
+        .merge(guarded)
+        .layer(from_fn_with_state(admin.clone(), name));
     Router::new()
         .route("/live", get(live))
         .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
-        .merge(guarded)
+        .merge(named)
         .with_state(admin)
 }
 
@@ -159,6 +163,18 @@ impl fmt::Display for Caller {
     }
 }
 
+/// Lets in who asks for us by a name that is ours alone.
+async fn name(Shared(admin): Shared<Admin>, request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok());
+    let ours = &admin.state.generation.load().admin_hosts;
+    if !host.is_some_and(|host| is_own_host(host, ours)) {
+        let what = "expected a loopback or numeric host, or one of admin.hosts";
+        return refusal(StatusCode::MISDIRECTED_REQUEST, what);
+    }
+    next.run(request).await
+}
+
 async fn guard(
     Shared(admin): Shared<Admin>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -189,12 +205,9 @@ fn admit(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<&'static str, Box<Response>> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    if !text(header::HOST).is_some_and(is_own_host) {
-        let what = "expected a loopback or numeric host";
-        return Err(Box::new(refusal(StatusCode::MISDIRECTED_REQUEST, what)));
-    }
-    let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+    let bearer = headers.get(header::AUTHORIZATION);
+    let bearer = bearer.and_then(|value| value.to_str().ok());
+    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
     let is = |token: &Token| bearer.is_some_and(|bearer| token.is(bearer));
     if is(&tokens.operator) {
         return Ok("operator");
@@ -211,11 +224,13 @@ fn admit(
     Err(Box::new(refusal(StatusCode::FORBIDDEN, what)))
 }
 
-/// A name that resolves to us can be anybody's; an address or `localhost` cannot.
-fn is_own_host(host: &str) -> bool {
+/// A name that resolves to us can be anybody's; an address, `localhost` or what the operator names cannot.
+fn is_own_host(host: &str, ours: &[String]) -> bool {
     normalise_host(host).is_some_and(|host| {
         let address = host.trim_start_matches('[').trim_end_matches(']');
-        host == "localhost" || address.parse::<IpAddr>().is_ok()
+        host == "localhost"
+            || address.parse::<IpAddr>().is_ok()
+            || ours.iter().any(|name| **name == *host)
     })
 }
 

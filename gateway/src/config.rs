@@ -145,6 +145,8 @@ pub struct Admin {
     pub token_file: Option<String>,
     /// File of the token of those who may look, and change nothing.
     pub viewer_token_file: Option<String>,
+    /// Names that it is asked for by, besides addresses and `localhost`.
+    pub hosts: Vec<Spanned<String>>,
 }
 
 impl Default for Admin {
@@ -153,6 +155,7 @@ impl Default for Admin {
             address: Spanned::new(0..0, "127.0.0.1:9180".to_owned()),
             token_file: None,
             viewer_token_file: None,
+            hosts: Vec::new(),
         }
     }
 }

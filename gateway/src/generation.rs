@@ -65,6 +65,8 @@ pub struct Generation {
     pub feeds: Vec<Arc<Spec>>,
     /// Certificates, and what each name asks of TLS.
     pub tls: Tls,
+    /// Names that the operator's listener is asked for by.
+    pub admin_hosts: Vec<String>,
     /// What only a restart can change.
     pub cold: Cold,
     /// Bounded tables, for their gauges.
@@ -222,7 +224,7 @@ impl Generation {
         let hosts = Arc::new(Hosts::build(&config.site, context));
         let before = inputs.previous.map(|previous| &previous.tls);
         let tls = Tls::build(config, &hosts, context, before);
-        parts::check_site_names(&config.site, context);
+        parts::check_sites(&config.site, &file.path, context);
         let sites: Vec<Option<Site>> = config
             .site
             .iter()
@@ -233,12 +235,6 @@ impl Generation {
                 parts::site(site, asks, &upstreams, &pipelines, inputs, context)
             })
             .collect();
-        if sites.is_empty() {
-            context.problems.push(Problem::in_file(
-                &file.path,
-                "no site; expected a `[[site]]`, or exactly one `[[upstream]]`",
-            ));
-        }
         let sites: Vec<Site> = sites.into_iter().collect::<Option<_>>()?;
         Some(Self {
             number: inputs.previous.map_or(1, |previous| previous.number + 1),
@@ -253,6 +249,7 @@ impl Generation {
             never_block: Arc::new(never_block?),
             feeds: feeds?,
             tls: tls?,
+            admin_hosts: parts::admin_hosts(&config.admin, context),
             cold: cold?,
             tables: Vec::new(),
             shared_counters: None,

@@ -280,6 +280,21 @@ pub(super) fn client_address(
     })
 }
 
+/// As requests have them.
+pub(super) fn admin_hosts(spec: &config::Admin, context: &mut BuildContext) -> Vec<String> {
+    let mut names = Vec::new();
+    for host in &spec.hosts {
+        match super::normalise_host(host.get_ref()) {
+            Some(name) => names.push(name),
+            None => {
+                let what = format!("`{}` is no host name", host.get_ref());
+                context.problem(host.span(), what);
+            }
+        }
+    }
+    names
+}
+
 pub(super) fn tarpit(spec: &config::Tarpit, context: &mut BuildContext) -> Option<TarpitLimits> {
     let before = context.problems.len();
     let interval = *spec.interval_ms.get_ref();
@@ -436,7 +451,17 @@ fn look_up<T>(
 /// Most sites of one configuration: their numbers are 16 bits wide.
 const MOST_SITES: usize = 65_535;
 
-pub(super) fn check_site_names(sites: &[config::Site], context: &mut BuildContext) {
+pub(super) fn check_sites(
+    sites: &[config::Site],
+    file: &std::path::Path,
+    context: &mut BuildContext,
+) {
+    if sites.is_empty() {
+        context.problems.push(Problem::in_file(
+            file,
+            "no site; expected a `[[site]]`, or exactly one `[[upstream]]`",
+        ));
+    }
     let mut names = HashSet::new();
     for (at, site) in sites.iter().enumerate() {
         let name = site.name.get_ref();

@@ -40,6 +40,15 @@ fn one_line_per_request_and_no_secret_in_it() {
 #[test]
 fn health_and_metrics_are_open_and_the_rest_asks_for_the_token() {
     let gateway = Gateway::start(Origin::start().port, OPEN_SITE);
+    // The harness has written the table's first key.
+    let text = fs::read_to_string(&gateway.config).unwrap();
+    let named = text.replace(
+        "[access_log]",
+        "hosts = [\"Metrics.Example\"]\n[access_log]",
+    );
+    fs::write(&gateway.config, named).unwrap();
+    gateway.signal("HUP");
+    wait_for("the name", || gateway.stderr().contains("generation=2"));
     let id = gateway.get("/", CHROME).id().to_owned();
     let admin = |path: &str, host: &str, headers: &str| {
         let request =
@@ -56,7 +65,10 @@ fn health_and_metrics_are_open_and_the_rest_asks_for_the_token() {
     let explain = format!("/explain/{id}");
     for open in ["/live", "/ready", "/metrics"] {
         assert_eq!(admin(open, "metrics.example", ""), 200, "{open}");
+        let rebound = if open == "/metrics" { 421 } else { 200 };
+        assert_eq!(admin(open, "rebound.example", ""), rebound, "{open}");
     }
+    assert_eq!(admin(&explain, "metrics.example:9180", &bearer), 200);
     assert_eq!(admin(&explain, "127.0.0.1", &bearer), 200);
     assert_eq!(admin(&explain, "localhost:9180", &bearer), 200);
     assert_eq!(admin(&explain, "localhost", ""), 401);
@@ -116,7 +128,7 @@ fn every_family_of_metrics_has_help_and_counters_end_in_total() {
     gateway.get("/", CHROME);
     let text = send(
         gateway.admin,
-        "GET /metrics HTTP/1.1\r\nHost: l\r\nConnection: close\r\n\r\n",
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     )
     .body;
     let families: Vec<&str> = text
