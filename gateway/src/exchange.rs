@@ -63,6 +63,8 @@ pub struct Exchange {
     pub origin_took: Option<Duration>,
     /// The same from the end of the request's body on.
     pub origin_waited: Option<Duration>,
+    /// How often the origin said something before its answer.
+    pub interim: u8,
     /// Status of the origin's answer.
     pub origin_status: Option<u16>,
     /// Whether the origin's answer is a page; nothing where it does not say what it is.
@@ -103,6 +105,7 @@ impl Exchange {
             failed_connects: 0,
             origin_took: None,
             origin_waited: None,
+            interim: 0,
             origin_status: None,
             page: None,
             settled: false,

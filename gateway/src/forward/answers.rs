@@ -2,7 +2,7 @@
 
 use http::{
     HeaderMap, HeaderName, StatusCode, Version,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE},
 };
 use pingora::{Error, Result, http::ResponseHeader, proxy::Session};
 
@@ -10,17 +10,25 @@ use super::names;
 use crate::{exchange::Exchange, upstream::attempt::REFUSED_ANSWER};
 
 /// Fields of one connection, whether or not `Connection` names them (RFC 9110 section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 3] = [
+const HOP_BY_HOP: [HeaderName; 4] = [
     UPGRADE,
+    TE,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
 ];
 
+/// Most 1xx that come before one answer: some origins tell their progress by them, none without end.
+const MOST_INTERIM: u8 = 32;
+
 /// Refuses answers that would mislead the client, or that nobody asked for.
-pub fn judge(response: &ResponseHeader, exchange: &Exchange) -> Result<()> {
+pub fn judge(response: &ResponseHeader, exchange: &mut Exchange) -> Result<()> {
     let refused = |what| Err(Error::explain(REFUSED_ANSWER, what).into_up());
     let headers = &response.headers;
+    exchange.interim += u8::from(response.status.is_informational());
     match response.status {
+        _ if exchange.interim > MOST_INTERIM => {
+            refused("the origin says more than any answer has before it")
+        }
         StatusCode::SWITCHING_PROTOCOLS if !is_agreement(response, exchange) => {
             refused("the origin switches to a protocol that was not asked for")
         }

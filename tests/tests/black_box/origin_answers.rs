@@ -302,6 +302,33 @@ fn an_interim_answer_is_no_answer() {
 }
 
 #[test]
+fn an_origin_that_never_comes_to_its_answer_is_a_bad_gateway() {
+    let origin = Scripted::start(|peer| {
+        while let Some(head) = peer.request() {
+            let path = head.split(' ').nth(1).unwrap_or_default();
+            for _ in 0..path.trim_start_matches('/').parse().unwrap_or(0) {
+                peer.say("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+            }
+            peer.say(&answer("ok"));
+        }
+    });
+    let gateway = Gateway::start(origin.port, OPEN_SITE);
+    for (count, last) in [(32, "200"), (33, "502"), (20_000, "502")] {
+        let answer = raw(
+            &gateway,
+            &format!("GET /{count} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n"),
+        );
+        let passed = answer.matches("HTTP/1.1 103").count();
+        assert!(
+            passed == 32 || passed < 32 && last == "502",
+            "{count}: {passed}"
+        );
+        let end = answer.rsplit_once("HTTP/1.1 ").unwrap().1;
+        assert!(end.starts_with(last), "{count}: {end}");
+    }
+}
+
+#[test]
 fn an_answer_without_a_body_announces_none() {
     // RFC 9112 section 6.1, RFC 9110 section 8.6.
     let chunked = "Transfer-Encoding: chunked\r\n\r\n";

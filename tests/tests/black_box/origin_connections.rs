@@ -265,7 +265,7 @@ fn what_concerns_one_connection_goes_no_further() {
     let origin = Scripted::saying(
         "HTTP/1.1 200 OK\r\nConnection: close, X-Hop , x-other, Content-Length,Cache-Control\r\n\
          Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nX-Hop: 1\r\nX-Other: 2\r\n\
-         Upgrade: h2c\r\nProxy-Authenticate: Basic\r\nCache-Control: no-store\r\nX-End: 3\r\n\
+         Upgrade: h2c\r\nTE: gzip\r\nProxy-Authenticate: Basic\r\nCache-Control: no-store\r\nX-End: 3\r\n\
          Content-Length: 2\r\n\r\nok",
     );
     let gateway = gateway(&origin, "");
@@ -277,6 +277,7 @@ fn what_concerns_one_connection_goes_no_further() {
         "x-hop",
         "x-other",
         "upgrade",
+        "te",
     ] {
         assert_eq!(reply.header(gone), None, "{}", reply.head);
     }
