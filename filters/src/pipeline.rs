@@ -214,6 +214,13 @@ impl Pipeline {
         self.stages.get(usize::from(place))?.filter.watcher()
     }
 
+    /// Whether what is decided about a client is enforced here, whatever it asks for.
+    pub fn enforces_decisions(&self) -> bool {
+        self.stages.iter().any(|stage| {
+            stage.kind == "blocklist" && stage.mode == Mode::Enforce && stage.condition.is_none()
+        })
+    }
+
     /// Limits that change with the origin, by the names of their filters.
     pub fn adaptive(&self) -> &[(String, Arc<Adaptive>)] {
         &self.adaptive

@@ -38,7 +38,7 @@ mod watch;
 mod windows;
 
 pub use chunks::is_malformed;
-pub use connection::{Connection, OpenStream};
+pub use connection::{Connection, OpenStream, Tunnel};
 pub use ending::Ending;
 pub use h1_stream::H1Stream;
 pub use limits::Limits;

@@ -45,8 +45,7 @@ pub(crate) use redirects::Way;
 
 /// Longest time to read away the rest of a body that nobody wants.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest silence of a conversation, and longest wait for a body of unknown length: people leave
-/// chats open.
+/// Longest silence of one side of a conversation, and longest wait for a body of unknown length.
 const CONVERSATION_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Puts a bound on everything that Pingora waits for without one.
@@ -109,7 +108,9 @@ pub async fn peer(
     }
     let options = &mut peer.options;
     if exchange.upgrade {
-        options.read_timeout = Some(CONVERSATION_TIMEOUT);
+        // The edge ends it sooner where nothing goes either way.
+        let silence = Duration::from_millis(exchange.generation.limits.websocket_idle.into());
+        options.read_timeout = Some(silence.max(CONVERSATION_TIMEOUT));
         options.write_timeout = Some(CONVERSATION_TIMEOUT);
         options.custom_l4 = Some(Arc::new(handshake::Connect {
             within: options.connection_timeout,

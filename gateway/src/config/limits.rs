@@ -33,6 +33,9 @@ pub struct Limits {
     /// Slowest pace at which a client may take in an answer that waits for it; 0 for none. With HTTP/2
     /// it is that of the connection: each stream has to take in 64 KiB in `body_timeout_secs`.
     pub min_send_bytes_per_sec: u32,
+    /// Longest time without a byte either way on a WebSocket; clients and origins that mean to stay send
+    /// pings.
+    pub websocket_idle_secs: NonZeroU32,
     /// A connection this old ends after the request that is under way.
     pub max_connection_secs: NonZeroU32,
     /// Requests of one connection; then it ends.
@@ -54,6 +57,7 @@ impl Default for Limits {
             body_timeout_secs: of(30),
             min_receive_bytes_per_sec: 256,
             min_send_bytes_per_sec: 256,
+            websocket_idle_secs: of(60),
             max_connection_secs: of(3600),
             max_requests_per_connection: of(1000),
             h2_max_streams: of(100),

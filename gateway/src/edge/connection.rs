@@ -28,6 +28,28 @@ use crate::tls::TlsFacts;
 /// of browsers are some 300 to 700 bytes.
 const PREFACE_KEPT: usize = 1024;
 
+/// Who has another protocol carried on over a connection, and to which site.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// Who asked for it: not whose connection it is, where that is a proxy's.
+    pub client: IpAddr,
+    /// The site's number.
+    pub site: u16,
+    /// What was decided when its client was last looked at.
+    pub(super) seen: AtomicU64,
+}
+
+impl Tunnel {
+    /// A client's tunnel that nobody has looked at.
+    pub const fn new(client: IpAddr, site: u16) -> Self {
+        Self {
+            client,
+            site,
+            seen: AtomicU64::new(u64::MAX),
+        }
+    }
+}
+
 /// Shared by the connection's task, the sweep and the requests on it.
 #[derive(Debug)]
 pub struct Connection {
@@ -45,6 +67,8 @@ pub struct Connection {
     http2_preface: Mutex<Vec<u8>>,
     /// Whether another protocol has taken over.
     upgraded: AtomicBool,
+    /// Whose, where it is a site's.
+    tunnel: OnceLock<Box<Tunnel>>,
     /// Bytes of uploads over HTTP/2 that origins have taken in, and who waits for enough of them.
     taken_in: AtomicU64,
     upload_goes_on: Notify,
@@ -64,6 +88,7 @@ impl Connection {
             client_hello: OnceLock::new(),
             http2_preface: Mutex::new(Vec::new()),
             upgraded: AtomicBool::new(false),
+            tunnel: OnceLock::new(),
             taken_in: AtomicU64::new(0),
             upload_goes_on: Notify::new(),
             retire: OnceLock::new(),
@@ -116,9 +141,17 @@ impl Connection {
     }
 
     /// From here on, the bytes of this HTTP/1 connection are those of another protocol.
-    pub fn upgrade(&self) {
+    pub fn upgrade(&self, tunnel: Option<Tunnel>) {
+        if let Some(tunnel) = tunnel {
+            // A connection is upgraded once.
+            let _ = self.tunnel.set(Box::new(tunnel));
+        }
         self.upgraded.store(true, Relaxed);
         self.enter(Phase::Upgraded);
+    }
+
+    pub(super) fn tunnel(&self) -> Option<&Tunnel> {
+        self.tunnel.get().map(Box::as_ref)
     }
 
     pub(super) fn is_upgraded(&self) -> bool {

@@ -6,7 +6,7 @@
 pub enum Ending {
     /// It was old, and between two requests.
     Age = 1,
-    /// Its address is on the deployment's blocklist.
+    /// Its address is on the deployment's blocklist, or its WebSocket's client was denied.
     Blocklist,
     /// A body stood still for longer than `body_timeout_secs`.
     BodyTimeout,

@@ -25,6 +25,8 @@ pub struct Limits {
     pub min_receive_rate: u32,
     /// Bytes per second.
     pub min_send_rate: u32,
+    /// Without a byte either way on an upgraded connection.
+    pub websocket_idle: Tick,
     /// Greatest age of a connection.
     pub max_age: Tick,
     /// Requests of one connection.

@@ -1,17 +1,22 @@
 //! All connections, and the sweep that ends what is overdue.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use parking_lot::Mutex;
+use thornwall_filters::decision::Action;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
     Edge,
     clock::SWEEP,
-    connection::Connection,
+    connection::{Connection, Tunnel},
     ending::Ending,
     eviction::{Candidates, Cap, Connections},
 };
+use crate::{generation::Generation, state::State};
 
 /// Every connection of the process.
 #[derive(Debug, Default)]
@@ -92,6 +97,7 @@ pub(super) fn sweep_once(edge: &Edge) {
     let limits = edge.limits();
     let now = edge.clock.now();
     let stopping = edge.state.is_stopping();
+    let denials = Denials::of(&edge.state);
     let mut entries = edge.registry.0.lock();
     entries.candidates.forget(now);
     edge.metrics.show_open(entries.connections.len());
@@ -102,8 +108,50 @@ pub(super) fn sweep_once(edge: &Edge) {
         }
         let over = watch.is_idle() || watch.is_leaving();
         let stopped = (stopping && over).then_some(Ending::Stop);
+        let denied = connection
+            .tunnel()
+            .is_some_and(|tunnel| denials.end(tunnel, connection.client()));
+        let stopped = stopped.or_else(|| denied.then_some(Ending::Blocklist));
         if let Some(ending) = stopped.or_else(|| watch.overdue(now, &limits)) {
             edge.end(connection, ending);
         }
+    }
+}
+
+/// What is decided about clients of tunnels, each of which is looked at once for each change.
+struct Denials<'a> {
+    state: &'a State,
+    generation: Arc<Generation>,
+    version: u64,
+}
+
+impl<'a> Denials<'a> {
+    fn of(state: &'a State) -> Self {
+        let generation = state.generation.load_full();
+        // Both only grow.
+        let version = state.store.decisions().version() + generation.number;
+        Self {
+            state,
+            generation,
+            version,
+        }
+    }
+
+    /// Whether a tunnel over the connection of `peer` ends, as its client would get no other one.
+    fn end(&self, tunnel: &Tunnel, peer: IpAddr) -> bool {
+        if tunnel.seen.swap(self.version, Relaxed) == self.version {
+            return false;
+        }
+        let (state, generation) = (self.state, &self.generation);
+        let mut sites = generation.sites.iter();
+        let is_denied = sites
+            .find(|site| site.id == tunnel.site && site.pipeline.enforces_decisions())
+            .and_then(|site| {
+                let decisions = state.store.decisions();
+                decisions.lookup(tunnel.client, site.id, state.now())
+            })
+            .is_some_and(|found| found.action == Action::Deny);
+        let is_trusted = || State::trusts(generation, tunnel.client);
+        is_denied && !is_trusted() || state.shuts_out(generation, peer)
     }
 }

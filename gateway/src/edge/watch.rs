@@ -49,9 +49,6 @@ const AWAITS_WRITE: u8 = 2;
 /// Bytes of a request's body are still due.
 const BODY_DUE: u8 = 4;
 
-/// Longest silence of an upgraded connection: people leave chats open.
-const UPGRADED_TIMEOUT: Tick = 3_600_000;
-
 /// The watched state of one connection.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -275,7 +272,7 @@ impl Watch {
         } else if phase == Phase::Request as u8 {
             self.pace(now, limits)
         } else if phase == Phase::Upgraded as u8 {
-            self.silence(now)
+            self.silence(now, limits)
         } else if phase == Phase::Streams as u8 {
             self.overdue_streams(now, waited, limits)
         } else {
@@ -295,7 +292,7 @@ impl Watch {
     }
 
     /// An upgraded connection moves in either direction, or it is gone.
-    fn silence(&self, now: Tick) -> Option<Ending> {
+    fn silence(&self, now: Tick, limits: &Limits) -> Option<Ending> {
         let (received, sent) = (self.received.load(Relaxed), self.sent.load(Relaxed));
         let start = self.window.start.load(Relaxed);
         let moved = start == 0
@@ -306,7 +303,7 @@ impl Watch {
             return None;
         }
         let silent = now.wrapping_sub(start);
-        (silent >= UPGRADED_TIMEOUT).then_some(Ending::IdleTimeout)
+        (silent >= limits.websocket_idle).then_some(Ending::IdleTimeout)
     }
 
     /// A client that is awaited must move; time in which nobody waits for it does not count.
@@ -364,6 +361,7 @@ mod tests {
         body_timeout: 20_000,
         min_receive_rate: 100,
         min_send_rate: 100,
+        websocket_idle: 60_000,
         max_age: 60_000,
         max_requests: 1,
         max_streams: 1,
@@ -427,6 +425,22 @@ mod tests {
             watch.overdue(second * 1000, &LIMITS)
         });
         assert_eq!(ending, Some(Ending::SendStalled));
+    }
+
+    #[test]
+    fn an_upgraded_connection_moves_either_way() {
+        let watch = Watch::new(0);
+        watch.enter(Phase::Upgraded, 1000);
+        for second in 1..=59 {
+            assert_eq!(watch.overdue(second * 1000, &LIMITS), None);
+        }
+        watch.sent(1);
+        assert_eq!(watch.overdue(60_000, &LIMITS), None);
+        watch.received(1);
+        assert_eq!(watch.overdue(100_000, &LIMITS), None);
+        assert_eq!(watch.overdue(159_999, &LIMITS), None);
+        let due = watch.overdue(160_000, &LIMITS);
+        assert_eq!(due, Some(Ending::IdleTimeout));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use http::{
 use pingora::{Error, Result, http::ResponseHeader, proxy::Session};
 
 use super::names;
-use crate::{exchange::Exchange, upstream::attempt::REFUSED_ANSWER};
+use crate::{edge::Tunnel, exchange::Exchange, upstream::attempt::REFUSED_ANSWER};
 
 /// Fields of one connection, whether or not `Connection` names them (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 4] = [
@@ -72,7 +72,8 @@ fn is_plainly_chunked(headers: &HeaderMap) -> bool {
 pub fn suit(session: &mut Session, response: &mut ResponseHeader, exchange: &Exchange) {
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         if let Some(connection) = &exchange.connection {
-            connection.upgrade();
+            let whose = exchange.client.zip(exchange.site());
+            connection.upgrade(whose.map(|(client, site)| Tunnel::new(client, site.id)));
         }
         return;
     }

@@ -58,6 +58,7 @@ pub(super) fn limits(
         body_timeout: millis(spec.body_timeout_secs),
         min_receive_rate: spec.min_receive_bytes_per_sec,
         min_send_rate: spec.min_send_bytes_per_sec,
+        websocket_idle: millis(spec.websocket_idle_secs),
         max_age: millis(spec.max_connection_secs),
         max_requests: spec.max_requests_per_connection.get(),
         max_streams: spec.h2_max_streams.get(),

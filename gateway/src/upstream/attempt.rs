@@ -206,7 +206,12 @@ pub fn connected(
     let left = settings
         .total_timeout
         .map(|total| total.saturating_sub(waited));
-    let Some(time) = settings.try_timeout.into_iter().chain(left).min() else {
+    // Pingora waits as long for the answer to a handshake as for what is said later.
+    let handshake = (attempt.lease.as_ref())
+        .filter(|_| exchange.upgrade)
+        .and_then(|lease| lease.endpoint.peer.options.read_timeout);
+    let bounds = settings.try_timeout.into_iter().chain(left);
+    let Some(time) = bounds.chain(handshake).min() else {
         return Ok(());
     };
     watch::prepare(fd, time);

@@ -57,3 +57,4 @@ mod upstream_failures;
 mod upstream_h2;
 mod upstream_tls;
 mod webdav;
+mod websockets;

@@ -207,7 +207,7 @@ fn keepalive_serves_one_request_after_the_other() {
 }
 
 /// An origin that agrees to a WebSocket and sends back what it reads.
-fn echoing_origin() -> u16 {
+pub(crate) fn echoing_origin() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -233,7 +233,7 @@ fn echoing_origin() -> u16 {
     port
 }
 
-const WEBSOCKET: &str = "Host: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+pub(crate) const WEBSOCKET: &str = "Host: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 #[test]
