@@ -86,8 +86,12 @@ impl Shared {
             context.problem(spec.tenant.span(), what);
         }
         for url in [&spec.url, &spec.predecessor_url].into_iter().flatten() {
-            if let Err(error) = Access::new(url.get_ref(), Credentials::default(), None, 0) {
-                context.problem(url.span(), error.to_string());
+            match Access::new(url.get_ref(), Credentials::default(), None, 0) {
+                Ok(access) if access.is_remote() && !Access::wants_tls(url.get_ref()) => {
+                    context.warnings.push(exposed(url.get_ref()));
+                }
+                Ok(_) => {}
+                Err(error) => context.problem(url.span(), error.to_string()),
             }
         }
         let path =
@@ -197,6 +201,14 @@ impl Replication {
             .map(|task| tokio::spawn(task.run(shutdown.clone())));
         [shared, limits, list].into_iter().flatten().collect()
     }
+}
+
+/// What is said of an address that leads over a network without TLS.
+fn exposed(url: &str) -> String {
+    format!(
+        "`{url}` leads over a network in clear text: whoever is on the way reads the password and \
+         may decide who is blocked; rediss:// is for that"
+    )
 }
 
 /// Keys that mean something only beside others.

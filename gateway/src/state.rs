@@ -232,14 +232,14 @@ impl SharedTables for State {
         counters.report(gateway, self.now(), |number| self.site_name(number))
     }
 
-    fn count(&self, bytes: &[u8], gateway: u64) -> bool {
+    fn count(&self, bytes: &[u8], is_heard: &dyn Fn(u64) -> bool) -> bool {
         let generation = self.generation.load();
         let Some(counters) = &generation.shared_counters else {
             return true;
         };
         let sites = self.store.decisions().sites();
         let number = |site: &str| sites.known(site);
-        counters.absorb(bytes, gateway, self.now(), number).is_ok()
+        counters.absorb(bytes, is_heard, self.now(), number).is_ok()
     }
 
     fn meet(&self, gateways: u32, heard: bool) {

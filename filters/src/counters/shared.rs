@@ -110,11 +110,11 @@ impl SharedCounters {
         something.then(|| serde_json::to_vec(&report).unwrap_or_default())
     }
 
-    /// Counts what another gateway tells; reports of `own` are its own.
+    /// Counts what another gateway tells, if it is one that is heard.
     pub fn absorb(
         &self,
         bytes: &[u8],
-        own: u64,
+        is_heard: impl Fn(u64) -> bool,
         now: Duration,
         number: impl Fn(&str) -> Option<u16>,
     ) -> Result<(), ReportError> {
@@ -122,7 +122,7 @@ impl SharedCounters {
             return Err(ReportError::TooLarge);
         }
         let report: Report = serde_json::from_slice(bytes)?;
-        if report.gateway == own {
+        if !is_heard(report.gateway) {
             return Ok(());
         }
         let of = |site: &str, digest: &str| {

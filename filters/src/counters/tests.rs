@@ -107,7 +107,8 @@ impl Pair {
         if let Some(report) = self.gateways[turn].report(turn as u64, now, name) {
             let number = |site: &str| site.parse().ok();
             for (own, gateway) in self.gateways.iter().enumerate() {
-                gateway.absorb(&report, own as u64, now, number).unwrap();
+                let is_other = |gateway| gateway != own as u64;
+                gateway.absorb(&report, is_other, now, number).unwrap();
             }
         }
         done
@@ -166,7 +167,7 @@ fn reports_keep_their_form() {
     );
     assert_eq!(String::from_utf8(sent.clone()).unwrap(), expected);
     let other = SharedCounters::default();
-    other.absorb(&sent, 8, at(1), |_| Some(1)).unwrap();
+    other.absorb(&sent, |_| true, at(1), |_| Some(1)).unwrap();
     assert_eq!(other.hits(key, WINDOW, at(1)), 1);
     assert_eq!(other.flagged(key, at(1)), Some(at(3)));
     assert_eq!(other.distinct(key, WINDOW, at(1)), 1);
@@ -177,12 +178,12 @@ fn what_is_no_report_changes_nothing() {
     let counters = SharedCounters::default();
     let number = |_: &str| Some(1);
     for bytes in [&b""[..], b"{}", b"[1]", &[0xff; 9]] {
-        assert!(counters.absorb(bytes, 0, at(1), number).is_err());
+        assert!(counters.absorb(bytes, |_| true, at(1), number).is_err());
     }
     let large = vec![b' '; super::shared::MOST_BYTES + 1];
-    assert!(counters.absorb(&large, 0, at(1), number).is_err());
+    assert!(counters.absorb(&large, |_| true, at(1), number).is_err());
     let odd = br#"{"gateway":7,"hits":[["shop","no digest",1,1]],"flags":[],"items":[]}"#;
-    assert!(counters.absorb(odd, 0, at(1), number).is_ok());
+    assert!(counters.absorb(odd, |_| true, at(1), number).is_ok());
     assert_eq!(counters.dropped(), 0);
 }
 

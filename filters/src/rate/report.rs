@@ -58,6 +58,15 @@ impl Report {
         (bytes, self.groups)
     }
 
+    /// Who sends a report, before it is read.
+    pub fn sender(bytes: &[u8]) -> Result<u64, ReportError> {
+        let mut rest = bytes;
+        if take::<1>(&mut rest)? != [VERSION] {
+            return Err(ReportError);
+        }
+        Ok(u64::from_be_bytes(take(&mut rest)?))
+    }
+
     /// Reads a report.
     pub fn decode(bytes: &[u8]) -> Result<Self, ReportError> {
         if bytes.len() > MOST_BYTES {

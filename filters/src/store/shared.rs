@@ -11,6 +11,7 @@
 //! | `<tenant>:limits` | a channel, on which gateways tell what they let through |
 //! | `<tenant>:counters` | a channel, on which gateways tell what they counted |
 //! | `<tenant>:epoch` | a random text: which life of the shared store this is |
+//! | `<tenant>:gateway:<number>` | nothing, with some seconds to live: a gateway that is there |
 //!
 //! A session reads the stream from where the gateway left it and compares all keys with what it
 //! holds. Where the stream does not reach back that far, the keys are the truth, and what is not
@@ -18,15 +19,22 @@
 //! entry of the stream that is gone, a key that nobody withdrew), the gateways tell it again. So a
 //! Redis that comes back empty is filled, and lets nobody off.
 //!
-//! Whatever goes wrong ends the session; the next one begins after a pause, with new connections.
+//! Whatever goes wrong ends the session; the next one begins after a pause, with new connections. What
+//! Redis says is held against bounds before it is read ([`wire`]): whoever writes there, or speaks in
+//! its place, gains no memory of a gateway's and keeps it from nothing that comes after.
 
 mod access;
 mod entry;
 mod follow;
 mod limits;
+mod link;
+mod listen;
+mod pages;
 mod predecessor;
 mod standing;
+mod stream;
 mod tell;
+mod wire;
 
 use std::{
     convert::Infallible,
@@ -35,12 +43,12 @@ use std::{
     time::Duration,
 };
 
-use fred::error::{Error, ErrorKind};
 use tokio::{
     sync::{oneshot, watch},
     time::sleep,
 };
 
+use self::{link::LinkError, wire::Bounds};
 use super::{Done, Store};
 use crate::clock::Clock;
 
@@ -52,6 +60,12 @@ pub use standing::{Standing, Trouble};
 
 /// Entries that are kept in the stream. A gateway that was away for longer compares all keys.
 pub const MOST_ENTRIES: u64 = 65_536;
+/// What is read of an answer about decisions: twice the largest value that is one, and some thousands
+/// of usual ones.
+const DECISIONS: Bounds = Bounds {
+    text: 64 << 10,
+    total: 4 << 20,
+};
 /// Pause before the second try, which doubles with each further one.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause between tries.
@@ -89,12 +103,12 @@ impl SharedStore {
         keep_up("shared store", standing, session, shutdown).await;
     }
 
-    async fn session(&self) -> Result<Infallible, Error> {
-        let reader = self.access.connect().await?;
-        let writer = self.access.connect().await?;
+    async fn session(&self) -> Result<Infallible, LinkError> {
+        let reader = self.access.connect(DECISIONS).await?;
+        let writer = self.access.connect(DECISIONS).await?;
         tokio::select! {
-            ended = self.follow(&reader) => ended,
-            ended = self.tell(&writer) => ended,
+            ended = self.follow(reader) => ended,
+            ended = self.tell(writer) => ended,
         }
     }
 }
@@ -107,7 +121,7 @@ async fn keep_up<S, F>(
     mut shutdown: watch::Receiver<bool>,
 ) where
     S: Fn() -> F,
-    F: Future<Output = Result<Infallible, Error>>,
+    F: Future<Output = Result<Infallible, LinkError>>,
 {
     let sessions = async {
         let mut pause = LEAST_PAUSE;
@@ -140,19 +154,13 @@ fn random() -> u64 {
 }
 
 /// Waits for an answer of the local store.
-async fn ask<T: Send + 'static>(order: impl FnOnce(Done<T>)) -> Result<T, Error> {
+async fn ask<T: Send + 'static>(order: impl FnOnce(Done<T>)) -> Result<T, LinkError> {
     let (sender, receiver) = oneshot::channel();
     order(Box::new(move |answer| {
         // The session has ended meanwhile.
         let _ = sender.send(answer);
     }));
-    let gone = |_| {
-        Error::new(
-            ErrorKind::Canceled,
-            "the local store has no room for more, or has ended",
-        )
-    };
-    receiver.await.map_err(gone)
+    receiver.await.map_err(|_| LinkError::Local)
 }
 
 #[cfg(test)]

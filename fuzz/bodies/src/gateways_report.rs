@@ -13,5 +13,5 @@ pub(crate) fn run(bytes: &[u8]) {
     }
     let counters = SharedCounters::default();
     let now = Duration::from_secs(1);
-    let _ = counters.absorb(bytes, 1, now, |_| Some(1));
+    let _ = counters.absorb(bytes, |gateway| gateway != 1, now, |_| Some(1));
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod faults;
+mod hostile;
 
 use std::{
     process::Command,

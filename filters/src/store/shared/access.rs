@@ -1,24 +1,29 @@
 //! How a shared store is reached: one server, the servers behind sentinels, or a cluster.
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc, time::Duration};
 
-use fred::{
-    clients::Client,
-    error::{Error, ErrorKind},
-    interfaces::{ClientLike, ClusterInterface},
-    types::{
-        Builder, ConnectHandle,
-        config::{Config, Server, ServerConfig, TlsConnector},
-    },
-};
-use rustls::ClientConfig;
+use rustls::{ClientConfig, pki_types::ServerName};
 use thiserror::Error as ThisError;
-use tokio::{task::JoinError, time::timeout};
+use tokio::{
+    io::{AsyncWriteExt, BufReader},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+use url::{Host, Url};
+
+use super::{
+    link::{ANSWER, Command, Duplex, Link, LinkError, Stream},
+    wire::{self, Bounds, Value},
+};
 
 /// Longest wait for a connection, with TLS and the password.
 const CONNECT: Duration = Duration::from_secs(3);
-/// Longest wait for an answer, besides the time that a command is told to wait itself.
-pub(super) const ANSWER: Duration = Duration::from_secs(3);
+/// Ports where none is named.
+const PORT: u16 = 6379;
+const SENTINELS_PORT: u16 = 26_379;
+/// Servers of a cluster that are told apart; 1,000 is what Redis's own documents go up to.
+const MOST_NODES: usize = 1024;
 
 /// Schemes that are understood, and whether they mean TLS. What Valkey calls itself is the same.
 const SCHEMES: [(&str, bool); 12] = [
@@ -39,7 +44,28 @@ const SCHEMES: [(&str, bool); 12] = [
 /// Where a shared store is, and as whom it is entered.
 #[derive(Clone)]
 pub struct Access {
-    config: Config,
+    kind: Kind,
+    /// The servers or sentinels that are named.
+    named: Vec<Address>,
+    database: Option<u8>,
+    credentials: Credentials,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+/// What is found where an address leads.
+#[derive(Debug, Clone)]
+enum Kind {
+    Cluster,
+    /// Those who know where the server of this name is.
+    Sentinels(String),
+    Single,
+}
+
+/// A host by name or number, and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Address {
+    host: String,
+    port: u16,
 }
 
 /// As whom a shared store is entered.
@@ -91,97 +117,256 @@ impl Access {
         if !SCHEMES.iter().any(|(known, _)| *known == scheme) {
             return Err(AccessError::Form("an unknown scheme".to_owned()));
         }
-        let kind = scheme.split_once('-').map_or("", |(_, kind)| kind);
-        // The library would read the system's certificates by itself for TLS.
-        let plain = match kind {
-            "" => format!("redis://{rest}"),
-            kind => format!("redis-{kind}://{rest}"),
-        };
-        // An error of the library's could show what is in the address.
-        let mut config = Config::from_url(&plain)
-            .map_err(|error| AccessError::Form(error.kind().to_str().to_lowercase()))?;
-        let named_by_sentinel = match &config.server {
-            ServerConfig::Sentinel {
-                username, password, ..
-            } => username.is_some() || password.is_some(),
-            _ => false,
-        };
-        if config.username.is_some() || config.password.is_some() || named_by_sentinel {
+        // The errors of the library show nothing of the address.
+        let url = Url::parse(&format!("redis://{rest}"))
+            .map_err(|error| AccessError::Form(error.to_string()))?;
+        let query = |name: &str| url.query_pairs().find(|(key, _)| key == name);
+        let of_sentinels = ["sentinelUsername", "sentinelPassword"];
+        if !url.username().is_empty()
+            || url.password().is_some()
+            || of_sentinels.iter().any(|name| query(name).is_some())
+        {
             return Err(AccessError::Credentials);
         }
-        if config.server.is_clustered() {
-            config.database = None;
-        } else if config.database.is_none() && database > 0 {
-            config.database = Some(database);
+        let (kind, port) = Kind::of(scheme, query("sentinelServiceName"))?;
+        let mut named = vec![Address {
+            host: host(&url).ok_or_else(|| form("no host"))?,
+            port: url.port().unwrap_or(port),
+        }];
+        for (_, node) in url.query_pairs().filter(|(key, _)| key == "node") {
+            named.push(Address::parse(&node).ok_or_else(|| form("node is not HOST:PORT"))?);
         }
-        config.username = credentials.username;
-        config.password = credentials.password;
-        config.tls = tls.map(|tls| TlsConnector::from(tls).into());
-        Ok(Self { config })
+        let named_database = match url.path().trim_start_matches('/') {
+            "" => None,
+            number => Some(
+                number
+                    .parse()
+                    .map_err(|_| form("no number of a database"))?,
+            ),
+        };
+        let database = match kind {
+            Kind::Cluster => None,
+            _ => Some(named_database.unwrap_or(database)).filter(|number| *number > 0),
+        };
+        Ok(Self {
+            kind,
+            named,
+            database,
+            credentials,
+            tls: tls.map(Arc::new),
+        })
+    }
+
+    /// Whether it leads beyond this machine.
+    pub fn is_remote(&self) -> bool {
+        let is_local = |address: &Address| {
+            let number = address.host.parse::<IpAddr>();
+            address.host == "localhost" || number.is_ok_and(|number| number.is_loopback())
+        };
+        !self.named.iter().all(is_local)
     }
 
     /// A connection, or one to each server of a cluster, that ends when this is dropped. It does not
-    /// reconnect: that is a new session's business.
-    pub(super) async fn connect(&self) -> Result<Link, Error> {
-        let client = Builder::from_config(self.config.clone())
-            .with_connection_config(|config| {
-                config.connection_timeout = CONNECT;
-                config.internal_command_timeout = ANSWER;
-            })
-            .with_performance_config(|config| config.default_command_timeout = ANSWER)
-            .build()?;
-        let task = client.connect();
-        let mut link = Link { client, task };
-        let connected = async {
-            tokio::select! {
-                connected = link.client.wait_for_connect() => connected,
-                // It may have failed before anybody waited.
-                ended = &mut link.task => Err(failure(ended)),
+    /// reconnect: that is a new session's business. No answer is read beyond `bounds`.
+    pub(super) async fn connect(&self, bounds: Bounds) -> Result<Link, LinkError> {
+        let opened = timeout(CONNECT + ANSWER, self.open(bounds));
+        opened.await.map_err(|_| LinkError::Timeout)?
+    }
+
+    async fn open(&self, bounds: Bounds) -> Result<Link, LinkError> {
+        let mut last = LinkError::Form("no server is named");
+        for address in &self.named {
+            let found = match &self.kind {
+                Kind::Single => self.single(address, bounds).await,
+                Kind::Cluster => self.cluster(address, bounds).await,
+                Kind::Sentinels(name) => self.master(address, name, bounds).await,
+            };
+            match found {
+                Ok(link) => return Ok(link),
+                Err(error) => last = error,
             }
-        };
-        let late = |_| Error::new(ErrorKind::Timeout, "no connection in time");
-        timeout(CONNECT + ANSWER, connected).await.map_err(late)??;
+        }
+        Err(last)
+    }
+
+    async fn single(&self, address: &Address, bounds: Bounds) -> Result<Link, LinkError> {
+        let mut link = Link::new(self.clone(), bounds, vec![address.clone()], vec![]);
+        link.begin().await?;
         Ok(link)
+    }
+
+    /// The server that a sentinel says is the master, if it says so itself.
+    async fn master(&self, at: &Address, name: &str, bounds: Bounds) -> Result<Link, LinkError> {
+        let strange = || LinkError::Form("a sentinel that does not know the server");
+        let sentinel = Self {
+            kind: Kind::Single,
+            database: None,
+            credentials: Credentials::default(),
+            ..self.clone()
+        };
+        let mut link = Link::new(sentinel, bounds, vec![at.clone()], vec![]);
+        let question = Command::new("SENTINEL").word("GET-MASTER-ADDR-BY-NAME");
+        let answer = link.ask(question.word(name)).await?;
+        let parts = answer.list().ok_or_else(strange)?;
+        let mut parts = parts.into_iter().filter_map(Value::text);
+        let (host, port) = parts.next().zip(parts.next()).ok_or_else(strange)?;
+        let address = Address::of(host, &port).ok_or_else(strange)?;
+        let mut link = self.single(&address, bounds).await?;
+        let role = link.ask(Command::new("ROLE")).await?.list();
+        let role = role.and_then(|parts| parts.into_iter().next()?.text());
+        match role.as_deref() {
+            Some(b"master") => Ok(link),
+            _ => Err(LinkError::Form(
+                "the server that a sentinel names is no master",
+            )),
+        }
+    }
+
+    /// The servers of a cluster, as one of them tells.
+    async fn cluster(&self, at: &Address, bounds: Bounds) -> Result<Link, LinkError> {
+        let strange = || LinkError::Form("no parts of a cluster");
+        let mut link = Link::new(self.clone(), bounds, vec![at.clone()], vec![]);
+        let answer = link.ask(Command::new("CLUSTER").word("SLOTS")).await?;
+        let (mut nodes, mut slots) = (Vec::new(), Vec::new());
+        for part in answer.list().ok_or_else(strange)? {
+            let (first, last, node) = part_of_cluster(part, at).ok_or_else(strange)?;
+            let known = nodes.iter().position(|known| *known == node);
+            let number = known.unwrap_or(nodes.len());
+            if known.is_none() {
+                nodes.push(node);
+            }
+            if nodes.len() > MOST_NODES {
+                return Err(LinkError::Bounds);
+            }
+            slots.push((first, last, number));
+        }
+        if nodes.is_empty() {
+            return Err(strange());
+        }
+        Ok(Link::new(self.clone(), bounds, nodes, slots))
+    }
+
+    /// A connection to one server, entered.
+    pub(super) async fn enter(
+        &self,
+        address: &Address,
+        bounds: Bounds,
+    ) -> Result<Stream, LinkError> {
+        let dialled = timeout(CONNECT, self.dial(address)).await;
+        let mut stream = BufReader::new(dialled.map_err(|_| LinkError::Timeout)??);
+        let Credentials { username, password } = &self.credentials;
+        if let Some(password) = password {
+            let auth = username.iter().fold(Command::new("AUTH"), Command::word);
+            let auth = auth.word(password);
+            if let Value::Failure(words) = say(&mut stream, &auth, bounds).await? {
+                return Err(LinkError::Auth(words));
+            }
+        }
+        if let Some(database) = self.database {
+            let select = Command::new("SELECT").word(database.to_string());
+            say(&mut stream, &select, bounds).await?.or_refusal()?;
+        }
+        Ok(stream)
+    }
+
+    async fn dial(&self, address: &Address) -> Result<Box<dyn Duplex>, LinkError> {
+        let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
+        stream.set_nodelay(true)?;
+        let Some(tls) = &self.tls else {
+            return Ok(Box::new(stream));
+        };
+        let name = ServerName::try_from(address.host.clone())
+            .map_err(|_| LinkError::Form("no name for TLS"))?;
+        let tls = TlsConnector::from(Arc::clone(tls));
+        let stream = tls.connect(name, stream).await.map_err(LinkError::Tls)?;
+        Ok(Box::new(stream))
     }
 }
 
-/// Why a connection ended before it was one.
-fn failure(ended: Result<Result<(), Error>, JoinError>) -> Error {
-    match ended {
-        Ok(Err(error)) => error,
-        Ok(Ok(())) => Error::new(ErrorKind::IO, "closed"),
-        Err(error) => error.into(),
+impl Kind {
+    /// What a scheme means, and the port where none is named.
+    fn of(scheme: &str, service: Option<Pair<'_>>) -> Result<(Self, u16), AccessError> {
+        match scheme.split_once('-').map_or("", |(_, kind)| kind) {
+            "" => Ok((Self::Single, PORT)),
+            "cluster" => Ok((Self::Cluster, PORT)),
+            _ => {
+                let (_, name) = service.ok_or_else(|| form("no sentinelServiceName"))?;
+                Ok((Self::Sentinels(name.into_owned()), SENTINELS_PORT))
+            }
+        }
     }
+}
+
+/// A key of a query and its value.
+type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+fn form(what: &str) -> AccessError {
+    AccessError::Form(what.to_owned())
+}
+
+fn host(url: &Url) -> Option<String> {
+    match url.host()? {
+        Host::Domain("") => None,
+        Host::Domain(name) => Some(name.to_owned()),
+        Host::Ipv4(address) => Some(address.to_string()),
+        Host::Ipv6(address) => Some(address.to_string()),
+    }
+}
+
+impl Address {
+    /// `HOST:PORT`, where numbers of IPv6 may be in brackets.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        Self::of(host.into(), port.as_bytes())
+    }
+
+    fn of(host: Vec<u8>, port: &[u8]) -> Option<Self> {
+        Some(Self {
+            host: String::from_utf8(host)
+                .ok()
+                .filter(|host| !host.is_empty())?,
+            port: str::from_utf8(port).ok()?.parse().ok()?,
+        })
+    }
+}
+
+/// First and last slot, and the server that has what is between; nobody's host is that of who tells.
+fn part_of_cluster(part: Value, teller: &Address) -> Option<(u16, u16, Address)> {
+    let mut parts = part.list()?.into_iter();
+    let mut number = || match parts.next()? {
+        Value::Number(number) => u16::try_from(number).ok(),
+        _ => None,
+    };
+    let (first, last) = (number()?, number()?);
+    let mut node = parts.next()?.list()?.into_iter();
+    let (host, Value::Number(port)) = (node.next()?.text(), node.next()?) else {
+        return None;
+    };
+    let host = host.and_then(|host| String::from_utf8(host).ok());
+    let host = host.filter(|host| !matches!(host.as_str(), "" | "?"));
+    let address = Address {
+        host: host.unwrap_or_else(|| teller.host.clone()),
+        port: u16::try_from(port).ok()?,
+    };
+    Some((first, last, address))
+}
+
+/// Says one thing on a connection that is new.
+async fn say(stream: &mut Stream, command: &Command, bounds: Bounds) -> Result<Value, LinkError> {
+    let mut bytes = Vec::new();
+    command.encode(&mut bytes);
+    stream.write_all(&bytes).await?;
+    stream.flush().await?;
+    Ok(wire::read(stream, bounds).await?)
 }
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Whatever holds a password does not print it.
         f.debug_struct("Access")
-            .field("server", &self.config.server)
+            .field("kind", &self.kind)
+            .field("named", &self.named)
             .finish_non_exhaustive()
-    }
-}
-
-/// A connection that ends when it is dropped.
-pub(super) struct Link {
-    pub(super) client: Client,
-    task: ConnectHandle,
-}
-
-impl Link {
-    /// The servers that each have a part of the keys; one that is nameless where there is one only.
-    pub(super) fn parts(&self) -> Vec<Option<Server>> {
-        match self.client.cached_cluster_state() {
-            Some(state) => state.unique_primary_nodes().into_iter().map(Some).collect(),
-            None => vec![None],
-        }
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        // It may hang on a server that does not answer.
-        self.task.abort();
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Largest value that is read: the longest texts of a decision, each byte of them escaped.
-const MOST_BYTES: usize = 32 << 10;
+pub(super) const MOST_BYTES: usize = 32 << 10;
 
 /// Names of everything that belongs to one deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +59,11 @@ impl Names {
     /// Which life of the shared store this is.
     pub(super) fn epoch(&self) -> String {
         format!("{}:epoch", self.tenant)
+    }
+
+    /// What shows that the gateway of this number is there.
+    pub(super) fn gateway(&self, number: u64) -> String {
+        format!("{}:gateway:{number:016x}", self.tenant)
     }
 
     /// What the predecessor's keys begin with; an address follows.

@@ -1,47 +1,34 @@
 //! From the shared store to the local one.
 
-use std::{
-    collections::HashMap, convert::Infallible, sync::atomic::Ordering::Relaxed, time::Duration,
-};
-
-use fred::{
-    bytes::Bytes,
-    error::{Error, ErrorKind},
-    interfaces::{ClientLike, KeysInterface, StreamsInterface},
-    types::{Expiration, Key as RedisKey, SetOptions, Value, config::Options},
-};
-use futures_util::future::join_all;
+use std::{convert::Infallible, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use super::{
-    SharedStore,
-    access::{ANSWER, Link},
-    ask, decode_entry, decode_value,
-    entry::Names,
+    SharedStore, ask, decode_entry, decode_value,
+    entry::MOST_BYTES,
     jittered,
-    standing::Trouble,
+    link::{Command, Link, LinkError},
+    pages::Pages,
+    stream::{self, BEGINNING, Entry, Page},
+    wire::Value,
 };
 use crate::{
     decision::{Change, Decision, LONGEST},
     store::{From, Missing, Position},
 };
 
-/// Entries of one read, and keys of one page.
-pub(super) const PAGE: u32 = 1000;
 /// How long a read waits for an entry, in milliseconds: so often it is known that all is well.
 const WAIT_MS: u64 = 1000;
 /// Time between two looks at all keys, for what was lost without a trace.
 const RESYNC_EVERY: Duration = Duration::from_secs(3600);
-/// Before the first entry of any stream.
-const BEGINNING: &str = "0-0";
-/// The field of an entry with the change.
-pub(super) const FIELD: &str = "change";
-
-/// Entries of a stream, each with its id.
-type Entries = Vec<(String, HashMap<RedisKey, Bytes>)>;
+/// Values that are read at once: some megabytes, whatever others wrote.
+const VALUES: usize = 100;
+/// Most bytes of an epoch that are looked at; it has 32.
+const EPOCH_BYTES: usize = 64;
 
 impl SharedStore {
     /// Brings to the local store what the shared one has and learns, until something goes wrong.
-    pub(super) async fn follow(&self, link: &Link) -> Result<Infallible, Error> {
+    pub(super) async fn follow(&self, mut link: Link) -> Result<Infallible, LinkError> {
+        let link = &mut link;
         let epoch = self.epoch(link).await?;
         let (mut last, mut missing) = self.place(link, &epoch).await?;
         loop {
@@ -65,49 +52,53 @@ impl SharedStore {
     }
 
     /// Whoever empties it need not close connections.
-    async fn check_epoch(&self, link: &Link, epoch: &str) -> Result<(), Error> {
+    async fn check_epoch(&self, link: &mut Link, epoch: &str) -> Result<(), LinkError> {
         if self.stored_epoch(link).await?.as_deref() == Some(epoch) {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::IO, "it has begun a new life"))
+        Err(LinkError::Lost("it has begun a new life"))
     }
 
     /// Which life of the shared store this is; a new one begins where nobody said so.
-    async fn epoch(&self, link: &Link) -> Result<String, Error> {
+    async fn epoch(&self, link: &mut Link) -> Result<String, LinkError> {
         if let Some(epoch) = self.stored_epoch(link).await? {
             return Ok(epoch);
         }
         let fresh = format!("{:016x}{:016x}", super::random(), super::random());
-        let key = self.names.epoch();
-        let made: Result<Value, Error> = link
-            .client
-            .set(key, fresh, None::<Expiration>, Some(SetOptions::NX), false)
-            .await;
-        made?;
-        let absent = || Error::new(ErrorKind::NotFound, "its epoch was not kept");
+        let set = Command::new("SET").key(self.names.epoch());
+        link.ask(set.word(fresh).word("NX")).await?;
+        let absent = || LinkError::Lost("its epoch was not kept");
         self.stored_epoch(link).await?.ok_or_else(absent)
     }
 
-    async fn stored_epoch(&self, link: &Link) -> Result<Option<String>, Error> {
-        link.client.get(self.names.epoch()).await
+    async fn stored_epoch(&self, link: &mut Link) -> Result<Option<String>, LinkError> {
+        let begin = beginning_of(self.names.epoch().as_bytes(), EPOCH_BYTES);
+        let epoch = link.ask(begin).await?.text();
+        let epoch = epoch.ok_or(LinkError::Form("no value of a key"))?;
+        // What is not there reads like what is empty.
+        Ok((!epoch.is_empty()).then(|| String::from_utf8_lossy(&epoch).into_owned()))
     }
 
     /// Where to go on in the stream, and what to make of keys that are not there.
-    async fn place(&self, link: &Link, epoch: &str) -> Result<(String, Missing), Error> {
+    async fn place(&self, link: &mut Link, epoch: &str) -> Result<(String, Missing), LinkError> {
         let known = ask(|done| self.store.position(done)).await?;
         let Some(known) = known.filter(|known| known.epoch == epoch) else {
             // What was taken away in this life of it must not be told again.
             return Ok((BEGINNING.to_owned(), Missing::Tell));
         };
         let entry = known.entry;
-        if entry == BEGINNING || !self.range(link, &entry, &entry).await?.is_empty() {
+        let names = &self.names;
+        if entry == BEGINNING
+            || stream::first_of(link, names, (&entry, &entry))
+                .await?
+                .is_some()
+        {
             return Ok((entry, Missing::Tell));
         }
-        let first = self.range(link, "-", "+").await?;
-        let latest = self.latest(link).await?;
-        let is_gap = first
-            .first()
-            .is_some_and(|(id, _)| order(id) > order(&entry));
+        let first = stream::first_of(link, names, ("-", "+")).await?;
+        let latest = stream::last_of(link, names).await?;
+        let latest = latest.unwrap_or_else(|| BEGINNING.to_owned());
+        let is_gap = first.is_some_and(|id| order(&id) > order(&entry));
         if is_gap {
             return Ok((latest, Missing::Remove));
         }
@@ -120,30 +111,14 @@ impl SharedStore {
         Ok((earlier, Missing::Tell))
     }
 
-    /// The first entry between two ids.
-    async fn range(&self, link: &Link, from: &str, to: &str) -> Result<Entries, Error> {
-        let stream = self.names.stream();
-        link.client.xrange_values(stream, from, to, Some(1)).await
-    }
-
-    async fn latest(&self, link: &Link) -> Result<String, Error> {
-        let stream = self.names.stream();
-        let last: Entries = link
-            .client
-            .xrevrange_values(stream, "+", "-", Some(1))
-            .await?;
-        let id = last.into_iter().next().map(|(id, _)| id);
-        Ok(id.unwrap_or_else(|| BEGINNING.to_owned()))
-    }
-
     /// Looks at all keys, without losing sight of the stream.
     async fn resync(
         &self,
-        link: &Link,
+        link: &mut Link,
         epoch: &str,
         last: &mut String,
         missing: Missing,
-    ) -> Result<(), Error> {
+    ) -> Result<(), LinkError> {
         let from = match missing {
             Missing::Remove => From::Snapshot,
             Missing::Tell => From::Shared,
@@ -152,11 +127,12 @@ impl SharedStore {
         ask(|done| self.store.begin_resync(done)).await?;
         let pattern = format!("{}*", self.names.decisions());
         let mut pages = Pages::new(link, &pattern);
-        while let Some(keys) = pages.next().await? {
+        while let Some(keys) = pages.next(link).await? {
             let held = self.values(link, keys).await?;
             self.write(held, from).await?;
             while self.catch_up(link, epoch, last, None).await? {}
         }
+        self.standing.skipped.fetch_add(pages.skipped(), Relaxed);
         while self.catch_up(link, epoch, last, None).await? {}
         let settled = ask(|done| self.store.end_resync(missing, done)).await?;
         self.standing.resyncs.fetch_add(1, Relaxed);
@@ -168,54 +144,63 @@ impl SharedStore {
     }
 
     /// The decisions under these keys, as far as they are ours.
-    async fn values(&self, link: &Link, keys: Vec<RedisKey>) -> Result<Vec<Change>, Error> {
-        let values = keys
-            .iter()
-            .map(|key| link.client.get::<Option<Bytes>, _>(key));
-        let values = join_all(values).await;
+    async fn values(&self, link: &mut Link, keys: Vec<Vec<u8>>) -> Result<Vec<Change>, LinkError> {
         let mut held = Vec::with_capacity(keys.len());
-        for (key, value) in keys.iter().zip(values) {
-            let value = match value {
-                Ok(Some(value)) => value,
-                // It ended meanwhile.
-                Ok(None) => continue,
-                // No text, but a list or the like.
-                Err(error) if Trouble::of(&error).is_refusal() => {
-                    self.standing.skipped.fetch_add(1, Relaxed);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            match decode_value(&self.names, key.as_bytes(), &value) {
-                Ok(decision) => held.push(Change::Decide(decision)),
-                Err(_) => {
-                    self.standing.skipped.fetch_add(1, Relaxed);
+        for keys in keys.chunks(VALUES) {
+            // One byte more tells what is too large from what is just not.
+            let begin = |key: &Vec<u8>| beginning_of(key, MOST_BYTES + 1);
+            let asked: Vec<Command> = keys.iter().map(begin).collect();
+            let values = link.ask_all(&asked).await?;
+            for (key, value) in keys.iter().zip(values) {
+                match value {
+                    // It ended meanwhile.
+                    Value::Text(value) if value.is_empty() => {}
+                    Value::Text(value) => match decode_value(&self.names, key, &value) {
+                        Ok(decision) => held.push(Change::Decide(decision)),
+                        Err(_) => self.skip(),
+                    },
+                    // No text, but a list or the like.
+                    Value::Failure(words) if words.starts_with("WRONGTYPE") => self.skip(),
+                    value => {
+                        value.or_refusal()?;
+                        return Err(LinkError::Form("no value of a key"));
+                    }
                 }
             }
         }
         Ok(held)
     }
 
+    fn skip(&self) {
+        self.standing.skipped.fetch_add(1, Relaxed);
+    }
+
     /// Reads on in the stream, and waits for an entry for so many milliseconds; whether there may be
     /// more at once.
     async fn catch_up(
         &self,
-        link: &Link,
+        link: &mut Link,
         epoch: &str,
         last: &mut String,
         wait_ms: Option<u64>,
-    ) -> Result<bool, Error> {
-        let entries = read(link, &self.names, last, wait_ms).await?;
-        let is_full = entries.len() >= PAGE as usize;
-        if let Some((id, _)) = entries.last() {
-            if is_full {
+    ) -> Result<bool, LinkError> {
+        let Page {
+            entries,
+            oversized,
+            more,
+        } = stream::read(link, &self.names, last, wait_ms).await?;
+        if let Some(Entry { id, .. }) = entries.last() {
+            if more {
                 self.check_reach(link, last).await?;
+            }
+            if oversized {
+                log::error!("shared store: an entry too large to be read is passed over; id={id}");
             }
             *last = id.clone();
             self.standing
                 .received
                 .fetch_add(entries.len() as u64, Relaxed);
-            let changes = entries.iter().filter_map(|(_, fields)| self.change(fields));
+            let changes = entries.iter().filter_map(|entry| self.change(entry));
             self.write(changes.collect(), From::Shared).await?;
         }
         self.store.note(Position {
@@ -223,32 +208,29 @@ impl SharedStore {
             entry: last.clone(),
         });
         self.clear();
-        Ok(is_full)
+        Ok(more)
     }
 
     /// Who is behind may have missed entries that were cut off.
-    async fn check_reach(&self, link: &Link, last: &str) -> Result<(), Error> {
-        let first = self.range(link, "-", "+").await?;
-        let is_cut = first.first().is_some_and(|(id, _)| order(id) > order(last));
+    async fn check_reach(&self, link: &mut Link, last: &str) -> Result<(), LinkError> {
+        let first = stream::first_of(link, &self.names, ("-", "+")).await?;
+        let is_cut = first.is_some_and(|id| order(&id) > order(last));
         if is_cut && last != BEGINNING {
-            return Err(Error::new(
-                ErrorKind::IO,
-                "changes came faster than they were read",
-            ));
+            return Err(LinkError::Lost("changes came faster than they were read"));
         }
         Ok(())
     }
 
-    fn change(&self, fields: &HashMap<RedisKey, Bytes>) -> Option<Change> {
-        let value = fields.get(&RedisKey::from_static_str(FIELD));
-        let change = value.and_then(|value| decode_entry(value).ok());
+    fn change(&self, entry: &Entry) -> Option<Change> {
+        let change = entry.change.as_deref();
+        let change = change.and_then(|change| decode_entry(change).ok());
         if change.is_none() {
-            self.standing.skipped.fetch_add(1, Relaxed);
+            self.skip();
         }
         change
     }
 
-    async fn write(&self, mut changes: Vec<Change>, from: From) -> Result<(), Error> {
+    async fn write(&self, mut changes: Vec<Change>, from: From) -> Result<(), LinkError> {
         if changes.is_empty() {
             return Ok(());
         }
@@ -268,28 +250,10 @@ impl SharedStore {
     }
 }
 
-async fn read(
-    link: &Link,
-    names: &Names,
-    last: &str,
-    wait_ms: Option<u64>,
-) -> Result<Entries, Error> {
-    let patience = Options {
-        timeout: Some(ANSWER + Duration::from_millis(wait_ms.unwrap_or_default())),
-        ..Options::default()
-    };
-    let client = link.client.with_options(&patience);
-    let count = Some(u64::from(PAGE));
-    let value: Value = client.xread(count, wait_ms, names.stream(), last).await?;
-    if value.is_null() {
-        return Ok(Entries::new());
-    }
-    let mut streams: HashMap<RedisKey, Entries> = value.into_xread_response()?;
-    Ok(streams
-        .drain()
-        .next()
-        .map(|(_, entries)| entries)
-        .unwrap_or_default())
+/// Asks for the first bytes under a key, at most so many, whatever is there.
+fn beginning_of(key: &[u8], bytes: usize) -> Command {
+    let last = bytes.saturating_sub(1).to_string();
+    Command::new("GETRANGE").key(key).word("0").word(last)
 }
 
 fn millis(time: Duration) -> u64 {
@@ -301,49 +265,4 @@ fn order(id: &str) -> (u64, u64) {
     let (ms, number) = id.split_once('-').unwrap_or((id, "0"));
     let number = number.parse().unwrap_or_default();
     (ms.parse().unwrap_or_default(), number)
-}
-
-/// Keys, a page at a time, of one server after the other.
-pub(super) struct Pages<'a> {
-    link: &'a Link,
-    pattern: &'a str,
-    parts: Vec<Options>,
-    cursor: String,
-}
-
-impl<'a> Pages<'a> {
-    pub(super) fn new(link: &'a Link, pattern: &'a str) -> Self {
-        let part = |cluster_node| Options {
-            cluster_node,
-            timeout: Some(ANSWER),
-            ..Options::default()
-        };
-        Self {
-            link,
-            pattern,
-            parts: link.parts().into_iter().map(part).collect(),
-            cursor: "0".to_owned(),
-        }
-    }
-
-    /// The next page, which may be empty; nothing after the last one.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<RedisKey>>, Error> {
-        let Some(part) = self.parts.last() else {
-            return Ok(None);
-        };
-        let client = self.link.client.with_options(part);
-        let (cursor, keys): (String, Vec<RedisKey>) = client
-            .scan_page(
-                self.cursor.clone(),
-                self.pattern.to_owned(),
-                Some(PAGE),
-                None,
-            )
-            .await?;
-        if cursor == "0" {
-            self.parts.pop();
-        }
-        self.cursor = cursor;
-        Ok(Some(keys))
-    }
 }

@@ -2,10 +2,13 @@
 //!
 //! Ten times a second each gateway publishes what it let through and counted, and hears what the
 //! others did.
-//! Nothing is kept in the shared store: what was missed is not owed. A gateway that does not hear
+//! Nothing of it is kept in the shared store: what was missed is not owed. A gateway that does not hear
 //! itself for [`DEAF`] takes itself for alone, and so does one without a connection; it then keeps the
 //! whole limit, until it has heard again from those that it knew or has waited for them in vain:
 //! each comes back at a time of its own, and a share of a limit is for who is there.
+//!
+//! Whoever may publish can send anything. So a gateway is one only if it has a key of its own in the
+//! shared store, which it writes anew each second; what others say is not heard.
 
 use std::{
     collections::HashMap,
@@ -14,22 +17,23 @@ use std::{
     time::Duration,
 };
 
-use fred::{
-    clients::Client,
-    error::{Error, ErrorKind},
-    interfaces::{EventInterface, PubsubInterface},
-    types::{Message, Value},
-};
 use parking_lot::Mutex;
 use tokio::{
-    sync::{broadcast::error::RecvError, watch},
+    sync::watch,
     time::{Interval, MissedTickBehavior, interval, timeout},
 };
 
-use super::{Access, MOST_PAUSE, Names, Standing, keep_up, random};
+use super::{
+    Access, MOST_PAUSE, Names, Standing, keep_up,
+    link::{Command, Link, LinkError},
+    listen::{Listener, Message},
+    random,
+    standing::Trouble,
+    wire::{Bounds, Value},
+};
 use crate::{
     clock::Clock,
-    rate::report::{Group, Report},
+    rate::report::{Group, MOST_BYTES, Report},
 };
 
 /// Time between two exchanges.
@@ -45,7 +49,21 @@ const PUBLISH: Duration = Duration::from_millis(500);
 /// Most keys that wait for a later report, at some 24 bytes each.
 const MOST_LEFT: usize = 262_144;
 /// Most gateways that are told apart.
-const MOST_GATEWAYS: usize = 4096;
+const MOST_GATEWAYS: usize = 256;
+/// Names that are looked up in one exchange, and later if they are said again.
+const MOST_STRANGERS: usize = 64;
+/// How long a gateway's own key lives, in milliseconds.
+const MEMBER_MS: u32 = 10_000;
+/// What is read of what others tell.
+const REPORTS: Bounds = Bounds {
+    text: MOST_BYTES,
+    total: MOST_BYTES + 1024,
+};
+/// What is read of answers to a gateway that tells.
+const ANSWERS: Bounds = Bounds {
+    text: 1024,
+    total: 64 << 10,
+};
 
 /// The limits and counters of this gateway that others keep too.
 pub trait SharedTables: Send + Sync {
@@ -58,8 +76,8 @@ pub trait SharedTables: Send + Sync {
     /// What was counted since the last call, as bytes for the others, from a gateway of this number.
     fn counted(&self, gateway: u64) -> Option<Vec<u8>>;
 
-    /// Counts what a gateway tells, unless it is the one of this number; whether it could be read.
-    fn count(&self, bytes: &[u8], gateway: u64) -> bool;
+    /// Counts what a gateway tells, if it is one that is heard; whether it could be read.
+    fn count(&self, bytes: &[u8], is_heard: &dyn Fn(u64) -> bool) -> bool;
 
     /// Notes how many gateways there are, this one included, and whether the others are heard.
     fn meet(&self, gateways: u32, heard: bool);
@@ -68,6 +86,7 @@ pub trait SharedTables: Send + Sync {
 /// What keeps limits of gateways together.
 pub struct LimitExchange {
     access: Access,
+    names: Names,
     limits: String,
     counters: String,
     clock: Arc<dyn Clock>,
@@ -84,6 +103,10 @@ struct Round {
     heard_ms: HashMap<u64, u64>,
     left: Vec<Group>,
     quiet: u32,
+    /// Exchanges since the key of this gateway was written.
+    unsigned: u32,
+    /// Who said something and is not known.
+    strangers: Vec<u64>,
 }
 
 impl LimitExchange {
@@ -97,6 +120,7 @@ impl LimitExchange {
     ) -> Self {
         Self {
             access,
+            names: names.clone(),
             limits: names.limits(),
             counters: names.counters(),
             clock,
@@ -113,7 +137,7 @@ impl LimitExchange {
         keep_up("shared limits", standing, session, shutdown).await;
     }
 
-    async fn session(&self) -> Result<Infallible, Error> {
+    async fn session(&self) -> Result<Infallible, LinkError> {
         let mut round = Round {
             heard_ms: std::mem::take(&mut *self.known.lock()),
             ..Round::default()
@@ -127,12 +151,11 @@ impl LimitExchange {
         ended
     }
 
-    async fn exchange(&self, round: &mut Round) -> Result<Infallible, Error> {
-        let listener = self.access.connect().await?;
-        let speaker = self.access.connect().await?;
-        let mut messages = listener.client.message_rx();
-        let channels = vec![self.limits.clone(), self.counters.clone()];
-        listener.client.subscribe(channels).await?;
+    async fn exchange(&self, round: &mut Round) -> Result<Infallible, LinkError> {
+        let mut speaker = self.access.connect(ANSWERS).await?;
+        let listener = self.access.connect(REPORTS).await?;
+        let channels = [self.limits.as_str(), self.counters.as_str()];
+        let mut listener = Listener::start(listener, &channels, REPORTS).await?;
         // What was let through before anybody listened is nobody's debt.
         let _ = self.tables.taken();
         let mut heard_self_ms = self.clock.now().own_ms;
@@ -140,26 +163,25 @@ impl LimitExchange {
         let mut turns = ticks();
         loop {
             tokio::select! {
-                message = messages.recv() => match message {
-                    Ok(message) => {
-                        if self.hear(&message, round) {
-                            heard_self_ms = self.clock.now().own_ms;
-                        }
+                message = listener.next() => {
+                    if self.hear(&message?, round) {
+                        heard_self_ms = self.clock.now().own_ms;
                     }
-                    // Too many at once: those are not owed.
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return Err(Error::new(ErrorKind::IO, "closed")),
-                },
+                }
                 _ = turns.tick() => {
                     let now = self.clock.now().own_ms;
                     if now.saturating_sub(heard_self_ms) > DEAF {
-                        return Err(Error::new(ErrorKind::Timeout, "nothing is heard"));
+                        return Err(LinkError::Timeout);
                     }
+                    // Too many at once: those are not owed.
+                    self.standing.skipped.fetch_add(listener.lost(), Relaxed);
                     round.forget(now);
                     let heard = round.has_heard_all(now);
                     self.standing.up.store(heard, Relaxed);
                     self.tables.meet(gateways(round), heard);
-                    self.tell(&speaker.client, round).await?;
+                    self.sign(&mut speaker, round).await?;
+                    self.look_up(&mut speaker, round).await?;
+                    self.tell(&mut speaker, round).await?;
                 }
             }
         }
@@ -167,25 +189,28 @@ impl LimitExchange {
 
     /// Takes up a report; whether it is our own.
     fn hear(&self, message: &Message, round: &mut Round) -> bool {
-        let bytes = match &message.value {
-            Value::Bytes(bytes) => bytes,
-            Value::String(text) => text.as_bytes(),
-            _ => &[],
-        };
-        if *message.channel == *self.counters {
-            if !self.tables.count(bytes, self.gateway) {
+        let Message { channel, bytes } = message;
+        if *channel == self.counters.as_bytes() {
+            let is_heard = |gateway| round.heard_ms.contains_key(&gateway);
+            if !self.tables.count(bytes, &is_heard) {
                 self.standing.skipped.fetch_add(1, Relaxed);
             }
+            return false;
+        }
+        let Ok(gateway) = Report::sender(bytes) else {
+            self.standing.skipped.fetch_add(1, Relaxed);
+            return false;
+        };
+        if gateway == self.gateway {
+            return true;
+        }
+        if !round.hear(gateway, self.clock.now().own_ms) {
             return false;
         }
         let Ok(report) = Report::decode(bytes) else {
             self.standing.skipped.fetch_add(1, Relaxed);
             return false;
         };
-        if report.gateway == self.gateway {
-            return true;
-        }
-        round.hear(report.gateway, self.clock.now().own_ms);
         self.standing.received.fetch_add(1, Relaxed);
         report
             .groups
@@ -194,7 +219,45 @@ impl LimitExchange {
         false
     }
 
-    async fn tell(&self, speaker: &Client, round: &mut Round) -> Result<(), Error> {
+    /// Shows that this gateway is one.
+    async fn sign(&self, speaker: &mut Link, round: &mut Round) -> Result<(), LinkError> {
+        if round.unsigned > 0 {
+            round.unsigned -= 1;
+            return Ok(());
+        }
+        round.unsigned = SIGN_OF_LIFE;
+        let key = self.names.gateway(self.gateway);
+        let set = Command::new("SET").key(key).word("1");
+        match in_time(speaker, set.word("PX").word(MEMBER_MS.to_string())).await {
+            // A Redis that is full still passes on what is published.
+            Err(error) if Trouble::of(&error) == Trouble::Full => Ok(()),
+            signed => signed.map(drop),
+        }
+    }
+
+    /// Asks who of the strangers is a gateway.
+    async fn look_up(&self, speaker: &mut Link, round: &mut Round) -> Result<(), LinkError> {
+        let strangers = std::mem::take(&mut round.strangers);
+        if strangers.is_empty() {
+            return Ok(());
+        }
+        let begin = |gateway: &u64| {
+            let begin = Command::new("GETRANGE").key(self.names.gateway(*gateway));
+            begin.word("0").word("0")
+        };
+        let asked: Vec<Command> = strangers.iter().map(begin).collect();
+        let answers = timeout(PUBLISH, speaker.ask_all(&asked)).await;
+        let answers = answers.map_err(|_| LinkError::Timeout)??;
+        let now = self.clock.now().own_ms;
+        for (gateway, answer) in strangers.into_iter().zip(answers) {
+            if answer.or_refusal()? == Value::Text(b"1".to_vec()) {
+                round.meet(gateway, now);
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, speaker: &mut Link, round: &mut Round) -> Result<(), LinkError> {
         if let Some(counted) = self.tables.counted(self.gateway) {
             publish(speaker, &self.counters, counted).await?;
         }
@@ -251,23 +314,36 @@ impl Round {
         self.heard_ms.values().all(|heard| *heard <= now_ms)
     }
 
-    /// Notes that a gateway is there. One that is new learns at the next exchange that this one is.
-    fn hear(&mut self, gateway: u64, now_ms: u64) {
+    /// Notes that a gateway is there, or that somebody says so who is not known; whether it is known.
+    fn hear(&mut self, gateway: u64, now_ms: u64) -> bool {
         if let Some(heard) = self.heard_ms.get_mut(&gateway) {
             *heard = now_ms;
-        } else if self.heard_ms.len() < MOST_GATEWAYS {
+            return true;
+        }
+        let is_new = !self.strangers.contains(&gateway);
+        if is_new && self.strangers.len() < MOST_STRANGERS && self.heard_ms.len() < MOST_GATEWAYS {
+            self.strangers.push(gateway);
+        }
+        false
+    }
+
+    /// Takes up a gateway. It learns at the next exchange that this one is there.
+    fn meet(&mut self, gateway: u64, now_ms: u64) {
+        if self.heard_ms.len() < MOST_GATEWAYS {
             self.heard_ms.insert(gateway, now_ms);
             self.quiet = SIGN_OF_LIFE;
         }
     }
 }
 
-async fn publish(speaker: &Client, channel: &str, bytes: Vec<u8>) -> Result<(), Error> {
-    let bytes = Value::Bytes(bytes.into());
-    let published = timeout(PUBLISH, speaker.publish::<Value, _, _>(channel, bytes));
-    let late = |_| Error::new(ErrorKind::Timeout, "no answer in time");
-    published.await.map_err(late)??;
-    Ok(())
+async fn publish(speaker: &mut Link, channel: &str, bytes: Vec<u8>) -> Result<(), LinkError> {
+    let publish = Command::new("PUBLISH").word(channel);
+    in_time(speaker, publish.word(bytes)).await.map(drop)
+}
+
+async fn in_time(speaker: &mut Link, command: Command) -> Result<Value, LinkError> {
+    let asked = timeout(PUBLISH, speaker.ask(command)).await;
+    asked.map_err(|_| LinkError::Timeout)?
 }
 
 fn gateways(round: &Round) -> u32 {
@@ -282,7 +358,7 @@ fn ticks() -> Interval {
 
 #[cfg(test)]
 mod tests {
-    use super::{GONE_MS, MOST_LEFT, Round, gateways};
+    use super::{GONE_MS, MOST_LEFT, MOST_STRANGERS, Round, gateways};
     use crate::{
         key::DIGEST,
         rate::report::{Group, Report},
@@ -318,8 +394,8 @@ mod tests {
         let mut round = Round::default();
         round.begin(0);
         assert!(round.has_heard_all(0));
-        round.hear(1, 100);
-        round.hear(2, 100);
+        round.meet(1, 100);
+        round.meet(2, 100);
         assert_eq!((gateways(&round), round.has_heard_all(100)), (3, true));
         // The connection was gone for a minute.
         let now = 60_000;
@@ -337,5 +413,19 @@ mod tests {
         assert!(round.has_heard_all(now + 5_000));
         round.forget(now + 5_000 + GONE_MS);
         assert_eq!(gateways(&round), 1);
+    }
+
+    #[test]
+    fn names_that_somebody_says_are_no_gateways() {
+        let mut round = Round::default();
+        for gateway in 0..4000 {
+            assert!(!round.hear(gateway, 0));
+            assert!(!round.hear(gateway, 0));
+        }
+        assert_eq!(gateways(&round), 1);
+        assert_eq!(round.strangers.len(), MOST_STRANGERS);
+        round.meet(7, 0);
+        assert!(round.hear(7, 0));
+        assert_eq!(gateways(&round), 2);
     }
 }

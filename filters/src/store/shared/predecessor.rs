@@ -11,12 +11,15 @@ use std::{
     time::Duration,
 };
 
-use fred::{error::Error, interfaces::KeysInterface};
-use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 
-use super::{Access, Names, Standing, access::Link, follow::Pages, jittered, keep_up};
+use super::{
+    Access, DECISIONS, Names, Standing, jittered, keep_up,
+    link::{Command, Link, LinkError},
+    pages::Pages,
+    wire::Value,
+};
 use crate::{
     clock::Clock,
     decision::{LONGEST, Source},
@@ -69,10 +72,10 @@ impl PredecessorList {
         }
     }
 
-    async fn session(&self) -> Result<Infallible, Error> {
-        let link = self.access.connect().await?;
+    async fn session(&self) -> Result<Infallible, LinkError> {
+        let mut link = self.access.connect(DECISIONS).await?;
         loop {
-            let found = self.look(&link).await?;
+            let found = self.look(&mut link).await?;
             if *self.held.lock() != found {
                 *self.held.lock() = found;
                 self.show().await;
@@ -84,21 +87,24 @@ impl PredecessorList {
         }
     }
 
-    async fn look(&self, link: &Link) -> Result<HashMap<Prefix, u64>, Error> {
+    async fn look(&self, link: &mut Link) -> Result<HashMap<Prefix, u64>, LinkError> {
         let prefix = self.names.predecessor();
         let pattern = format!("{prefix}*");
         let mut pages = Pages::new(link, &pattern);
         let mut found = HashMap::new();
         let mut skipped = 0;
-        while let Some(keys) = pages.next().await? {
-            let left = keys.iter().map(|key| link.client.pttl::<i64, _>(key));
-            let left = join_all(left).await;
+        while let Some(keys) = pages.next(link).await? {
+            let left = |key: &Vec<u8>| Command::new("PTTL").key(key);
+            let left = link
+                .ask_all(&keys.iter().map(left).collect::<Vec<_>>())
+                .await?;
             let now = self.clock.now().own_ms;
             for (key, left) in keys.iter().zip(left) {
-                let Some(until) = end(now, left?) else {
+                let Some(until) = end(now, left.or_refusal()?) else {
                     continue;
                 };
-                let address = key.as_str().and_then(|key| key.strip_prefix(&prefix));
+                let key = str::from_utf8(key).ok();
+                let address = key.and_then(|key| key.strip_prefix(&prefix));
                 match address.and_then(|address| address.parse::<IpAddr>().ok()) {
                     Some(address) if found.len() < MOST => {
                         let subject = Prefix::host(address);
@@ -109,6 +115,7 @@ impl PredecessorList {
                 }
             }
         }
+        skipped += pages.skipped();
         // As many as there are now, not one more for each look.
         self.standing.skipped.store(skipped, Relaxed);
         Ok(found)
@@ -158,7 +165,10 @@ impl PredecessorList {
 
 /// When a key ends of which Redis says that it has `left` milliseconds: -1 for no end, -2 where it
 /// is gone.
-fn end(now: u64, left: i64) -> Option<u64> {
+fn end(now: u64, left: Value) -> Option<u64> {
+    let Value::Number(left) = left else {
+        return None;
+    };
     let longest = u64::try_from(LONGEST.as_millis()).unwrap_or(u64::MAX);
     match u64::try_from(left) {
         Ok(left) => Some(now.saturating_add(left.min(longest))),

@@ -1,12 +1,13 @@
 //! How the way to a shared store does, for metrics and for people.
 
 use std::{
-    fmt,
+    fmt, io,
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
-use fred::error::{Error, ErrorKind};
 use parking_lot::Mutex;
+
+use super::{link::LinkError, wire::WireError};
 
 /// What is known of the way to a shared store.
 #[derive(Debug, Default)]
@@ -36,6 +37,8 @@ pub struct Standing {
 pub enum Trouble {
     /// The password is wrong or missing.
     Auth,
+    /// It said more than is read of it, or nothing that Redis says.
+    Bounds,
     /// The access list of the user does not allow it.
     Denied,
     /// It has no memory left.
@@ -56,8 +59,9 @@ pub enum Trouble {
 
 impl Trouble {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Auth,
+        Self::Bounds,
         Self::Denied,
         Self::Full,
         Self::Io,
@@ -72,6 +76,7 @@ impl Trouble {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Auth => "auth",
+            Self::Bounds => "bounds",
             Self::Denied => "denied",
             Self::Full => "full",
             Self::Io => "io",
@@ -88,23 +93,33 @@ impl Trouble {
         matches!(self, Self::Denied | Self::Full | Self::Refused)
     }
 
-    pub(super) fn of(error: &Error) -> Self {
-        let details = error.details();
-        match details.split_whitespace().next().unwrap_or_default() {
-            "NOPERM" => return Self::Denied,
-            "OOM" => return Self::Full,
-            "LOADING" => return Self::Loading,
-            "READONLY" => return Self::ReadOnly,
-            _ => {}
+    pub(super) fn of(error: &LinkError) -> Self {
+        match error {
+            LinkError::Auth(_) => Self::Auth,
+            LinkError::Bounds | LinkError::Form(_) => Self::Bounds,
+            LinkError::Wire(WireError::Deep | WireError::Form(_)) => Self::Bounds,
+            LinkError::Refused(words) => Self::of_refusal(words),
+            LinkError::Timeout => Self::Timeout,
+            LinkError::Tls(_) => Self::Tls,
+            // With TLS 1.3 ours is refused only after the handshake.
+            LinkError::Wire(WireError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                Self::Tls
+            }
+            LinkError::Local
+            | LinkError::Lost(_)
+            | LinkError::Moved(_)
+            | LinkError::Wire(WireError::Io(_)) => Self::Io,
         }
-        match error.kind() {
-            ErrorKind::Auth => Self::Auth,
-            ErrorKind::Timeout => Self::Timeout,
-            ErrorKind::Tls => Self::Tls,
-            // How rustls's errors look inside of those of connections.
-            ErrorKind::IO if details.contains("InvalidData") => Self::Tls,
-            ErrorKind::InvalidArgument | ErrorKind::Unknown => Self::Refused,
-            _ => Self::Io,
+    }
+
+    fn of_refusal(words: &str) -> Self {
+        match words.split_whitespace().next().unwrap_or_default() {
+            "NOAUTH" | "WRONGPASS" => Self::Auth,
+            "NOPERM" => Self::Denied,
+            "OOM" => Self::Full,
+            "LOADING" => Self::Loading,
+            "READONLY" => Self::ReadOnly,
+            _ => Self::Refused,
         }
     }
 }
@@ -117,7 +132,7 @@ impl fmt::Display for Trouble {
 
 impl Standing {
     /// Notes what went wrong; said aloud where it is something new.
-    pub(super) fn note(&self, what: &'static str, error: &Error) {
+    pub(super) fn note(&self, what: &'static str, error: &LinkError) {
         let trouble = Trouble::of(error);
         if let Some(count) = self.troubles.get(trouble as usize) {
             count.fetch_add(1, Relaxed);
@@ -126,11 +141,10 @@ impl Standing {
         let is_new = last.as_ref().is_none_or(|(before, _)| *before != trouble);
         if is_new {
             log::error!(
-                "{what}: {trouble}; this gateway goes on with what it knows; error={}",
-                error.details()
+                "{what}: {trouble}; this gateway goes on with what it knows; error={error}"
             );
         }
-        *last = Some((trouble, error.details().to_owned()));
+        *last = Some((trouble, error.to_string()));
     }
 
     /// Notes that all is well.

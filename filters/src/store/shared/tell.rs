@@ -2,19 +2,15 @@
 
 use std::{convert::Infallible, sync::atomic::Ordering::Relaxed, time::Duration};
 
-use fred::{
-    error::Error,
-    interfaces::{KeysInterface, StreamsInterface},
-    types::{Expiration, Value},
-};
-use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::{
-    LEAST_PAUSE, MOST_ENTRIES, MOST_PAUSE, SharedStore, access::Link, ask, entry, follow::FIELD,
-    jittered, standing::Trouble,
+    LEAST_PAUSE, MOST_ENTRIES, MOST_PAUSE, SharedStore, ask, entry, jittered,
+    link::{Command, Link, LinkError},
+    standing::Trouble,
+    stream::FIELD,
 };
-use crate::{decision::Decision, store::Unsent};
+use crate::store::Unsent;
 
 /// Changes that are told at once.
 const BATCH: usize = 500;
@@ -23,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl SharedStore {
     /// Tells the shared store what the local one decides, until the connection breaks.
-    pub(super) async fn tell(&self, link: &Link) -> Result<Infallible, Error> {
+    pub(super) async fn tell(&self, mut link: Link) -> Result<Infallible, LinkError> {
         let mut pause = LEAST_PAUSE;
         loop {
             if self.store.metrics().unsent.get() == 0 {
@@ -35,13 +31,13 @@ impl SharedStore {
                 sleep(LOOK_EVERY).await;
                 continue;
             }
-            let told = join_all(batch.iter().map(|unsent| self.tell_one(link, unsent))).await;
+            let refusals = self.tell_all(&mut link, &batch).await?;
             let mut refusal = None;
             let mut sent = Vec::with_capacity(batch.len());
-            for (unsent, told) in batch.into_iter().zip(told) {
-                match told {
-                    Ok(()) => sent.push((unsent.key, unsent.number)),
-                    Err(error) => refusal = Some(error),
+            for (unsent, refused) in batch.into_iter().zip(refusals) {
+                match refused {
+                    None => sent.push((unsent.key, unsent.number)),
+                    refused => refusal = refused,
                 }
             }
             self.standing.told.fetch_add(sent.len() as u64, Relaxed);
@@ -61,47 +57,72 @@ impl SharedStore {
         }
     }
 
-    /// Tells one change. Told twice, it says the same.
-    async fn tell_one(&self, link: &Link, unsent: &Unsent) -> Result<(), Error> {
-        match &unsent.decision {
-            Some(decision) => self.tell_decision(link, decision).await,
-            None => self.tell_withdrawal(link, unsent).await,
+    /// Tells changes, the first steps of all of them at once and then the second ones; for each of them
+    /// why it was refused, if it was. Told twice, one says the same.
+    async fn tell_all(
+        &self,
+        link: &mut Link,
+        batch: &[Unsent],
+    ) -> Result<Vec<Option<LinkError>>, LinkError> {
+        let mut steps: Vec<_> = batch
+            .iter()
+            .map(|unsent| self.steps(unsent).into_iter())
+            .collect();
+        let mut refusals: Vec<Option<LinkError>> = batch.iter().map(|_| None).collect();
+        loop {
+            let (mut places, mut commands) = (Vec::new(), Vec::new());
+            for (place, steps) in steps.iter_mut().enumerate() {
+                if refusals[place].is_none()
+                    && let Some(command) = steps.next()
+                {
+                    places.push(place);
+                    commands.push(command);
+                }
+            }
+            if commands.is_empty() {
+                return Ok(refusals);
+            }
+            let answers = link.ask_all(&commands).await?;
+            for (place, answer) in places.into_iter().zip(answers) {
+                refusals[place] = answer.or_refusal().err();
+            }
         }
     }
 
-    /// The key first: whoever reads the entry finds the key.
-    async fn tell_decision(&self, link: &Link, decision: &Decision) -> Result<(), Error> {
-        let now = self.clock.now().unix_ms;
-        let left = decision.until_ms.saturating_sub(now);
-        let Some(left) = i64::try_from(left).ok().filter(|left| *left > 0) else {
-            // Everybody else's copy has ended, too.
-            return Ok(());
-        };
-        let key = self.names.decision(&decision.key());
-        let value = entry::encode_value(decision);
-        let lifetime = Some(Expiration::PX(left));
-        let _: Value = link.client.set(key, value, lifetime, None, false).await?;
-        self.add(link, entry::encode_decision(decision)).await
-    }
-
-    /// An entry before the key goes and one after: whoever looks at all keys meanwhile reads one of
+    /// What tells one change, in its order.
+    ///
+    /// Of a decision the key comes first: whoever reads the entry finds the key. Of a withdrawal an
+    /// entry comes before the key goes and one after: whoever looks at all keys meanwhile reads one of
     /// them after it has looked, whether the key was still there or not.
-    async fn tell_withdrawal(&self, link: &Link, unsent: &Unsent) -> Result<(), Error> {
-        let withdrawal = entry::encode_withdrawal(&unsent.key, self.clock.now().unix_ms);
-        self.add(link, withdrawal.clone()).await?;
+    fn steps(&self, unsent: &Unsent) -> Vec<Command> {
         let key = self.names.decision(&unsent.key);
-        let _: Value = link.client.del(key).await?;
-        self.add(link, withdrawal).await
+        let now = self.clock.now().unix_ms;
+        let Some(decision) = &unsent.decision else {
+            let withdrawal = self.add(&entry::encode_withdrawal(&unsent.key, now));
+            let gone = Command::new("DEL").key(key);
+            return vec![withdrawal.clone(), gone, withdrawal];
+        };
+        let left = decision.until_ms.saturating_sub(now);
+        if left == 0 {
+            // Everybody else's copy has ended, too.
+            return Vec::new();
+        }
+        let value = Command::new("SET")
+            .key(key)
+            .word(entry::encode_value(decision))
+            .word("PX")
+            .word(left.to_string());
+        vec![value, self.add(&entry::encode_decision(decision))]
     }
 
-    async fn add(&self, link: &Link, change: String) -> Result<(), Error> {
-        let most = i64::try_from(MOST_ENTRIES).unwrap_or(i64::MAX);
-        let cap = ("MAXLEN", "~", most, None);
-        let stream = self.names.stream();
-        let _: Value = link
-            .client
-            .xadd(stream, false, cap, "*", (FIELD, change))
-            .await?;
-        Ok(())
+    fn add(&self, change: &str) -> Command {
+        Command::new("XADD")
+            .key(self.names.stream())
+            .word("MAXLEN")
+            .word("~")
+            .word(MOST_ENTRIES.to_string())
+            .word("*")
+            .word(FIELD)
+            .word(change)
     }
 }

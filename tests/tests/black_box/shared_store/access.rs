@@ -75,7 +75,7 @@ fn a_shared_store_is_entered_with_tls_a_certificate_and_an_access_list() {
         ">secret",
         "~default:*",
         "-@all",
-        "+get",
+        "+getrange",
         "+set",
         "+del",
         "+scan",
