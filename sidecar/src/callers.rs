@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tonic::{Request, Status};
+use tonic::{Request, Status, codegen::http::HeaderMap};
 
 use crate::config::{self, ConfigFile, Role};
 use thornwall_filters::token::{Token, TokenError};
@@ -40,15 +40,24 @@ impl Callers {
         Ok(Self(made.collect::<Result<_, _>>()?))
     }
 
-    /// The name of who calls, if they may do this.
-    pub fn admit<T>(&self, request: &Request<T>, role: Role) -> Result<&str, Status> {
-        let sent = request.metadata().get("authorization");
+    /// The name of whose token a call brings.
+    pub fn known(&self, headers: &HeaderMap) -> Result<&str, Status> {
+        self.caller(headers).map(|caller| caller.name.as_str())
+    }
+
+    fn caller(&self, headers: &HeaderMap) -> Result<&Caller, Status> {
+        let sent = headers.get("authorization");
         let token = sent
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "))
             .ok_or_else(|| Status::unauthenticated("expected `authorization: Bearer TOKEN`"))?;
         let caller = self.0.iter().find(|caller| caller.token.is(token));
-        let caller = caller.ok_or_else(|| Status::unauthenticated("nobody's token"))?;
+        caller.ok_or_else(|| Status::unauthenticated("nobody's token"))
+    }
+
+    /// The name of who calls, if they may do this.
+    pub fn admit<T>(&self, request: &Request<T>, role: Role) -> Result<&str, Status> {
+        let caller = self.caller(request.metadata().as_ref())?;
         if !caller.roles.contains(&role) {
             let what = format!("{} has not the role `{}`", caller.name, role.name());
             return Err(Status::permission_denied(what));

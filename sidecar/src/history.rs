@@ -27,7 +27,7 @@ use crate::{
 mod file;
 mod read;
 
-pub use file::{FileError, Page, Remembered};
+pub use file::{FileError, Page, Remembered, is_page};
 pub use read::{ReadError, each_kept};
 
 /// Orders that may wait for the thread.

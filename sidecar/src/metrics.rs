@@ -22,6 +22,8 @@ pub struct Metrics {
     pub reloads: IntCounterVec,
     /// Messages that were not what the contract says.
     pub refused: IntCounter,
+    /// Callers that were turned away, by what was full or missing.
+    pub turned_away: IntCounterVec,
     /// Gateways that are connected.
     pub gateways: IntGauge,
     /// Decisions and withdrawals that are held.
@@ -87,6 +89,11 @@ impl Metrics {
             refused: counter(
                 "thornwall_sidecar_refused_total",
                 "Messages of gateways that were not what the contract says.",
+            )?,
+            turned_away: counters(
+                "thornwall_sidecar_turned_away_total",
+                "Connections and calls that were turned away, by what was full or missing.",
+                "why",
             )?,
             gateways: gauge("thornwall_sidecar_gateways", "Gateways that are connected.")?,
             entries: gauge(

@@ -31,15 +31,15 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-use tokio_stream::wrappers::UnixListenerStream;
-use tonic::transport::{
-    Server,
-    server::{Router as Routes, TcpIncoming},
-};
+use tonic::transport::{Server, server::Router as Routes};
 
+pub mod gate;
 pub mod listen;
 
-use self::listen::Identity;
+use self::{
+    gate::{Guarded, Places},
+    listen::{Door, Identity},
+};
 use crate::{
     alerts::{self, Plan},
     assess::{Assessor, Memory},
@@ -50,7 +50,7 @@ use crate::{
     llm::{Ledger, Paid},
     metrics::Metrics,
     reload::{Fixed, reload},
-    service::{MOST_ASKING, Service, Sidecar, stopped},
+    service::{MOST_ASKING, MOST_STREAMS, Service, Sidecar, stopped},
     steps,
     waiting::{Newest, Waiting},
 };
@@ -61,7 +61,9 @@ const LONGEST_CALL: Duration = Duration::from_secs(30);
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PONG_WITHIN: Duration = Duration::from_secs(5);
 /// Calls at a time on one connection.
-const MOST_CALLS: u32 = 1024;
+const MOST_CALLS: u32 = 128;
+/// Largest question about health: the name of a service.
+const MOST_CHECK_BYTES: usize = 1024;
 
 /// Why the sidecar does not serve.
 #[derive(Debug, Error)]
@@ -170,6 +172,7 @@ pub fn build(
         waiting: Waiting::new(queue, metrics.waiting.clone()),
         newest: Newest::default(),
         asking: Arc::new(Semaphore::new(MOST_ASKING)),
+        streams: Arc::new(Semaphore::new(MOST_STREAMS)),
         board: Board::new(inherited.last, inherited.decisions, entries),
         history,
         alerts,
@@ -206,8 +209,9 @@ async fn serve(
     let endpoint = Endpoint::parse(file.config.server.address.get_ref(), tls.is_some());
     let endpoint = endpoint.map_err(ServeError::Config)?;
     let identity = sidecar.identity.clone();
-    let routes = routes(sidecar).await?;
-    let grpc = listen(file, endpoint, identity, routes, shutdown, &ready);
+    let places = Places::new(sidecar.metrics.turned_away.clone());
+    let routes = routes(sidecar, &places).await?;
+    let grpc = listen(file, (endpoint, identity), places, routes, shutdown, &ready);
     tokio::pin!(grpc);
     tokio::select! {
         ended = &mut grpc => return ended,
@@ -230,7 +234,7 @@ async fn serve(
     Ok(())
 }
 
-async fn routes(sidecar: Arc<Sidecar>) -> Result<Routes, ServeError> {
+async fn routes(sidecar: Arc<Sidecar>, places: &Arc<Places>) -> Result<Routes, ServeError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<EscalationServer<Service>>().await;
     let describe = || {
@@ -242,9 +246,21 @@ async fn routes(sidecar: Arc<Sidecar>) -> Result<Routes, ServeError> {
     let reflection = describe().build_v1().map_err(failed)?;
     // What most clients ask for until they follow.
     let older_reflection = describe().build_v1alpha().map_err(failed)?;
-    let service = EscalationServer::new(Service(sidecar))
+    let reflection = reflection.max_decoding_message_size(MOST_CHECK_BYTES);
+    let older_reflection = older_reflection.max_decoding_message_size(MOST_CHECK_BYTES);
+    let health_service = health_service.max_decoding_message_size(MOST_CHECK_BYTES);
+    let service = EscalationServer::new(Service(Arc::clone(&sidecar)))
         .max_decoding_message_size(MOST_MESSAGE_BYTES)
         .max_encoding_message_size(MOST_MESSAGE_BYTES);
+    let gate = || (Arc::clone(&sidecar), Arc::clone(places));
+    let (own, shared) = gate();
+    let health_service = Guarded::open(health_service, own, shared);
+    let (own, shared) = gate();
+    let reflection = Guarded::closed(reflection, own, shared);
+    let (own, shared) = gate();
+    let older_reflection = Guarded::closed(older_reflection, own, shared);
+    let (own, shared) = gate();
+    let service = Guarded::closed(service, own, shared);
     Ok(Server::builder()
         .timeout(LONGEST_CALL)
         .http2_keepalive_interval(Some(PING_EVERY))
@@ -258,38 +274,31 @@ async fn routes(sidecar: Arc<Sidecar>) -> Result<Routes, ServeError> {
 
 async fn listen(
     file: &ConfigFile,
-    endpoint: Endpoint,
-    identity: Option<Identity>,
+    (endpoint, identity): (Endpoint, Option<Identity>),
+    places: Arc<Places>,
     routes: Routes,
     mut shutdown: watch::Receiver<bool>,
     ready: &AtomicBool,
 ) -> Result<(), ServeError> {
     let stop = async move { stopped(&mut shutdown).await };
-    match endpoint {
+    let door = match endpoint {
         Endpoint::Tcp(address) => {
             let listener = TcpListener::bind(address).await;
             let listener =
                 listener.map_err(|error| ServeError::Bind(address.to_string(), error))?;
             log::info!("serving; address={address}");
-            ready.store(true, Ordering::Release);
-            if let Some(identity) = identity {
-                let arriving = listen::arriving(listener, identity);
-                routes.serve_with_incoming_shutdown(arriving, stop).await?;
-            } else {
-                // Answers are small, and nobody may wait for the next to fill a packet.
-                let arriving = TcpIncoming::from(listener).with_nodelay(Some(true));
-                routes.serve_with_incoming_shutdown(arriving, stop).await?;
-            }
+            Door::Tcp(listener, identity)
         }
         Endpoint::Unix(path) => {
             let path = file.resolve(&path.to_string_lossy());
             let listener = listen::bind_unix(&path)?;
             log::info!("serving; socket={}", path.display());
-            ready.store(true, Ordering::Release);
-            let arriving = UnixListenerStream::new(listener);
-            routes.serve_with_incoming_shutdown(arriving, stop).await?;
+            Door::Unix(listener)
         }
-    }
+    };
+    ready.store(true, Ordering::Release);
+    let arriving = listen::arriving(door, places);
+    routes.serve_with_incoming_shutdown(arriving, stop).await?;
     Ok(())
 }
 

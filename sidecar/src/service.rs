@@ -8,7 +8,7 @@ use thornwall_filters::{
     decision::{LONGEST, MOST_TEXT},
 };
 use thornwall_proto::v1::{self, escalation_server::Escalation};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -19,7 +19,7 @@ use crate::{
     callers::Callers,
     case::{Case, CaseError, CaseId, LONGEST_NAME, subject_of, text_of},
     config::{Role, Severity},
-    history::{History, Inherited},
+    history::{History, Inherited, is_page},
     llm::Paid,
     metrics::Metrics,
     serve::listen::Identity,
@@ -28,6 +28,8 @@ use crate::{
 
 mod stream;
 
+/// Gateways and watchers that are connected at a time.
+pub const MOST_STREAMS: usize = 256;
 /// Calls of `Assess` that may wait for an answer of others at a time.
 pub const MOST_ASKING: usize = 256;
 
@@ -49,6 +51,8 @@ pub struct Sidecar {
     pub newest: Newest,
     /// Calls that may wait for one.
     pub asking: Arc<Semaphore>,
+    /// Gateways and watchers that may be connected.
+    pub streams: Arc<Semaphore>,
     /// What is decided.
     pub board: Board,
     /// What is kept.
@@ -253,7 +257,7 @@ impl Escalation for Service {
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         self.0.callers.load().admit(&request, Role::Watch)?;
-        Ok(stream::watch(&self.0, request.into_inner()))
+        stream::watch(&self.0, request.into_inner())
     }
 
     async fn explain(
@@ -281,6 +285,9 @@ impl Escalation for Service {
         let request = request.into_inner();
         if !request.subject.is_empty() {
             subject_of("subject", &request.subject).map_err(refused)?;
+        }
+        if !request.page.is_empty() && !is_page(&request.page) {
+            return Err(refused(CaseError::Range("page")));
         }
         let page = self.0.history.list(request).await;
         let (assessments, next_page) = page.map_err(Status::unavailable)?;
@@ -384,6 +391,20 @@ impl Escalation for Service {
             .label(&case.site, subject, label);
         self.0.paid.labelled(id, label);
         Ok(Response::new(v1::FeedbackResponse {}))
+    }
+}
+
+impl Sidecar {
+    /// A turn for a call that lasts.
+    fn lasting(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let turn = Arc::clone(&self.streams).try_acquire_owned();
+        turn.map_err(|_| {
+            self.metrics
+                .turned_away
+                .with_label_values(&["streams"])
+                .inc();
+            Status::resource_exhausted("too many gateways and watchers")
+        })
     }
 }
 

@@ -273,7 +273,13 @@ class Service(unittest.TestCase):
         self.assertEqual(answer.status, health_pb2.HealthCheckResponse.SERVING)
         reflection = reflection_pb2_grpc.ServerReflectionStub(self.client.channel)
         asked = reflection_pb2.ServerReflectionRequest(list_services="")
-        (answer,) = reflection.ServerReflectionInfo(iter([asked]), timeout=PATIENCE)
+        with self.assertRaises(grpc.RpcError) as refused:
+            list(reflection.ServerReflectionInfo(iter([asked]), timeout=PATIENCE))
+        self.assertEqual(refused.exception.code(), grpc.StatusCode.UNAUTHENTICATED)
+        metadata = [("authorization", "Bearer " + self.sidecar.token())]
+        (answer,) = reflection.ServerReflectionInfo(
+            iter([asked]), timeout=PATIENCE, metadata=metadata
+        )
         self.assertIn(name, [service.name for service in answer.list_services_response.service])
 
     def test_a_case_becomes_a_decision_that_is_explained(self):

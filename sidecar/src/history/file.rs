@@ -474,6 +474,11 @@ fn page_after(last: (u64, u128)) -> String {
     format!("{:x}-{:x}", last.0, last.1)
 }
 
+/// Whether it is how a page is named.
+pub fn is_page(text: &str) -> bool {
+    parse_page(text).is_some()
+}
+
 fn parse_page(text: &str) -> Option<(u64, u128)> {
     let (time, id) = text.split_once('-')?;
     let time = u64::from_str_radix(time, 16).ok()?;

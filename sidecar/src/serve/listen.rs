@@ -11,20 +11,23 @@ use rustls::{
 };
 use thornwall_filters::pem::plain;
 use tokio::{
-    net::{TcpListener, TcpStream, UnixListener},
-    sync::{Semaphore, mpsc},
+    net::{TcpListener, UnixListener},
+    sync::mpsc,
     time::timeout,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::ServeError;
+use super::{
+    ServeError,
+    gate::{Connection, Duplex, Places},
+};
 use crate::config::{ConfigFile, Tls};
 
 /// Longest TLS handshake.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
-/// Handshakes at a time; whoever comes then waits.
-const MOST_HANDSHAKES: usize = 256;
+/// Callers that wait to be served.
+const MOST_ARRIVING: usize = 64;
 
 /// Both sides' certificates, as they are now.
 pub type Identity = Arc<ArcSwap<ServerConfig>>;
@@ -65,40 +68,85 @@ fn unusable<E: ToString>(path: &Path) -> impl FnOnce(E) -> String {
     move |error| format!("{path}: {}", error.to_string())
 }
 
-/// Callers that have shown a certificate. Nobody waits for another's handshake, and a certificate that
-/// is replaced is shown from the next one on.
-pub fn arriving(
-    listener: TcpListener,
-    identity: Identity,
-) -> ReceiverStream<io::Result<TlsStream<TcpStream>>> {
-    let (arrived, arriving) = mpsc::channel(MOST_HANDSHAKES);
+/// Where callers come in.
+pub enum Door {
+    /// An address of the network, with TLS or without.
+    Tcp(TcpListener, Option<Identity>),
+    /// A socket of the file system.
+    Unix(UnixListener),
+}
+
+impl Door {
+    async fn accept(&self) -> io::Result<Box<dyn Duplex>> {
+        match self {
+            Self::Tcp(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                // Answers are small, and nobody may wait for the next to fill a packet.
+                let _ = stream.set_nodelay(true);
+                Ok(Box::new(stream))
+            }
+            Self::Unix(listener) => Ok(Box::new(listener.accept().await?.0)),
+        }
+    }
+
+    /// Who has a certificate to show, and wants to see one, as they are now.
+    fn acceptor(&self) -> Option<TlsAcceptor> {
+        match self {
+            Self::Tcp(_, identity) => {
+                let identity = identity.as_ref()?.load_full();
+                Some(TlsAcceptor::from(identity))
+            }
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+/// Callers as they come, for whom there is a place. Nobody waits for another's handshake, and a
+/// certificate that is replaced is shown from the next one on.
+pub fn arriving(door: Door, places: Arc<Places>) -> ReceiverStream<io::Result<Connection>> {
+    let (arrived, arriving) = mpsc::channel(MOST_ARRIVING);
     tokio::spawn(async move {
-        let turns = Arc::new(Semaphore::new(MOST_HANDSHAKES));
-        while let Ok(turn) = Arc::clone(&turns).acquire_owned().await {
+        loop {
             let caller = tokio::select! {
-                caller = listener.accept() => caller,
+                caller = door.accept() => caller,
                 () = arrived.closed() => return,
             };
-            let Ok((stream, address)) = caller else {
+            let Ok(stream) = caller else {
                 // Out of files, most likely: others have to leave first.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let (arrived, acceptor) = (arrived.clone(), TlsAcceptor::from(identity.load_full()));
+            let Some(stranger) = places.stranger() else {
+                continue;
+            };
+            let (arrived, acceptor) = (arrived.clone(), door.acceptor());
             tokio::spawn(async move {
-                let _turn = turn;
-                // Answers are small, and nobody may wait for the next to fill a packet.
-                let _ = stream.set_nodelay(true);
-                match timeout(HANDSHAKE_WITHIN, acceptor.accept(stream)).await {
+                if let Some(stream) = shaken(stream, acceptor).await {
                     // Whoever would serve it may have left.
-                    Ok(Ok(stream)) => drop(arrived.send(Ok(stream)).await),
-                    Ok(Err(error)) => log::debug!("no handshake; caller={address} error={error}"),
-                    Err(_) => log::debug!("no handshake in time; caller={address}"),
+                    let _ = arrived.send(Ok(Connection::new(stream, stranger))).await;
                 }
             });
         }
     });
     ReceiverStream::new(arriving)
+}
+
+/// A connection after its handshake, where it needs one.
+async fn shaken(stream: Box<dyn Duplex>, acceptor: Option<TlsAcceptor>) -> Option<Box<dyn Duplex>> {
+    let Some(acceptor) = acceptor else {
+        return Some(stream);
+    };
+    match timeout(HANDSHAKE_WITHIN, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => Some(Box::new(stream)),
+        Ok(Err(error)) => {
+            log::debug!("no handshake; error={error}");
+            None
+        }
+        Err(_) => {
+            log::debug!("no handshake in time");
+            None
+        }
+    }
 }
 
 /// A socket that its owner and group reach; one that nobody listens on any more is replaced.

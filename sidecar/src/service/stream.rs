@@ -25,6 +25,7 @@ pub(super) async fn gateway(
     caller: String,
     mut sent: Streaming<v1::GatewayMessage>,
 ) -> Result<Response<Boxed<v1::SidecarMessage>>, Status> {
+    let turn = sidecar.lasting()?;
     let first = sent.message().await?.and_then(|sent| sent.message);
     let Some(Sent::Hello(hello)) = first else {
         return Err(Status::failed_precondition("expected `hello` first"));
@@ -40,6 +41,7 @@ pub(super) async fn gateway(
     log::info!("gateway connected; gateway={gateway:?} caller={caller}");
     let telling = tokio::spawn(follow(Arc::clone(&sidecar), after, tell));
     tokio::spawn(async move {
+        let _turn = turn;
         sidecar.metrics.gateways.inc();
         let mut shutdown = sidecar.shutdown.clone();
         tokio::select! {
@@ -156,11 +158,13 @@ const fn message(told: Told) -> v1::SidecarMessage {
 pub(super) fn watch(
     sidecar: &Arc<Sidecar>,
     wanted: v1::WatchRequest,
-) -> Response<Boxed<v1::Assessment>> {
+) -> Result<Response<Boxed<v1::Assessment>>, Status> {
+    let turn = sidecar.lasting()?;
     let (_, mut events) = sidecar.board.follow(u64::MAX, 0);
     let (tell, told) = mpsc::channel(MOST_WAITING);
     let mut shutdown = sidecar.shutdown.clone();
     tokio::spawn(async move {
+        let _turn = turn;
         loop {
             let next = tokio::select! {
                 event = events.recv() => event,
@@ -181,7 +185,7 @@ pub(super) fn watch(
             }
         }
     });
-    Response::new(Box::pin(ReceiverStream::new(told)))
+    Ok(Response::new(Box::pin(ReceiverStream::new(told))))
 }
 
 fn is_wanted(wanted: &v1::WatchRequest, assessment: &v1::Assessment) -> bool {

@@ -9,6 +9,7 @@ use std::{
 
 mod connections;
 mod faults;
+mod port;
 mod several;
 mod sidecar;
 

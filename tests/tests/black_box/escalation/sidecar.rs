@@ -120,6 +120,14 @@ impl Sidecar {
             .sum()
     }
 
+    /// The most memory that the process has had, in KiB.
+    pub(super) fn most_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        number.expect("the kernel tells")
+    }
+
     /// Cases that it assessed.
     pub(super) fn assessments(&self) -> f64 {
         self.metric("thornwall_sidecar_assessments_total")
