@@ -1,0 +1,169 @@
+"""Requests as bytes: each case on a connection of its own, and an honest request behind it.
+
+What is held against them: the origin reads every connection strictly and finds only requests that the gateway
+knows by id; each answer is the one to its own request; and what went on is what a strict reading of the
+client's bytes finds there, in order, or it was refused.
+"""
+
+import asyncio
+import collections
+import contextlib
+import re
+
+import gateway
+import origin
+import tables
+from person import Person
+from result import Result
+from wire import Answers, Broken, requests_in
+
+AT_ONCE = 64
+# An answer of a gateway that has all that it needs is there by then, on a busy machine too; whoever waits for
+# more bytes has none.
+QUIET_SECS = 0.4
+# How long an answer is waited for before what follows is sent.
+PAUSE_SECS = 0.1
+LONGEST_SECS = 15
+TOKEN = re.compile(rb"[tf][0-9a-f]{6}z")
+
+
+async def run(table, scene):
+    result = Result()
+    cases = list(tables.cases(table, scene.smoke))
+    ways = table.data.get("ways", ["half-closed", "open"])
+    with gateway.thornwall(scene.stage) as server, Person(scene.stage) as person:
+        tally = await against(server, cases, ways)
+        result.require(server.alive, "the gateway ended")
+        rss = server.peak_mib()
+    result.cases = len(cases) * len(ways)
+    for fault in tally.faults:
+        result.fault(fault)
+    result.note(tally)
+    result.note(f"RSS {rss:.0f} MiB")
+    result.person(person)
+    if scene.beside:
+        with gateway.nginx(scene.stage) as server:
+            beside = await against(server, cases, ["open"])
+        result.beside = f"{len(beside.faults)} of {len(cases)} differ"
+    return result
+
+
+class Tally:
+    """What was seen in one run against one gateway."""
+
+    def __init__(self):
+        self.seen = collections.Counter()
+        self.faults = []
+
+    def fault(self, case, what):
+        self.faults.append(f"{case.name}: {what}: {case.sent[:300]!r}")
+
+    def __str__(self):
+        return ", ".join(f"{many} {word}" for word, many in sorted(self.seen.items()))
+
+
+async def against(server, cases, ways):
+    tally = Tally()
+    async with origin.Origin(gateway.ORIGIN) as behind:
+        waiting = iter([(case, way) for way in ways for case in cases])
+
+        async def lane():
+            for case, way in waiting:
+                try:
+                    async with asyncio.timeout(LONGEST_SECS):
+                        judge(tally, case, *await send(case, way))
+                except TimeoutError:
+                    tally.fault(case, f"{way}, neither an answer nor an end in {LONGEST_SECS} s")
+                except OSError as refused:
+                    tally.fault(case, f"{way}: {refused}")
+
+        await asyncio.gather(*(lane() for _ in range(AT_ONCE)))
+        await asyncio.sleep(0.5)
+    tally.faults += behind.faults + ["at the origin: another fault"] * (behind.broken - len(behind.faults))
+    tally.seen["at the origin"] = behind.taken
+    reconcile(tally, behind, server)
+    return tally
+
+
+def follow_up(case):
+    return f"GET /f{case.token[1:]} HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n".encode()
+
+
+async def send(case, way):
+    """All that was sent, and all that came back."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.PORT)
+    got = bytearray()
+    try:
+        with contextlib.suppress(ConnectionError):
+            for number, piece in enumerate(case.pieces):
+                if number:
+                    await asyncio.sleep(0.005)
+                writer.write(piece)
+            if way == "open":
+                await more(reader, got, PAUSE_SECS)
+            writer.write(follow_up(case))
+            if way == "half-closed":
+                writer.write_eof()
+            while await more(reader, got, QUIET_SECS if way == "open" else LONGEST_SECS):
+                pass
+    finally:
+        writer.transport.abort()
+    return case.sent + follow_up(case), bytes(got)
+
+
+async def more(reader, got, secs):
+    """Whether something came, in so many seconds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(secs):
+            data = await reader.read(65536)
+            got += data
+            return bool(data)
+    return False
+
+
+def judge(tally, case, sent, got):
+    """Holds the answers on one connection against what was asked on it."""
+    asked, _ = requests_in(sent)
+    answers = Answers([one.method for one in asked])
+    found = []
+    try:
+        found += (one for one in answers.feed(got) if one.status >= 200)
+    except Broken as broken:
+        tally.fault(case, f"no answer: {broken}: {got[-200:]!r}")
+    if answers.unbounded:
+        found.append(answers.unbounded)
+    if not found:
+        tally.seen["unanswered"] += 1
+    for number, answer in enumerate(found):
+        if not answer.all(b"x-echo-id"):
+            tally.seen["refused"] += 1
+            continue
+        tally.seen["forwarded"] += 1
+        if wrong := difference(answer, asked[number] if number < len(asked) else None):
+            tally.fault(case, wrong)
+
+
+def difference(answer, request):
+    """What an answer of the origin has that its request has not."""
+    if answer.one(b"x-request-id") != answer.one(b"x-echo-id"):
+        return f"the answer to another request: {answer.fields}"
+    if request is None:
+        return f"went on, though it is no request: {answer.body!r} {answer.one(b'x-echo-body')}"
+    if answer.one(b"x-echo-method") != request.method:
+        return f"went on as {answer.one(b'x-echo-method')}"
+    if answer.one(b"x-echo-body") != origin.mark(request.body):
+        return f"went on with the body {answer.one(b'x-echo-body')}, {request.body[:80]!r} was sent"
+    if request.method != b"HEAD" and TOKEN.findall(answer.body) != TOKEN.findall(request.target):
+        return f"went on for {answer.body!r}"
+    return ""
+
+
+def reconcile(tally, behind, server):
+    """Every request that the origin has seen is one that the gateway has written down as sent on."""
+    told = {line["id"].encode(): line for line in server.log()}
+    for name, (method, target) in behind.requests.items():
+        line = told.get(name)
+        if line is None:
+            tally.faults.append(f"at the origin alone: {method!r} {target!r}")
+        elif line["ruling"] in ("", "-") or line["method"].encode() != method[: len(line["method"])]:
+            tally.faults.append(f"at the origin {method!r} {target!r}, in the log {line}")
