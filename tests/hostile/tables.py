@@ -2,18 +2,16 @@
 
 `send` is bytes, each character one (U+00FF is the byte 255). `{name}` in it stands for each value of `name` in
 the rule's `with`, all combinations of them: a list of texts, `"all"` for every byte, `"0-31"` for some, or
-`{ repeat = "a", times = 5000 }`. `{token}` is the case's own word. `cut = true` sends it in two pieces, cut
+`{ repeat = "a", times = 5000 }`, where `{n}` is the turn. `{token}` is the case's own word. `cut = true` sends it in two pieces, cut
 at each byte in turn.
 """
 
 import dataclasses
 import itertools
 import pathlib
-import re
 import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent / "tables"
-HOLDS = re.compile(r"\{([a-z0-9_]+)\}")
 
 
 @dataclasses.dataclass
@@ -57,8 +55,7 @@ def cases(table, smoke, key="case"):
 
 
 def _expand(rule):
-    names = [name for name in HOLDS.findall(rule["send"]) if name != "token"]
-    names = list(dict.fromkeys(name for name in names if name in rule.get("with", {})))
+    names = list(rule.get("with", {}))
     choices = [list(values(rule["with"][name])) for name in names]
     for chosen in itertools.product(*choices):
         text = rule["send"]
@@ -80,4 +77,8 @@ def values(given):
     if isinstance(given, str):
         first, _, last = given.partition("-")
         return [chr(byte) for byte in range(int(first), int(last or first) + 1)]
-    return [one["repeat"] * one["times"] if isinstance(one, dict) else one for one in given]
+    return [repeated(one) if isinstance(one, dict) else one for one in given]
+
+
+def repeated(rule):
+    return "".join(rule["repeat"].replace("{n}", str(number)) for number in range(rule["times"]))
