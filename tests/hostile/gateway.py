@@ -6,7 +6,7 @@ import pathlib
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/clients"))
+sys.path.append(str(ROOT / "tests/clients"))
 from stage import end, program  # noqa: E402
 
 PORT, ADMIN, ORIGIN, PAGE = 8080, 9180, 9100, 9200

@@ -70,6 +70,18 @@ class Tab:
         self.port, self.address, self.left = port, address, 0
 
     async def read(self, path):
+        """What is wrong with the page, if anything. A kept connection that has ended meanwhile costs a browser no
+        more than another one."""
+        kept = self.left > 0
+        try:
+            return await self._read(path)
+        except (ConnectionError, asyncio.IncompleteReadError) as ended:
+            self.drop()
+            if not kept or getattr(ended, "partial", b""):
+                raise
+            return await self._read(path)
+
+    async def _read(self, path):
         if self.left == 0:
             self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(self.address, 0))
             self.left = KEPT_ALIVE
@@ -80,9 +92,7 @@ class Tab:
         status = int(head.split(b" ", 2)[1])
         lines = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
         body = await self.reader.readexactly(int(lines.get(b"content-length", b"0")))
-        if lines.get(b"connection") == b"close":
-            self.left = 0
-        if self.left == 0:
+        if lines.get(b"connection") == b"close" or self.left == 0:
             self.drop()
         if status != 200:
             return f"status {status}"
