@@ -228,7 +228,7 @@ class Answers(Reader):
         self.unbounded = None
 
     def judge_start(self, line):
-        if not re.fullmatch(rb"HTTP/1\.[01] [1-5][0-9][0-9] [\t\x20-\x7e\x80-\xff]*", line):
+        if not re.fullmatch(rb"HTTP/1\.[01] [1-9][0-9][0-9] [\t\x20-\x7e\x80-\xff]*", line):
             raise Broken(f"no status line: {line[:80]!r}")
         return line
 
