@@ -1,6 +1,6 @@
 # Every target sets up what it needs, and may be repeated.
 
-.PHONY: demo demo-stop test harm testssl release bench lab fuzz deny check
+.PHONY: demo demo-stop test harm hostile testssl release bench lab fuzz deny check
 
 # A real site behind the gateway, and lines to paste.
 demo:
@@ -22,6 +22,7 @@ test:
 	python3 tests/lab/test_lab.py
 	tests/clients/run
 	tests/harm/run --smoke
+	tests/hostile/run --smoke
 
 # Who is served, slowed down, held or refused by what ships, by kind: some three minutes.
 harm:
@@ -29,6 +30,13 @@ harm:
 	models/fetch-runtime
 	cargo build --workspace --bins
 	tests/harm/run --promises
+
+# Hostile requests, answers and origins from tables, a person beside them, and nginx with the same: some minutes.
+hostile:
+	tests/setup build
+	models/fetch-runtime
+	cargo build --workspace --bins
+	tests/hostile/run
 
 # What testssl.sh finds in the TLS of the gateway: some two minutes.
 testssl:

@@ -12,6 +12,7 @@ from wire import Broken, Requests
 KEPT = 1 << 20
 # Reasons that are told one by one; all are counted.
 TOLD = 20
+SAFE = (b"GET", b"HEAD", b"OPTIONS")
 # What the gateway asks for on its own account, under its own name and without an id.
 ROBOTS = b"GET /robots.txt HTTP/1.1"
 
@@ -70,8 +71,10 @@ def echo(request, more=b""):
 class Origin:
     """`async with Origin(port) as origin`; afterwards `faults`, and `requests` by id."""
 
-    def __init__(self, port, protocol=Connection):
+    def __init__(self, port, protocol=Connection, retries=False):
         self.port, self.protocol = port, protocol
+        # Whether its answers are such that the gateway may ask again.
+        self.retries = retries
         self.connections = self.taken = self.broken = 0
         self.open = set()
         self.requests = {}
@@ -98,6 +101,8 @@ class Origin:
         if len(ids) != 1:
             self.fault(f"a request with {len(ids)} ids", connection)
         elif ids[0] in self.requests:
+            if self.retries and self.requests[ids[0]] == (request.method, request.target) and request.method in SAFE:
+                return
             self.fault("one id, two requests", connection)
         else:
             self.requests[ids[0]] = (request.method, request.target)

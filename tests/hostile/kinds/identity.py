@@ -23,6 +23,8 @@ from result import Result
 from wire import Answers, Broken, requests_in
 
 AT_ONCE = 48
+# How long an answer is waited for: where there must be one, and where there should be none.
+LONGEST_SECS = 10
 QUIET_SECS = 0.5
 PROXY_PORT = 8081
 SEATS = {"stranger": "127.40.0.7", "proxy": "127.50.0.7"}
@@ -84,14 +86,14 @@ async def run(table, scene):
     return result
 
 
-async def asked(data, seat, port=gateway.PORT):
+async def asked(data, seat, port=gateway.PORT, wait=LONGEST_SECS):
     """The status, and the fields that the origin saw; `None` for either that is not there."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(SEATS[seat], 0))
     got = bytearray()
     try:
         with contextlib.suppress(OSError):
             writer.write(data)
-            while await more(reader, got, QUIET_SECS):
+            while await more(reader, got, wait):
                 pass
     finally:
         writer.transport.abort()
@@ -135,11 +137,11 @@ def judge_stranger(tally, case, told):
 async def announced(tally, case):
     """A PROXY header, read as its text has it and not at all otherwise; a stranger's is no word at all."""
     seat = case.rule.get("from", "proxy")
-    status, told = await asked(case.sent + request(case), seat, PROXY_PORT)
     verdict = (None, case.rule["refused"]) if "refused" in case.rule else (case.rule.get("client"), False)
     if "client" not in case.rule and "refused" not in case.rule:
         verdict = read_header(case.sent + request(case))
     client, refused = verdict
+    status, told = await asked(case.sent + request(case), seat, PROXY_PORT, QUIET_SECS if refused else LONGEST_SECS)
     if refused and status is not None and told is not None:
         tally.fault(case, "was served, though its header is none")
     elif not refused and told is None:

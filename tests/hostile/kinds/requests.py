@@ -78,10 +78,10 @@ async def against(server, cases, ways):
         async def lane():
             for case, way in waiting:
                 try:
-                    async with asyncio.timeout(LONGEST_SECS):
+                    async with asyncio.timeout(2 * LONGEST_SECS):
                         judge(tally, case, *await send(case, way))
                 except TimeoutError:
-                    tally.fault(case, f"{way}, neither an answer nor an end in {LONGEST_SECS} s")
+                    tally.fault(case, f"{way}, neither an answer nor an end in {2 * LONGEST_SECS} s")
                 except OSError as refused:
                     tally.fault(case, f"{way}: {refused}")
 
@@ -109,14 +109,16 @@ async def send(case, way):
         with contextlib.suppress(OSError):
             for number, piece in enumerate(case.pieces):
                 if number:
-                    await asyncio.sleep(0.005)
+                    # The gateway is to read the first alone.
+                    await asyncio.sleep(0.02)
                 writer.write(piece)
             if way == "open":
                 await more(reader, got, PAUSE_SECS)
             writer.write(behind)
             if way == "half-closed":
                 writer.write_eof()
-            while await more(reader, got, QUIET_SECS if way == "open" else LONGEST_SECS):
+            waits = way == "half-closed" or "served" in case.rule
+            while await more(reader, got, LONGEST_SECS if waits else QUIET_SECS):
                 pass
     finally:
         writer.transport.abort()
