@@ -4,6 +4,8 @@ import dataclasses
 
 # Faults that are shown of one table.
 SHOWN = 12
+# Of the gateway's memory, whatever is sent to it.
+MOST_RSS_MIB = 256
 
 
 @dataclasses.dataclass
@@ -34,6 +36,14 @@ class Result:
         """A person beside must not have failed once."""
         self.note(person)
         self.require(not person.failed and person.asked, f"person beside: {person.failed} of {person.asked} failed: {person.why}")
+
+    def server(self, server):
+        """The gateway must be there still, and have stayed within its memory."""
+        self.require(server.alive, "the gateway ended")
+        if server.alive:
+            peak = server.peak_mib()
+            self.note(f"RSS {peak:.0f} MiB")
+            self.require(peak < MOST_RSS_MIB, f"RSS {peak:.0f} MiB, {MOST_RSS_MIB} may be")
 
     @property
     def failed(self):

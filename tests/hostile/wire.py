@@ -250,7 +250,7 @@ class Answers(Reader):
                 raise Broken(f"an answer in {codings[0]!r}")
             return "chunked"
         if lengths:
-            if not LENGTH.fullmatch(lengths[0]):
+            if not re.fullmatch(rb"0|[1-9][0-9]{0,19}", lengths[0]):
                 raise Broken(f"an answer of length {lengths[0]!r}")
             return int(lengths[0])
         return "close"

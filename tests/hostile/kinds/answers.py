@@ -2,7 +2,8 @@
 way alone.
 
 A case's `send` is what the origin sends for it. `method` asks for it; `close` ends the origin's connection
-behind it; `cut` sends a part of it and ends; `more` follows after `pause_ms`.
+behind it; `cut` sends a part of it and ends; `more` follows after `pause_ms`; `absent` names fields that
+concern the origin's connection alone (RFC 9110 section 7.6.1).
 """
 
 import asyncio
@@ -41,12 +42,10 @@ async def run(table, scene):
     result = Result(cases=len(cases))
     with gateway.thornwall(scene.stage, HASTY) as server, Person(scene.stage) as person:
         tally = await against(cases)
-        result.require(server.alive, "the gateway ended")
-        rss = server.peak_mib()
+        result.server(server)
     for fault in tally.faults:
         result.fault(fault)
     result.note(tally)
-    result.note(f"RSS {rss:.0f} MiB")
     result.person(person)
     if scene.beside:
         with gateway.nginx(scene.stage, gateway.PROXY.replace("listen", "proxy_read_timeout 1s; listen")):
@@ -80,8 +79,9 @@ async def one(tally, number, case):
     asked = f"{method} /h/{number} HTTP/1.1\r\nHost: site.test\r\n{case.rule.get('fields', '')}\r\n".encode()
     asked += f"GET /f{case.token[1:]} HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n".encode()
     got = await exchanged(asked)
-    if len(got) == 0:
-        tally.seen["nothing"] += 1
+    if not got:
+        # A client takes it for a connection that was over, and may send its request again.
+        tally.fault(case, "the client got no byte")
     judge(tally, case, asked, got, 1)
 
 
@@ -121,6 +121,9 @@ def judge(tally, case, asked, got, hostile):
         found.append(answers.unbounded)
     if hostile and found:
         tally.seen["502" if found[0].status == 502 else "passed on"] += 1
+        for name in case.rule.get("absent", ()):
+            if found[0].all(name.encode()):
+                tally.fault(case, f"{name} went on: {found[0].fields}")
     for number, answer in enumerate(found[hostile:], hostile):
         if number >= len(requests):
             tally.fault(case, f"an answer more than requests: {got[-300:]!r}")

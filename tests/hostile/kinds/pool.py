@@ -36,7 +36,7 @@ upstream = "{name}"
 
 async def run(table, scene):
     result = Result()
-    names = table.data["origins"]
+    names = table.data["smoke_origins" if scene.smoke else "origins"]
     with contextlib.ExitStack() as ended:
         for name in names:
             if name in servers.START:
@@ -44,7 +44,7 @@ async def run(table, scene):
         sites = "".join(SITES.format(name=name, port=servers.PORTS[name]) for name in names)
         with gateway.thornwall(scene.stage, sites, limits="") as server, Person(scene.stage) as person:
             await against_all(table, scene, names, result)
-            result.require(server.alive, "the gateway ended")
+            result.server(server)
         result.person(person)
         if scene.beside:
             with gateway.nginx(scene.stage, proxy(names)):
