@@ -8,7 +8,7 @@ import zlib
 
 from wire import Broken, Requests
 
-# Bytes of one connection that are kept for reports; all of them are read.
+# Bytes of one connection that are kept for reports, the last ones; all of them are read.
 KEPT = 1 << 20
 # Reasons that are told one by one; all are counted.
 TOLD = 20
@@ -40,8 +40,8 @@ class Connection(asyncio.Protocol):
         self.origin.open.discard(self)
 
     def data_received(self, data):
-        if len(self.raw) < KEPT:
-            self.raw += data
+        self.raw += data
+        del self.raw[:-KEPT]
         try:
             for request in self.reader.feed(data):
                 if self.over:

@@ -137,17 +137,18 @@ async def more(reader, got, secs):
 
 def judge(tally, case, sent, got):
     """Holds the answers on one connection against what was asked on it."""
-    asked, _ = requests_in(sent)
-    answers = Answers([one.method for one in asked])
+    asked, broken = requests_in(sent)
+    # A refusal of what is no whole request answers its method, as far as there is one.
+    answers = Answers([one.method for one in asked] or [case.sent.partition(b" ")[0]])
     found = []
     try:
         found += (one for one in answers.feed(got) if one.status >= 200)
-    except Broken as broken:
-        tally.fault(case, f"no answer: {broken}: {got[-200:]!r}")
+    except Broken as wrong:
+        tally.fault(case, f"no answer: {wrong}: {got[-200:]!r}")
     if answers.unbounded:
         found.append(answers.unbounded)
     if not found:
-        tally.seen["unanswered"] += 1
+        tally.seen["refused without a word" if broken else "unanswered"] += 1
     served = sum(bool(answer.all(b"x-echo-id")) for answer in found)
     if not case.rule.get("served", 0) <= served:
         tally.fault(case, f"{served} of {case.rule['served']} were served: {got[:300]!r}")
