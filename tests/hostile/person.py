@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import itertools
 import json
-import pathlib
 import signal
 import subprocess
 import sys

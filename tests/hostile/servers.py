@@ -25,7 +25,7 @@ PHP = """
             include /etc/nginx/fastcgi_params;
             fastcgi_param SCRIPT_FILENAME %s;
             fastcgi_request_buffering off;
-            fastcgi_pass unix:fpm.sock;
+            fastcgi_pass unix:%s;
         }
     }
 """
@@ -80,7 +80,8 @@ def php(stage, ended):
     worker = gateway.Server(stage, "fpm")
     ended.callback(worker.stop)
     worker.launch([program, "-F", "-R", "-y", config])
-    ended.callback(gateway.nginx(stage, PHP.replace("fpm.sock", str(front.folder / "fpm.sock")) % (HERE / "page.php"), (PORTS["php"],), "php").stop)
+    http = PHP % (HERE / "page.php", front.folder / "fpm.sock")
+    ended.callback(gateway.nginx(stage, http, (PORTS["php"],), "php").stop)
 
 
 START = {

@@ -18,6 +18,8 @@ from result import SHOWN, Result
 from stage import Stage
 
 HOST = "site.test"
+# Of one table, whatever happens in it.
+LONGEST_SECS = 300
 
 
 @dataclasses.dataclass
@@ -62,7 +64,7 @@ def show(table, scene):
     kind = importlib.import_module(f"kinds.{table.kind}")
     result = Result()
     try:
-        result = asyncio.run(kind.run(table, scene))
+        result = asyncio.run(asyncio.wait_for(kind.run(table, scene), LONGEST_SECS))
     except (Exception, SystemExit) as broken:  # noqa: BLE001  # a table that breaks is one that fails
         result.fault(f"{type(broken).__name__}: {broken}")
         if not isinstance(broken, (OSError, SystemExit)):

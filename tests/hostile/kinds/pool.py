@@ -15,7 +15,6 @@ import servers
 import tables
 from person import FIELDS, Person
 from result import Result
-from wire import Broken
 
 CHOICE = "/attackers-choice"
 # Connections at once, of each.

@@ -42,6 +42,7 @@ async def run_cases(cases, ways, scene):
         result.server(server)
     for fault in tally.faults:
         result.fault(fault)
+    result.require(tally.seen["forwarded"], "nothing was forwarded, so that nothing was looked at")
     result.note(tally)
     result.person(person)
     if scene.beside:
