@@ -106,6 +106,8 @@ reasons! {
     RequestHeadTooLarge = "request.head_too_large",
     /// The first line is no request line.
     RequestLineInvalid = "request.line_invalid",
+    /// The site's own request, which its upstream has sent back to it.
+    RequestLoop = "request.loop",
     /// A method that no site is asked with.
     RequestMethodRefused = "request.method_refused",
     /// Something else than HTTP/1: a TLS handshake, an HTTP/2 preface, noise.

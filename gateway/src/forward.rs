@@ -31,6 +31,7 @@ mod cookies;
 mod destination;
 mod headers;
 mod identity;
+mod loops;
 mod public;
 mod redirects;
 
@@ -40,6 +41,7 @@ pub use cookies::Cookies;
 pub use headers::{invite, prepare};
 pub(crate) use identity::{FORWARDED_HOST, FORWARDED_PROTO};
 pub use identity::{OWN_REQUEST_ID, REQUEST_ID, proxy_id};
+pub use loops::Mark;
 pub(crate) use public::{Public, sent_authority};
 pub(crate) use redirects::Way;
 

@@ -24,7 +24,7 @@ use crate::{
     edge::{Limits, ListenerFacts},
     escalate::{self, Sidecars},
     feeds::Spec,
-    forward::Cookies,
+    forward::{Cookies, Mark},
     robots::Robots,
     shared::Shared,
     tls::{SiteTls, Tls},
@@ -34,6 +34,7 @@ use crate::{
 mod edge;
 mod feeds;
 mod hosts;
+mod loops;
 mod never;
 mod parts;
 
@@ -103,6 +104,8 @@ pub struct Site {
     pub rewrite_redirects: bool,
     /// What becomes of the origin's cookies.
     pub cookies: Cookies,
+    /// What its requests carry, so that they are known when they come back.
+    pub mark: Mark,
     /// What it asks of the way to it.
     pub tls: SiteTls,
 }
@@ -188,6 +191,7 @@ impl Generation {
         config.complete();
         let (mut context, shared_counters) = parts::context(file, &config, inputs);
         let sidecars = parts::sidecars(&config, &mut context);
+        loops::warn(&config, &mut context);
         let built = Self::assemble(&config, file, inputs, &mut context);
         problems.append(&mut context.problems);
         problems.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));

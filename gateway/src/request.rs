@@ -54,6 +54,9 @@ pub fn judge(
     let (Some(site), Some(client)) = (site, client) else {
         return Err((421, Reason::HostUnknown));
     };
+    if site.mark.is_in(&header.headers) {
+        return Err((508, Reason::RequestLoop));
+    }
     let path = plain_path(header.uri.path());
     let arrival = Arrival {
         tls: exchange.tls(),

@@ -7,7 +7,7 @@ use http::{
 };
 use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader, proxy::Session};
 
-use super::{claims, destination, identity};
+use super::{claims, destination, identity, loops};
 use crate::{exchange::Exchange, state::State};
 
 /// The certificate that the client has shown, RFC 9440 section 2.2.
@@ -40,6 +40,7 @@ pub fn prepare(
         request.insert_header(CLIENT_CERT, certificate)?;
     }
     give_host(request, exchange)?;
+    loops::leave_mark(request, exchange)?;
     identity::tell(session, request, exchange)?;
     destination::map(session, request, exchange)
 }

@@ -26,7 +26,7 @@ use super::{ClientAddress, Cold, Inputs, Site, TarpitLimits, edge, socket_addres
 use crate::{
     config::{self, Config, ConfigFile},
     escalate::{self, Sidecars},
-    forward::Cookies,
+    forward::{Cookies, Mark},
     robots::Robots,
     shared::Shared,
     tls::SiteTls,
@@ -428,6 +428,7 @@ pub(super) fn site(
         links: Arc::new(Links::new(inputs.secret, &name)),
         rewrite_redirects: spec.rewrite_redirects,
         cookies: Cookies::build(spec, context),
+        mark: Mark::of(id).ok()?,
         tls,
         name: name.into(),
     })

@@ -1,14 +1,19 @@
 //! What becomes of requests where servers fail, are slow, or have enough to do.
 
 use std::{
+    fs,
     io::{Read, Write},
+    process::Command,
     sync::Arc,
     thread,
     time::Duration,
 };
 
 use crate::{
-    harness::{Gateway, Reply, connect, free_port, try_send, wait_for},
+    harness::{
+        Folder, Gateway, OPEN_SITE, Origin, Reply, connect, free_port, thornwall, try_send,
+        wait_for,
+    },
     upstream::{Does, Server, config, gateway, get, metric, metric_of_upstream, send},
 };
 
@@ -280,4 +285,49 @@ fn a_client_that_leaves_takes_its_request_along() {
         metric(&gateway, "requests_in_flight", &server) == 0.0
     });
     assert_eq!(metric(&gateway, "ejections_total", &server), 0.0);
+}
+
+#[test]
+fn a_gateway_that_is_its_own_upstream_answers_once() {
+    let folder = Folder::new();
+    let (port, admin) = (free_port(), free_port());
+    let config = folder.write("t.toml", &Gateway::toml(port, admin, port, OPEN_SITE));
+    let gateway = Gateway::start_from(folder, config, port, admin);
+    let reply = gateway.get("/", "CDN-Loop: other.example; a=b\r\n");
+    assert_eq!(reply.status, 508);
+    let log = gateway.folder.0.join("access.log");
+    let lines = || {
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        let asked = text.lines().filter(|line| !line.contains("/robots.txt"));
+        asked.map(str::to_owned).collect::<Vec<_>>()
+    };
+    wait_for("both lines", || lines().len() >= 2);
+    let looped = lines()
+        .iter()
+        .filter(|line| line.contains("request.loop"))
+        .count();
+    assert_eq!((lines().len(), looped), (2, 1), "{:#?}", lines());
+    let checked = Command::new(thornwall())
+        .args(["check", "-c"])
+        .arg(&gateway.config)
+        .output();
+    let told = String::from_utf8(checked.unwrap().stdout).unwrap();
+    let expected = format!("upstream `o`: 127.0.0.1:{port} is a listener of the gateway itself");
+    assert!(told.contains(&expected), "{told}");
+}
+
+#[test]
+fn marks_of_others_go_on_beside_ours() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(origin.port, OPEN_SITE);
+    assert_eq!(
+        gateway.get("/", "CDN-Loop: other.example; a=b\r\n").status,
+        200
+    );
+    let seen = origin.requests().remove(0).to_ascii_lowercase();
+    assert!(
+        seen.contains("\r\ncdn-loop: other.example; a=b\r\n"),
+        "{seen}"
+    );
+    assert!(seen.contains("\r\ncdn-loop: thornwall-"), "{seen}");
 }
