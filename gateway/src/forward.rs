@@ -5,9 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
-    header::{
-        CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION, REFRESH, UPGRADE,
-    },
+    header::{CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, REFRESH, UPGRADE},
     uri::PathAndQuery,
 };
 use pingora::{
@@ -34,16 +32,18 @@ mod identity;
 mod loops;
 mod public;
 mod redirects;
+mod uploads;
 
 pub use answers::{judge, suit};
 pub use claims::Claims;
 pub use cookies::Cookies;
-pub use headers::{invite, prepare};
+pub use headers::prepare;
 pub(crate) use identity::{FORWARDED_HOST, FORWARDED_PROTO};
 pub use identity::{OWN_REQUEST_ID, REQUEST_ID, proxy_id};
 pub use loops::Mark;
 pub(crate) use public::{Public, sent_authority};
 pub(crate) use redirects::Way;
+pub use uploads::await_body;
 
 /// Longest time to read away the rest of a body that nobody wants.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -82,9 +82,7 @@ pub fn bound(session: &mut Session, exchange: &mut Exchange, stopping: bool) {
 /// Whether the body is one half of a conversation, which may rest: gRPC streams both ways. It needs
 /// HTTP/2 up to the origin, so that elsewhere the word is only the client's.
 fn is_conversation(header: &RequestHeader, peer: &HttpPeer) -> bool {
-    let kind = header.headers.get(CONTENT_TYPE);
-    peer.options.alpn.get_min_http_version() == 2
-        && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    peer.options.alpn.get_min_http_version() == 2 && uploads::is_grpc(header)
 }
 
 /// Whether a field's list has this word.
@@ -136,10 +134,10 @@ pub async fn peer(
 fn longest_upload(header: &RequestHeader, limits: &Limits) -> Duration {
     let length = header.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let paced = length.and_then(|length| length.checked_div(limits.min_receive_rate.into()));
+    let paced = length.and_then(|length| length.checked_div(limits.lasting_receive_rate()));
     let silence = Duration::from_millis(limits.body_timeout.into());
     paced.map_or(CONVERSATION_TIMEOUT, |secs| {
-        CONVERSATION_TIMEOUT.min(Duration::from_secs(secs).saturating_add(2 * silence))
+        CONVERSATION_TIMEOUT.min(Duration::from_secs(secs).saturating_add(4 * silence))
     })
 }
 

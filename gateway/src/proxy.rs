@@ -36,15 +36,7 @@ impl Proxy {
         let mut judgement = match request::judge(session, exchange, &self.state) {
             Ok(judgement) => judgement,
             Err((status, reason)) => {
-                exchange.reason = Some(reason);
-                // What follows may be part of what was refused.
-                session.set_keepalive(None);
-                if reason == Reason::TlsRedirect {
-                    answer::redirect_to_https(session, exchange).await?;
-                } else {
-                    answer::refuse(session, exchange, status).await?;
-                }
-                return Ok(true);
+                return refuse(session, exchange, status, reason).await;
             }
         };
         escalate::settle(&mut judgement, exchange, &self.state).await;
@@ -56,7 +48,13 @@ impl Proxy {
                 answer::send(session, exchange, answer, &self.state).await?;
                 Ok(true)
             }
-            Ruling::Forward => self.answer_robots(session, exchange).await,
+            Ruling::Forward => {
+                if request::take_share(exchange, &self.state).await.is_none() {
+                    let reason = Reason::ClientTooManyRequests;
+                    return refuse(session, exchange, 429, reason).await;
+                }
+                self.answer_robots(session, exchange).await
+            }
         }
     }
 
@@ -69,6 +67,24 @@ impl Proxy {
         answer::robots(session, exchange, &file).await?;
         Ok(true)
     }
+}
+
+/// Answers a request that nobody is to be asked with.
+async fn refuse(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    status: u16,
+    reason: Reason,
+) -> Result<bool> {
+    exchange.reason = Some(reason);
+    // What follows may be part of what was refused.
+    session.set_keepalive(None);
+    if reason == Reason::TlsRedirect {
+        answer::redirect_to_https(session, exchange).await?;
+    } else {
+        answer::refuse(session, exchange, status).await?;
+    }
+    Ok(true)
 }
 
 #[async_trait]
@@ -108,6 +124,7 @@ impl ProxyHttp for Proxy {
         session: &mut Session,
         exchange: &mut Box<Exchange>,
     ) -> Result<Box<HttpPeer>> {
+        forward::await_body(session, exchange).await?;
         forward::peer(session, exchange, self.state.now()).await
     }
 
@@ -117,8 +134,7 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
-        forward::prepare(session, request, exchange, &self.state)?;
-        forward::invite(session, request, exchange).await
+        forward::prepare(session, request, exchange, &self.state)
     }
 
     async fn request_body_filter(
@@ -147,6 +163,7 @@ impl ProxyHttp for Proxy {
         attempt::answered(session, exchange, response, now)?;
         forward::judge(response, exchange)?;
         outcome::begins(session, response, exchange, now);
+        request::settle_share(exchange, response, &self.state);
         forward::lead_back(session, response, exchange)?;
         forward::suit(session, response, exchange);
         answer::name(response, exchange)

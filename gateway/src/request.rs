@@ -6,11 +6,14 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderName, Uri, Version,
-    header::{CONTENT_LENGTH, HOST},
+    HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HOST},
     uri::PathAndQuery,
 };
-use pingora::{http::RequestHeader, proxy::Session};
+use pingora::{
+    http::{RequestHeader, ResponseHeader},
+    proxy::Session,
+};
 use thornwall_detectors::{
     address::reported_client,
     request::{RequestView, SiteFacts, normalise_path, plain_path, spells},
@@ -29,7 +32,6 @@ use crate::{
     exchange::{Exchange, Target},
     forward::proxy_id,
     generation::{Generation, Site, normalise_host},
-    shares::Share,
     state::State,
     tls::Arrival,
 };
@@ -46,7 +48,6 @@ pub fn judge(
 ) -> Result<Judgement, (u16, Reason)> {
     let header = session.req_header();
     identify_client(session, header, exchange);
-    exchange.share = take_share(exchange, state)?;
     admit_head(header, &exchange.generation)?;
     exchange.target = target(&header.uri)?;
     find_site(header, exchange)?;
@@ -142,18 +143,41 @@ fn identify_client(session: &Session, header: &RequestHeader, exchange: &mut Exc
     }
 }
 
-/// A place among the client's requests, each of which may need a connection to an origin. Trusted
-/// proxies that name nobody have no cap, as with connections.
-fn take_share(exchange: &Exchange, state: &State) -> Result<Option<Share>, (u16, Reason)> {
+/// Requests of a client that wait for each that may be under way: a class of pupils who open the same
+/// page.
+const WAITING: u32 = 8;
+
+/// A place among the client's requests at origins. Where it has all of them, the request waits for one
+/// of the others to end; `None` where none does. Trusted proxies that name nobody have no cap, as
+/// with connections.
+pub async fn take_share(exchange: &mut Exchange, state: &State) -> Option<()> {
     let generation = &exchange.generation;
     let client = exchange.client;
     let Some(client) = client.filter(|client| !State::trusts(generation, *client)) else {
-        return Ok(None);
+        return Some(());
     };
     let most = generation.limits.max_requests_per_client;
-    match state.requests.take(client, most) {
-        None => Err((429, Reason::ClientTooManyRequests)),
-        share => Ok(share),
+    let within = generation.limits.request_wait;
+    let waiting = most.saturating_mul(WAITING);
+    let share = state.requests.wait(client, most, waiting, within).await?;
+    exchange.share = Some(share);
+    Some(())
+}
+
+/// An answer that lasts, a WebSocket or an event stream, counts no longer among its client's requests
+/// but among those that last, of which it may have as many as connections.
+pub fn settle_share(exchange: &mut Exchange, response: &ResponseHeader, state: &State) {
+    let kind = response
+        .headers
+        .get(CONTENT_TYPE)
+        .map(HeaderValue::as_bytes);
+    let lasts = response.status == StatusCode::SWITCHING_PROTOCOLS
+        || kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
+    if let (true, Some(client), Some(_)) = (lasts, exchange.client, &exchange.share) {
+        let most = exchange.generation.limits.max_per_client;
+        if let Some(share) = state.lasting.take(client, most) {
+            exchange.share = Some(share);
+        }
     }
 }
 

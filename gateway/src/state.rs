@@ -60,6 +60,8 @@ pub struct State {
     pub in_flight: Arc<InFlight>,
     /// The same, by client.
     pub requests: Arc<Shares>,
+    /// The same of WebSockets and event streams.
+    pub lasting: Arc<Shares>,
     /// Whether the accept loops take new connections; they wait while it is false, without closing
     /// their listeners.
     pub accepting: watch::Sender<bool>,
@@ -103,6 +105,7 @@ impl State {
             shutdown,
             in_flight: Arc::new(InFlight::default()),
             requests: Arc::default(),
+            lasting: Arc::default(),
             accepting: watch::Sender::new(true),
             arrivals: Arrivals::default(),
             serving: AtomicBool::new(false),

@@ -127,6 +127,12 @@ enum Refusal {
 }
 
 impl Upstream {
+    /// Whether its servers are asked over HTTP/2.
+    pub fn speaks_http2(&self) -> bool {
+        let first = self.servers.first();
+        first.is_some_and(|server| server.peer.options.alpn.get_min_http_version() == 2)
+    }
+
     /// Builds an origin, or notes what is wrong with it. Names are not looked up here.
     pub fn build(
         spec: &config::Upstream,

@@ -14,9 +14,12 @@ pub struct Limits {
     pub max_connections: u32,
     /// Client connections at once of one address (IPv4) or /64 (IPv6).
     pub max_connections_per_client: NonZeroU32,
-    /// Requests at once of one address (IPv4) or /64 (IPv6), over all of its connections. Far above
-    /// what people behind one address come to, who have few requests under way for each connection.
+    /// Requests at origins at once of one address (IPv4) or /64 (IPv6), over all of its connections. A
+    /// browser has a hundred at most, and what people behind one address ask for beyond that waits.
+    /// WebSockets and event streams do not count once they are open, but like connections.
     pub max_requests_per_client: NonZeroU32,
+    /// Longest wait of a further one; 0 for none. Eight times as many may wait.
+    pub request_wait_secs: u32,
     /// From the start of a connection, or of a request on it, to the end of the request's head;
     /// TLS handshake and PROXY header included.
     pub header_timeout_secs: NonZeroU32,
@@ -28,7 +31,8 @@ pub struct Limits {
     pub idle_timeout_secs: NonZeroU32,
     /// Longest silence inside a request's body, and longest time that a client takes in nothing.
     pub body_timeout_secs: NonZeroU32,
-    /// Slowest pace of a body on its way in, from `body_timeout_secs` after its start on; 0 for none.
+    /// Slowest pace of a body on its way in, in its first `body_timeout_secs`; it doubles with the second
+    /// and the third. 0 for none.
     pub min_receive_bytes_per_sec: u32,
     /// Slowest pace at which a client may take in an answer that waits for it; 0 for none. With HTTP/2
     /// it is that of the connection: each stream has to take in 64 KiB in `body_timeout_secs`.
@@ -49,7 +53,8 @@ impl Default for Limits {
         Self {
             max_connections: 0,
             max_connections_per_client: of(512),
-            max_requests_per_client: of(2048),
+            max_requests_per_client: of(128),
+            request_wait_secs: 10,
             header_timeout_secs: of(10),
             max_header_bytes: Spanned::new(0..0, 32 << 10),
             max_headers: Spanned::new(0..0, 128),

@@ -1,5 +1,7 @@
 //! `[limits]`, resolved.
 
+use std::time::Duration;
+
 use super::watch::Tick;
 
 /// What a client may cost before and beside its requests; times in milliseconds.
@@ -11,6 +13,8 @@ pub struct Limits {
     pub max_per_client: u32,
     /// Requests at once of one client.
     pub max_requests_per_client: u32,
+    /// For a place among them.
+    pub request_wait: Duration,
     /// For PROXY header and TLS handshake, and again for each head.
     pub header_timeout: Tick,
     /// Bytes of a head.
@@ -21,7 +25,7 @@ pub struct Limits {
     pub idle_timeout: Tick,
     /// Without a byte of a body, in either direction.
     pub body_timeout: Tick,
-    /// Bytes per second.
+    /// Bytes per second of a body, in its first `body_timeout`.
     pub min_receive_rate: u32,
     /// Bytes per second.
     pub min_send_rate: u32,
@@ -33,4 +37,26 @@ pub struct Limits {
     pub max_requests: u32,
     /// Requests at once on one HTTP/2 connection.
     pub max_streams: u32,
+}
+
+/// How often the least pace of a body doubles: to 1 KiB a second by default, half of what the slowest
+/// mobile lines carry (GPRS, and flat rates that are used up: 16 kbit/s).
+const DOUBLINGS: u32 = 2;
+
+impl Limits {
+    /// Bytes per second of a body that has been waited for `periods` times `body_timeout`: a client may
+    /// begin slowly, but not hold whoever reads for it with a byte now and then.
+    pub const fn receive_rate(&self, periods: u32) -> u64 {
+        let doublings = if periods < DOUBLINGS {
+            periods
+        } else {
+            DOUBLINGS
+        };
+        (self.min_receive_rate as u64) << doublings
+    }
+
+    /// Bytes per second of a body that lasts.
+    pub const fn lasting_receive_rate(&self) -> u64 {
+        self.receive_rate(DOUBLINGS)
+    }
 }

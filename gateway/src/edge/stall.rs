@@ -84,7 +84,7 @@ pub(super) async fn guard<T>(edge: &Edge, request: impl Future<Output = T>) {
 
 /// Returns when the body has moved too little for too long.
 async fn stalled(edge: &Edge, progress: &Progress) -> Ending {
-    let (mut waited, mut before) = (Duration::ZERO, 0);
+    let (mut waited, mut before, mut passed) = (Duration::ZERO, 0, 0);
     loop {
         let limits = edge.limits();
         let longest = Duration::from_millis(limits.body_timeout.into());
@@ -102,7 +102,8 @@ async fn stalled(edge: &Edge, progress: &Progress) -> Ending {
         if waited < longest {
             continue;
         }
-        let due = u64::from(limits.min_receive_rate) * u64::from(limits.body_timeout) / 1000;
+        let due = limits.receive_rate(passed) * u64::from(limits.body_timeout) / 1000;
+        passed += 1;
         match received - before {
             0 => return Ending::BodyTimeout,
             moved if moved < due => return Ending::TooSlow,

@@ -75,6 +75,8 @@ struct Window {
     start: AtomicU32,
     received: AtomicU64,
     sent: AtomicU64,
+    /// How often a body has been found fast enough.
+    passed: AtomicU32,
 }
 
 impl Watch {
@@ -100,6 +102,7 @@ impl Watch {
     pub(super) fn enter(&self, phase: Phase, now: Tick) {
         self.since.store(now, Relaxed);
         self.window.start.store(0, Relaxed);
+        self.window.passed.store(0, Relaxed);
         self.phase.store(phase as u8, Relaxed);
     }
 
@@ -323,16 +326,17 @@ impl Watch {
         }
         let (moved, least, stalled) = if sending {
             let moved = sent - self.window.sent.load(Relaxed);
-            (moved, limits.min_send_rate, Ending::SendStalled)
+            (moved, limits.min_send_rate.into(), Ending::SendStalled)
         } else {
             let moved = received - self.window.received.load(Relaxed);
-            (moved, limits.min_receive_rate, Ending::BodyTimeout)
+            let passed = self.window.passed.fetch_add(1, Relaxed);
+            (moved, limits.receive_rate(passed), Ending::BodyTimeout)
         };
         self.open_window(now, received, sent);
         if moved == 0 {
             return Some(stalled);
         }
-        let due = u64::from(least) * u64::from(waited) / 1000;
+        let due = least * u64::from(waited) / 1000;
         (moved < due).then_some(Ending::TooSlow)
     }
 
@@ -345,7 +349,10 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Waker};
+    use std::{
+        task::{Context, Waker},
+        time::Duration,
+    };
 
     use super::{Phase, Watch};
     use crate::edge::{ending::Ending, limits::Limits};
@@ -354,6 +361,7 @@ mod tests {
         max_connections: 1,
         max_per_client: 1,
         max_requests_per_client: 1,
+        request_wait: Duration::ZERO,
         header_timeout: 10_000,
         max_header_bytes: 1024,
         max_headers: 8,
@@ -410,7 +418,8 @@ mod tests {
     fn a_body_must_move_while_it_is_awaited() {
         assert_eq!(body(0, true), Some(Ending::BodyTimeout));
         assert_eq!(body(50, true), Some(Ending::TooSlow));
-        assert_eq!(body(200, true), None);
+        assert_eq!(body(150, true), Some(Ending::TooSlow));
+        assert_eq!(body(400, true), None);
         // The origin is slow, and the client cannot help it.
         assert_eq!(body(0, false), None);
     }

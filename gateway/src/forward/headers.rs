@@ -5,7 +5,7 @@ use http::{
     header::{CONNECTION, COOKIE, EXPECT, HOST, UPGRADE},
     uri::{PathAndQuery, Uri},
 };
-use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader, proxy::Session};
+use pingora::{ErrorType, OrErr, Result, http::RequestHeader, proxy::Session};
 
 use super::{claims, destination, identity, loops};
 use crate::{exchange::Exchange, state::State};
@@ -35,6 +35,8 @@ pub fn prepare(
     {
         sticky.strip(request)?;
     }
+    // Whoever waited for a word has had it from us.
+    request.remove_header(&EXPECT);
     guard_body(session, request)?;
     if let Some(certificate) = client_certificate(exchange) {
         request.insert_header(CLIENT_CERT, certificate)?;
@@ -43,29 +45,6 @@ pub fn prepare(
     loops::leave_mark(request, exchange)?;
     identity::tell(session, request, exchange)?;
     destination::map(session, request, exchange)
-}
-
-/// Tells a client that waits for a `100 Continue` (RFC 9110 section 10.1.1) to go on, now that there
-/// is somebody to send to: an origin may never say so. nginx does the same.
-pub async fn invite(
-    session: &mut Session,
-    request: &mut RequestHeader,
-    exchange: &mut Exchange,
-) -> Result<()> {
-    if request.remove_header(&EXPECT).is_none() || exchange.invited {
-        return Ok(());
-    }
-    let client = session.as_downstream_mut();
-    // Without a body there must be none, and HTTP/1.0 knows none.
-    if client.is_body_empty() || client.req_header().version < Version::HTTP_11 {
-        return Ok(());
-    }
-    exchange.invited = true;
-    // Pingora would close the connection behind any answer that comes before the body.
-    client.set_close_on_response_before_downstream_finish(false);
-    let written = client.write_continue_response().await;
-    client.set_close_on_response_before_downstream_finish(true);
-    written.map_err(Error::into_down)
 }
 
 /// What the client has shown, for the origins of sites that ask for it.

@@ -1,5 +1,7 @@
 //! Listeners and limits, from what is written to what the edge goes by.
 
+use std::time::Duration;
+
 use thornwall_filters::build::BuildContext;
 use toml::Spanned;
 
@@ -51,6 +53,7 @@ pub(super) fn limits(
         max_connections: wanted.min(most),
         max_per_client: spec.max_connections_per_client.get(),
         max_requests_per_client: spec.max_requests_per_client.get(),
+        request_wait: Duration::from_secs(spec.request_wait_secs.min(LONGEST_SECS).into()),
         header_timeout: millis(spec.header_timeout_secs),
         max_header_bytes: size(*spec.max_header_bytes.get_ref()),
         max_headers: size(*spec.max_headers.get_ref()),

@@ -12,6 +12,7 @@ pub(super) struct RequestMetrics {
     duration: HistogramVec,
     in_flight: IntGauge,
     clients: IntGauge,
+    waiting: IntGauge,
 }
 
 /// 0.5 ms to 30 s: from an answer of our own to a slow origin.
@@ -38,6 +39,10 @@ impl RequestMetrics {
                 "thornwall_request_clients",
                 "Clients with requests under way, but for proxies that have no cap.",
             )?,
+            waiting: make.gauge(
+                "thornwall_requests_waiting",
+                "Requests that wait for another one of their client to end.",
+            )?,
         })
     }
 
@@ -50,6 +55,7 @@ impl RequestMetrics {
     pub(super) fn show(&self, state: &State) {
         self.in_flight.set(gauge_value(state.in_flight.count()));
         self.clients.set(gauge_value(state.requests.clients()));
+        self.waiting.set(gauge_value(state.requests.waiting()));
     }
 }
 

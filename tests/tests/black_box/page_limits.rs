@@ -166,7 +166,8 @@ fn ten_people_open_it_over_http_2_all_parts_at_once() {
 
 #[test]
 fn a_scraper_that_leaves_its_requests_unfinished_is_charged_too() {
-    let secure = Secure::start(&limits_alone());
+    let all_at_once = "[limits]\nmax_requests_per_client = 2000\n";
+    let secure = Secure::start(&format!("{all_at_once}{}", limits_alone()));
     let page = |number: usize| {
         let target = format!("https://a.t.example/page/{number}");
         Request::post(target).body(()).unwrap()

@@ -22,6 +22,7 @@ mod http1;
 mod http2;
 mod secure;
 mod tls;
+mod unbegun;
 
 /// Every limit of these tests is a second or two. Whoever is still there after this was forgotten.
 const BOUND: Duration = Duration::from_secs(12);

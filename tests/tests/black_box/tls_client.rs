@@ -134,7 +134,7 @@ impl Client {
     }
 
     /// Requests over one connection of HTTP/2, all at once; the statuses of their answers, and the
-    /// connection. Those that do not `end` have bodies of which nothing comes.
+    /// connection. Those that do not `end` have bodies that have only begun.
     pub(crate) fn h2_all(
         &self,
         name: &str,
@@ -151,7 +151,11 @@ impl Client {
             for request in requests {
                 send = send.ready().await.map_err(|error| error.to_string())?;
                 let sent = send.send_request(request, end);
-                let (answer, body) = sent.map_err(|error| error.to_string())?;
+                let (answer, mut body) = sent.map_err(|error| error.to_string())?;
+                if !end {
+                    let begun = body.send_data(Bytes::from_static(b"b"), false);
+                    begun.map_err(|error| error.to_string())?;
+                }
                 answers.push(answer);
                 bodies.push(body);
             }

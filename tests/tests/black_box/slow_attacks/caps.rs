@@ -123,7 +123,8 @@ fn all_clients_together_cannot_take_more_than_there_is() {
 #[test]
 fn one_client_cannot_have_more_requests_under_way_than_its_share() {
     let origin = Site::start();
-    let gateway = gateway(&origin, &patient("max_requests_per_client = 4"));
+    let limits = "max_requests_per_client = 4\nrequest_wait_secs = 0";
+    let gateway = gateway(&origin, &patient(limits));
     let held = ask(&origin, &gateway, ATTACKER, 4);
     let mut stream = connect(gateway.port, ATTACKER);
     stream.write_all(REQUEST).unwrap();
@@ -137,9 +138,26 @@ fn one_client_cannot_have_more_requests_under_way_than_its_share() {
 }
 
 #[test]
+fn what_one_client_asks_for_beyond_its_share_waits() {
+    let origin = Site::start();
+    let gateway = gateway(&origin, &patient("max_requests_per_client = 2"));
+    let mut held = ask(&origin, &gateway, ATTACKER, 2);
+    let mut stream = connect(gateway.port, ATTACKER);
+    stream.write_all(REQUEST).unwrap();
+    wait_for("the third to wait", || {
+        gateway.metric("thornwall_requests_waiting ") == 1.0
+    });
+    assert!(is_served(&gateway, PERSON));
+    held.pop();
+    let said = until_gone(&mut stream, silence).said();
+    assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+}
+
+#[test]
 fn streams_of_one_connection_count_as_requests() {
     let origin = Site::start();
-    let secure = Secure::start(&origin, &patient("max_requests_per_client = 4"));
+    let limits = "max_requests_per_client = 4\nrequest_wait_secs = 0";
+    let secure = Secure::start(&origin, &patient(limits));
     let mut client = Client::connect(&secure, 0);
     for stream in [1, 3, 5, 7] {
         client.get(stream, LARGE_PATH);

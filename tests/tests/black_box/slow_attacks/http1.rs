@@ -228,6 +228,24 @@ fn a_body_that_dribbles_is_sent_away() {
 }
 
 #[test]
+fn a_body_may_begin_slower_than_it_goes_on() {
+    let origin = Site::start();
+    let pace = "body_timeout_secs = 1\nmin_receive_bytes_per_sec = 10";
+    let gateway = gateway(&origin, pace);
+    let mut stream = attacker(gateway.port);
+    stream.write_all(upload(100_000).as_bytes()).unwrap();
+    // Some 20 bytes a second at most: enough at first, and too few for what is to last.
+    let mut turns = 0;
+    let gone = until_gone(&mut stream, |stream| {
+        turns += 1;
+        let due: &[u8] = if turns % 2 == 0 { b"bbb" } else { b"" };
+        stream.write_all(due)
+    });
+    assert!(gone.after > Duration::from_millis(1500), "{:?}", gone.after);
+    closed(&gateway, &["too_slow"], 1);
+}
+
+#[test]
 fn a_slow_but_honest_upload_is_served() {
     let origin = Site::start();
     let gateway = gateway(&origin, SHORT);
