@@ -32,7 +32,11 @@ use crate::{
 };
 
 mod decisions;
+mod door;
 mod status;
+
+pub(crate) use door::MOST;
+use door::{Door, Peer};
 
 pub use decisions::{Done, Order, Release, Shown, ShownDecision, Wanted};
 
@@ -55,6 +59,7 @@ pub struct Tokens {
 /// Serves until the process is told to stop. Task `admin`.
 pub async fn serve(listener: TcpListener, state: Arc<State>, tokens: Tokens) {
     let mut shutdown = state.shutdown.clone();
+    let door = Door::new(listener, state.metrics.admin_gave_way.clone());
     let admin = Admin {
         state,
         tokens: Arc::new(tokens),
@@ -63,8 +68,8 @@ pub async fn serve(listener: TcpListener, state: Arc<State>, tokens: Tokens) {
         // An error means that the sender is gone, which is a stop too.
         let _ = shutdown.wait_for(|stop| *stop).await;
     };
-    let router = router(admin).into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, router)
+    let router = router(admin).into_make_service_with_connect_info::<Peer>();
+    let served = axum::serve(door, router)
         .with_graceful_shutdown(stopped)
         .await;
     if let Err(error) = served {
@@ -177,7 +182,7 @@ async fn name(Shared(admin): Shared<Admin>, request: Request, next: Next) -> Res
 
 async fn guard(
     Shared(admin): Shared<Admin>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
     mut request: Request,
     next: Next,
 ) -> Response {

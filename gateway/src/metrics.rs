@@ -51,6 +51,8 @@ pub struct Metrics {
     generation: IntGauge,
     certificates: IntGaugeVec,
     adaptive: IntGaugeVec,
+    /// Connections of the admin listener that gave way to others.
+    pub admin_gave_way: IntCounter,
     /// Lines that the access log had no room for.
     pub log_dropped: IntCounter,
 }
@@ -125,6 +127,10 @@ impl Metrics {
                 "thornwall_rate_limit_adaptive",
                 "What a limit that changes with the origin is now, in requests of its own time.",
                 &["site", "filter"],
+            )?,
+            admin_gave_way: make.counter(
+                "thornwall_admin_connections_dropped_total",
+                "Connections of the admin listener that gave way to others.",
             )?,
             log_dropped: make.counter(
                 "thornwall_access_log_dropped_total",

@@ -6,7 +6,7 @@ use thornwall_filters::build::BuildContext;
 use toml::Spanned;
 
 use crate::{
-    config,
+    admin, config,
     edge::{Limits, ListenerFacts},
 };
 
@@ -76,8 +76,14 @@ fn check(number: &Spanned<u32>, bounds: std::ops::RangeInclusive<u32>, context: 
     }
 }
 
-/// How many files this process may open.
-fn open_files() -> usize {
+/// Files that clients have no part in: the operator's connections, and what is read, written and asked
+/// beside requests.
+const OWN_FILES: usize = admin::MOST + 64;
+
+/// How many files this process may open for clients and their origins. Where there are few, the
+/// operator's part is a quarter.
+pub(super) fn open_files() -> usize {
     let (_, hard) = rlimit::Resource::NOFILE.get().unwrap_or((1024, 1024));
-    usize::try_from(hard).unwrap_or(usize::MAX)
+    let files = usize::try_from(hard).unwrap_or(usize::MAX);
+    files - OWN_FILES.min(files / 4)
 }

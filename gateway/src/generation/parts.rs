@@ -326,8 +326,7 @@ pub(super) fn tarpit(spec: &config::Tarpit, context: &mut BuildContext) -> Optio
 
 /// Half of the files that this process may open.
 fn most_held() -> usize {
-    let (_, hard) = rlimit::Resource::NOFILE.get().unwrap_or((1024, 1024));
-    usize::try_from(hard / 2).unwrap_or(usize::MAX)
+    edge::open_files() / 2
 }
 
 pub(super) type Named<T> = HashMap<String, Option<Arc<T>>>;

@@ -11,6 +11,7 @@
 mod harness;
 
 mod adaptive_limits;
+mod admin_callers;
 mod client_address;
 mod configuration;
 mod decisions;
