@@ -7,6 +7,7 @@
 mod ledger;
 mod memo;
 mod metrics;
+mod model;
 mod prompt;
 mod provider;
 mod router;

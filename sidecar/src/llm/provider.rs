@@ -7,24 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use genai::{
-    Client, ModelIden,
-    adapter::AdapterKind,
-    chat::{ChatMessage, ChatOptions, ChatRequest, ChatResponseFormat, JsonSpec},
-    resolver::{AuthData, Endpoint, ProviderConfig},
-};
 use reqwest::StatusCode;
 use thiserror::Error;
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     ledger::{Cost, Ledger, LedgerError, MICROS, Reservation},
-    prompt::{INSTRUCTIONS, Prompt},
+    model::Model,
+    prompt::Prompt,
     tool::Tool,
     verdict::{self, Verdict, VerdictError},
 };
 use crate::{
-    config::{Budget, LlmProvider, Vendor},
+    config::{Budget, LlmProvider},
     http,
 };
 
@@ -142,7 +137,7 @@ pub enum ProviderError {
 
 /// How a provider is spoken to.
 enum Reached {
-    Model(Box<Client>, ModelIden),
+    Model(Model),
     Tool(Tool),
 }
 
@@ -161,14 +156,9 @@ impl Provider {
         let failed = |cause: String| ProviderError::Client(config.name.clone(), cause);
         let web = http::client(Duration::from_secs(config.timeout_secs.into()));
         let web = web.map_err(|error| failed(error.to_string()))?;
-        let reached = match (kind(config.uri.vendor), &config.endpoint) {
-            (Some(kind), endpoint) => {
-                let client = model(kind, web, key, endpoint.as_ref()).map_err(failed)?;
-                Reached::Model(
-                    Box::new(client),
-                    ModelIden::new(kind, config.uri.model.as_str()),
-                )
-            }
+        let model = Model::new(web.clone(), &config, key.as_deref());
+        let reached = match (model.transpose().map_err(failed)?, &config.endpoint) {
+            (Some(model), _) => Reached::Model(model),
             (None, Some(server)) => Reached::Tool(Tool::new(web, server, &config.uri.model, key)),
             (None, None) => {
                 return Err(failed("a tool without the server's `endpoint`".to_owned()));
@@ -234,7 +224,7 @@ impl Provider {
         let price = |tokens: u64, price: f64| tokens as f64 * price / 1e6 * MICROS;
         let price = price(input, self.config.input_price) + price(output, self.config.output_price);
         Cost {
-            tokens: input + output,
+            tokens: input.saturating_add(output),
             micros: price.ceil() as u64,
         }
     }
@@ -243,78 +233,18 @@ impl Provider {
     async fn chat(&self, prompt: &Prompt) -> Result<(String, Option<Cost>), AskError> {
         let asked = async {
             match &self.reached {
-                Reached::Model(client, model) => self.complete(client, model, prompt).await,
+                Reached::Model(model) => {
+                    let said = model.call(prompt).await?;
+                    let tokens = said.input.zip(said.output);
+                    let cost = tokens.map(|(input, output)| self.cost(input, output));
+                    Ok((said.text, cost))
+                }
                 Reached::Tool(tool) => Ok((tool.call(prompt).await?, None)),
             }
         };
         timeout(self.longest(), asked)
             .await
             .map_err(|_| AskError::Timeout)?
-    }
-
-    async fn complete(
-        &self,
-        client: &Client,
-        model: &ModelIden,
-        prompt: &Prompt,
-    ) -> Result<(String, Option<Cost>), AskError> {
-        let question = ChatRequest::from_system(INSTRUCTIONS)
-            .append_message(ChatMessage::user(prompt.text.as_str()));
-        let schema = JsonSpec::new("verdict", verdict::schema());
-        let options = ChatOptions::default()
-            .with_max_tokens(self.config.max_output_tokens)
-            .with_response_format(ChatResponseFormat::JsonSpec(schema));
-        let answer = client
-            .exec_chat(model.clone(), question, Some(&options))
-            .await;
-        let answer = answer.map_err(described)?;
-        let tokens = |count: Option<i32>| count.and_then(|count| u64::try_from(count).ok());
-        let usage = (
-            tokens(answer.usage.prompt_tokens),
-            tokens(answer.usage.completion_tokens),
-        );
-        let cost = match usage {
-            (Some(input), Some(output)) => Some(self.cost(input, output)),
-            _ => None,
-        };
-        Ok((answer.into_first_text().unwrap_or_default(), cost))
-    }
-}
-
-/// The library's client for one vendor.
-fn model(
-    kind: AdapterKind,
-    web: reqwest::Client,
-    key: Option<String>,
-    endpoint: Option<&http::Address>,
-) -> Result<Client, String> {
-    // The library asks for a key where a server of one's own wants none.
-    let auth = AuthData::from_single(key.unwrap_or_else(|| "none".to_owned()));
-    let reached: ProviderConfig = match endpoint {
-        Some(endpoint) => (Endpoint::from_owned(base(endpoint)), auth).into(),
-        None => auth.into(),
-    };
-    let client = Client::builder()
-        .with_reqwest(web)
-        .with_adapter_kind(kind)
-        .append_provider_config(kind, reached)
-        .build();
-    client.map_err(|error| error.to_string())
-}
-
-/// The library's errors quote whole answers, and are not repeated.
-fn described(error: genai::Error) -> AskError {
-    if let Some(status) = error.status() {
-        return AskError::Status(status);
-    }
-    let genai::Error::WebModelCall { webc_error, .. } = error else {
-        return AskError::Failed("an answer that is none of this vendor's");
-    };
-    match webc_error {
-        genai::webc::Error::Reqwest(error) if error.is_connect() => AskError::Unreached,
-        genai::webc::Error::Reqwest(error) if error.is_timeout() => AskError::Timeout,
-        genai::webc::Error::Reqwest(_) => AskError::Failed("broken off"),
-        _ => AskError::Failed("an answer that is not JSON"),
     }
 }
 
@@ -344,27 +274,4 @@ fn key(name: &str, path: PathBuf) -> Result<String, ProviderError> {
         return Err(failed(io::Error::other("no key in it")));
     }
     Ok(key.to_owned())
-}
-
-/// The library puts names of calls behind the address.
-fn base(endpoint: &http::Address) -> String {
-    let text = endpoint.url().as_str();
-    if text.ends_with('/') {
-        text.to_owned()
-    } else {
-        format!("{text}/")
-    }
-}
-
-/// The library's name of a vendor; nothing for tools, which it does not speak to.
-const fn kind(vendor: Vendor) -> Option<AdapterKind> {
-    Some(match vendor {
-        Vendor::OpenAi => AdapterKind::OpenAI,
-        Vendor::Anthropic => AdapterKind::Anthropic,
-        Vendor::Gemini => AdapterKind::Gemini,
-        Vendor::Cohere => AdapterKind::Cohere,
-        Vendor::Mistral => AdapterKind::Mistral,
-        Vendor::Ollama => AdapterKind::Ollama,
-        Vendor::Mcp => return None,
-    })
 }

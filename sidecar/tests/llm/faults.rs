@@ -35,12 +35,15 @@ async fn what_is_no_answer_is_none() {
         "{{\"verdict\":\"scraper\",\"confidence\":1,\"reason\":\"{}\"}}",
         "x".repeat(1 << 20)
     );
+    let large = "x".repeat(100_000);
     let wrong_schema = r#"{"bot":true,"certainty":"high"}"#;
     let says = |text: &str| Manner::Says(text.to_owned());
     for (manner, expected, is_paid) in [
         (says("I think that it is a scraper."), "not the JSON", true),
         (says(""), "an empty answer", true),
-        (says(&huge), "an answer of 104", true),
+        (says(&huge), "longer than any verdict", true),
+        (says(&large), "an answer of 100", true),
+        (Manner::Endless, "longer than any verdict", true),
         (says(wrong_schema), "not the JSON", true),
         (Manner::Raw(429, "{}".to_owned()), "429", false),
         (Manner::Raw(500, "{}".to_owned()), "500", true),
@@ -50,7 +53,12 @@ async fn what_is_no_answer_is_none() {
             false,
         ),
         (Manner::Raw(200, String::new()), "not JSON", true),
-        (Manner::Raw(200, "x".repeat(1 << 20)), "not JSON", true),
+        (
+            Manner::Raw(200, "x".repeat(1 << 20)),
+            "longer than any verdict",
+            true,
+        ),
+        (Manner::Raw(200, "x".repeat(1 << 10)), "not JSON", true),
         (Manner::Raw(200, "{}".to_owned()), "an empty answer", true),
         (Manner::Raw(302, String::new()), "302", false),
         (

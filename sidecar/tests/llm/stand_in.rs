@@ -11,7 +11,7 @@ use std::{
 
 use axum::{
     Router,
-    body::Bytes,
+    body::{Body, Bytes},
     extract::State,
     http::{HeaderMap, StatusCode, Uri, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
@@ -29,6 +29,8 @@ pub(crate) enum Manner {
     Slow(Duration, String),
     /// Answers with a status and a body as they are.
     Raw(u16, String),
+    /// Answers with JSON that does not end.
+    Endless,
     /// Fails with a status so often, and then says something.
     Recovers(usize, u16, String),
 }
@@ -108,11 +110,24 @@ async fn answer(
             shaped(&path, &text)
         }
         Manner::Raw(status, body) => raw(status, body),
+        Manner::Endless => endless(),
         Manner::Recovers(times, status, _) if count < times => {
             raw(status, json!({"error": {"message": "busy"}}).to_string())
         }
         Manner::Recovers(_, _, text) => shaped(&path, &text),
     }
+}
+
+/// A text in a JSON that does not end.
+fn endless() -> Response {
+    let pieces = tokio_stream::iter(std::iter::repeat_with(|| {
+        Ok::<_, std::convert::Infallible>(Bytes::from_static(&[b' '; 64 << 10]))
+    }));
+    (
+        [(CONTENT_TYPE, "application/json")],
+        Body::from_stream(pieces),
+    )
+        .into_response()
 }
 
 fn raw(status: u16, body: String) -> Response {
