@@ -20,7 +20,7 @@ EVERY, SOCKETS_EVERY = 0.05, 20
 ANONYMOUS = re.compile(r"RssAnon:\s+(\d+) kB")
 MEMORY = re.compile(r"skmem:\(r(\d+),rb\d+,t(\d+),tb\d+,f(\d+),w(\d+)")
 # Sockets of the gateway: those of clients, and those towards origins.
-SOCKETS = "( sport = :8080 or sport = :8443 or sport = :9180 or dport = :9100 or dport = :9200 or dport = :9300 or dport = :9400 )"
+SOCKETS = "( sport = :8080 or sport = :8443 or sport = :9180 or sport = :9181 or dport = :9100 or dport = :9200 or dport = :9300 or dport = :9400 )"
 
 
 class Cost:
@@ -41,7 +41,8 @@ class Cost:
     def __exit__(self, *_):
         self._over.set()
         self._watch.join()
-        if not self.server.alive:
+        self.alive = self.server.alive
+        if not self.alive:
             self.peak = self.rss_mib = self.cpu_secs = 0.0
             return
         self.peak = self.server.peak_mib()
@@ -75,7 +76,7 @@ class Cost:
                 lines.append(f"{name} {spent:.1f}, budget {most}")
         if self.peak > MOST_RSS_MIB:
             lines.append(f"rss {self.peak:.0f} MiB in all, budget {MOST_RSS_MIB}")
-        if not self.server.alive:
+        if not self.alive:
             lines.append("the process has ended")
         return lines
 
