@@ -27,7 +27,7 @@ OPEN = "Host: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\
 async def run(table, scene):
     result = Result()
     async with origin.Origin(gateway.ORIGIN) as behind:
-        for part in (kills, reloads, damaged, cuts):
+        for part in (kills, reloads, damaged) if scene.smoke else (kills, reloads, damaged, cuts):
             await asyncio.to_thread(part, table.data, scene, result)
         for line in behind.faults:
             # Whom a kill cuts off has not sent all.
@@ -171,7 +171,7 @@ def damaged(data, scene, result):
     file = server.folder / "data/decisions.redb"
     good = file.read_bytes()
     kept = 0
-    files = 2 if scene.smoke else plan["files"]
+    files = 1 if scene.smoke else plan["files"]
     for turn in range(files):
         bad = bytearray(good)
         if turn == 0:
@@ -197,7 +197,7 @@ def damaged(data, scene, result):
 def cuts(data, scene, result):
     """A configuration that is cut off is refused, or what it takes away is said; the gateway serves on."""
     lines = (ROOT / "etc/thornwall.toml").read_text().splitlines(keepends=True)
-    step = data["cuts"]["step"] * (4 if scene.smoke else 1)
+    step = data["cuts"]["step"]
     with gateway.thornwall(scene.stage, limits="") as server:
         file, log = server.folder / "thornwall.toml", scene.stage.folder / f"{server.name}.log"
         head = file.read_text().partition("[[upstream]]")[0]

@@ -64,7 +64,7 @@ def admin(data, scene, result):
         answers = [spelled(data, token, result), wrong(data, token, result)]
         result.require(not any(token.encode() in got for got in answers), "a refusal shows the token")
         for crowd in data["crowds"]:
-            if not scene.smoke or crowd is data["crowds"][0]:
+            if not scene.smoke:
                 stand(crowd, token, server, data["budget"], scene, result)
         log = (scene.stage.folder / f"{server.name}.log").read_text(errors="replace")
         result.require(token not in log, "the log shows the token")
@@ -279,7 +279,7 @@ def filled(answer):
 
 
 def redis(data, scene, result):
-    rows = data["answers"][::4] if scene.smoke else data["answers"]
+    rows = data["answers"][1::8] if scene.smoke else data["answers"]
     parrot = Parrot()
     server = None
     try:
