@@ -7,8 +7,8 @@ import time
 
 import compression
 from frames import (
-    ACK, CHROME, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PRIORITY, SETTINGS, Client, Closed, Late, frame, pseudo, request, reset,
-    settings, window)
+    ACK, CHROME, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PRIORITY, SETTINGS, Client, Closed,
+    Late, frame, pseudo, request, reset, settings, window)
 
 HOST = b"site.test"
 # Frames that are written at once.

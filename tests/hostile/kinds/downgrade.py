@@ -5,12 +5,12 @@ import collections
 import itertools
 from concurrent import futures
 
+import compression
 import gateway
 import origin
 import tables
-from frames import (
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PADDED, Client, Closed, Late, frame, pseudo)
-import compression
+from frames import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PADDED, Client, Closed, Late, frame, pseudo
+from kinds.h2_cases import NGINX
 from result import Result
 
 TLS, HOST = 8443, b"t.example"
@@ -155,12 +155,18 @@ def play(requests):
     return outcomes
 
 
+def expecting(requests):
+    """An origin that knows what must not come."""
+    behind = origin.Origin(gateway.ORIGIN, Kept)
+    behind.count = collections.Counter()
+    behind.never = {one.number: one.rule["never"].encode() for one in requests if "never" in one.rule}
+    return behind
+
+
 async def run(table, scene):
     result = Result()
     requests = [Request(rule, row, number) for number, (rule, row) in enumerate(cases(table, scene.smoke))]
-    async with origin.Origin(gateway.ORIGIN, Kept) as behind:
-        behind.count = collections.Counter()
-        behind.never = {one.number: one.rule["never"].encode() for one in requests if "never" in one.rule}
+    async with expecting(requests) as behind:
         with gateway.thornwall(scene.stage, limits="") as server:
             outcomes = await asyncio.to_thread(play, requests)
             result.require(server.alive, "the gateway has ended")
@@ -173,5 +179,11 @@ async def run(table, scene):
             result.fault(line)
     result.cases = len(outcomes)
     served = sum(told == 200 for _, told, _ in outcomes)
+    if scene.beside:
+        async with expecting(requests) as theirs:
+            with gateway.nginx(scene.stage, NGINX, (TLS,)):
+                others = await asyncio.to_thread(play, requests)
+        wrong = sum(bool(request.judge(told, head)) for request, told, head in others)
+        result.beside = f"{wrong} otherwise than wanted, {theirs.broken} not canonical at the origin"
     result.note(f"{behind.taken} at the origin, {behind.broken} not canonical; {served} served, {len(outcomes) - served} refused")
     return result

@@ -14,7 +14,7 @@ import gateway
 import origin
 from compression import block
 from cost import Cost
-from frames import DATA, END_HEADERS, HEADERS, Client, Closed, Late, frame, settings, window
+from frames import DATA, END_HEADERS, HEADERS, Client, Closed, Late, frame, window
 from person import Person
 from result import Result
 from stage import program
