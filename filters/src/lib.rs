@@ -23,6 +23,7 @@ pub mod pipeline;
 pub mod prefix_set;
 pub mod printable;
 pub mod rate;
+pub mod regular_file;
 pub mod secret_file;
 pub mod spec;
 pub mod store;

@@ -4,11 +4,13 @@ use std::{
     ffi::OsString,
     fs::{self, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use uuid::Uuid;
+
+use crate::regular_file;
 
 /// Reads a file, and makes one, readable by its owner alone, where there is none. What is there is
 /// never overwritten, and whatever ends this process or fills the disk leaves no half of a file.
@@ -16,7 +18,7 @@ pub fn read_or_make(
     path: &Path,
     make: impl FnOnce() -> io::Result<Vec<u8>>,
 ) -> io::Result<Vec<u8>> {
-    match fs::read(path) {
+    match regular_file::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         other => return other,
     }
@@ -28,8 +30,49 @@ pub fn read_or_make(
     match placed {
         Ok(()) => Ok(secret),
         // Another process was faster.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::read(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => regular_file::read(path),
         Err(error) => Err(error),
+    }
+}
+
+/// Makes a file that only its owner can read where there is none, and takes it from others where there
+/// is one. What cannot be done is told by whoever opens it next.
+pub fn keep_private(path: &Path) {
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    if made.is_ok() {
+        return;
+    }
+    if let Ok(facts) = fs::metadata(path)
+        && facts.is_file()
+        && facts.permissions().mode() & 0o077 != 0
+    {
+        let _ = fs::set_permissions(path, PermissionsExt::from_mode(0o600));
+    }
+}
+
+/// Says aloud that everybody on this machine can read a secret. Its group may be meant to.
+pub fn warn_if_public(path: &Path) {
+    if fs::metadata(path).is_ok_and(|facts| facts.permissions().mode() & 0o004 != 0) {
+        log::warn!(
+            "everybody on this machine can read a secret; expected mode 0600 or 0640; file={}",
+            path.display()
+        );
+    }
+}
+
+/// Says aloud that everybody on this machine can replace what is in a folder.
+pub fn warn_if_open(folder: &Path) {
+    // With the sticky bit only the owner of a file can.
+    let is_open = |mode: u32| mode & 0o002 != 0 && mode & 0o1000 == 0;
+    if fs::metadata(folder).is_ok_and(|facts| is_open(facts.permissions().mode())) {
+        log::warn!(
+            "everybody on this machine can replace what is kept; expected mode 0700; folder={}",
+            folder.display()
+        );
     }
 }
 
@@ -52,9 +95,21 @@ fn write(path: &Path, secret: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
+
+    #[test]
+    fn what_is_kept_is_taken_from_others() {
+        let path = std::env::temp_dir().join(format!("thornwall-private-{}", Uuid::new_v4()));
+        let mode = || path.metadata().unwrap().permissions().mode() & 0o777;
+        keep_private(&path);
+        assert_eq!(mode(), 0o600);
+        fs::write(&path, "kept").unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+        keep_private(&path);
+        assert_eq!(mode(), 0o600);
+        assert_eq!(fs::read(&path).unwrap(), b"kept");
+        fs::remove_file(&path).unwrap();
+    }
 
     #[test]
     fn a_secret_is_made_once_and_whole() {

@@ -1,14 +1,14 @@
 //! The secret text that a caller shows to be let in.
 
 use std::{
-    fmt, fs, io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::secret_file;
+use crate::{regular_file, secret_file};
 
 /// A secret text, from a file that only its owner can read.
 pub struct Token(String);
@@ -56,7 +56,7 @@ impl Token {
 
     /// Reads the token.
     pub fn read(path: &Path) -> Result<Self, TokenError> {
-        Self::parse(path, fs::read(path))
+        Self::parse(path, regular_file::read(path))
     }
 
     fn parse(path: &Path, read: io::Result<Vec<u8>>) -> Result<Self, TokenError> {
@@ -69,6 +69,7 @@ impl Token {
         if !is_word || !(SHORTEST..=LONGEST).contains(&token.len()) {
             return Err(TokenError::Empty(path.to_path_buf()));
         }
+        secret_file::warn_if_public(path);
         Ok(Self(token.to_owned()))
     }
 

@@ -51,6 +51,7 @@ impl DataDir {
         let mut builder = DirBuilder::new();
         let made = builder.recursive(true).mode(0o700).create(folder);
         made.map_err(DataDirError::io(folder))?;
+        secret_file::warn_if_open(folder);
         let path = lock_path(folder);
         let lock = OpenOptions::new()
             .read(true)

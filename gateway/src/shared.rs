@@ -5,8 +5,6 @@
 //! wrong with a server only later, by the tasks.
 
 use std::{
-    fs::File,
-    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,6 +12,7 @@ use std::{
 use thornwall_filters::{
     build::BuildContext,
     clock::Clock,
+    regular_file, secret_file,
     store::{
         Store,
         shared::{
@@ -33,7 +32,7 @@ use crate::{
 /// The database that the predecessor keeps its list in.
 const PREDECESSORS_DATABASE: u8 = 2;
 /// Longest password.
-const MOST_PASSWORD: u64 = 4096;
+const MOST_PASSWORD: usize = 4096;
 
 /// Where the shared store and the predecessor's list are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -273,12 +272,12 @@ impl Server {
 /// The first line of a file.
 fn password(path: &Path) -> Result<String, String> {
     let named = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(MOST_PASSWORD).read_to_string(&mut text))
-        .map_err(|error| named(&error))?;
+    let text = regular_file::read_text(path).map_err(|error| named(&error))?;
     match text.lines().next() {
-        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+        Some(line) if (1..=MOST_PASSWORD).contains(&line.len()) => {
+            secret_file::warn_if_public(path);
+            Ok(line.to_owned())
+        }
         _ => Err(named(&"expected the password in its first line")),
     }
 }

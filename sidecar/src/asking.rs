@@ -12,6 +12,7 @@ use std::{hash::Hash, time::Duration};
 
 use reqwest::header::HeaderValue;
 use serde_json::Value;
+use thornwall_filters::regular_file;
 
 use self::answers::Answers;
 pub use self::register::{Asking, Service};
@@ -182,7 +183,7 @@ pub fn key_of(
 ) -> Result<HeaderValue, String> {
     let path = file.resolve(path);
     let wrong = |what: &str| format!("`{name}`: {}: {what}", path.display());
-    let bytes = std::fs::read(&path).map_err(|error| wrong(&error.to_string()))?;
+    let bytes = regular_file::read(&path).map_err(|error| wrong(&error.to_string()))?;
     // What is wrong with a key is told without the key.
     let key = str::from_utf8(&bytes)
         .map_err(|_| wrong("expected text"))?

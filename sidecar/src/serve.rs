@@ -18,6 +18,7 @@ use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, rou
 use thiserror::Error;
 use thornwall_filters::{
     clock::{Clock, ProcessTime},
+    secret_file,
     token::TokenError,
 };
 use thornwall_proto::{
@@ -140,6 +141,7 @@ pub fn build(
     let mut folder = DirBuilder::new();
     let made = folder.recursive(true).mode(0o700).create(&data_dir);
     made.map_err(io_error(data_dir.display()))?;
+    secret_file::warn_if_open(&data_dir);
     let callers = Callers::build(file, &data_dir)?;
     let metrics = Metrics::new()?;
     let time = ProcessTime::start();

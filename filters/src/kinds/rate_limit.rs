@@ -21,6 +21,9 @@
 //! | `cookie:NAME` | The first cookie of this name. A client that sends none counts by its address. |
 //! | `path` | The path's template: numbers, UUIDs, hexadecimal ids of 8 digits or more and long tokens are one, upper and lower case and path parameters make no difference, and only the first 256 bytes count. |
 //!
+//! Whoever has an IPv6 /48 has 65,536 buckets with the key `client`, as each /64 is somebody's home: a
+//! second limit with the key `prefix` bounds them together, and everybody else behind that network too.
+//!
 //! Each site counts for itself. The limit is exact: after a pause `burst` requests pass at once,
 //! then `requests` in each `per_secs`, evenly spread. The client is answered with 429 and told
 //! when to come back; the reason is `rate_limit.client`, `rate_limit.prefix`, `rate_limit.site`, or

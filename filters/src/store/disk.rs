@@ -19,7 +19,10 @@ use super::{
     Position,
     record::{self, Essence},
 };
-use crate::decision::{Decision, Key};
+use crate::{
+    decision::{Decision, Key},
+    secret_file,
+};
 
 /// Decisions, by key.
 const DECISIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("decisions");
@@ -253,6 +256,7 @@ impl Disk {
 }
 
 fn open(path: &Path) -> Result<Database, DatabaseError> {
+    secret_file::keep_private(path);
     Builder::new()
         .set_cache_size(CACHE_BYTES)
         .set_check_integrity_on_open(true)

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use thornwall_filters::{build::BuildContext, pem::plain, token::Token};
+use thornwall_filters::{build::BuildContext, pem::plain, regular_file, token::Token};
 use toml::Spanned;
 use tonic::{
     metadata::{Ascii, MetadataValue},
@@ -28,8 +28,6 @@ const CONNECT: Duration = Duration::from_secs(2);
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// Longest name of a gateway.
 const LONGEST_NAME: usize = 64;
-/// Largest file with a certificate or a key.
-const MOST_FILE_BYTES: u64 = 1 << 20;
 
 /// Where sidecars are, and how they are talked to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,13 +171,7 @@ impl TlsFiles {
 
 fn pem(path: &Path) -> Result<Vec<u8>, String> {
     let named = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
-    let size = fs::metadata(path).map_err(|error| named(&error))?.len();
-    if size > MOST_FILE_BYTES {
-        return Err(named(&format!(
-            "{size} bytes; expected at most {MOST_FILE_BYTES}"
-        )));
-    }
-    let bytes = plain(fs::read(path).map_err(|error| named(&error))?);
+    let bytes = plain(regular_file::read(path).map_err(|error| named(&error))?);
     if !bytes.windows(11).any(|text| text == b"-----BEGIN ") {
         return Err(named(&"no PEM in it"));
     }

@@ -1,20 +1,13 @@
 //! Files of certificates and keys, read with bounds and with mistakes that say what to do.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-};
+use std::{io, path::Path};
 
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer,
     pem::{self, PemObject},
 };
 use thiserror::Error;
-use thornwall_filters::pem::plain;
-
-/// Largest file of certificates, keys or OCSP responses: a hundred times what chains need.
-const MOST_BYTES: u64 = 1 << 20;
+use thornwall_filters::{pem::plain, regular_file};
 
 /// Why a file of certificates or keys cannot be used.
 #[derive(Debug, Error)]
@@ -31,24 +24,14 @@ pub(super) enum PemError {
     /// No section is a private key.
     #[error("no private key in it; expected a PEM section `PRIVATE KEY`")]
     NoKey,
-    /// Far larger than any chain.
-    #[error("larger than {MOST_BYTES} bytes")]
-    TooLarge,
     /// The system does not give it to us.
     #[error("cannot be read: {0}")]
     Unreadable(#[from] io::Error),
 }
 
-/// A whole file, where it is not too large.
+/// A whole file, where it is one and not too large.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, PemError> {
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(MOST_BYTES + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(PemError::TooLarge);
-    }
-    Ok(bytes)
+    Ok(regular_file::read(path)?)
 }
 
 /// The certificates of a PEM file, at least one, in its order.

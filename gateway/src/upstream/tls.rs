@@ -4,7 +4,7 @@
 //! cannot read; both end here, when the configuration is read.
 
 use std::{
-    fs, io,
+    io,
     path::Path,
     sync::{Arc, OnceLock},
 };
@@ -19,7 +19,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use thiserror::Error;
-use thornwall_filters::{build::BuildContext, pem::plain};
+use thornwall_filters::{build::BuildContext, pem::plain, regular_file};
 use toml::Spanned;
 
 use crate::{config, hash::Key};
@@ -136,7 +136,7 @@ fn read_authorities(path: &Path, key: &mut Key) -> Result<Arc<CaType>, FileError
 
 /// The certificates of a PEM file, each of which is one.
 fn read_chain(path: &Path, key: &mut Key) -> Result<Vec<CertificateDer<'static>>, FileError> {
-    let text = plain(fs::read(path)?);
+    let text = plain(regular_file::read(path)?);
     *key = key.with(Key::of(&text));
     let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|_| FileError::BadCertificate)?;
@@ -193,7 +193,7 @@ fn read_key(
     chain: &[CertificateDer<'static>],
     key: &mut Key,
 ) -> Result<Vec<u8>, FileError> {
-    let text = plain(fs::read(path)?);
+    let text = plain(regular_file::read(path)?);
     *key = key.with(Key::of(&text));
     let secret = PrivateKeyDer::from_pem_slice(&text).map_err(|_| FileError::NoKey)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

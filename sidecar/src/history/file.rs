@@ -8,7 +8,7 @@ use redb::{
     Table, TableDefinition, TableError, WriteTransaction,
 };
 use thiserror::Error;
-use thornwall_filters::prefix_set::Prefix;
+use thornwall_filters::{prefix_set::Prefix, secret_file};
 use thornwall_proto::v1;
 
 use super::{Order, Written};
@@ -127,6 +127,7 @@ pub(super) struct File(Database);
 
 impl File {
     pub(super) fn open(path: &Path) -> Result<Self, FileError> {
+        secret_file::keep_private(path);
         let mut builder = Builder::new();
         let made = builder.set_cache_size(CACHE_BYTES).create(path);
         let file = Self(made.map_err(|error| match error {

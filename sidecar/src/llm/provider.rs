@@ -1,7 +1,7 @@
 //! One provider: how a question is put to it, and what came back.
 
 use std::{
-    fs, io,
+    io,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -9,6 +9,7 @@ use std::{
 
 use reqwest::StatusCode;
 use thiserror::Error;
+use thornwall_filters::regular_file;
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
@@ -268,7 +269,7 @@ async fn settle(ledger: &Arc<Ledger>, reserved: Reservation, cost: Cost) {
 
 fn key(name: &str, path: PathBuf) -> Result<String, ProviderError> {
     let failed = |error| ProviderError::Key(name.to_owned(), path.clone(), error);
-    let text = fs::read_to_string(&path).map_err(failed)?;
+    let text = regular_file::read_text(&path).map_err(failed)?;
     let key = text.trim();
     if key.is_empty() {
         return Err(failed(io::Error::other("no key in it")));

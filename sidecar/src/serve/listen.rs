@@ -9,7 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
-use thornwall_filters::pem::plain;
+use thornwall_filters::{pem::plain, regular_file};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::mpsc,
@@ -36,7 +36,7 @@ pub type Identity = Arc<ArcSwap<ServerConfig>>;
 pub fn identity(file: &ConfigFile, tls: &Tls) -> Result<ServerConfig, String> {
     let chain = certificates(&file.resolve(&tls.chain_file))?;
     let key = file.resolve(&tls.key_file);
-    let secret = plain(fs::read(&key).map_err(unusable(&key))?);
+    let secret = plain(regular_file::read(&key).map_err(unusable(&key))?);
     let key = PrivateKeyDer::from_pem_slice(&secret).map_err(unusable(&key))?;
     let mut authorities = RootCertStore::empty();
     let trusted = file.resolve(&tls.client_ca_file);
@@ -54,7 +54,7 @@ pub fn identity(file: &ConfigFile, tls: &Tls) -> Result<ServerConfig, String> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let text = plain(fs::read(path).map_err(unusable(path))?);
+    let text = plain(regular_file::read(path).map_err(unusable(path))?);
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let read = read.map_err(unusable(path))?;
     if read.is_empty() {

@@ -11,7 +11,7 @@ mod connections;
 mod faults;
 mod port;
 mod several;
-mod sidecar;
+pub(crate) mod sidecar;
 
 use crate::harness::{CHROME, Origin, signal, thornwall, wait_for};
 use sidecar::{

@@ -33,6 +33,7 @@ mod origin_connections;
 mod page_limits;
 mod people;
 mod privacy;
+mod private_files;
 mod proxy;
 mod recording;
 mod redirects;

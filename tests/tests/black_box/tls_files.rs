@@ -8,7 +8,7 @@ use std::{
 use thornwall_tests::authority::{Authority, Issued, Key, Wanted};
 
 use crate::{
-    harness::{Folder, Gateway, Origin, free_port},
+    harness::{Folder, Gateway, Origin, free_port, wait_for},
     tls_client::Client,
 };
 
@@ -121,4 +121,35 @@ fn clients_without_authenticated_encryption_are_refused_and_an_ecdsa_key_serves_
         Key::Rsa,
         &[("ECDHE-RSA-AES128-GCM-SHA256", true), (old[0].0, false)],
     );
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_certificate_is_refused_and_the_next_reload_works() {
+    let (origin, folder) = (Origin::start(), Folder::new());
+    let authority = Authority::new("servers");
+    let issued = issue(&authority, Key::Ecdsa, false);
+    let write = || {
+        folder.write("a.pem", &issued.chain);
+        folder.write("a.key", &issued.key);
+    };
+    write();
+    let (gateway, _port) = gateway(&origin, &folder, "");
+    let mut generation = gateway.metric("thornwall_generation");
+    for name in ["a.pem", "a.key"] {
+        let path = folder.0.join(name);
+        std::fs::remove_file(&path).unwrap();
+        let made = Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let refusals = || gateway.stderr().matches("is not a regular file").count();
+        let before = refusals();
+        gateway.signal("HUP");
+        wait_for("the refusal", || refusals() > before);
+        std::fs::remove_file(&path).unwrap();
+        write();
+        gateway.signal("HUP");
+        generation += 1.0;
+        wait_for("the reload", || {
+            gateway.metric("thornwall_generation") >= generation
+        });
+    }
 }

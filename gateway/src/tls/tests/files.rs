@@ -71,7 +71,11 @@ fn every_broken_file_is_told_with_its_place() {
         "t.toml:7:12: t.key: the private key is encrypted",
     );
     let large = "#".repeat(2 << 20);
-    check(&large, key, "t.toml:6:14: t.pem: larger than 1048576 bytes");
+    check(
+        &large,
+        key,
+        "t.toml:6:14: t.pem: cannot be read: larger than 1048576 bytes",
+    );
 }
 
 #[test]

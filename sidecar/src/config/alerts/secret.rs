@@ -1,16 +1,15 @@
 //! Files of alerts: secrets, and certificates of authorities.
 
-use std::{fs, io, path::Path};
+use std::path::Path;
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
-use thornwall_filters::pem::plain;
+use thornwall_filters::{pem::plain, regular_file};
 
 use crate::http::Address;
 
 /// Shortest key of signatures, in bytes: as long as the tokens that are made here.
 const SHORTEST_KEY: usize = 32;
-/// Largest file with a secret or certificates that is read.
-const MOST_FILE_BYTES: u64 = 1 << 20;
+
 /// The first line of a file with a secret. The error names the file, and never shows what is in it.
 pub fn secret(path: &Path) -> Result<String, String> {
     let bytes = bytes_of(path)?;
@@ -50,13 +49,7 @@ pub fn authorities(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {
-    let read = || {
-        if fs::metadata(path)?.len() > MOST_FILE_BYTES {
-            return Err(io::Error::other("expected at most 1 MiB"));
-        }
-        fs::read(path)
-    };
-    read().map_err(|error| told(path, &error.to_string()))
+    regular_file::read(path).map_err(|error| told(path, &error.to_string()))
 }
 
 fn told(path: &Path, what: &str) -> String {

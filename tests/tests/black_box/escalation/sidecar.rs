@@ -11,12 +11,12 @@ use std::{
 use crate::harness::{CHROME, Folder, Gateway, free_port, send, thornwall, try_send, wait_for};
 
 /// A sidecar with a folder of its own.
-pub(super) struct Sidecar {
+pub(crate) struct Sidecar {
     pub(super) child: Child,
     /// What a gateway's `[escalation]` calls it, where the sidecar listens on a port.
     pub(super) port: u16,
     admin: u16,
-    pub(super) folder: Folder,
+    pub(crate) folder: Folder,
     config: PathBuf,
     program: PathBuf,
 }
@@ -60,13 +60,13 @@ impl Sidecar {
         }
     }
 
-    pub(super) fn start(more: &str) -> Self {
+    pub(crate) fn start(more: &str) -> Self {
         let mut sidecar = Self::planned(more);
         sidecar.run();
         sidecar
     }
 
-    pub(super) fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         self.run_as(&program());
     }
 
@@ -92,7 +92,7 @@ impl Sidecar {
         });
     }
 
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -107,7 +107,7 @@ impl Sidecar {
     }
 
     /// Everything that it said on standard error.
-    pub(super) fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         fs::read_to_string(self.folder.0.join("stderr.log")).unwrap_or_default()
     }
 
