@@ -57,6 +57,7 @@ pub use entry::{EntryError, Names, decode_entry, decode_value};
 pub use limits::{LimitExchange, SharedTables};
 pub use predecessor::PredecessorList;
 pub use standing::{Standing, Trouble};
+pub use wire::{MOST_ANSWER, weigh_answer};
 
 /// Entries that are kept in the stream. A gateway that was away for longer compares all keys.
 pub const MOST_ENTRIES: u64 = 65_536;
@@ -64,7 +65,7 @@ pub const MOST_ENTRIES: u64 = 65_536;
 /// of usual ones.
 const DECISIONS: Bounds = Bounds {
     text: 64 << 10,
-    total: 4 << 20,
+    total: MOST_ANSWER,
 };
 /// Pause before the second try, which doubles with each further one.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);

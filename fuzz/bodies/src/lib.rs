@@ -18,6 +18,7 @@ mod head;
 mod model_answer;
 mod path;
 mod proxy_protocol;
+mod redis_answer;
 mod request_shape;
 mod robots;
 mod shared_store;
@@ -41,6 +42,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("model_answer", model_answer::run),
     ("path", path::run),
     ("proxy_protocol", proxy_protocol::run),
+    ("redis_answer", redis_answer::run),
     ("request_shape", request_shape::run),
     ("robots", robots::run),
     ("shared_store", shared_store::run),

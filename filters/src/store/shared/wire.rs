@@ -4,7 +4,11 @@
 //! room is made for anything. What is larger is not read at all; the answer ends there, and its
 //! connection with it.
 
-use std::io;
+use std::{
+    io,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
 
 use thiserror::Error;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
@@ -13,6 +17,8 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 const MOST_DEPTH: usize = 8;
 /// Values of one answer in all; the parts of a large cluster are some tens of thousands.
 const MOST_VALUES: usize = 65_536;
+/// Most bytes of an answer about decisions.
+pub const MOST_ANSWER: usize = 4 << 20;
 /// Longest line: a number, a status or an error.
 const MOST_LINE: u64 = 8 << 10;
 
@@ -21,7 +27,7 @@ const MOST_LINE: u64 = 8 << 10;
 pub(super) struct Bounds {
     /// Of one text.
     pub(super) text: usize,
-    /// Of all texts together.
+    /// Of all texts, statuses and errors together.
     pub(super) total: usize,
 }
 
@@ -67,6 +73,16 @@ impl Value {
         }
     }
 
+    /// Bytes of words in it.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Cut | Self::Null | Self::Number(_) => 0,
+            Self::Failure(words) => words.len(),
+            Self::List(values) => values.iter().map(Self::bytes).sum(),
+            Self::Text(text) => text.len(),
+        }
+    }
+
     /// The text or status that it is.
     pub(super) fn text(self) -> Option<Vec<u8>> {
         match self {
@@ -104,7 +120,10 @@ where
     let mut open: Vec<(usize, Vec<Value>)> = Vec::new();
     loop {
         let mut value = match head(from).await? {
-            Head::Whole(value) => value,
+            Head::Whole(value) if value.bytes() <= bytes => {
+                bytes -= value.bytes();
+                value
+            }
             Head::List(0) => Value::List(Vec::new()),
             Head::List(_) if open.len() == MOST_DEPTH => return Err(WireError::Deep),
             Head::List(length) if length <= values => {
@@ -116,7 +135,7 @@ where
                 bytes -= length;
                 Value::Text(text(from, length).await?)
             }
-            Head::List(_) | Head::Text(_) => Value::Cut,
+            Head::List(_) | Head::Text(_) | Head::Whole(_) => Value::Cut,
         };
         let is_cut = value == Value::Cut;
         loop {
@@ -130,6 +149,17 @@ where
             }
             value = Value::List(open.pop().map(|(_, values)| values).unwrap_or_default());
         }
+    }
+}
+
+/// How many bytes are kept of an answer that is there as a whole, where it is one: never more than of one
+/// about decisions.
+pub fn weigh_answer(mut bytes: &[u8]) -> Option<usize> {
+    let read = pin!(read(&mut bytes, super::DECISIONS));
+    // Nothing has to be waited for.
+    match read.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(value)) => Some(value.bytes()),
+        _ => None,
     }
 }
 
@@ -244,6 +274,11 @@ mod tests {
             (
                 "*2\r\n*2\r\n$1\r\na\r\n*70000\r\n",
                 Value::List(vec![cut(&[text("a")])]),
+            ),
+            ("+aaaaaaaaaaaaaaaaaaaaaaaaaa\r\n", Value::Cut),
+            (
+                "*4\r\n$9\r\naaaaaaaaa\r\n+aaaaaaaaaaa\r\n-aaaaaaaaaaa\r\n",
+                cut(&[text("aaaaaaaaa"), text("aaaaaaaaaaa")]),
             ),
             (
                 "*4\r\n$9\r\naaaaaaaaa\r\n$9\r\naaaaaaaaa\r\n$9\r\n",
