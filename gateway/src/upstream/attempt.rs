@@ -196,7 +196,8 @@ pub fn connected(
         kept::trust(fd);
     } else if http1 && !exchange.upgrade {
         let headers = &session.req_header().headers;
-        attempt.delivery = Some(Delivery::new(fd, headers));
+        let is_fresh_tls = !reused && attempt.speaks_tls();
+        attempt.delivery = Some(Delivery::new(fd, headers, is_fresh_tls));
     }
     let Some(upstream) = &attempt.upstream else {
         return Ok(());

@@ -2,9 +2,10 @@
 //!
 //! One that answers earlier may take what is still to come for the next request on its connection,
 //! and whoever is lent that connection next would get the answer to it. Pingora writes bodies and
-//! reads answers beside our hooks, in an order that none of them sees. So each piece of a body goes
-//! on as bytes that tell when they are let go of, which is when they have been written; and when the
-//! last ones are, the system is asked whether anything has come from the origin by then.
+//! reads answers beside our hooks, in an order that none of them sees. So the system is asked whether
+//! anything has come from the origin: before the end of the body is handed on, where what is still to
+//! be written finds room at once; and else when it has been written, which pieces tell as they are let
+//! go of. Asked only afterwards, an origin that is quick would seem to have been too early.
 
 use std::{
     os::fd::RawFd,
@@ -21,6 +22,10 @@ use pingora::protocols::l4::ext::get_tcp_info;
 
 use super::kept;
 
+/// Bytes that a connection of which nothing waits to be sent takes in without a wait: the least that
+/// Linux begins with (`net.ipv4.tcp_wmem`).
+const AT_ONCE: usize = 16 << 10;
+
 /// A request's body on its way to an origin of HTTP/1.
 #[derive(Debug)]
 pub(super) struct Delivery {
@@ -36,7 +41,9 @@ struct Way {
     /// Bytes that had come over the connection before the request went out. UNIX sockets do not tell,
     /// so that their connections carry nothing behind a body; making new ones costs little.
     received: Option<u64>,
-    /// Pieces that are not written yet; one more as long as others are to come.
+    /// Whether session tickets of TLS may still be on their way.
+    is_fresh_tls: bool,
+    /// Bytes that are not written yet; one more as long as others are to come.
     unwritten: AtomicUsize,
     came_first: AtomicBool,
 }
@@ -50,12 +57,13 @@ struct Piece {
 impl Delivery {
     /// A body is to go out over this descriptor's connection, which is not lent again before
     /// [`Delivery::answered`] has seen that it may be.
-    pub(super) fn new(fd: RawFd, headers: &HeaderMap) -> Self {
+    pub(super) fn new(fd: RawFd, headers: &HeaderMap, is_fresh_tls: bool) -> Self {
         kept::doubt(fd);
         let length = headers.get(CONTENT_LENGTH);
         let way = Way {
             fd,
             received: received(fd),
+            is_fresh_tls,
             unwritten: AtomicUsize::new(1),
             came_first: AtomicBool::new(false),
         };
@@ -68,16 +76,21 @@ impl Delivery {
 
     /// A piece of the body is handed on, the last one where it is the `end`.
     pub(super) fn hand_on(&mut self, piece: &mut Option<Bytes>, end: bool) {
-        if let Some(bytes) = piece.take_if(|bytes| !bytes.is_empty()) {
-            let length = bytes.len() as u64;
-            self.left = self.left.map(|left| left.saturating_sub(length));
-            self.way.unwritten.fetch_add(1, AcqRel);
+        let length = piece.as_ref().map_or(0, Bytes::len);
+        self.left = self.left.map(|left| left.saturating_sub(length as u64));
+        let is_last = !self.is_handed_on && (end || self.left == Some(0));
+        self.is_handed_on |= is_last;
+        if is_last && self.way.goes_at_once(length) {
+            self.way.came_first.store(true, Release);
+            return;
+        }
+        if let Some(bytes) = piece.take_if(|_| length > 0) {
+            self.way.unwritten.fetch_add(length, AcqRel);
             let way = Arc::clone(&self.way);
             *piece = Some(Bytes::from_owner(Piece { bytes, way }));
         }
-        if !self.is_handed_on && (end || self.left == Some(0)) {
-            self.is_handed_on = true;
-            self.way.written();
+        if is_last {
+            self.way.wrote(1);
         }
     }
 
@@ -104,8 +117,19 @@ impl Delivery {
 }
 
 impl Way {
-    fn written(&self) {
-        if self.unwritten.fetch_sub(1, AcqRel) == 1 {
+    /// Whether nothing has come yet, and so many more bytes are written as soon as they are handed on.
+    fn goes_at_once(&self, more: usize) -> bool {
+        let unwritten = self.unwritten.load(Acquire) + more;
+        let (Some(before), Ok(info)) = (self.received, get_tcp_info(self.fd)) else {
+            return false;
+        };
+        let is_quiet = self.is_fresh_tls || info.tcpi_bytes_received == before;
+        is_quiet && info.tcpi_notsent_bytes == 0 && unwritten <= AT_ONCE
+    }
+
+    /// So many bytes have been written; with the last ones nothing must have come yet.
+    fn wrote(&self, bytes: usize) {
+        if self.unwritten.fetch_sub(bytes, AcqRel) == bytes {
             let came_first = self.received.is_some() && received(self.fd) == self.received;
             self.came_first.store(came_first, Release);
         }
@@ -120,7 +144,7 @@ impl AsRef<[u8]> for Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        self.way.written();
+        self.way.wrote(self.bytes.len());
     }
 }
 
@@ -156,12 +180,12 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_there_once_all_of_it_is_written() {
+    fn a_large_body_is_there_once_all_of_it_is_written() {
         let (near, _far) = pair();
-        let mut delivery = Delivery::new(near.as_raw_fd(), &HeaderMap::new());
-        let (mut first, mut last) = (piece("a"), piece("b"));
+        let mut delivery = Delivery::new(near.as_raw_fd(), &HeaderMap::new(), false);
+        let (mut first, mut last) = (Some(Bytes::from(vec![0; AT_ONCE])), piece("b"));
         delivery.hand_on(&mut first, false);
-        assert_eq!(first.as_deref(), Some(&b"a"[..]));
+        assert_eq!(first.as_ref().map(Bytes::len), Some(AT_ONCE));
         delivery.hand_on(&mut last, true);
         drop(last);
         assert!(!delivery.came_first(), "one is still to be written");
@@ -170,9 +194,22 @@ mod tests {
     }
 
     #[test]
+    fn a_quick_answer_to_a_small_body_is_none_that_was_early() {
+        let (near, mut far) = pair();
+        let mut delivery = Delivery::new(near.as_raw_fd(), &length("2"), false);
+        let (mut first, mut last) = (piece("a"), piece("b"));
+        delivery.hand_on(&mut first, false);
+        delivery.hand_on(&mut last, true);
+        far.write_all(b"HTTP/1.1 200").unwrap();
+        (&near).read_exact(&mut [0; 12]).unwrap();
+        drop((first, last));
+        assert!(delivery.came_first());
+    }
+
+    #[test]
     fn an_end_by_itself_is_none_where_the_length_is_known() {
         let (near, mut far) = pair();
-        let mut delivery = Delivery::new(near.as_raw_fd(), &length("2"));
+        let mut delivery = Delivery::new(near.as_raw_fd(), &length("2"), false);
         for text in ["a", "b"] {
             let mut piece = piece(text);
             delivery.hand_on(&mut piece, false);
@@ -187,7 +224,7 @@ mod tests {
     #[test]
     fn an_answer_that_came_before_is_seen_even_after_it_was_read() {
         let (near, mut far) = pair();
-        let mut delivery = Delivery::new(near.as_raw_fd(), &length("1"));
+        let mut delivery = Delivery::new(near.as_raw_fd(), &length("1"), false);
         far.write_all(b"HTTP/1.1 401").unwrap();
         (&near).read_exact(&mut [0; 12]).unwrap();
         let mut piece = piece("a");
