@@ -27,7 +27,7 @@ P99_MS = 1000 if "/debug/" in program() else 250
 TRIES = 3
 TLS = 8443
 # How long what an attack leaves behind has to go.
-SETTLE = 0.5
+SETTLE = 0.2
 ORIGIN = """
     access_log off;
     client_max_body_size 0;

@@ -31,7 +31,7 @@ address = "127.0.0.1:9182"
 """
 REDIS_CONFIG = f'[store]\nkind = "redis"\nurl = "redis://127.0.0.1:{REDIS}/0"\n'
 # How long whatever answers as Redis is listened to.
-LISTENS = 0.7
+LISTENS = 0.5
 
 
 def text(word):
