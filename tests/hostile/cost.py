@@ -34,7 +34,7 @@ class Cost:
         pathlib.Path(f"/proc/{self.server.process.pid}/clear_refs").write_text("5")
         self.before = self.most = self.anonymous()
         self._cpu, self._descriptors = self.server.cpu_secs(), self.server.descriptors()
-        self._watch = threading.Thread(target=self._look)
+        self._watch = threading.Thread(target=self._look, daemon=True)
         self._watch.start()
         return self
 
@@ -51,7 +51,9 @@ class Cost:
 
     def anonymous(self):
         status = pathlib.Path(f"/proc/{self.server.process.pid}/status").read_text()
-        return int(ANONYMOUS.search(status)[1]) / 1024
+        found = ANONYMOUS.search(status)
+        # A process that has ended has none.
+        return int(found[1]) / 1024 if found else 0.0
 
     def _look(self):
         turn = 0
@@ -59,7 +61,7 @@ class Cost:
             try:
                 self.most = max(self.most, self.anonymous())
                 self.descriptors = max(self.descriptors, self.server.descriptors() - self._descriptors)
-            except (OSError, TypeError):
+            except OSError:
                 return
             if turn % SOCKETS_EVERY == 0 or self._over.is_set():
                 self.kernel_mib = max(self.kernel_mib, sockets_mib())

@@ -27,7 +27,7 @@ OPEN = "Host: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\
 async def run(table, scene):
     result = Result()
     async with origin.Origin(gateway.ORIGIN) as behind:
-        for part in (kills, reloads, damaged) if scene.smoke else (kills, reloads, damaged, cuts):
+        for part in (kills, reloads, damaged) if scene.smoke else (kills, reloads, starting, damaged, cuts):
             await asyncio.to_thread(part, table.data, scene, result)
         for line in behind.faults:
             # Whom a kill cuts off has not sent all.
@@ -112,20 +112,18 @@ def reloads(data, scene, result):
     count = 10 if scene.smoke else plan["count"]
     with gateway.thornwall(scene.stage, limits="", name="reloaded") as server:
         over, failed, sent = threading.Event(), [], [0]
-        load = [threading.Thread(target=keep_asking, args=(over, failed, sent)) for _ in range(plan["at_once"])]
-        with Person(scene.stage) as person:
+        load = [threading.Thread(target=keep_asking, args=(over, failed, sent), daemon=True) for _ in range(plan["at_once"])]
+        wait_until_ready()
+        with Person(scene.stage) as person, Cost(server) as cost:
             for one in load:
                 one.start()
-            # What a reload needs is there after some of them; from then on nothing grows.
-            for number in range(count):
-                if number == count // 4:
-                    cost = Cost(server)
-                    cost.__enter__()
-                os.kill(server.process.pid, signal.SIGHUP)
-                time.sleep(plan["every_ms"] / 1000)
-            time.sleep(2 * QUIET)
-            cost.__exit__()
-            over.set()
+            try:
+                for _ in range(count):
+                    os.kill(server.process.pid, signal.SIGHUP)
+                    time.sleep(plan["every_ms"] / 1000)
+                time.sleep(2 * QUIET)
+            finally:
+                over.set()
             for one in load:
                 one.join()
         log = (scene.stage.folder / "reloaded.log").read_text(errors="replace")
@@ -137,6 +135,28 @@ def reloads(data, scene, result):
             result.fault(f"reloads: {line}")
         result.cases += count
         result.note(f"{count} SIGHUP, {sent[0]} requests, {len(failed)} failed, {person}")
+
+
+def wait_until_ready():
+    """The port is open before the process hears signals."""
+    until = time.monotonic() + PATIENCE
+    while ask("GET /ready", "") is None and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+def starting(data, scene, result):
+    """Whoever tells a gateway to reload as it starts ends it, or does not."""
+    ended = 0
+    for name in ("SIGHUP", "SIGUSR1"):
+        with gateway.thornwall(scene.stage, limits="", name="starting") as server:
+            os.kill(server.process.pid, getattr(signal, name))
+            time.sleep(QUIET)
+            ended += not server.alive
+        result.cases += 1
+    known = data["starting"].get("known")
+    result.require(not ended or known, f"{ended} of 2 signals end a gateway whose port is open")
+    if ended and known:
+        result.note(f"{ended} of 2 signals end it as it starts: {known}")
 
 
 def keep_asking(over, failed, sent):
@@ -200,6 +220,7 @@ def cuts(data, scene, result):
     step = data["cuts"]["step"]
     with gateway.thornwall(scene.stage, limits="") as server:
         file, log = server.folder / "thornwall.toml", scene.stage.folder / f"{server.name}.log"
+        wait_until_ready()
         head = file.read_text().partition("[[upstream]]")[0]
         tail = "".join(lines[next(at for at, line in enumerate(lines) if line.startswith("[[upstream]]")):])
         tail = tail.replace("127.0.0.1:9000", "127.0.0.1:9100").replace('files = ["lists/deny.txt"]', "addresses = []")
