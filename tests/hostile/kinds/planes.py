@@ -15,6 +15,7 @@ import origin
 from compression import block
 from cost import Cost
 from frames import DATA, END_HEADERS, HEADERS, Client, Closed, Late, frame, window
+from kinds.floods import warm
 from person import Person
 from result import Result
 from stage import program
@@ -60,6 +61,7 @@ async def run(table, scene):
 # ---- the operator's listener
 def admin(data, scene, result):
     with gateway.thornwall(scene.stage, limits="") as server:
+        warm(scene.stage)
         token = (server.folder / "data/admin.token").read_text().strip()
         answers = [spelled(data, token, result), wrong(data, token, result)]
         result.require(not any(token.encode() in got for got in answers), "a refusal shows the token")
