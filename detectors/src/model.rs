@@ -24,7 +24,7 @@ mod card;
 mod runtime;
 
 pub use card::{Card, sha256_hex};
-pub use runtime::{disable_telemetry, init_runtime};
+pub use runtime::{init_runtime, settle_environment};
 
 /// Largest model file that is read. Ours are below 100 KiB; this bounds a mistake.
 const MOST_MODEL_BYTES: u64 = 64 << 20;

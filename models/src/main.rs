@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Parser;
-use thornwall_detectors::model::disable_telemetry;
+use thornwall_detectors::model::settle_environment;
 use thornwall_models::{
     date,
     training::{self, Order},
@@ -63,7 +63,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    if let Err(error) = disable_telemetry() {
+    if let Err(error) = settle_environment(&[]) {
         let _ = writeln!(
             std::io::stderr(),
             "telemetry of ONNX Runtime stays on: {error}"

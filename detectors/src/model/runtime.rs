@@ -23,12 +23,16 @@ const VARIABLE: &str = "ORT_DYLIB_PATH";
 /// what it counts. It looks when its environment is made, before it can be told anything else.
 const NO_TELEMETRY: (&str, &str) = ("ORT_DISABLE_TELEMETRY", "1");
 
-/// Starts this process anew with telemetry of ONNX Runtime switched off, unless it is: the library
-/// reads the environment of the process, which a program cannot change safely once it runs. To be
-/// called before anything else; it returns where nothing is to be done, or where it cannot be.
-pub fn disable_telemetry() -> io::Result<()> {
+/// Starts this process anew with telemetry of ONNX Runtime switched off, and with `settings` of the
+/// allocator where nothing else is set, unless all of that is so: libraries read the environment of
+/// the process, which a program cannot change safely once it runs. To be called before anything else;
+/// it returns where nothing is to be done, or where it cannot be.
+pub fn settle_environment(settings: &[(&str, &str)]) -> io::Result<()> {
     let (name, value) = NO_TELEMETRY;
-    if std::env::var_os(name).is_some_and(|set| set == value) {
+    let telling = std::env::var_os(name).is_none_or(|set| set != value);
+    let missing = |(name, _): &&(&str, &str)| std::env::var_os(name).is_none();
+    let missing: Vec<_> = settings.iter().filter(missing).copied().collect();
+    if !telling && missing.is_empty() {
         return Ok(());
     }
     let mut arguments = std::env::args_os();
@@ -37,7 +41,7 @@ pub fn disable_telemetry() -> io::Result<()> {
         again.arg0(called);
     }
     // The same process, with its id, its files and its parent.
-    Err(again.args(arguments).env(name, value).exec())
+    Err(again.args(arguments).env(name, value).envs(missing).exec())
 }
 
 /// Loads ONNX Runtime: from `named` where the configuration names a library, else from

@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::ServeError;
@@ -9,6 +10,11 @@ use crate::{generation::Cold, handover::Inherited};
 
 /// Pending connections that the system keeps for a listener; it caps the number itself.
 const BACKLOG: u32 = 65_535;
+
+/// Bytes of an answer that the system holds for a connection without having sent them: a client that
+/// takes in nothing costs it no 4 MiB. What is under way to a client does not count, so that nobody is
+/// slower for it.
+const UNSENT: u32 = 128 << 10;
 
 /// Everything that is listened on, there before anything is served.
 pub struct Sockets {
@@ -28,6 +34,9 @@ impl Sockets {
                 Some(socket) => socket,
                 None => bind(address)?,
             };
+            SockRef::from(&socket)
+                .set_tcp_notsent_lowat(UNSENT)
+                .map_err(ServeError::io(address.clone()))?;
             public.push((address.clone(), socket));
         }
         let admin = match inherited.admin(&cold.admin) {

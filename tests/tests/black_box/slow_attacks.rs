@@ -20,6 +20,7 @@ mod evictions;
 mod frames;
 mod http1;
 mod http2;
+mod memory;
 mod secure;
 mod tls;
 mod unbegun;
