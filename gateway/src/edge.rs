@@ -34,6 +34,7 @@ mod registry;
 mod socket;
 mod stall;
 mod transport;
+mod unread;
 mod watch;
 mod windows;
 
@@ -46,6 +47,7 @@ pub use listener::{ListenerFacts, listen};
 pub use metrics::EdgeMetrics;
 pub use registry::sweep;
 pub use stall::{note_body, pause, release, resume};
+pub use unread::{AnswerBody, UnreadAnswers};
 
 use admission::Admission;
 use clock::Clock;
@@ -106,7 +108,7 @@ impl Edge {
     /// Has an idle connection give way to a newcomer that has met a cap; whether there was one.
     fn make_room(&self, generation: &Generation, newcomer: &Connection, cap: Cap) -> bool {
         let carriers = |client| State::trusts(generation, client);
-        let found = self.registry.idle_longest(newcomer, cap, carriers);
+        let found = (self.registry).idle_longest(newcomer, cap, self.state.now(), carriers);
         found.is_some_and(|connection| {
             self.end(&connection, Ending::Evicted);
             true

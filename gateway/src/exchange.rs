@@ -9,7 +9,7 @@ use thornwall_filters::{filter::Holds, pipeline::Judgement};
 use uuid::Uuid;
 
 use crate::{
-    edge::Connection,
+    edge::{AnswerBody, Connection},
     generation::{Generation, Site},
     shares::Share,
     state::InFlightGuard,
@@ -69,6 +69,8 @@ pub struct Exchange {
     pub origin_status: Option<u16>,
     /// Whether the origin's answer is a page; nothing where it does not say what it is.
     pub page: Option<bool>,
+    /// How far the answer's body has come, where it is not one that lasts.
+    pub answer: Option<AnswerBody>,
     /// Whether filters have been told that.
     pub settled: bool,
     /// When all of the request's body had come, where it has one.
@@ -108,6 +110,7 @@ impl Exchange {
             interim: 0,
             origin_status: None,
             page: None,
+            answer: None,
             settled: false,
             body_came: None,
             attempt: Attempt::default(),

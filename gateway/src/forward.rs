@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
-    header::{CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, REFRESH, UPGRADE},
+    header::{CONNECTION, CONTENT_LOCATION, LOCATION, REFRESH, UPGRADE},
     uri::PathAndQuery,
 };
 use pingora::{
@@ -132,9 +132,8 @@ pub async fn peer(
 
 /// How long a request's body may be on its way before the edge ends it.
 fn longest_upload(header: &RequestHeader, limits: &Limits) -> Duration {
-    let length = header.headers.get(CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let paced = length.and_then(|length| length.checked_div(limits.lasting_receive_rate()));
+    let paced = uploads::length(header)
+        .and_then(|length| length.checked_div(limits.lasting_receive_rate()));
     let silence = Duration::from_millis(limits.body_timeout.into());
     paced.map_or(CONVERSATION_TIMEOUT, |secs| {
         CONVERSATION_TIMEOUT.min(Duration::from_secs(secs).saturating_add(4 * silence))
@@ -177,6 +176,11 @@ pub fn measure_body(
 /// How long a piece of the answer's body has to wait for the limits that hold the request.
 pub fn pace(piece: Option<&Bytes>, exchange: &mut Exchange, state: &State) -> Option<Duration> {
     let bytes = piece.map_or(0, Bytes::len);
+    if let (Some(answer), Some(client), Some(connection)) =
+        (&mut exchange.answer, exchange.client, &exchange.connection)
+    {
+        answer.passes(bytes, &state.unread, client, connection);
+    }
     if exchange.holds.is_empty() || bytes == 0 {
         return None;
     }

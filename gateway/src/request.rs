@@ -27,7 +27,7 @@ use thornwall_filters::{
 };
 
 use crate::{
-    edge::{Connection, head::judge_decoded},
+    edge::{AnswerBody, Connection, head::judge_decoded},
     escalate,
     exchange::{Exchange, Target},
     forward::proxy_id,
@@ -173,6 +173,10 @@ pub fn settle_share(exchange: &mut Exchange, response: &ResponseHeader, state: &
         .map(HeaderValue::as_bytes);
     let lasts = response.status == StatusCode::SWITCHING_PROTOCOLS
         || kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
+    let is_conversation = kind.is_some_and(|kind| kind.starts_with(b"application/grpc"));
+    let length = response.headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    exchange.answer = (!lasts && !is_conversation).then(|| AnswerBody::new(length));
     if let (true, Some(client), Some(_)) = (lasts, exchange.client, &exchange.share) {
         let most = exchange.generation.limits.max_per_client;
         if let Some(share) = state.lasting.take(client, most) {

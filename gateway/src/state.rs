@@ -22,10 +22,10 @@ use thornwall_filters::{
 };
 
 use crate::{
-    access_log::AccessLog, answer::tarpit::Tarpit, escalate::Sidecars, exchange::RequestId,
-    export::BanLog, feeds::Board, generation::Generation, metrics::Metrics, proxies::Proxies,
-    recent::Recent, record::Decision, serve::Arrivals, shared::Standings, shares::Shares,
-    veil::Veil,
+    access_log::AccessLog, answer::tarpit::Tarpit, edge::UnreadAnswers, escalate::Sidecars,
+    exchange::RequestId, export::BanLog, feeds::Board, generation::Generation, metrics::Metrics,
+    proxies::Proxies, recent::Recent, record::Decision, serve::Arrivals, shared::Standings,
+    shares::Shares, veil::Veil,
 };
 
 /// Everything that outlives a generation.
@@ -62,6 +62,8 @@ pub struct State {
     pub requests: Arc<Shares>,
     /// The same of WebSockets and event streams.
     pub lasting: Arc<Shares>,
+    /// Large answers under way.
+    pub unread: Arc<UnreadAnswers>,
     /// Whether the accept loops take new connections; they wait while it is false, without closing
     /// their listeners.
     pub accepting: watch::Sender<bool>,
@@ -106,6 +108,7 @@ impl State {
             in_flight: Arc::new(InFlight::default()),
             requests: Arc::default(),
             lasting: Arc::default(),
+            unread: Arc::default(),
             accepting: watch::Sender::new(true),
             arrivals: Arrivals::default(),
             serving: AtomicBool::new(false),

@@ -20,6 +20,11 @@ pub struct Limits {
     pub max_requests_per_client: NonZeroU32,
     /// Longest wait of a further one; 0 for none. Eight times as many may wait.
     pub request_wait_secs: u32,
+    /// Bytes of memory for large answers under way, 768 KiB each. Beyond them those end that nobody takes in,
+    /// of whoever has most of them first.
+    pub max_unread_bytes: u64,
+    /// The same for those of one client.
+    pub max_unread_bytes_per_client: u64,
     /// From the start of a connection, or of a request on it, to the end of the request's head;
     /// TLS handshake and PROXY header included.
     pub header_timeout_secs: NonZeroU32,
@@ -55,6 +60,8 @@ impl Default for Limits {
             max_connections_per_client: of(512),
             max_requests_per_client: of(128),
             request_wait_secs: 10,
+            max_unread_bytes: 128 << 20,
+            max_unread_bytes_per_client: 32 << 20,
             header_timeout_secs: of(10),
             max_header_bytes: Spanned::new(0..0, 32 << 10),
             max_headers: Spanned::new(0..0, 128),

@@ -57,8 +57,8 @@ fn the_reference_shows_the_defaults() {
                 u.connect_timeout_ms, u.try_timeout_ms, u.total_timeout_secs
             ),
             format!(
-                "{} {} {}",
-                u.read_timeout_secs, u.idle_timeout_secs, u.resolve_secs
+                "{} {} {} {}",
+                u.read_timeout_secs, u.idle_timeout_secs, u.resolve_secs, u.receive_buffer_bytes
             ),
             format!("{:?} {:?}", u.health_check, u.ejection.get_ref()),
             format!("{:?} {:?}", u.retry.get_ref(), u.queue.get_ref()),

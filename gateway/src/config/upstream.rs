@@ -35,6 +35,10 @@ pub struct Upstream {
     /// Longest silence of the origin while a request or response is under way.
     #[serde(default = "default_read_timeout")]
     pub read_timeout_secs: NonZeroU32,
+    /// Bytes that the system takes in ahead of us over each connection of HTTP/1, up to `net.core.rmem_max`; 0 for as
+    /// much as it likes.
+    #[serde(default = "default_receive_buffer")]
+    pub receive_buffer_bytes: u32,
     /// How long an unused connection is kept, where the origin does not say that it keeps it for
     /// less.
     #[serde(default = "default_idle_timeout")]
@@ -66,6 +70,10 @@ fn unwritten<T: Default>() -> Spanned<T> {
 
 const fn default_connect_timeout() -> NonZeroU32 {
     of(2000)
+}
+
+const fn default_receive_buffer() -> u32 {
+    256 << 10
 }
 
 const fn default_read_timeout() -> NonZeroU32 {

@@ -38,11 +38,13 @@ pub enum Ending {
     TlsInvalid,
     /// A body came in, or an answer was taken in, below the least pace.
     TooSlow,
+    /// Answers stood still that held more memory than they may together.
+    Unread,
 }
 
 impl Ending {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Age,
         Self::Blocklist,
         Self::BodyTimeout,
@@ -60,6 +62,7 @@ impl Ending {
         Self::TlsHandshake,
         Self::TlsInvalid,
         Self::TooSlow,
+        Self::Unread,
     ];
 
     /// The stable code.
@@ -82,6 +85,7 @@ impl Ending {
             Self::TlsHandshake => "tls_handshake",
             Self::TlsInvalid => "tls_invalid",
             Self::TooSlow => "too_slow",
+            Self::Unread => "unread",
         }
     }
 

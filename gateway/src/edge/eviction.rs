@@ -1,13 +1,14 @@
 //! Who gives way where there is no further place: the longest idle connection of whoever holds most.
 //!
 //! Nothing is kept in order while connections come and go. Where a place is wanted, all are looked at
-//! once and listed, and the list serves whoever else wants one until the clock moves: four looks a
-//! second, however many come.
+//! once and listed, and the list serves whoever else wants one until the clock moves, or nobody is left
+//! on it: a hundred looks a second at most, however many come.
 
 use std::{
     collections::{BinaryHeap, HashMap, VecDeque},
     net::IpAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use slab::Slab;
@@ -17,6 +18,9 @@ use super::{connection::Connection, watch::Tick};
 
 /// Every connection of the process.
 pub(super) type Connections = Slab<Arc<Connection>>;
+
+/// A list on which nobody is left is made anew after this time.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// Which cap a newcomer has met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub(super) enum Cap {
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     made: Option<Tick>,
+    /// The same, by the finer clock.
+    looked: Duration,
     holders: HashMap<IpAddr, Holder>,
     ranks: BinaryHeap<Rank>,
 }
@@ -67,12 +73,28 @@ impl Candidates {
         connections: &Connections,
         newcomer: &Connection,
         cap: Cap,
+        moment: Duration,
         carriers: impl Fn(IpAddr) -> bool,
     ) -> Option<Arc<Connection>> {
         let now = newcomer.clock().now();
         if self.made != Some(now) {
-            *self = Self::list(connections, now, &carriers);
+            *self = Self::list(connections, now, moment, &carriers);
         }
+        let found = self.take(connections, newcomer, cap);
+        if found.is_some() || moment.saturating_sub(self.looked) < AGAIN {
+            return found;
+        }
+        // Those that had a request when they were looked at may be done with it.
+        *self = Self::list(connections, now, moment, &carriers);
+        self.take(connections, newcomer, cap)
+    }
+
+    fn take(
+        &mut self,
+        connections: &Connections,
+        newcomer: &Connection,
+        cap: Cap,
+    ) -> Option<Arc<Connection>> {
         if cap == Cap::Total {
             return self.take_of_the_greatest(connections);
         }
@@ -109,7 +131,12 @@ impl Candidates {
         }
     }
 
-    fn list(connections: &Connections, now: Tick, carriers: &impl Fn(IpAddr) -> bool) -> Self {
+    fn list(
+        connections: &Connections,
+        now: Tick,
+        moment: Duration,
+        carriers: &impl Fn(IpAddr) -> bool,
+    ) -> Self {
         let mut holders: HashMap<IpAddr, Holder> = HashMap::new();
         for (place, connection) in connections {
             let client = connection.client();
@@ -121,6 +148,7 @@ impl Candidates {
         let ranks = holders.iter().filter_map(|(client, of)| of.rank(*client));
         Self {
             made: Some(now),
+            looked: moment,
             ranks: ranks.collect(),
             holders,
         }
@@ -235,7 +263,7 @@ mod tests {
         let old = all.len();
         let next = || {
             let newcomer = Arc::new(newcomer(newcomer_of, clock));
-            let found = candidates.next(all, &newcomer, cap, carriers)?;
+            let found = candidates.next(all, &newcomer, cap, Duration::ZERO, carriers)?;
             assert!(found.watch.end(Ending::Evicted));
             let place = all.iter().find(|(_, other)| Arc::ptr_eq(other, &found));
             let place = place.map(|(place, _)| place);

@@ -27,6 +27,7 @@ use super::{
     limits::Limits,
     stall,
     transport::Transport,
+    unread,
     watch::{Phase, Tick},
     windows,
 };
@@ -135,11 +136,14 @@ fn spawn(edge: &Arc<Edge>, connection: &Arc<Connection>, session: HttpSession) {
         let _under_way = under_way;
         let session = ServerSession::new_http2(session);
         let exchange = watched(edge.proxy.process_new_http(session, &edge.state.shutdown));
-        if has_body {
-            stall::guard(&edge, exchange).await;
-        } else {
-            exchange.await;
-        }
+        let exchange = async {
+            if has_body {
+                stall::guard(&edge, exchange).await;
+            } else {
+                exchange.await;
+            }
+        };
+        unread::guard(&edge, exchange).await;
     });
 }
 

@@ -15,6 +15,10 @@ pub struct Limits {
     pub max_requests_per_client: u32,
     /// For a place among them.
     pub request_wait: Duration,
+    /// Bytes of memory that large answers under way may hold before those that stand still end.
+    pub unread: u64,
+    /// The same of one client's.
+    pub unread_of_client: u64,
     /// For PROXY header and TLS handshake, and again for each head.
     pub header_timeout: Tick,
     /// Bytes of a head.

@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{
     Edge,
+    admission::Seat,
     connection::Connection,
     ending::Ending,
     eviction::Cap,
@@ -19,7 +20,7 @@ use super::{
     open::{Opened, open},
     socket::Socket,
 };
-use crate::state::State;
+use crate::{generation::Generation, state::State};
 
 /// What is spoken on a public socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub async fn listen(edge: Arc<Edge>, socket: TcpListener, facts: ListenerFacts) 
             Ok((tcp, peer)) => {
                 failing = false;
                 edge.admission.settle(&edge.limits()).await;
-                admit(&edge, tcp, peer, facts);
+                admit(&edge, tcp, peer, facts).await;
             }
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
@@ -74,21 +75,43 @@ fn is_the_clients(error: &io::Error) -> bool {
     )
 }
 
+/// How often, and how long each time, a newcomer waits where all connections have a request: most are
+/// done with it in a moment.
+const SEAT_TURNS: u32 = 10;
+const SEAT_PAUSE: Duration = Duration::from_millis(2);
+
+/// A place for a newcomer.
+async fn seat(
+    edge: &Edge,
+    generation: &Generation,
+    connection: &Connection,
+) -> Result<Seat, Ending> {
+    let mut turns = 0;
+    loop {
+        let make_room = || edge.make_room(generation, connection, Cap::Total);
+        let taken = edge.admission.enter(&generation.limits, make_room);
+        if taken.is_ok() || turns == SEAT_TURNS {
+            return taken;
+        }
+        turns += 1;
+        sleep(SEAT_PAUSE).await;
+    }
+}
+
 /// Gives a connection its task, unless it may not come in.
-fn admit(edge: &Arc<Edge>, tcp: TcpStream, peer: SocketAddr, facts: ListenerFacts) {
+async fn admit(edge: &Arc<Edge>, tcp: TcpStream, peer: SocketAddr, facts: ListenerFacts) {
     if edge.state.arrivals.is_own(peer) {
         // Our own look at whether this socket is served.
         return;
     }
     edge.metrics.accepted();
-    let generation = edge.state.generation.load();
+    let generation = edge.state.generation.load_full();
     let connection = Arc::new(Connection::new(peer, Arc::clone(&edge.clock)));
     let from = connection.peer();
     if edge.state.shuts_out(&generation, from) {
         return edge.metrics.closed(Ending::Blocklist);
     }
-    let make_room = || edge.make_room(&generation, &connection, Cap::Total);
-    let seat = match edge.admission.enter(&generation.limits, make_room) {
+    let seat = match seat(edge, &generation, &connection).await {
         Ok(seat) => seat,
         Err(ending) => return edge.metrics.closed(ending),
     };

@@ -3,6 +3,7 @@
 use std::{
     net::IpAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -56,6 +57,7 @@ impl Registry {
         &self,
         newcomer: &Connection,
         cap: Cap,
+        moment: Duration,
         carriers: impl Fn(IpAddr) -> bool,
     ) -> Option<Arc<Connection>> {
         let mut entries = self.0.lock();
@@ -63,7 +65,7 @@ impl Registry {
             connections,
             candidates,
         } = &mut *entries;
-        candidates.next(connections, newcomer, cap, carriers)
+        candidates.next(connections, newcomer, cap, moment, carriers)
     }
 }
 
@@ -114,6 +116,13 @@ pub(super) fn sweep_once(edge: &Edge) {
         let stopped = stopped.or_else(|| denied.then_some(Ending::Blocklist));
         if let Some(ending) = stopped.or_else(|| watch.overdue(now, &limits)) {
             edge.end(connection, ending);
+        }
+    }
+    drop(entries);
+    for unread in edge.state.unread.look(now, &limits) {
+        match unread.stream {
+            Some(stream) => stream.stop(),
+            None => edge.end(&unread.connection, Ending::Unread),
         }
     }
 }

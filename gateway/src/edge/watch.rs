@@ -177,6 +177,16 @@ impl Watch {
         self.clear(AWAITS_WRITE);
     }
 
+    /// Bytes that went out so far.
+    pub(super) fn sent_bytes(&self) -> u64 {
+        self.sent.load(Relaxed)
+    }
+
+    /// Whether a write waits for room at the client.
+    pub(super) fn awaits_room(&self) -> bool {
+        self.awaits.load(Relaxed) & AWAITS_WRITE != 0
+    }
+
     fn clear(&self, bit: u8) {
         if self.awaits.load(Relaxed) & bit != 0 {
             self.awaits.fetch_and(!bit, Relaxed);
@@ -362,6 +372,8 @@ mod tests {
         max_per_client: 1,
         max_requests_per_client: 1,
         request_wait: Duration::ZERO,
+        unread: 0,
+        unread_of_client: 0,
         header_timeout: 10_000,
         max_header_bytes: 1024,
         max_headers: 8,

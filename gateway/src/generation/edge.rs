@@ -54,6 +54,8 @@ pub(super) fn limits(
         max_per_client: spec.max_connections_per_client.get(),
         max_requests_per_client: spec.max_requests_per_client.get(),
         request_wait: Duration::from_secs(spec.request_wait_secs.min(LONGEST_SECS).into()),
+        unread: spec.max_unread_bytes,
+        unread_of_client: spec.max_unread_bytes_per_client,
         header_timeout: millis(spec.header_timeout_secs),
         max_header_bytes: size(*spec.max_header_bytes.get_ref()),
         max_headers: size(*spec.max_headers.get_ref()),

@@ -55,6 +55,8 @@ fn options(spec: &config::Upstream) -> PeerOptions {
     options.write_timeout = Some(read);
     options.idle_timeout = Some(Duration::from_secs(u64::from(spec.idle_timeout_secs.get())));
     options.tcp_keepalive = Some(tcp_keepalive());
+    let room = usize::try_from(spec.receive_buffer_bytes).unwrap_or(usize::MAX);
+    options.tcp_recv_buf = (room > 0 && spec.http == HttpVersion::One).then_some(room);
     if spec.http == HttpVersion::Two {
         options.set_http_version(2, 2);
         options.max_h2_streams = H2_STREAMS;

@@ -24,6 +24,7 @@ mod memory;
 mod secure;
 mod tls;
 mod unbegun;
+mod unread;
 
 /// Every limit of these tests is a second or two. Whoever is still there after this was forgotten.
 const BOUND: Duration = Duration::from_secs(12);

@@ -45,10 +45,11 @@ fn say(mut stream: &TcpStream, word: &str) -> Option<()> {
 const UPLOAD: &str = "/upload";
 
 /// A client that has announced a body of 1000 bytes, with another field beside it.
+/// It is so large that its origin is asked once it has begun.
 fn announced(secure: &Secure, name: &str, value: &str) -> Client {
     let mut client = Client::connect(secure, 65_535);
     let mut upload = fields(POST, UPLOAD);
-    upload.extend(field("content-length", "1000"));
+    upload.extend(field("content-length", "100000"));
     upload.extend(field(name, value));
     client.send(HEADERS, END_HEADERS, 1, &upload).unwrap();
     client
@@ -96,7 +97,10 @@ fn a_word_about_grpc_excuses_no_upload_to_an_origin_without_http2() {
 fn answers_that_are_left_unread_hold_little_memory() {
     const STREAMS: u32 = 100;
     let origin = Site::start();
-    let secure = Secure::start(&origin, "header_timeout_secs = 60");
+    let secure = Secure::start(
+        &origin,
+        "header_timeout_secs = 60\nmax_unread_bytes_per_client = 1000000000",
+    );
     secure.person_is_served();
     let before = secure.gateway.most_memory();
     // Windows so wide that only the socket holds the answers back.

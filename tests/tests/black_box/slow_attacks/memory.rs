@@ -32,7 +32,10 @@ fn unsent(port: u16) -> u64 {
 #[test]
 fn memory_of_answers_that_were_left_unread_is_given_back() {
     let origin = Site::start();
-    let gateway = gateway(&origin, "max_requests_per_client = 1000");
+    let gateway = gateway(
+        &origin,
+        "max_requests_per_client = 1000\nmax_unread_bytes_per_client = 1000000000\nmax_unread_bytes = 1000000000",
+    );
     person_is_served(&gateway);
     let before = memory(&gateway);
     let ask = |_| {
