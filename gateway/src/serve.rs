@@ -118,6 +118,8 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
         Some(data_dir) => data_dir,
         None => DataDir::inherit(&cold.data_dir, inherited.lock()?)?,
     };
+    // Whoever finds the port open may send any of them.
+    let signals = Signals::catch()?;
     let sockets = Sockets::open(&cold, &mut inherited)?;
     let dropped = metrics.log_dropped.clone();
     let (access_log, log_writer) = AccessLog::open(&cold.access_log, dropped)
@@ -133,7 +135,6 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     let heirlooms = heirlooms(&state, &keeper);
     let control = Control::open(&data_dir, &cold, &sockets, &mut inherited, heirlooms)
         .map_err(ServeError::io("control socket"))?;
-    let signals = Signals::catch()?;
     drop((inside, inherited));
     runtime.block_on(take_turn(&state, predecessor, &keeper))?;
     let ban_log = start_ban_log(&state, &cold)?;

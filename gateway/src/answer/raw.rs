@@ -10,8 +10,8 @@ use super::{METHODS, page};
 use crate::exchange::RequestId;
 
 /// A complete HTTP/1.1 response that ends the connection: the short page of `status`, with the id
-/// that the access line has.
-pub fn refusal(status: u16, id: &RequestId, now: Timestamp) -> Bytes {
+/// that the access line has. Whoever asks with HEAD gets none of the page (RFC 9110 section 9.3.2).
+pub fn refusal(status: u16, id: &RequestId, now: Timestamp, is_head: bool) -> Bytes {
     let body = page::body(status);
     let title = StatusCode::from_u16(status)
         .ok()
@@ -36,7 +36,9 @@ pub fn refusal(status: u16, id: &RequestId, now: Timestamp) -> Bytes {
     }
     head.push_str("\r\n");
     let mut response = head.into_bytes();
-    response.extend_from_slice(&body);
+    if !is_head {
+        response.extend_from_slice(&body);
+    }
     response.into()
 }
 
@@ -51,7 +53,10 @@ mod tests {
     fn a_refusal_is_a_whole_response() {
         let id = RequestId::fresh();
         let check = |status: u16, start: &str, field: &str| {
-            let response = refusal(status, &id, Timestamp::UNIX_EPOCH);
+            let whole = refusal(status, &id, Timestamp::UNIX_EPOCH, false);
+            let head = refusal(status, &id, Timestamp::UNIX_EPOCH, true);
+            assert!(whole.starts_with(&head) && head.ends_with(b"\r\n\r\n"));
+            let response = whole;
             let text = std::str::from_utf8(&response).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             let mut lines = head.split("\r\n");

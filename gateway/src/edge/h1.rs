@@ -158,7 +158,8 @@ async fn refuse(edge: &Edge, mut stream: H1Stream, head: &[u8], refusal: Refusal
     }));
     connection.watch.pardon();
     connection.hold();
-    let bytes = raw::refusal(refusal.status, &id, Timestamp::now());
+    let is_head = head.starts_with(b"HEAD ") || stream.ahead.starts_with(b"HEAD ");
+    let bytes = raw::refusal(refusal.status, &id, Timestamp::now(), is_head);
     let farewell = async {
         stream.write_all(&bytes).await?;
         stream.shutdown().await?;

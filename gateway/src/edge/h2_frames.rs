@@ -60,7 +60,10 @@ const CONTROL_PER_REQUEST: u32 = 4;
 /// end at 2^31 - 1 (section 6.9.1), and only what we have sent makes room for more.
 const HONEST_INCREMENT: u32 = 256;
 
-/// Bytes of SETTINGS that cost as much as another frame: ten of them; clients send up to seven.
+/// What SETTINGS cost behind the first ones, as they may move the windows of all streams. Clients send
+/// few in all.
+const SETTINGS_COST: u32 = 100;
+/// Bytes of SETTINGS that cost one more: ten of them; clients send up to seven.
 const SETTINGS_BYTES_PER_COST: u32 = 60;
 
 /// How much a client may do.
@@ -303,7 +306,11 @@ impl FrameWatch {
             kind::HEADERS => self.open(frame, limits),
             kind::PRIORITY if frame.length != 5 => self.owe_reset(limits),
             kind::RST_STREAM => self.owe_reset(limits),
-            kind::SETTINGS => self.owe_control(1 + frame.length / SETTINGS_BYTES_PER_COST, limits),
+            kind::SETTINGS => {
+                let is_small = frame.has(flag::ACK) || self.settings == Settings::Begun;
+                let cost = if is_small { 1 } else { SETTINGS_COST };
+                self.owe_control(cost + frame.length / SETTINGS_BYTES_PER_COST, limits)
+            }
             kind::WINDOW_UPDATE => match frame.increment() {
                 // We have to reset the stream (section 6.9).
                 0 => self.owe_reset(limits),

@@ -167,7 +167,7 @@ async fn read_client_hello(socket: &mut Socket) -> Result<bytes::Bytes, Option<E
 async fn explain_tls(socket: &mut Socket, buffer: &[u8]) {
     const METHODS: [&[u8]; 4] = [b"GET ", b"HEAD ", b"POST ", b"OPTIONS "];
     if METHODS.iter().any(|method| buffer.starts_with(method)) {
-        let page = raw::refusal(400, &RequestId::fresh(), Timestamp::now());
+        let page = raw::refusal(400, &RequestId::fresh(), Timestamp::now(), false);
         // The client reads it, or it has left.
         let _ = socket.write_all(&page).await;
     }

@@ -78,6 +78,7 @@ pub fn suit(session: &mut Session, response: &mut ResponseHeader, exchange: &Exc
         return;
     }
     remove_hop_by_hop(response);
+    spell_length(response);
     if is_bodiless(response.status) {
         announce_no_body(response);
     }
@@ -86,6 +87,33 @@ pub fn suit(session: &mut Session, response: &mut ResponseHeader, exchange: &Exc
     let old = session.req_header().version < Version::HTTP_11;
     if old && response.remove_header(&TRANSFER_ENCODING).is_some() {
         session.as_downstream_mut().set_keepalive(None);
+    }
+}
+
+/// Lengths that all say the same are one (RFC 9110 section 8.6): not every client reads `05` and `5, 5` so.
+fn spell_length(response: &mut ResponseHeader) {
+    let mut lengths = response.headers.get_all(CONTENT_LENGTH).iter();
+    let (Some(first), more) = (lengths.next(), lengths.next().is_some()) else {
+        return;
+    };
+    let bytes = first.as_bytes();
+    let is_plain = bytes.iter().all(u8::is_ascii_digit) && (bytes.len() == 1 || bytes[0] != b'0');
+    if is_plain && !more {
+        return;
+    }
+    let text = first.to_str().unwrap_or_default();
+    // Pingora has refused those that differ.
+    let length = text
+        .split(',')
+        .next()
+        .and_then(|text| text.trim().parse::<u64>().ok());
+    match length {
+        Some(length) => {
+            let _ = response.insert_header(CONTENT_LENGTH, length);
+        }
+        None => {
+            response.remove_header(&CONTENT_LENGTH);
+        }
     }
 }
 

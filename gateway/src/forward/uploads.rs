@@ -1,8 +1,10 @@
-//! Requests whose body is still to come: nobody is asked at the origin before it has begun.
+//! Requests whose body is still to come: nobody is asked at the origin before it has begun, and before a
+//! small one, such as a form, is there as a whole.
 //!
-//! An origin gives a request a worker as soon as it has its head, and a client that sends no more
-//! would keep it for as long as a body may stand still.
+//! An origin gives a request a worker as soon as it has its head, and a client that sends no more, or
+//! little at a time, would keep it for as long as a body may last.
 
+use bytes::Bytes;
 use http::{
     Version,
     header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT},
@@ -11,24 +13,36 @@ use pingora::{Error, Result, http::RequestHeader, protocols::http::ServerSession
 
 use crate::{edge, exchange::Exchange};
 
-/// Waits for the first bytes of the request's body, which Pingora keeps for the origin as it does for
-/// a second try. How long is the edge's business, as with all of the body.
+/// Bodies up to so many bytes are waited for as a whole. It is less than Pingora keeps, 64 KiB.
+const GATHERED: u64 = 60 << 10;
+
+/// Waits for the first bytes of the request's body, and for all of one that says that it is small. Pingora
+/// keeps them for the origin as it does for a second try. How long is the edge's business, as with any
+/// body.
 pub async fn await_body(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
     let client = session.as_downstream_mut();
     let begun = client.is_body_empty() || client.body_bytes_read() > 0;
     if begun || exchange.upgrade || may_answer_first(client.req_header(), exchange) {
         return Ok(());
     }
+    let small = length(client.req_header()).filter(|length| *length <= GATHERED);
+    let wanted = small.unwrap_or(1);
     invite(client, exchange).await?;
     client.enable_retry_buffering();
     edge::resume(None);
     loop {
-        match client.read_request_body().await.map_err(Error::into_down)? {
-            // Frames of HTTP/2 may be empty.
-            Some(piece) if piece.is_empty() => {}
-            _ => return Ok(()),
+        let piece = client.read_request_body().await.map_err(Error::into_down)?;
+        edge::note_body(piece.as_ref().map_or(0, Bytes::len));
+        if piece.is_none() || client.body_bytes_read() as u64 >= wanted {
+            return Ok(());
         }
     }
+}
+
+/// The length that a request's body is to have.
+pub(super) fn length(header: &RequestHeader) -> Option<u64> {
+    let length = header.headers.get(CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
 }
 
 /// Whether the client may wait for the answer's head before it sends anything, as gRPC may with

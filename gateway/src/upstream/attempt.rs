@@ -42,6 +42,8 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// What is remembered from try to try.
 #[derive(Debug, Default)]
 pub struct Attempt {
+    /// When the first try began: what the client took for its body is not the servers' time.
+    began: Option<Duration>,
     upstream: Option<Arc<Upstream>>,
     lease: Option<Lease>,
     tried: Tried,
@@ -81,8 +83,9 @@ pub async fn choose(
     let upstream = site.map(|site| Arc::clone(&site.upstream));
     let upstream =
         upstream.ok_or_else(|| Error::explain(ErrorType::InternalError, "no site was chosen"))?;
-    let (client, started) = (exchange.client, exchange.started);
+    let client = exchange.client;
     let attempt = &mut exchange.attempt;
+    let began = *attempt.began.get_or_insert(now);
     let held = attempt.lease.take().filter(|_| attempt.afresh);
     let afresh = std::mem::take(&mut attempt.afresh) && held.is_some();
     let lease = match held {
@@ -111,7 +114,7 @@ pub async fn choose(
         peer.options.idle_timeout = Some(Duration::ZERO);
     }
     if let Some(total) = upstream.settings.total_timeout {
-        let left = total.saturating_sub(now.saturating_sub(started));
+        let left = total.saturating_sub(now.saturating_sub(began));
         let shorten = |time: &mut Option<Duration>| *time = time.map(|time| time.min(left));
         shorten(&mut peer.options.connection_timeout);
         shorten(&mut peer.options.total_connection_timeout);
@@ -203,7 +206,7 @@ pub fn connected(
         return Ok(());
     };
     let settings = &upstream.settings;
-    let waited = now.saturating_sub(exchange.started);
+    let waited = now.saturating_sub(attempt.began.unwrap_or(now));
     let left = settings
         .total_timeout
         .map(|total| total.saturating_sub(waited));
@@ -430,7 +433,8 @@ impl Exchange {
     fn is_late(&self, now: Duration) -> bool {
         let upstream = self.attempt.upstream.as_ref();
         let total = upstream.and_then(|upstream| upstream.settings.total_timeout);
-        total.is_some_and(|total| now.saturating_sub(self.started) >= total)
+        let began = self.attempt.began.unwrap_or(now);
+        total.is_some_and(|total| now.saturating_sub(began) >= total)
     }
 
     /// Notes that the server failed; whether the request may be tried again.

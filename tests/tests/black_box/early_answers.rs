@@ -103,30 +103,38 @@ fn serve(stream: impl Read + Write, targets: &Mutex<Vec<String>>) {
     }
 }
 
-/// The attacker's head and body.
+/// So large that no origin is asked when all of it is there, but once it has begun.
+const LARGE: usize = 80_000;
+
+/// The attacker's head with the first byte of the body, and the rest of it.
 fn attack(method: &str, status: &str, chunked: bool) -> (String, String) {
-    let length = CHOSEN.len();
-    let (framing, body) = if chunked {
-        let body = format!("{length:x}\r\n{CHOSEN}\r\n0\r\n\r\n");
-        ("Transfer-Encoding: chunked".to_owned(), body)
+    let (framing, first, rest) = if chunked {
+        let length = CHOSEN.len();
+        let rest = format!("{}\r\n0\r\n\r\n", &CHOSEN[1..]);
+        (
+            "Transfer-Encoding: chunked".to_owned(),
+            format!("{length:x}\r\nG"),
+            rest,
+        )
     } else {
-        (format!("Content-Length: {length}"), CHOSEN.to_owned())
+        let rest = CHOSEN[1..].to_owned() + &"x".repeat(LARGE - CHOSEN.len());
+        (format!("Content-Length: {LARGE}"), "G".to_owned(), rest)
     };
     let head = format!("{method} /early/{status} HTTP/1.1\r\nHost: t.example\r\n{framing}\r\n\r\n");
-    (head, body)
+    (head + &first, rest)
 }
 
-/// Sends the body so long behind the answer.
+/// Sends the rest of the body so long behind the answer.
 fn attack_late(gateway: &Gateway, method: &str, status: &str, chunked: bool, pause: Duration) {
-    let (head, body) = attack(method, status, chunked);
+    let (begun, rest) = attack(method, status, chunked);
     let mut stream = connect(gateway.port).unwrap();
-    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(begun.as_bytes()).unwrap();
     let mut start = [0; 12];
     stream.read_exact(&mut start).unwrap();
     assert_eq!(&start[9..], status.as_bytes(), "{method}");
     thread::sleep(pause);
     // Nobody may want it any more.
-    let _ = stream.write_all(body.as_bytes());
+    let _ = stream.write_all(rest.as_bytes());
     let _ = stream.read_to_end(&mut Vec::new());
 }
 
@@ -235,11 +243,13 @@ fn a_body_behind_its_answer_is_read_by_nobody_over_http2() {
                     let mut request = Request::builder()
                         .method(method)
                         .uri(format!("https://t.example/early/{status}"));
+                    let mut body = CHOSEN.to_owned();
                     if !chunked {
-                        request = request.header("content-length", CHOSEN.len());
+                        request = request.header("content-length", LARGE);
+                        body += &"x".repeat(LARGE - CHOSEN.len());
                     }
                     let request = request.body(()).unwrap();
-                    let told = client.h2_late("t.example", request, CHOSEN.into(), pause);
+                    let told = client.h2_late("t.example", request, body.into(), pause);
                     assert_eq!(told.unwrap().to_string(), status);
                 }
             }
@@ -259,12 +269,12 @@ fn who_is_refused_leaves_nothing_to_others_whenever_the_body_came() {
         attacks.push(Box::new(move || {
             for turn in 0..40_usize {
                 let status = ["401", "302", "405", "500"][turn % 4];
-                let (head, body) = attack(method, status, turn % 2 == 0);
+                let (begun, rest) = attack(method, status, turn % 2 == 0);
                 let mut stream = connect(gateway.port).unwrap();
-                stream.write_all(head.as_bytes()).unwrap();
+                stream.write_all(begun.as_bytes()).unwrap();
                 // About when the answer is on its way.
                 thread::sleep(Duration::from_micros(turn as u64 * 10));
-                let _ = stream.write_all(body.as_bytes());
+                let _ = stream.write_all(rest.as_bytes());
                 let mut start = [0; 12];
                 stream.read_exact(&mut start).unwrap();
                 assert_eq!(&start[9..], status.as_bytes());
@@ -284,13 +294,13 @@ fn a_connection_that_was_left_or_is_to_close_serves_nobody() {
         attacks.push(Box::new(move || {
             for turn in 0..20 {
                 // All but the end of the body, before or behind its answer.
-                let (head, body) = attack(method, "200", turn % 2 == 0);
+                let (begun, rest) = attack(method, "200", turn % 2 == 0);
                 let mut stream = connect(gateway.port).unwrap();
-                stream.write_all(head.as_bytes()).unwrap();
+                stream.write_all(begun.as_bytes()).unwrap();
                 if turn % 4 < 2 {
                     stream.read_exact(&mut [0; 12]).unwrap();
                 }
-                let _ = stream.write_all(&body.as_bytes()[..body.len() - 6]);
+                let _ = stream.write_all(&rest.as_bytes()[..rest.len() - 6]);
             }
         }));
     }
@@ -344,7 +354,7 @@ fn an_answer_that_begins_early_takes_in_the_whole_upload() {
     });
     let gateway = Gateway::start(port, OPEN_SITE);
     let mut stream = BufReader::new(connect(gateway.port).unwrap());
-    let head = "POST /echo HTTP/1.1\r\nHost: t.example\r\nContent-Length: 24\r\n\r\n";
+    let head = "POST /echo HTTP/1.1\r\nHost: t.example\r\nContent-Length: 80000\r\n\r\n";
     stream.get_mut().write_all(head.as_bytes()).unwrap();
     for turn in 0..3 {
         let piece = format!("piece {turn}");

@@ -175,12 +175,13 @@ impl Client {
         (statuses, held)
     }
 
-    /// A request over HTTP/2 whose body is sent so long behind the head of its answer; its status.
+    /// A request over HTTP/2 whose body is sent so long behind the head of its answer, but for the first
+    /// byte; its status.
     pub(crate) fn h2_late(
         &self,
         name: &str,
         request: http::Request<()>,
-        body: Bytes,
+        mut body: Bytes,
         pause: Duration,
     ) -> Result<u16, String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -191,6 +192,8 @@ impl Client {
             let mut send = self.h2_connection(name.to_owned()).await?;
             let sent = send.send_request(request, false);
             let (answer, mut upload) = sent.map_err(|error| error.to_string())?;
+            let first = body.split_to(1);
+            (upload.send_data(first, false)).map_err(|error| error.to_string())?;
             let answer = answer.await.map_err(|error| error.to_string())?;
             tokio::time::sleep(pause).await;
             // Nobody may want it any more.
@@ -230,8 +233,10 @@ impl Client {
         let (response, mut upload) = sent.map_err(|e| told(&e))?;
         if let Some(content) = content {
             upload
-                .send_data(content.into(), true)
+                .send_data(content.into(), false)
                 .map_err(|e| told(&e))?;
+            // As curl ends what it reads from a pipe.
+            upload.send_data(Bytes::new(), true).map_err(|e| told(&e))?;
         }
         let response = response.await.map_err(|error| told(&error))?;
         let (head, mut body) = response.into_parts();

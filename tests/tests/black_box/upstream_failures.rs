@@ -165,7 +165,7 @@ fn only_a_server_that_keeps_a_whole_request_waiting_has_failed() {
     };
     // The client's own silence, longer than the server may keep.
     let mut client = connect(gateway.port).unwrap();
-    let head = "POST / HTTP/1.1\r\nHost: t.example\r\nContent-Length: 2\r\n\r\nx";
+    let head = "POST / HTTP/1.1\r\nHost: t.example\r\nContent-Length: 99999\r\n\r\nx";
     client.write_all(head.as_bytes()).unwrap();
     let mut answer = [0; 12];
     client.read_exact(&mut answer).unwrap();

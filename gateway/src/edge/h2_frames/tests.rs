@@ -229,7 +229,7 @@ fn trailers_are_no_request() {
 fn control_frames_beyond_requests_and_time_are_too_many() {
     let floods: [&dyn Fn(u32) -> Vec<u8>; 8] = [
         &ping,
-        &|_| frame(4, 0, 0, b""),
+        &|_| frame(4, 1, 0, b""),
         &|_| frame(2, 0, 1, b"\0\0\0\0\x10"),
         &|n| window_update(n % 2, 255),
         &|_| frame(0, 0, 1, b""),
@@ -251,7 +251,14 @@ fn control_frames_beyond_requests_and_time_are_too_many() {
             watch.tick();
         }
     }
-    // Settings weigh by their number.
+    // Later settings may move all windows, and weigh by their number too.
+    let limits = Limits {
+        max_control_debt: 1000,
+        ..LIMITS
+    };
+    let moved = |frames| [start(), repeated(frames, |_| frame(4, 0, 0, &[0; 6]))].concat();
+    check(&moved(9), &limits, Ok(()));
+    check(&moved(10), &limits, Err(Abuse::ControlFlood));
     let many = [start(), frame(4, 0, 0, &[0; 6 * 300])].concat();
     check(&many, &LIMITS, Err(Abuse::ControlFlood));
 }

@@ -264,7 +264,10 @@ fn a_slow_but_honest_upload_is_served() {
 #[test]
 fn a_busy_connection_ends_at_its_age() {
     let origin = Site::start();
-    let gateway = gateway(&origin, "max_connection_secs = 2");
+    let gateway = gateway(
+        &origin,
+        "max_connection_secs = 2\nmax_requests_per_connection = 4000000",
+    );
     let mut stream = attacker(gateway.port);
     let gone = until_gone(&mut stream, |stream| {
         stream.write_all(request("/").as_bytes())

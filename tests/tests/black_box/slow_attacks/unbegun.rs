@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use super::{
@@ -114,13 +115,40 @@ fn an_upload_that_was_waited_for_arrives_whole() {
         }
         let asked = origin.begun();
         for piece in pieces {
+            assert_eq!(origin.begun(), asked, "all of a small one is waited for");
             stream.write_all(piece.as_bytes()).unwrap();
-            wait_for("the origin to be asked", || origin.begun() == asked + 1);
+            thread::sleep(Duration::from_millis(50));
         }
+        wait_for("the origin to be asked", || origin.begun() == asked + 1);
         line.clear();
         reader.read_line(&mut line).unwrap();
         assert_eq!(line, "HTTP/1.1 200 OK\r\n");
     }
+}
+
+/// A form that never ends costs no worker either, and what is large goes on as it comes.
+#[test]
+fn only_a_large_upload_reaches_its_origin_before_its_end() {
+    let origin = Counting::start();
+    let gateway = gateway(&origin.site, SHORT);
+    let mut stream = attacker(gateway.port);
+    stream.write_all(upload("").as_bytes()).unwrap();
+    stream.write_all(b"tex").unwrap();
+    until_gone(&mut stream, silence);
+    assert_eq!(origin.begun(), 0);
+
+    let body = vec![b'x'; 100 << 10];
+    let length = format!("Content-Length: {}", body.len());
+    let mut stream = attacker(gateway.port);
+    stream.set_read_timeout(Some(BOUND)).unwrap();
+    let head = upload("").replace("Content-Length: 4", &length);
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&body[..1000]).unwrap();
+    wait_for("the origin to be asked", || origin.begun() == 1);
+    stream.write_all(&body[1000..]).unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    assert_eq!(line, "HTTP/1.1 200 OK\r\n");
 }
 
 #[test]
