@@ -220,11 +220,12 @@ def cuts(data, scene, result):
         wait_until_ready()
         head = file.read_text().partition("[[upstream]]")[0]
         tail = "".join(lines[next(at for at, line in enumerate(lines) if line.startswith("[[upstream]]")):])
-        tail = tail.replace("127.0.0.1:9000", "127.0.0.1:9100").replace('files = ["lists/deny.txt"]', "addresses = []")
+        tail = tail.replace("127.0.0.1:9000", "127.0.0.1:9100").replace('files = ["lists/deny.txt"]', "files = []")
         rows = tail.splitlines(keepends=True)
         taken = told = 0
         for end in range(0, len(rows), step):
-            reload(server, file, head + tail, log)
+            whole = reload(server, file, head + tail, log)
+            result.require("configuration reloaded" in whole, f"the whole file is refused: {whole[-300:]}")
             said = reload(server, file, head + "".join(rows[:end]), log)
             result.cases += 1
             result.require(server.alive, f"cut at line {end}: the gateway has ended")
