@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     access::{Access, Address},
-    wire::{self, Bounds, Value, WireError},
+    wire::{self, Bounds, Room, Value, WireError},
 };
 
 /// Longest wait for an answer, besides the time that a command is told to wait itself.
@@ -194,7 +194,7 @@ impl Link {
     }
 
     /// What commands are answered that are sent at once, in their order. Those that are refused keep no
-    /// other from being answered.
+    /// other from being answered. All answers together are no larger than one may be.
     pub(super) async fn ask_all(&mut self, commands: &[Command]) -> Result<Vec<Value>, LinkError> {
         self.ask_in_time(commands, ANSWER).await
     }
@@ -210,6 +210,7 @@ impl Link {
 
     async fn route(&mut self, commands: &[Command]) -> Result<Vec<Value>, LinkError> {
         let mut answers = vec![Value::Null; commands.len()];
+        let mut room = Room::new(self.bounds);
         for number in 0..self.nodes.len() {
             let (places, mine): (Vec<usize>, Vec<&Command>) = commands
                 .iter()
@@ -219,9 +220,9 @@ impl Link {
             if mine.is_empty() {
                 continue;
             }
-            let told = self.exchange(number, &mine).await?;
+            let told = self.exchange(number, &mine, &mut room).await?;
             for ((place, command), value) in places.into_iter().zip(mine).zip(told) {
-                answers[place] = self.redirected(command, value).await?;
+                answers[place] = self.redirected(command, value, &mut room).await?;
             }
         }
         Ok(answers)
@@ -244,6 +245,7 @@ impl Link {
         &mut self,
         number: usize,
         commands: &[&Command],
+        room: &mut Room,
     ) -> Result<Vec<Value>, LinkError> {
         let gone = LinkError::Form("no such server");
         let node = self.nodes.get_mut(number).ok_or(gone)?;
@@ -260,7 +262,7 @@ impl Link {
         stream.flush().await?;
         let mut answers = Vec::with_capacity(commands.len());
         for _ in commands {
-            let answer = wire::read(&mut stream, self.bounds).await?;
+            let answer = wire::read_beside(&mut stream, self.bounds, room).await?;
             let is_cut = answer.is_cut();
             answers.push(answer);
             if is_cut {
@@ -273,7 +275,12 @@ impl Link {
     }
 
     /// An answer, or that of the server that has just taken over a part of the keys.
-    async fn redirected(&self, command: &Command, answer: Value) -> Result<Value, LinkError> {
+    async fn redirected(
+        &self,
+        command: &Command,
+        answer: Value,
+        room: &mut Room,
+    ) -> Result<Value, LinkError> {
         let Value::Failure(words) = &answer else {
             return Ok(answer);
         };
@@ -288,7 +295,7 @@ impl Link {
                 let mut other = Self::new(self.access.clone(), self.bounds, vec![address], vec![]);
                 let command = command.clone();
                 let both = [&Command::new("ASKING"), &command.at(0)];
-                let mut answers = other.exchange(0, &both).await?;
+                let mut answers = other.exchange(0, &both, room).await?;
                 Ok(answers.pop().unwrap_or(Value::Null))
             }
             _ => Ok(answer),

@@ -31,6 +31,8 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Time between two looks at what has ended.
 const END_EVERY: Duration = Duration::from_secs(1);
+/// Keys that are asked about at once.
+const ASKED: usize = 1000;
 /// Addresses that are taken at most.
 const MOST: usize = 1 << 20;
 
@@ -94,24 +96,26 @@ impl PredecessorList {
         let mut found = HashMap::new();
         let mut skipped = 0;
         while let Some(keys) = pages.next(link).await? {
-            let left = |key: &Vec<u8>| Command::new("PTTL").key(key);
-            let left = link
-                .ask_all(&keys.iter().map(left).collect::<Vec<_>>())
-                .await?;
-            let now = self.clock.now().own_ms;
-            for (key, left) in keys.iter().zip(left) {
-                let Some(until) = end(now, left.or_refusal()?) else {
-                    continue;
-                };
-                let key = str::from_utf8(key).ok();
-                let address = key.and_then(|key| key.strip_prefix(&prefix));
-                match address.and_then(|address| address.parse::<IpAddr>().ok()) {
-                    Some(address) if found.len() < MOST => {
-                        let subject = Prefix::host(address);
-                        let until = self.same_end(subject, until);
-                        found.insert(subject, until);
+            for keys in keys.chunks(ASKED) {
+                let left = |key: &Vec<u8>| Command::new("PTTL").key(key);
+                let left = link
+                    .ask_all(&keys.iter().map(left).collect::<Vec<_>>())
+                    .await?;
+                let now = self.clock.now().own_ms;
+                for (key, left) in keys.iter().zip(left) {
+                    let Some(until) = end(now, left.or_refusal()?) else {
+                        continue;
+                    };
+                    let key = str::from_utf8(key).ok();
+                    let address = key.and_then(|key| key.strip_prefix(&prefix));
+                    match address.and_then(|address| address.parse::<IpAddr>().ok()) {
+                        Some(address) if found.len() < MOST => {
+                            let subject = Prefix::host(address);
+                            let until = self.same_end(subject, until);
+                            found.insert(subject, until);
+                        }
+                        _ => skipped += 1,
                     }
-                    _ => skipped += 1,
                 }
             }
         }

@@ -1,6 +1,12 @@
 //! Keys, values and addresses of the shared store.
 
-use super::*;
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    thread,
+};
+
+use super::{link::Command, *};
 use crate::decision::{Action, Change, Decision, MOST_TEXT, ReasonCode, Scope, Source};
 
 fn decision(subject: &str, scope: Scope) -> Decision {
@@ -16,6 +22,28 @@ fn decision(subject: &str, scope: Scope) -> Decision {
         made_ms: 1,
         until_ms: 2,
     }
+}
+
+/// A server that says this to everybody, whatever it is asked; where it is.
+fn parrot(answer: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let say = move |mut client: TcpStream, answer: &[u8]| {
+        // Until whoever asked leaves.
+        let _ = client.write_all(answer);
+        let _ = client.read_to_end(&mut Vec::new());
+    };
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let answer = answer.clone();
+            thread::spawn(move || say(client, &answer));
+        }
+    });
+    address
+}
+
+fn access(url: &str) -> Access {
+    Access::new(url, Credentials::default(), None, 0).unwrap()
 }
 
 #[test]
@@ -177,4 +205,30 @@ fn pauses_differ_and_stay_within_their_bounds() {
     let within = |pause: &Duration| (MOST_PAUSE / 2..=MOST_PAUSE).contains(pause);
     assert!(pauses.iter().all(within), "{pauses:?}");
     assert!(pauses.iter().any(|pause| *pause != pauses[0]));
+}
+
+/// Whoever speaks in its place may answer every command with as much as one may be answered.
+#[tokio::test]
+async fn answers_are_together_no_larger_than_one_may_be() {
+    let text = [
+        b"$65536\r\n".to_vec(),
+        vec![b'x'; 1 << 16],
+        b"\r\n".to_vec(),
+    ]
+    .concat();
+    let large = [b"*63\r\n".to_vec(), text.repeat(63)].concat();
+    let many = [b"*30000\r\n".to_vec(), b"*0\r\n".repeat(30_000)].concat();
+    let asked = async |answer: Vec<u8>, commands: usize| {
+        let access = access(&format!("redis://{}", parrot(answer)));
+        let mut link = access.connect(DECISIONS).await.unwrap();
+        let commands = vec![Command::new("PTTL").word("x"); commands];
+        link.ask_all(&commands).await
+    };
+    for answer in [large, many] {
+        assert!(asked(answer.clone(), 1).await.is_ok());
+        let several = asked(answer.repeat(4), 4).await;
+        assert!(matches!(several, Err(LinkError::Bounds)));
+    }
+    let numbers = asked(b":1\r\n".repeat(70_000), 70_000).await;
+    assert_eq!(numbers.unwrap().len(), 70_000);
 }

@@ -31,6 +31,22 @@ pub(super) struct Bounds {
     pub(super) total: usize,
 }
 
+/// What is left of bounds for answers that are kept at the same time.
+pub(super) struct Room {
+    bytes: usize,
+    values: usize,
+}
+
+impl Room {
+    /// As much as one answer may take.
+    pub(super) const fn new(bounds: Bounds) -> Self {
+        Self {
+            bytes: bounds.total,
+            values: MOST_VALUES,
+        }
+    }
+}
+
 /// An answer, or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
@@ -115,24 +131,35 @@ pub(super) async fn read<R>(from: &mut R, bounds: Bounds) -> Result<Value, WireE
 where
     R: AsyncBufRead + Unpin,
 {
-    let (mut bytes, mut values) = (bounds.total, MOST_VALUES);
+    read_beside(from, bounds, &mut Room::new(bounds)).await
+}
+
+/// The next answer, which is kept beside others that have taken some of the room.
+pub(super) async fn read_beside<R>(
+    from: &mut R,
+    bounds: Bounds,
+    room: &mut Room,
+) -> Result<Value, WireError>
+where
+    R: AsyncBufRead + Unpin,
+{
     // Lists that are not complete, each with the number of values that it lacks.
     let mut open: Vec<(usize, Vec<Value>)> = Vec::new();
     loop {
         let mut value = match head(from).await? {
-            Head::Whole(value) if value.bytes() <= bytes => {
-                bytes -= value.bytes();
+            Head::Whole(value) if value.bytes() <= room.bytes => {
+                room.bytes -= value.bytes();
                 value
             }
             Head::List(0) => Value::List(Vec::new()),
             Head::List(_) if open.len() == MOST_DEPTH => return Err(WireError::Deep),
-            Head::List(length) if length <= values => {
-                values -= length;
+            Head::List(length) if length <= room.values => {
+                room.values -= length;
                 open.push((length, Vec::new()));
                 continue;
             }
-            Head::Text(length) if length <= bounds.text.min(bytes) => {
-                bytes -= length;
+            Head::Text(length) if length <= bounds.text.min(room.bytes) => {
+                room.bytes -= length;
                 Value::Text(text(from, length).await?)
             }
             Head::List(_) | Head::Text(_) | Head::Whole(_) => Value::Cut,
