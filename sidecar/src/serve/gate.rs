@@ -80,6 +80,7 @@ impl Places {
                 place: Mutex::new(place),
             }),
             until: Box::pin(sleep(STRANGE_FOR)),
+            is_over: false,
             places: Arc::clone(self),
         })
     }
@@ -93,7 +94,21 @@ impl Places {
 pub struct Stranger {
     standing: Arc<Standing>,
     until: Pin<Box<Sleep>>,
+    is_over: bool,
     places: Arc<Places>,
+}
+
+impl Stranger {
+    /// Fails once its time is over. Whoever waits on the connection is woken then, whatever it waits for.
+    fn stay(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.standing.is_caller.load(Relaxed) || self.until.as_mut().poll(cx).is_pending() {
+            return Ok(());
+        }
+        if !std::mem::replace(&mut self.is_over, true) {
+            self.places.turn_away("silence");
+        }
+        Err(io::ErrorKind::TimedOut.into())
+    }
 }
 
 /// Whether a connection is a caller's.
@@ -151,12 +166,7 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let stranger = &mut self.stranger;
-        if !stranger.standing.is_caller.load(Relaxed) && stranger.until.as_mut().poll(cx).is_ready()
-        {
-            stranger.places.turn_away("silence");
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
+        self.stranger.stay(cx)?;
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
@@ -167,14 +177,18 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        // Who takes no answers in is not read from either.
+        self.stranger.stay(cx)?;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stranger.stay(cx)?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stranger.stay(cx)?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

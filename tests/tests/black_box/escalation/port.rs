@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use tokio::{runtime::Runtime, time::timeout};
+use tokio::{io::AsyncWriteExt, net::TcpSocket, runtime::Runtime, time::timeout};
 
 use super::sidecar::{DUBIOUS, STRICT, Sidecar, is_connected, wait_until_denied};
 use crate::harness::{Origin, wait_for};
@@ -190,6 +190,34 @@ fn who_shows_no_token_does_not_stay_and_callers_do() {
     wait_until_denied(&[&gateway], "192.0.2.7");
     let silent = sidecar.metric("thornwall_sidecar_turned_away_total{why=\"silence\"}");
     assert!(silent >= 200.0, "{silent}");
+}
+
+#[test]
+fn who_takes_no_answers_in_does_not_stay() {
+    let sidecar = Sidecar::start(STRICT);
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        // Little is kept for it on its way, and what it asks does not wait for what it is answered.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(2048).unwrap();
+        let address = ([127, 0, 0, 1], sidecar.port).into();
+        let mut stream = socket.connect(address).await.unwrap();
+        stream
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .await
+            .unwrap();
+        stream
+            .write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])
+            .await
+            .unwrap();
+        // RFC 9113, section 6.7.
+        let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+        let pings = ping.repeat(4000);
+        let gone = async { while stream.write_all(&pings).await.is_ok() {} };
+        timeout(PATIENCE, gone).await.expect("an end");
+    });
+    let silent = sidecar.metric("thornwall_sidecar_turned_away_total{why=\"silence\"}");
+    assert_eq!(silent, 1.0);
 }
 
 #[test]
