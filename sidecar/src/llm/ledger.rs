@@ -151,22 +151,22 @@ impl Minutes {
         let money = |sum: f64| (sum * MICROS) as u64 / share;
         let limits = [
             (
-                hour.tokens + cost.tokens,
+                hour.tokens.saturating_add(cost.tokens),
                 budget.tokens_per_hour / share,
                 "of tokens per hour",
             ),
             (
-                day.tokens + cost.tokens,
+                day.tokens.saturating_add(cost.tokens),
                 budget.tokens_per_day / share,
                 "of tokens per day",
             ),
             (
-                hour.micros + cost.micros,
+                hour.micros.saturating_add(cost.micros),
                 money(budget.money_per_hour),
                 "of money per hour",
             ),
             (
-                day.micros + cost.micros,
+                day.micros.saturating_add(cost.micros),
                 money(budget.money_per_day),
                 "of money per day",
             ),
@@ -188,38 +188,40 @@ impl Minutes {
         {
             let (at, spent) = entry?;
             let (tokens, micros) = spent.value();
-            day.add(tokens, micros);
+            let spent = Cost { tokens, micros };
+            day = day.and(spent);
             if at.value() + HOUR >= minute {
-                hour.add(tokens, micros);
+                hour = hour.and(spent);
             }
         }
         Ok((hour, day))
     }
 
     fn add(&self, minute: u64, cost: Cost) -> Result<(), redb::Error> {
-        self.change(minute, |before| {
-            (before.0 + cost.tokens, before.1 + cost.micros)
-        })
+        self.change(minute, |(tokens, micros)| Cost { tokens, micros }.and(cost))
     }
 
     fn replace(&self, reserved: Reservation, cost: Cost) -> Result<(), redb::Error> {
         self.change(reserved.minute, |(tokens, micros)| {
-            let tokens = tokens.saturating_sub(reserved.cost.tokens) + cost.tokens;
-            let micros = micros.saturating_sub(reserved.cost.micros) + cost.micros;
-            (tokens, micros)
+            let others = Cost {
+                tokens: tokens.saturating_sub(reserved.cost.tokens),
+                micros: micros.saturating_sub(reserved.cost.micros),
+            };
+            others.and(cost)
         })
     }
 
     fn change(
         &self,
         minute: u64,
-        change: impl FnOnce((u64, u64)) -> (u64, u64),
+        change: impl FnOnce((u64, u64)) -> Cost,
     ) -> Result<(), redb::Error> {
         let write = self.0.begin_write()?;
         {
             let mut table = write.open_table(MINUTES)?;
             let before = table.get(minute)?.map_or((0, 0), |spent| spent.value());
-            table.insert(minute, change(before))?;
+            let Cost { tokens, micros } = change(before);
+            table.insert(minute, (tokens, micros))?;
             // By number and not by age, as a clock that is ahead must not make what is true old.
             if table.len()? > MOST_MINUTES {
                 table.pop_first()?;
@@ -231,9 +233,20 @@ impl Minutes {
 }
 
 impl Cost {
-    const fn add(&mut self, tokens: u64, micros: u64) {
-        self.tokens += tokens;
-        self.micros += micros;
+    /// Both together. What is beyond all numbers is beyond all budgets.
+    const fn and(self, other: Self) -> Self {
+        Self {
+            tokens: self.tokens.saturating_add(other.tokens),
+            micros: self.micros.saturating_add(other.micros),
+        }
+    }
+
+    /// No more than so many times `most`.
+    pub(super) fn at_most(self, times: u64, most: Self) -> Self {
+        Self {
+            tokens: self.tokens.min(most.tokens.saturating_mul(times)),
+            micros: self.micros.min(most.micros.saturating_mul(times)),
+        }
     }
 }
 
@@ -307,6 +320,24 @@ mod tests {
             refused(&ledger, tokens(1), 2 * HOUR_MS),
             Some("of tokens per hour")
         );
+    }
+
+    /// Numbers are what a vendor says.
+    #[test]
+    fn what_is_spent_is_never_so_much_that_it_is_forgotten() {
+        let ledger = Ledger::in_memory().unwrap();
+        let endless = Cost {
+            tokens: u64::MAX,
+            micros: u64::MAX,
+        };
+        for minute in 0..3 {
+            let reserved = ledger.reserve(&Budget::default(), tokens(1), minute * MINUTE_MS);
+            if let Ok(reserved) = reserved {
+                ledger.settle(reserved, endless).unwrap();
+            }
+            assert_eq!(refused(&ledger, tokens(1), 0), Some("of tokens per hour"));
+        }
+        assert_eq!(ledger.spent(0).unwrap(), (endless, endless));
     }
 
     #[test]

@@ -147,8 +147,8 @@ impl Model {
         let count = |place: &str| answer.pointer(place).and_then(Value::as_u64);
         // Those that a vendor counts beside the others, if it does.
         let both = |place: &str, beside: &[&str]| {
-            let beside: u64 = beside.iter().filter_map(|place| count(place)).sum();
-            count(place).map(|count| count.saturating_add(beside))
+            let beside = beside.iter().filter_map(|place| count(place));
+            count(place).map(|first| beside.fold(first, u64::saturating_add))
         };
         let (text, input, output) = match self.vendor {
             Vendor::OpenAi | Vendor::Mistral => (

@@ -26,6 +26,8 @@ use crate::{
 
 /// Tokens that a provider adds around a prompt and the schema.
 const FRAME_TOKENS: u64 = 400;
+/// Of the most that a question can cost, so many times are believed to whoever says what it did cost.
+const BELIEVED: u64 = 4;
 /// The wait before a further try, doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
@@ -203,7 +205,10 @@ impl Provider {
         let (most, now_ms) = (self.most(prompt), asked.now_ms());
         let reserved = on_disk(ledger, move |ledger| ledger.reserve(&budget, most, now_ms)).await?;
         let (answer, cost) = match self.chat(prompt).await {
-            Ok((text, cost)) => (Ok(text), cost.unwrap_or(most)),
+            Ok((text, cost)) => (
+                Ok(text),
+                cost.map_or(most, |cost| cost.at_most(BELIEVED, most)),
+            ),
             Err(error) if error.is_free() => (Err(error), Cost::default()),
             Err(error) => (Err(error), most),
         };

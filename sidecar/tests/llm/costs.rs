@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use thornwall_proto::v1::Label;
 use thornwall_sidecar::case::CaseId;
 
@@ -133,6 +134,31 @@ async fn questions_at_once_do_not_exceed_the_budget_together() {
     }
     // A prompt of some 1,500 bytes, its frame and 200 tokens of answer, of which five fit.
     assert!((2..=5).contains(&server.count()), "{}", server.count());
+}
+
+/// What answers for a cheap model says how many tokens it took, and the budget is everybody's.
+#[tokio::test]
+async fn tokens_beyond_reason_use_up_no_budget() {
+    let openai = json!({
+        "choices": [{"message": {"content": UNSURE}}],
+        "usage": {"prompt_tokens": u64::MAX, "completion_tokens": u64::MAX},
+    });
+    let anthropic = json!({
+        "content": [{"type": "text", "text": UNSURE}],
+        "usage": {"input_tokens": 1, "output_tokens": 1, "cache_read_input_tokens": u64::MAX,
+            "cache_creation_input_tokens": u64::MAX},
+    });
+    for (vendor, answer) in [("openai", openai), ("anthropic", anthropic)] {
+        let server = StandIn::start(Manner::Raw(200, answer.to_string())).await;
+        let settings = settings(&server, "").replace("openai", vendor);
+        let bench = Bench::new(&settings);
+        for number in 0..3 {
+            let one = case(number.into(), 0.5, &agent(number));
+            let assessment = bench.assess(&checked(one), 0).await;
+            assert!(!step(&assessment).failed, "{assessment:?}");
+        }
+        assert_eq!(server.count(), 3);
+    }
 }
 
 #[tokio::test]
