@@ -259,7 +259,7 @@ impl Access {
             let auth = username.iter().fold(Command::new("AUTH"), Command::word);
             let auth = auth.word(password);
             if let Value::Failure(words) = say(&mut stream, &auth, bounds).await? {
-                return Err(LinkError::Auth(words));
+                return Err(not_entered(&words));
             }
         }
         if let Some(database) = self.database {
@@ -350,6 +350,17 @@ fn part_of_cluster(part: Value, teller: &Address) -> Option<(u16, u16, Address)>
         port: u16::try_from(port).ok()?,
     };
     Some((first, last, address))
+}
+
+/// Why nobody is let in. Words that are not known may repeat the password, and are not told.
+fn not_entered(words: &str) -> LinkError {
+    const FULL: &str = "ERR max number of clients reached";
+    match words.split(' ').next().unwrap_or_default() {
+        _ if words == FULL => LinkError::Refused(FULL.to_owned()),
+        kind @ ("DENIED" | "LOADING") => LinkError::Refused(kind.to_owned()),
+        kind @ ("ERR" | "NOAUTH" | "NOPERM" | "WRONGPASS") => LinkError::Auth(kind.to_owned()),
+        _ => LinkError::Auth("it does not take the password".to_owned()),
+    }
 }
 
 /// Says one thing on a connection that is new.

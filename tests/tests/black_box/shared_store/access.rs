@@ -48,6 +48,27 @@ fn a_wrong_password_is_said_aloud_and_keeps_nobody_from_serving() {
 }
 
 #[test]
+fn a_password_that_is_repeated_to_us_is_told_to_nobody() {
+    let redis = Redis::with(&["--rename-command", "AUTH", ""]);
+    let folder = Folder::new();
+    let file = folder.write("password", "hunter2-secret\n");
+    let extra = format!(
+        "{}password_file = \"{}\"\n",
+        redis_store(&redis.url()),
+        file.display()
+    );
+    let gateway = Gateway::start(Origin::start().port, &extra);
+    let trouble = || standing(&gateway, "shared")["trouble"].to_string();
+    wait_for("the trouble", || trouble().contains("auth: ERR"));
+    wait_for("it in the log", || {
+        gateway.stderr().contains("shared store: auth")
+    });
+    for told in [trouble(), gateway.stderr()] {
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}
+
+#[test]
 fn a_shared_store_is_entered_with_tls_a_certificate_and_an_access_list() {
     let authority = Authority::new("a test's own");
     let names = ["localhost", "127.0.0.1"];
