@@ -26,6 +26,12 @@ const MOST_ENTRIES: usize = 8192;
 const MOST_ITEMS: usize = 1024;
 /// Largest report that is read.
 pub const MOST_BYTES: usize = 4 << 20;
+/// Largest report that is written.
+pub const FULL_AT: usize = MOST_BYTES / 2;
+/// Most bytes of an entry besides its site and its items: a digest, two numbers and what is around them.
+const ENTRY_BYTES: usize = 96;
+/// Most bytes of an item, and the comma.
+const ITEM_BYTES: usize = 21;
 
 /// Counters of this gateway and of those that it hears.
 #[derive(Default)]
@@ -86,23 +92,33 @@ impl SharedCounters {
         name: impl Fn(u16) -> Option<Arc<str>>,
     ) -> Option<Vec<u8>> {
         let Untold { hits, flags, items } = std::mem::take(&mut *self.untold.lock());
-        let of = |key: CounterKey| Some((name(key.site)?, format!("{:032x}", key.digest)));
+        let mut room = FULL_AT;
+        let mut of = |key: CounterKey, items: usize| {
+            let site = name(key.site)?;
+            let left = room.checked_sub(site.len() + ENTRY_BYTES + items * ITEM_BYTES);
+            let Some(left) = left else {
+                self.dropped.fetch_add(1, Relaxed);
+                return None;
+            };
+            room = left;
+            Some((site, format!("{:032x}", key.digest)))
+        };
         let mut report = Report {
             gateway,
             ..Report::default()
         };
         for ((key, window), count) in hits {
-            let told = of(key).map(|(site, digest)| (site, digest, window, count));
+            let told = of(key, 0).map(|(site, digest)| (site, digest, window, count));
             report.hits.extend(told);
         }
         for (key, until) in flags {
             let left = until.saturating_sub(now).as_millis();
             let left = u64::try_from(left).unwrap_or(u64::MAX);
-            let told = of(key).map(|(site, digest)| (site, digest, left));
+            let told = of(key, 0).map(|(site, digest)| (site, digest, left));
             report.flags.extend(told);
         }
         for ((key, window), seen) in items {
-            let told = of(key).map(|(site, digest)| (site, digest, window, seen));
+            let told = of(key, seen.len()).map(|(site, digest)| (site, digest, window, seen));
             report.items.extend(told);
         }
         let something = report.hits.len() + report.flags.len() + report.items.len() > 0;

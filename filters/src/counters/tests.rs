@@ -1,7 +1,10 @@
 //! What every implementation of [`Counters`] keeps to.
 
 use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -171,6 +174,24 @@ fn reports_keep_their_form() {
     assert_eq!(other.hits(key, WINDOW, at(1)), 1);
     assert_eq!(other.flagged(key, at(1)), Some(at(3)));
     assert_eq!(other.distinct(key, WINDOW, at(1)), 1);
+}
+
+#[test]
+fn what_is_told_at_once_is_bounded() {
+    let counters = SharedCounters::default();
+    for number in 0..8192_u32 {
+        let key = CounterKey::new(1, "many", &number.to_le_bytes());
+        counters.hit(key, WINDOW, at(1));
+        counters.flag(key, at(3), at(1));
+    }
+    assert_eq!(counters.dropped(), 0);
+    let site: Arc<str> = "s".repeat(255).into();
+    let name = |_| Some(Arc::clone(&site));
+    let report = counters.report(7, at(1), name).unwrap();
+    assert!(report.len() < super::shared::FULL_AT, "{}", report.len());
+    assert!(counters.dropped() > 0);
+    let other = SharedCounters::default();
+    other.absorb(&report, |_| true, at(1), |_| Some(1)).unwrap();
 }
 
 #[test]

@@ -66,6 +66,7 @@ pub const MOST_ENTRIES: u64 = 65_536;
 const DECISIONS: Bounds = Bounds {
     text: 64 << 10,
     total: MOST_ANSWER,
+    over: 0,
 };
 /// Pause before the second try, which doubles with each further one.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);

@@ -58,11 +58,14 @@ const MEMBER_MS: u32 = 10_000;
 const REPORTS: Bounds = Bounds {
     text: MOST_BYTES,
     total: MOST_BYTES + 1024,
+    // Somebody's who is no gateway. Redis itself keeps at most 32 MiB for who listens.
+    over: 64 << 20,
 };
 /// What is read of answers to a gateway that tells.
 const ANSWERS: Bounds = Bounds {
     text: 1024,
     total: 64 << 10,
+    over: 0,
 };
 
 /// The limits and counters of this gateway that others keep too.
@@ -158,6 +161,7 @@ impl LimitExchange {
         let mut listener = Listener::start(listener, &channels, REPORTS).await?;
         // What was let through before anybody listened is nobody's debt.
         let _ = self.tables.taken();
+        let _ = self.tables.counted(self.gateway);
         let mut heard_self_ms = self.clock.now().own_ms;
         round.begin(heard_self_ms);
         let mut turns = ticks();
@@ -250,7 +254,8 @@ impl LimitExchange {
         let answers = answers.map_err(|_| LinkError::Timeout)??;
         let now = self.clock.now().own_ms;
         for (gateway, answer) in strangers.into_iter().zip(answers) {
-            if answer.or_refusal()? == Value::Text(b"1".to_vec()) {
+            // Whatever else is under the key, a stranger may have put it there.
+            if answer == Value::Text(b"1".to_vec()) {
                 round.meet(gateway, now);
             }
         }

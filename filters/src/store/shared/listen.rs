@@ -86,7 +86,7 @@ impl Listener {
         Ok(message)
     }
 
-    /// Messages that found no room since the last call.
+    /// Messages that found no room since the last call, or were too large.
     pub(super) fn lost(&self) -> u64 {
         self.room.lost.swap(0, Relaxed)
     }
@@ -109,7 +109,10 @@ async fn hear(
 ) {
     loop {
         match message(&mut stream, bounds).await {
-            Ok(Some(message)) => {
+            Ok(Heard::TooLarge) => {
+                room.lost.fetch_add(1, Relaxed);
+            }
+            Ok(Heard::Message(message)) => {
                 let length = message.bytes.len();
                 let waiting = room.bytes.fetch_add(length, Relaxed);
                 if waiting + length > MOST_BYTES || sender.try_send(Ok(message)).is_err() {
@@ -117,7 +120,7 @@ async fn hear(
                     room.lost.fetch_add(1, Relaxed);
                 }
             }
-            Ok(None) => {}
+            Ok(Heard::Nothing) => {}
             Err(error) => {
                 // Nobody listens any more, which is an end as well.
                 let _ = timeout(TELL, sender.send(Err(error))).await;
@@ -127,8 +130,16 @@ async fn hear(
     }
 }
 
-/// The next message; nothing where it is about the channel itself.
-async fn message(stream: &mut Stream, bounds: Bounds) -> Result<Option<Message>, LinkError> {
+/// What comes on a connection that listens.
+enum Heard {
+    Message(Message),
+    /// About the channel itself.
+    Nothing,
+    /// A message that was read over.
+    TooLarge,
+}
+
+async fn message(stream: &mut Stream, bounds: Bounds) -> Result<Heard, LinkError> {
     let value = wire::read(stream, bounds).await?.or_refusal()?;
     if value.is_cut() {
         return Err(LinkError::Bounds);
@@ -140,8 +151,10 @@ async fn message(stream: &mut Stream, bounds: Bounds) -> Result<Option<Message>,
         .map(Value::text);
     let mut next = || parts.next().flatten();
     if next().as_deref() != Some(b"message") {
-        return Ok(None);
+        return Ok(Heard::Nothing);
     }
-    let message = next().zip(next());
-    Ok(message.map(|(channel, bytes)| Message { channel, bytes }))
+    Ok(match (next(), next()) {
+        (Some(channel), Some(bytes)) => Heard::Message(Message { channel, bytes }),
+        _ => Heard::TooLarge,
+    })
 }

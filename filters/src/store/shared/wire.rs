@@ -29,6 +29,9 @@ pub(super) struct Bounds {
     pub(super) text: usize,
     /// Of all texts, statuses and errors together.
     pub(super) total: usize,
+    /// Of a text that is too large and is read over: nothing stands in its place then. A larger one ends
+    /// the answer.
+    pub(super) over: usize,
 }
 
 /// What is left of bounds for answers that are kept at the same time.
@@ -162,6 +165,10 @@ where
                 room.bytes -= length;
                 Value::Text(text(from, length).await?)
             }
+            Head::Text(length) if length <= bounds.over => {
+                read_over(from, length).await?;
+                Value::Null
+            }
             Head::List(_) | Head::Text(_) | Head::Whole(_) => Value::Cut,
         };
         let is_cut = value == Value::Cut;
@@ -235,10 +242,29 @@ async fn head<R: AsyncBufRead + Unpin>(from: &mut R) -> Result<Head, WireError> 
 async fn text<R: AsyncBufRead + Unpin>(from: &mut R, length: usize) -> Result<Vec<u8>, WireError> {
     let mut text = vec![0; length];
     from.read_exact(&mut text).await?;
+    end(from).await?;
+    Ok(text)
+}
+
+/// The same, but nothing of it is kept.
+async fn read_over<R: AsyncBufRead + Unpin>(from: &mut R, length: usize) -> Result<(), WireError> {
+    let mut left = length;
+    while left > 0 {
+        let some = from.fill_buf().await?.len().min(left);
+        if some == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        from.consume(some);
+        left -= some;
+    }
+    end(from).await
+}
+
+async fn end<R: AsyncBufRead + Unpin>(from: &mut R) -> Result<(), WireError> {
     let mut end = [0; 2];
     from.read_exact(&mut end).await?;
     match &end {
-        b"\r\n" => Ok(text),
+        b"\r\n" => Ok(()),
         _ => Err(WireError::Form("a text of another length")),
     }
 }
@@ -250,14 +276,19 @@ mod tests {
     const BOUNDS: Bounds = Bounds {
         text: 10,
         total: 25,
+        over: 0,
     };
 
-    fn read_all(bytes: &[u8]) -> Result<Value, WireError> {
+    fn read_within(bytes: &[u8], bounds: Bounds) -> Result<Value, WireError> {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.unwrap().block_on(async {
             let mut rest = bytes;
-            read(&mut rest, BOUNDS).await
+            read(&mut rest, bounds).await
         })
+    }
+
+    fn read_all(bytes: &[u8]) -> Result<Value, WireError> {
+        read_within(bytes, BOUNDS)
     }
 
     fn text(text: &str) -> Value {
@@ -316,6 +347,21 @@ mod tests {
             assert!(read.is_cut(), "{bytes:?}");
             assert_eq!(read, value, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn texts_that_are_read_over_leave_what_comes_after() {
+        let bounds = Bounds { over: 20, ..BOUNDS };
+        let large = "x".repeat(20);
+        let bytes = format!("*3\r\n$1\r\na\r\n$20\r\n{large}\r\n$1\r\nb\r\n");
+        let read = |bytes: &str| read_within(bytes.as_bytes(), bounds);
+        let whole = Value::List(vec![text("a"), Value::Null, text("b")]);
+        assert_eq!(read(&bytes).unwrap(), whole);
+        for end in 0..bytes.len() {
+            assert!(read(&bytes[..end]).is_err(), "{end}");
+        }
+        assert!(read(&format!("$20\r\n{large}xx")).is_err());
+        assert_eq!(read("$21\r\n").unwrap(), Value::Cut);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A Redis that was taken over, or somebody who writes into it: what that costs a gateway.
 
 use std::{
+    collections::BTreeSet,
     io::{Read, Write},
     net::TcpListener,
     process::{Command, Stdio},
@@ -199,6 +200,51 @@ fn gateways_that_somebody_makes_up_are_none() {
     wait_for("all three to meet", || {
         met(3) && standing(&third, "limits")["gateways"] == 3
     });
+}
+
+#[test]
+fn messages_that_no_gateway_sends_end_nobodys_limits() {
+    let redis = Redis::start();
+    let gateways = two(&redis.url());
+    let met = || {
+        let count = |gateway| standing(gateway, "limits")["gateways"] == 2;
+        gateways.iter().all(count)
+    };
+    wait_for("the gateways to meet", met);
+    // Whoever listens goes on to do so on the same connections.
+    let listening = || {
+        let list = redis.cli(&["client", "list", "type", "pubsub"]);
+        let ids: BTreeSet<String> = list
+            .lines()
+            .filter_map(|line| Some(line.split_once(' ')?.0.to_owned()))
+            .collect();
+        ids
+    };
+    let before = listening();
+    assert_eq!(before.len(), 2);
+    redis.cli(&["rpush", "default:gateway:0000000000000007", "x"]);
+    // A gateway's number in 16 digits, and the same in a report.
+    redis.cli(&[
+        "eval",
+        "redis.call('publish', 'default:limits', '\\1\\0\\0\\0\\0\\0\\0\\0\\7')",
+        "0",
+    ]);
+    wait_for("both to have looked it up", || {
+        let calls = redis.cli(&["info", "commandstats"]);
+        let looked = calls.lines().find(|line| line.contains("cmdstat_getrange"));
+        looked.is_some_and(|line| line.contains("failed_calls=2"))
+    });
+    for channel in ["default:limits", "default:counters"] {
+        pour(&redis, &["publish", channel], 5 * MIB);
+    }
+    let skipped = |gateway: &Gateway| {
+        gateway.metric("thornwall_store_shared_skipped{store=\"limits\"}") >= 2.0
+    };
+    wait_for("them to be passed over", || gateways.iter().all(skipped));
+    told(&gateways[0], &["block", "192.0.2.1"]);
+    wait_for_status(&[&gateways[1]], "192.0.2.1", 403);
+    assert_eq!(listening(), before);
+    assert!(met());
 }
 
 #[test]
