@@ -14,11 +14,14 @@ use url::{Host, Url};
 
 use super::{
     link::{ANSWER, Command, Duplex, Link, LinkError, Stream},
+    random,
     wire::{self, Bounds, Value},
 };
 
 /// Longest wait for a connection, with TLS and the password.
 const CONNECT: Duration = Duration::from_secs(3);
+/// Longest wait for one server where others are named that can be asked.
+const ONE_OF_MANY: Duration = Duration::from_secs(2);
 /// Ports where none is named.
 const PORT: u16 = 6379;
 const SENTINELS_PORT: u16 = 26_379;
@@ -169,24 +172,38 @@ impl Access {
     /// A connection, or one to each server of a cluster, that ends when this is dropped. It does not
     /// reconnect: that is a new session's business. No answer is read beyond `bounds`.
     pub(super) async fn connect(&self, bounds: Bounds) -> Result<Link, LinkError> {
-        let opened = timeout(CONNECT + ANSWER, self.open(bounds));
-        opened.await.map_err(|_| LinkError::Timeout)?
-    }
-
-    async fn open(&self, bounds: Bounds) -> Result<Link, LinkError> {
         let mut last = LinkError::Form("no server is named");
-        for address in &self.named {
-            let found = match &self.kind {
-                Kind::Single => self.single(address, bounds).await,
-                Kind::Cluster => self.cluster(address, bounds).await,
-                Kind::Sentinels(name) => self.master(address, name, bounds).await,
-            };
-            match found {
-                Ok(link) => return Ok(link),
-                Err(error) => last = error,
+        // Beginning anywhere: one that knows no better is not asked first by each session.
+        let (before, from) = self.named.split_at(self.somewhere());
+        for address in from.iter().chain(before) {
+            match timeout(self.patience(), self.open(address, bounds)).await {
+                Ok(Ok(link)) => return Ok(link),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = LinkError::Timeout,
             }
         }
         Err(last)
+    }
+
+    fn somewhere(&self) -> usize {
+        let number = usize::try_from(random()).unwrap_or_default();
+        number % self.named.len().max(1)
+    }
+
+    /// Those that hang are many at a time, as where a part of the network is gone.
+    fn patience(&self) -> Duration {
+        match self.named.len() {
+            0 | 1 => CONNECT + ANSWER,
+            _ => ONE_OF_MANY,
+        }
+    }
+
+    async fn open(&self, address: &Address, bounds: Bounds) -> Result<Link, LinkError> {
+        match &self.kind {
+            Kind::Single => self.single(address, bounds).await,
+            Kind::Cluster => self.cluster(address, bounds).await,
+            Kind::Sentinels(name) => self.master(address, name, bounds).await,
+        }
     }
 
     async fn single(&self, address: &Address, bounds: Bounds) -> Result<Link, LinkError> {

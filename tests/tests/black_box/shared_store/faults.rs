@@ -1,6 +1,7 @@
 //! What becomes of visitors, and of what is decided, while Redis fails.
 
 use std::{
+    net::TcpListener,
     process::Command,
     sync::{
         Arc,
@@ -105,6 +106,23 @@ fn a_redis_without_memory_is_read_on_and_told_later() {
     redis.cli(&["config", "set", "maxmemory", "0"]);
     wait_for_status(&[b], "192.0.2.2", 403);
     wait_until_in_step(a);
+}
+
+#[test]
+fn sentinels_that_hang_are_not_waited_for() {
+    let redis = Redis::start();
+    let sentinel = Redis::sentinel("main", redis.port);
+    // They are connected to, and say nothing.
+    let silent = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let (first, second) = (silent(), silent());
+    let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+    let gateway = gateway(&format!(
+        "redis-sentinel://127.0.0.1:{}?node=127.0.0.1:{}&node=127.0.0.1:{}&sentinelServiceName=main",
+        port(&first),
+        port(&second),
+        sentinel.port
+    ));
+    wait_until_in_step(&gateway);
 }
 
 #[test]
