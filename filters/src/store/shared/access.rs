@@ -13,6 +13,7 @@ use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
 use super::{
+    DECISIONS,
     link::{ANSWER, Command, Duplex, Link, LinkError, Stream},
     random,
     wire::{self, Bounds, Value},
@@ -242,8 +243,12 @@ impl Access {
     /// The servers of a cluster, as one of them tells.
     async fn cluster(&self, at: &Address, bounds: Bounds) -> Result<Link, LinkError> {
         let strange = || LinkError::Form("no parts of a cluster");
-        let mut link = Link::new(self.clone(), bounds, vec![at.clone()], vec![]);
+        // Those of a large cluster are more than some ask for: a part of them would send commands astray.
+        let mut link = Link::new(self.clone(), DECISIONS, vec![at.clone()], vec![]);
         let answer = link.ask(Command::new("CLUSTER").word("SLOTS")).await?;
+        if answer.is_cut() {
+            return Err(LinkError::Bounds);
+        }
         let (mut nodes, mut slots) = (Vec::new(), Vec::new());
         for part in answer.list().ok_or_else(strange)? {
             let (first, last, node) = part_of_cluster(part, at).ok_or_else(strange)?;

@@ -232,3 +232,24 @@ async fn answers_are_together_no_larger_than_one_may_be() {
     let numbers = asked(b":1\r\n".repeat(70_000), 70_000).await;
     assert_eq!(numbers.unwrap().len(), 70_000);
 }
+
+#[tokio::test]
+async fn a_large_cluster_is_known_wholly_or_not_at_all() {
+    let id = "0123456789abcdef0123456789abcdef01234567";
+    let node = |port: u32| format!("*3\r\n$9\r\n127.0.0.1\r\n:{port}\r\n$40\r\n{id}\r\n");
+    let cluster = async |parts: u32| {
+        let slots: String = (0..parts)
+            .map(|slot| format!("*3\r\n:{slot}\r\n:{slot}\r\n{}", node(1 + slot / 100)))
+            .collect();
+        let address = parrot(format!("*{parts}\r\n{slots}").into_bytes());
+        let small = Bounds {
+            text: 1024,
+            total: 64 << 10,
+            over: 0,
+        };
+        let access = access(&format!("redis-cluster://{address}"));
+        access.connect(small).await.map(|link| link.parts())
+    };
+    assert_eq!(cluster(4000).await.unwrap(), 40);
+    assert!(matches!(cluster(16_384).await, Err(LinkError::Bounds)));
+}
