@@ -45,7 +45,7 @@ use std::{
 
 use tokio::{
     sync::{oneshot, watch},
-    time::sleep,
+    time::{Instant, sleep},
 };
 
 use self::{link::LinkError, wire::Bounds};
@@ -128,8 +128,11 @@ async fn keep_up<S, F>(
     let sessions = async {
         let mut pause = LEAST_PAUSE;
         loop {
+            let began = Instant::now();
             let Err(error) = session().await;
-            if standing.up.swap(false, Relaxed) {
+            standing.up.store(false, Relaxed);
+            // One that is up for a moment and then fails is no better than one that fails at once.
+            if began.elapsed() > MOST_PAUSE {
                 pause = LEAST_PAUSE;
             }
             standing.note(what, &error);

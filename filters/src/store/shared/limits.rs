@@ -181,11 +181,15 @@ impl LimitExchange {
                     self.standing.skipped.fetch_add(listener.lost(), Relaxed);
                     round.forget(now);
                     let heard = round.has_heard_all(now);
-                    self.standing.up.store(heard, Relaxed);
                     self.tables.meet(gateways(round), heard);
                     self.sign(&mut speaker, round).await?;
                     self.look_up(&mut speaker, round).await?;
                     self.tell(&mut speaker, round).await?;
+                    if heard {
+                        self.standing.clear("shared limits", self.clock.now().unix_ms);
+                    } else {
+                        self.standing.up.store(false, Relaxed);
+                    }
                 }
             }
         }

@@ -109,6 +109,38 @@ fn a_redis_without_memory_is_read_on_and_told_later() {
 }
 
 #[test]
+fn a_redis_that_takes_nothing_is_not_tried_again_at_once() {
+    let redis = Redis::start();
+    let gateway = gateway(&redis.url());
+    wait_until_in_step(&gateway);
+    // It answers, and so each session begins well.
+    redis.cli(&["replicaof", "127.0.0.1", "1"]);
+    told(&gateway, &["block", "192.0.2.1"]);
+    wait_for("the trouble", || {
+        standing(&gateway, "shared")["trouble"]
+            .to_string()
+            .contains("read_only")
+    });
+    let connections = || {
+        let stats = redis.cli(&["info", "stats"]);
+        let mut lines = stats.lines();
+        let count = lines.find_map(|line| line.strip_prefix("total_connections_received:"));
+        count.unwrap().trim().parse::<u64>().unwrap()
+    };
+    let before = connections();
+    thread::sleep(Duration::from_secs(4));
+    // Two for each session, of which limits have their own.
+    let tried = connections() - before;
+    assert!(tried < 40, "{tried}");
+    assert_nobody_notices(&[&gateway], "192.0.2.1");
+    redis.cli(&["replicaof", "no", "one"]);
+    wait_until_in_step(&gateway);
+    wait_for("it to be well", || {
+        standing(&gateway, "limits")["trouble"].is_null()
+    });
+}
+
+#[test]
 fn sentinels_that_hang_are_not_waited_for() {
     let redis = Redis::start();
     let sentinel = Redis::sentinel("main", redis.port);
