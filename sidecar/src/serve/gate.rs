@@ -42,6 +42,8 @@ const MOST_CALLERS: usize = 1024;
 const MOST_CALLS: usize = 512;
 /// Questions about health, which need no token.
 const MOST_CHECKS: usize = 64;
+/// The same on one connection, so that one stranger does not take them all.
+const MOST_CHECKS_EACH: usize = 4;
 /// How long a connection may be a stranger's.
 const STRANGE_FOR: Duration = Duration::from_secs(5);
 
@@ -78,6 +80,7 @@ impl Places {
             standing: Arc::new(Standing {
                 is_caller: AtomicBool::new(false),
                 place: Mutex::new(place),
+                checks: Arc::new(Semaphore::new(MOST_CHECKS_EACH)),
             }),
             until: Box::pin(sleep(STRANGE_FOR)),
             is_over: false,
@@ -116,6 +119,7 @@ impl Stranger {
 pub struct Standing {
     is_caller: AtomicBool,
     place: Mutex<OwnedSemaphorePermit>,
+    checks: Arc<Semaphore>,
 }
 
 impl Standing {
@@ -222,25 +226,31 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// A turn for a call, or why there is none.
-    fn admit(&self, call: &http::Request<Body>) -> Result<OwnedSemaphorePermit, Status> {
+    /// Turns that a call needs, or why there are none.
+    fn admit(&self, call: &http::Request<Body>) -> Result<Vec<OwnedSemaphorePermit>, Status> {
         let full = || Status::resource_exhausted("too many calls at a time");
+        let standing = call.extensions().get::<Arc<Standing>>();
         let turns = if self.closed {
             let known = self.sidecar.callers.load().known(call.headers()).map(drop);
             known.inspect_err(|_| self.places.turn_away("token"))?;
-            let standing = call.extensions().get::<Arc<Standing>>();
             if standing.is_some_and(|standing| !standing.admit(&self.places)) {
                 self.places.turn_away("callers");
                 return Err(full());
             }
-            &self.places.calls
+            [Some(&self.places.calls), None]
         } else {
-            &self.places.checks
+            [
+                standing.map(|standing| &standing.checks),
+                Some(&self.places.checks),
+            ]
         };
-        Arc::clone(turns).try_acquire_owned().map_err(|_| {
-            self.places.turn_away("calls");
-            full()
-        })
+        let taken = turns.into_iter().flatten().map(|turns| {
+            Arc::clone(turns).try_acquire_owned().map_err(|_| {
+                self.places.turn_away("calls");
+                full()
+            })
+        });
+        taken.collect()
     }
 }
 
@@ -264,11 +274,11 @@ where
 
     fn call(&mut self, call: http::Request<Body>) -> Self::Future {
         match self.admit(&call) {
-            Ok(turn) => {
+            Ok(turns) => {
                 let answer = self.service.call(call);
                 Box::pin(async move {
                     let answer = answer.await;
-                    drop(turn);
+                    drop(turns);
                     answer
                 })
             }

@@ -193,6 +193,32 @@ fn who_shows_no_token_does_not_stay_and_callers_do() {
 }
 
 #[test]
+fn one_stranger_does_not_use_up_the_questions_about_health() {
+    let sidecar = Sidecar::start(STRICT);
+    let runtime = Runtime::new().unwrap();
+    let health = ("/grpc.health.v1.Health/Check", None);
+    runtime.block_on(async {
+        let greedy = connect(sidecar.port).await;
+        // Each waits for the rest of its message.
+        let asked = (0..100).map(|_| {
+            let greedy = greedy.clone();
+            tokio::spawn(async move { call(&greedy, health, (message(9, b""), false)).await })
+        });
+        let _asked: Vec<_> = asked.collect();
+        let full = "thornwall_sidecar_turned_away_total{why=\"calls\"}";
+        let some = async {
+            while sidecar.metric(full) < 30.0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, some).await.expect("some to be refused");
+        let probe = connect(sidecar.port).await;
+        let told = call(&probe, health, (message(0, b""), true)).await;
+        assert_eq!(told.as_deref(), Some("0"));
+    });
+}
+
+#[test]
 fn who_takes_no_answers_in_does_not_stay() {
     let sidecar = Sidecar::start(STRICT);
     let runtime = Runtime::new().unwrap();
