@@ -166,8 +166,7 @@ impl FromStr for Uri {
             _ => return Err(expected.to_owned()),
         };
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/@".contains(&byte);
-        // Two colons would name another vendor to the library.
-        if model.is_empty() || !model.bytes().all(fits) || model.contains("::") {
+        if model.is_empty() || !model.bytes().all(fits) {
             // Not repeated: a key may have been put there.
             return Err("the model's name has characters that none has".to_owned());
         }
@@ -292,7 +291,6 @@ mod tests {
         check("openai:gpt", None);
         check("mcp://classify", Some((Vendor::Mcp, "classify")));
         check("other://x", None);
-        check("openai://anthropic::x", None);
         check("openai://a b", None);
     }
 

@@ -4,7 +4,7 @@
 //! neither memory nor more time than it has.
 
 use reqwest::{
-    Client, RequestBuilder, Response,
+    Client, RequestBuilder, Response, Url,
     header::{CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use serde_json::{Value, json};
@@ -14,10 +14,7 @@ use super::{
     provider::AskError,
     verdict,
 };
-use crate::{
-    config::{LlmProvider, Vendor},
-    http::Address,
-};
+use crate::config::{LlmProvider, Vendor};
 
 /// Longest answer, with all that a vendor puts around the text.
 const MOST_BYTES: usize = 256 << 10;
@@ -34,7 +31,7 @@ pub(super) struct Model {
     web: Client,
     vendor: Vendor,
     name: String,
-    url: String,
+    url: Url,
     headers: HeaderMap,
     max_tokens: u32,
 }
@@ -56,15 +53,15 @@ impl Model {
     ) -> Option<Result<Self, String>> {
         let (vendor, name) = (config.uri.vendor, config.uri.model.clone());
         let base = match &config.endpoint {
-            Some(endpoint) => base(endpoint),
-            None => default_base(vendor)?.to_owned(),
+            Some(endpoint) => endpoint.url().clone(),
+            None => Url::parse(default_base(vendor)?).ok()?,
         };
         let url = match vendor {
-            Vendor::OpenAi | Vendor::Mistral => format!("{base}chat/completions"),
-            Vendor::Anthropic => format!("{base}messages"),
-            Vendor::Gemini => format!("{base}models/{name}:generateContent"),
-            Vendor::Cohere => format!("{base}chat"),
-            Vendor::Ollama => format!("{base}api/chat"),
+            Vendor::OpenAi | Vendor::Mistral => below(base, "chat/completions"),
+            Vendor::Anthropic => below(base, "messages"),
+            Vendor::Gemini => below(base, &format!("models/{name}:generateContent")),
+            Vendor::Cohere => below(base, "chat"),
+            Vendor::Ollama => below(base, "api/chat"),
             Vendor::Mcp => return None,
         };
         let headers = match headers(vendor, key) {
@@ -83,7 +80,10 @@ impl Model {
 
     /// Puts the question.
     pub(super) async fn call(&self, prompt: &Prompt) -> Result<Said, AskError> {
-        let request = self.web.post(&self.url).headers(self.headers.clone());
+        let request = self
+            .web
+            .post(self.url.clone())
+            .headers(self.headers.clone());
         let answer = exchange(request.json(&self.question(&prompt.text))).await?;
         Ok(self.said(&answer))
     }
@@ -242,10 +242,11 @@ const fn default_base(vendor: Vendor) -> Option<&'static str> {
     })
 }
 
-/// What names of calls are put behind.
-fn base(endpoint: &Address) -> String {
-    let text = endpoint.url().as_str();
-    format!("{}/", text.trim_end_matches('/'))
+/// Where a call is found. What an endpoint asks for in its query stays there.
+fn below(mut base: Url, call: &str) -> Url {
+    let path = format!("{}/{call}", base.path().trim_end_matches('/'));
+    base.set_path(&path);
+    base
 }
 
 /// The answer's JSON. What fails is told without the answer, which may quote anything.

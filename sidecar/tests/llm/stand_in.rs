@@ -39,6 +39,7 @@ pub(crate) enum Manner {
 #[derive(Debug, Clone)]
 pub(crate) struct Question {
     pub(crate) path: String,
+    pub(crate) query: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
 }
@@ -98,6 +99,7 @@ async fn answer(
     let path = uri.path().to_owned();
     let question = Question {
         path: path.clone(),
+        query: uri.query().map(ToOwned::to_owned),
         headers,
         body: serde_json::from_slice(&body).unwrap_or_default(),
     };

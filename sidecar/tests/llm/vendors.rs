@@ -67,8 +67,9 @@ async fn openai_and_whoever_speaks_like_it() {
 
 #[tokio::test]
 async fn mistral() {
-    let (call, _) = ask("mistral://open-mistral-7b", "/v1/").await;
+    let (call, _) = ask("mistral://open-mistral-7b", "/v1/?api-version=1").await;
     assert_eq!(call.path, "/v1/chat/completions");
+    assert_eq!(call.query.as_deref(), Some("api-version=1"));
     assert_eq!(bearer(&call), "Bearer the-key");
     assert_eq!(call.body["model"], "open-mistral-7b");
 }

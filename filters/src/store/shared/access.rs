@@ -27,7 +27,7 @@ const ONE_OF_MANY: Duration = Duration::from_secs(2);
 const PORT: u16 = 6379;
 const SENTINELS_PORT: u16 = 26_379;
 /// Servers of a cluster that are told apart; 1,000 is what Redis's own documents go up to.
-const MOST_NODES: usize = 1024;
+pub(super) const MOST_NODES: usize = 1024;
 
 /// Schemes that are understood, and whether they mean TLS. What Valkey calls itself is the same.
 const SCHEMES: [(&str, bool); 12] = [
@@ -133,6 +133,9 @@ impl Access {
             return Err(AccessError::Credentials);
         }
         let (kind, port) = Kind::of(scheme, query("sentinelServiceName"))?;
+        if matches!(kind, Kind::Single) && query("node").is_some() {
+            return Err(form("node with a scheme of one server"));
+        }
         let mut named = vec![Address {
             host: host(&url).ok_or_else(|| form("no host"))?,
             port: url.port().unwrap_or(port),
@@ -337,10 +340,18 @@ fn host(url: &Url) -> Option<String> {
 
 impl Address {
     /// `HOST:PORT`, where numbers of IPv6 may be in brackets.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         Self::of(host.into(), port.as_bytes())
+    }
+
+    /// What this server means by an address: without a host, its own.
+    pub(super) fn naming(&self, text: &str) -> Option<Self> {
+        match text.strip_prefix(':') {
+            Some(port) => Self::of(self.host.clone().into(), port.as_bytes()),
+            None => Self::parse(text),
+        }
     }
 
     fn of(host: Vec<u8>, port: &[u8]) -> Option<Self> {

@@ -110,6 +110,8 @@ struct Round {
     unsigned: u32,
     /// Who said something and is not known.
     strangers: Vec<u64>,
+    /// How often somebody did since they were looked up.
+    strange: u64,
 }
 
 impl LimitExchange {
@@ -246,6 +248,7 @@ impl LimitExchange {
     /// Asks who of the strangers is a gateway.
     async fn look_up(&self, speaker: &mut Link, round: &mut Round) -> Result<(), LinkError> {
         let strangers = std::mem::take(&mut round.strangers);
+        round.strange = 0;
         if strangers.is_empty() {
             return Ok(());
         }
@@ -330,8 +333,18 @@ impl Round {
             return true;
         }
         let is_new = !self.strangers.contains(&gateway);
-        if is_new && self.strangers.len() < MOST_STRANGERS && self.heard_ms.len() < MOST_GATEWAYS {
+        if !is_new || self.heard_ms.len() >= MOST_GATEWAYS {
+            return false;
+        }
+        self.strange += 1;
+        if self.strangers.len() < MOST_STRANGERS {
             self.strangers.push(gateway);
+            return false;
+        }
+        // Each of those who say something is as likely to be looked up, whoever came first.
+        let place = usize::try_from(random() % self.strange).unwrap_or(usize::MAX);
+        if let Some(stranger) = self.strangers.get_mut(place) {
+            *stranger = gateway;
         }
         false
     }
@@ -433,6 +446,8 @@ mod tests {
         }
         assert_eq!(gateways(&round), 1);
         assert_eq!(round.strangers.len(), MOST_STRANGERS);
+        let late = round.strangers.iter().filter(|gateway| **gateway >= 2000);
+        assert!(late.count() > 0);
         round.meet(7, 0);
         assert!(round.hear(7, 0));
         assert_eq!(gateways(&round), 2);

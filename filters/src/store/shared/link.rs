@@ -5,21 +5,23 @@ use std::{io, time::Duration};
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{
-    access::{Access, Address},
+    access::{Access, Address, MOST_NODES},
     wire::{self, Bounds, Room, Value, WireError},
 };
 
 /// Longest wait for an answer, besides the time that a command is told to wait itself.
 pub(super) const ANSWER: Duration = Duration::from_secs(3);
+/// A connection that nothing was asked on for so long is not used again: many servers close those.
+const IDLE: Duration = Duration::from_secs(5);
 /// Parts that the keys of a cluster fall into, by their hash.
 const SLOTS: u16 = 16_384;
 
 /// Connections that end when they are dropped. They are not kept up: that is a new session's business,
-/// but for one that ended with an answer too large to be read.
+/// but for one that ended with an answer too large to be read, or was idle.
 pub(super) struct Link {
     access: Access,
     bounds: Bounds,
@@ -31,6 +33,17 @@ pub(super) struct Link {
 struct Node {
     address: Address,
     stream: Option<Stream>,
+    used: Instant,
+}
+
+impl Node {
+    fn new(address: Address) -> Self {
+        Self {
+            address,
+            stream: None,
+            used: Instant::now(),
+        }
+    }
 }
 
 /// A connection, with TLS or without.
@@ -153,14 +166,10 @@ impl Link {
         addresses: Vec<Address>,
         slots: Vec<(u16, u16, usize)>,
     ) -> Self {
-        let node = |address| Node {
-            address,
-            stream: None,
-        };
         Self {
             access,
             bounds,
-            nodes: addresses.into_iter().map(node).collect(),
+            nodes: addresses.into_iter().map(Node::new).collect(),
             slots,
         }
     }
@@ -169,6 +178,7 @@ impl Link {
     pub(super) async fn begin(&mut self) -> Result<(), LinkError> {
         if let Some(node) = self.nodes.first_mut() {
             node.stream = Some(self.access.enter(&node.address, self.bounds).await?);
+            node.used = Instant::now();
         }
         Ok(())
     }
@@ -222,7 +232,7 @@ impl Link {
             }
             let told = self.exchange(number, &mine, &mut room).await?;
             for ((place, command), value) in places.into_iter().zip(mine).zip(told) {
-                answers[place] = self.redirected(command, value, &mut room).await?;
+                answers[place] = self.redirected((number, command), value, &mut room).await?;
             }
         }
         Ok(answers)
@@ -250,7 +260,8 @@ impl Link {
         let gone = LinkError::Form("no such server");
         let node = self.nodes.get_mut(number).ok_or(gone)?;
         // Whatever goes wrong half way ends the connection.
-        let mut stream = match node.stream.take() {
+        let stream = node.stream.take().filter(|_| node.used.elapsed() < IDLE);
+        let mut stream = match stream {
             Some(stream) => stream,
             None => self.access.enter(&node.address, self.bounds).await?,
         };
@@ -271,13 +282,14 @@ impl Link {
             }
         }
         node.stream = Some(stream);
+        node.used = Instant::now();
         Ok(answers)
     }
 
     /// An answer, or that of the server that has just taken over a part of the keys.
     async fn redirected(
-        &self,
-        command: &Command,
+        &mut self,
+        (teller, command): (usize, &Command),
         answer: Value,
         room: &mut Room,
     ) -> Result<Value, LinkError> {
@@ -291,15 +303,28 @@ impl Link {
                 Err(LinkError::Moved(words.clone()))
             }
             (Some("ASK"), Some(address)) => {
-                let address = Address::parse(address).ok_or(LinkError::Form("no address"))?;
-                let mut other = Self::new(self.access.clone(), self.bounds, vec![address], vec![]);
-                let command = command.clone();
-                let both = [&Command::new("ASKING"), &command.at(0)];
-                let mut answers = other.exchange(0, &both, room).await?;
+                let other = self.named_by(teller, address)?;
+                let both = [&Command::new("ASKING"), command];
+                let mut answers = self.exchange(other, &both, room).await?;
                 Ok(answers.pop().unwrap_or(Value::Null))
             }
             _ => Ok(answer),
         }
+    }
+
+    /// The server that another one names, which is asked from now on like those that were known.
+    fn named_by(&mut self, teller: usize, address: &str) -> Result<usize, LinkError> {
+        let teller = self.nodes.get(teller).map(|node| &node.address);
+        let named = teller.and_then(|teller| teller.naming(address));
+        let named = named.ok_or(LinkError::Form("no address"))?;
+        if let Some(known) = self.nodes.iter().position(|node| node.address == named) {
+            return Ok(known);
+        }
+        if self.nodes.len() >= MOST_NODES {
+            return Err(LinkError::Bounds);
+        }
+        self.nodes.push(Node::new(named));
+        Ok(self.nodes.len() - 1)
     }
 
     /// The connection to the first server, for whoever reads on by itself.

@@ -14,6 +14,8 @@ use crate::store::Unsent;
 
 /// Changes that are told at once.
 const BATCH: usize = 500;
+/// A replica is told again with pauses up to this one; then whoever is the master now is looked for.
+const PATIENT_UNTIL: Duration = Duration::from_secs(1);
 /// Pause between two looks for changes.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -47,7 +49,10 @@ impl SharedStore {
                 pause = LEAST_PAUSE;
                 continue;
             };
-            if !Trouble::of(&error).is_refusal() {
+            let trouble = Trouble::of(&error);
+            // A replica is read on for some tries: what the others decided has to be known here.
+            let stays = trouble == Trouble::ReadOnly && pause < PATIENT_UNTIL;
+            if !trouble.is_refusal() && !stays {
                 self.standing.refusing.store(false, Relaxed);
                 return Err(error);
             }

@@ -180,6 +180,7 @@ fn addresses_are_understood_or_refused_without_showing_secrets() {
         "redis://h:70000",
         "redis+unix:///run/redis.sock",
         "redis-sentinel://h",
+        "redis://h?node=g:2",
     ] {
         assert!(matches!(access(bad), Err(AccessError::Form(_))), "{bad}");
     }

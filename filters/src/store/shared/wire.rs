@@ -21,6 +21,8 @@ const MOST_VALUES: usize = 65_536;
 pub const MOST_ANSWER: usize = 4 << 20;
 /// Longest line: a number, a status or an error.
 const MOST_LINE: u64 = 8 << 10;
+/// Most characters of a refusal that are kept: a command's name, or a host and what is around it.
+const MOST_WORDS: usize = 320;
 
 /// What is read of one answer at most, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -227,15 +229,19 @@ async fn head<R: AsyncBufRead + Unpin>(from: &mut R) -> Result<Head, WireError> 
     };
     match kind {
         b'+' => Ok(Head::Whole(Value::Text(rest.to_vec()))),
-        b'-' => {
-            let words = String::from_utf8_lossy(rest).into_owned();
-            Ok(Head::Whole(Value::Failure(words)))
-        }
+        b'-' => Ok(Head::Whole(Value::Failure(words(rest)))),
         b':' => Ok(Head::Whole(Value::Number(number()?))),
         b'$' => length(Head::Text),
         b'*' => length(Head::List),
         _ => Err(WireError::Form("an unknown kind of value")),
     }
+}
+
+/// Words as people may be shown them, who read them on a terminal.
+fn words(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let shown = |char: char| if char.is_control() { ' ' } else { char };
+    text.chars().map(shown).take(MOST_WORDS).collect()
 }
 
 /// So many bytes, and the end of a line.
@@ -305,6 +311,10 @@ mod tests {
         for (bytes, value) in [
             ("+OK\r\n", text("OK")),
             ("-ERR no\r\n", Value::Failure("ERR no".to_owned())),
+            (
+                "-ERR \u{1b}[31m\rno\r\n",
+                Value::Failure("ERR  [31m no".to_owned()),
+            ),
             ("$0\r\n\r\n", text("")),
             ("$4\r\na\r\nb\r\n", text("a\r\nb")),
             ("$-1\r\n", Value::Null),
