@@ -229,11 +229,13 @@ fn admit(
     Err(Box::new(refusal(StatusCode::FORBIDDEN, what)))
 }
 
-/// A name that resolves to us can be anybody's; an address, `localhost` or what the operator names cannot.
+/// A name that resolves to us can be anybody's; an address, a name of the own network (`localhost`, a
+/// service of Compose) or what the operator names cannot.
 fn is_own_host(host: &str, ours: &[String]) -> bool {
     normalise_host(host).is_some_and(|host| {
         let address = host.trim_start_matches('[').trim_end_matches(']');
-        host == "localhost"
+        // No stranger has a name without a dot.
+        !host.contains(['.', ':'])
             || address.parse::<IpAddr>().is_ok()
             || ours.iter().any(|name| **name == *host)
     })

@@ -47,6 +47,7 @@ pub use listener::{ListenerFacts, listen};
 pub use metrics::EdgeMetrics;
 pub use registry::sweep;
 pub use stall::{note_body, pause, release, resume};
+pub(crate) use unread::HELD;
 pub use unread::{AnswerBody, UnreadAnswers};
 
 use admission::Admission;

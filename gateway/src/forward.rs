@@ -1,6 +1,6 @@
 //! What goes on to the origin, and within which bounds.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -16,9 +16,10 @@ use pingora::{
 };
 
 use crate::{
-    edge::{self, Connection, Limits},
+    edge::{self, AnswerBody, Connection, Limits},
     exchange::Exchange,
     hash::Key,
+    request,
     state::State,
     upstream::{attempt, handshake},
 };
@@ -173,13 +174,30 @@ pub fn measure_body(
     Ok(())
 }
 
+/// A piece of a large answer goes on: it counts, and where it has taken long no longer among those that
+/// are soon over.
+fn note_large(exchange: &mut Exchange, state: &State) {
+    let (Some(client), Some(connection)) = (exchange.client, &exchange.connection) else {
+        return;
+    };
+    let origin = exchange.attempt.origin();
+    if let Some(answer) = &mut exchange.answer {
+        let is_one = |client: &IpAddr| !State::trusts(&exchange.generation, *client);
+        answer.passes(
+            &state.unread,
+            || Some(client).filter(is_one),
+            connection,
+            origin,
+        );
+    }
+    request::let_last(exchange, client, state);
+}
+
 /// How long a piece of the answer's body has to wait for the limits that hold the request.
 pub fn pace(piece: Option<&Bytes>, exchange: &mut Exchange, state: &State) -> Option<Duration> {
     let bytes = piece.map_or(0, Bytes::len);
-    if let (Some(answer), Some(client), Some(connection)) =
-        (&mut exchange.answer, exchange.client, &exchange.connection)
-    {
-        answer.passes(bytes, &state.unread, client, connection);
+    if bytes > 0 && exchange.answer.as_ref().is_some_and(AnswerBody::is_large) {
+        note_large(exchange, state);
     }
     if exchange.holds.is_empty() || bytes == 0 {
         return None;

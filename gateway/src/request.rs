@@ -55,7 +55,7 @@ pub fn judge(
     let (Some(site), Some(client)) = (site, client) else {
         return Err((421, Reason::HostUnknown));
     };
-    if site.mark.is_in(&header.headers) {
+    if site.mark.is_in_circles(&header.headers) {
         return Err((508, Reason::RequestLoop));
     }
     let path = plain_path(header.uri.path());
@@ -159,9 +159,29 @@ pub async fn take_share(exchange: &mut Exchange, state: &State) -> Option<()> {
     let most = generation.limits.max_requests_per_client;
     let within = generation.limits.request_wait;
     let waiting = most.saturating_mul(WAITING);
-    let share = state.requests.wait(client, most, waiting, within).await?;
+    let mut share = state.requests.wait(client, most, waiting, within).await;
+    if share.is_none() && !within.is_zero() {
+        // Where others last so long, as long polls do, there are as many places again.
+        share = state.lasting.take(client, most);
+    }
+    let share = share?;
     exchange.share = Some(share);
     Some(())
+}
+
+/// An answer that has taken longer than others wait for a place counts among those that last, as long
+/// as there are not as many of its client.
+pub fn let_last(exchange: &mut Exchange, client: IpAddr, state: &State) {
+    let limits = &exchange.generation.limits;
+    let is_new = exchange
+        .share
+        .as_ref()
+        .is_some_and(|share| share.is_of(&state.requests));
+    let wait = limits.request_wait;
+    if is_new && !wait.is_zero() && state.now().saturating_sub(exchange.started) > wait {
+        let share = state.lasting.take(client, limits.max_requests_per_client);
+        exchange.share = share.or_else(|| exchange.share.take());
+    }
 }
 
 /// An answer that lasts, a WebSocket or an event stream, counts no longer among its client's requests

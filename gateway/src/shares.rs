@@ -49,6 +49,13 @@ pub struct Share {
     client: IpAddr,
 }
 
+impl Share {
+    /// Whether it is a piece of this.
+    pub fn is_of(&self, shares: &Arc<Shares>) -> bool {
+        Arc::ptr_eq(&self.shares, shares)
+    }
+}
+
 impl Shares {
     /// A further piece for `client`, unless it has so many already.
     pub fn take(self: &Arc<Self>, client: IpAddr, most: u32) -> Option<Share> {

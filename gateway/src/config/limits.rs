@@ -18,13 +18,14 @@ pub struct Limits {
     /// browser has a hundred at most, and what people behind one address ask for beyond that waits.
     /// WebSockets and event streams do not count once they are open, but like connections.
     pub max_requests_per_client: NonZeroU32,
-    /// Longest wait of a further one; 0 for none. Eight times as many may wait.
+    /// Longest wait of a further one; 0 for none. Eight times as many may wait. Behind it, and once its answer
+    /// has taken so long, a request counts apart, among as many again.
     pub request_wait_secs: u32,
-    /// Bytes of memory for large answers under way, 768 KiB each. Beyond them those end that nobody takes in,
-    /// of whoever has most of them first.
-    pub max_unread_bytes: u64,
+    /// Bytes of memory for answers that wait for their clients, 768 KiB each; 0 for any. Beyond them those
+    /// end that stand still, of whoever has most first.
+    pub max_unread_bytes: Spanned<u64>,
     /// The same for those of one client.
-    pub max_unread_bytes_per_client: u64,
+    pub max_unread_bytes_per_client: Spanned<u64>,
     /// From the start of a connection, or of a request on it, to the end of the request's head;
     /// TLS handshake and PROXY header included.
     pub header_timeout_secs: NonZeroU32,
@@ -59,9 +60,9 @@ impl Default for Limits {
             max_connections: 0,
             max_connections_per_client: of(512),
             max_requests_per_client: of(128),
-            request_wait_secs: 10,
-            max_unread_bytes: 128 << 20,
-            max_unread_bytes_per_client: 32 << 20,
+            request_wait_secs: 3,
+            max_unread_bytes: Spanned::new(0..0, 128 << 20),
+            max_unread_bytes_per_client: Spanned::new(0..0, 32 << 20),
             header_timeout_secs: of(10),
             max_header_bytes: Spanned::new(0..0, 32 << 10),
             max_headers: Spanned::new(0..0, 128),

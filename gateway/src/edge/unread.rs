@@ -1,19 +1,14 @@
 //! Answers that nobody takes in: what they may hold of memory, in all and of one client.
 //!
 //! Pingora reads some ten pieces of 64 KiB ahead of a client, and can be told neither to read fewer nor
-//! smaller ones. As long as all of that is below the limits, a client may pause for as long as the edge
-//! lets it; beyond them, answers that have stood still end, those of whoever has most first.
+//! smaller ones. An answer holds them where its origin has more to say that is not read, or where its
+//! client's connection has no room; one that its origin writes slowly holds nothing, and does not count.
+//! As long as all that hold are below the limits, a client may pause for as long as the edge lets it;
+//! beyond them, those end over whose connection nothing has gone, of whoever has most first.
 
-use std::{
-    cmp::Reverse,
-    collections::HashMap,
-    net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-};
+use std::{cmp::Reverse, collections::HashMap, net::IpAddr, os::fd::RawFd, sync::Arc};
 
+use nix::sys::socket::{MsgFlags, recv};
 use parking_lot::Mutex;
 use slab::Slab;
 use thornwall_detectors::address::subscriber;
@@ -22,7 +17,7 @@ use tokio::{select, sync::Notify, task_local};
 use super::{Edge, connection::Connection, ending::Ending, limits::Limits, watch::Tick};
 
 /// What an answer holds at most: measured, with what its task takes.
-const HELD: u64 = 768 << 10;
+pub(crate) const HELD: u64 = 768 << 10;
 
 /// Shorter ones hold no more than any request, and are not looked at.
 const LARGE: u64 = 64 << 10;
@@ -30,13 +25,12 @@ const LARGE: u64 = 64 << 10;
 /// Between two looks, in milliseconds.
 const SECOND: Tick = 1000;
 
-/// A connection over which less goes in a second stands still.
-const STILL_BYTES: u64 = 4 << 10;
+/// A connection over which less goes between two looks stands still: answers to PING are no progress.
+const STILL_BYTES: u64 = 1 << 10;
 
-/// Points of an answer that has stood still: two looks, a second apart, where its connection did, and
-/// eight where only its stream of HTTP/2 did, which passes on up to 256 KiB at once.
+/// Looks at which a connection has stood still. The system takes in 64 KiB at once (`TCP_NOTSENT_LOWAT`), so
+/// that a line of 64 kbit/s moves each eight seconds.
 const STILL: u32 = 8;
-const STILL_CONNECTION: u32 = 4;
 
 task_local! {
     /// Told where the running request is to end.
@@ -81,20 +75,16 @@ struct Entries {
 
 #[derive(Debug)]
 struct Entry {
-    client: IpAddr,
+    /// Nobody where the connection may carry many clients.
+    client: Option<IpAddr>,
     connection: Arc<Connection>,
     /// Where the connection carries others.
     stream: Option<Stream>,
-    passed: Arc<AtomicU64>,
-    seen: Seen,
-    still: u32,
-}
-
-/// What had moved when it was looked at last.
-#[derive(Debug, Default, Clone, Copy)]
-struct Seen {
-    passed: u64,
+    /// The connection that the answer comes over, where it carries no other.
+    origin: Option<RawFd>,
+    /// What had gone over the client's connection at the last look.
     sent: u64,
+    still: u32,
 }
 
 /// An answer that counts as long as this is there.
@@ -102,7 +92,6 @@ struct Seen {
 struct UnreadAnswer {
     answers: Arc<UnreadAnswers>,
     place: usize,
-    passed: Arc<AtomicU64>,
 }
 
 /// One that is to end.
@@ -111,12 +100,10 @@ pub(super) struct Victim {
     pub(super) stream: Option<Stream>,
 }
 
-/// How far an answer's body has come.
+/// An answer whose body is still to come.
 #[derive(Debug)]
 pub struct AnswerBody {
-    /// Whether it may be a large one.
     is_large: bool,
-    passed: u64,
     entry: Option<UnreadAnswer>,
 }
 
@@ -125,71 +112,82 @@ impl AnswerBody {
     pub fn new(length: Option<u64>) -> Self {
         Self {
             is_large: length.is_none_or(|length| length > LARGE),
-            passed: 0,
             entry: None,
         }
     }
 
-    /// So many more bytes go on to a client.
+    /// A piece goes on to a client: from the first one on it counts, as the next ones may wait behind
+    /// other streams.
     pub fn passes(
         &mut self,
-        bytes: usize,
         answers: &Arc<UnreadAnswers>,
-        client: IpAddr,
+        client: impl FnOnce() -> Option<IpAddr>,
         connection: &Arc<Connection>,
+        origin: Option<RawFd>,
     ) {
-        self.passed += bytes as u64;
-        match &self.entry {
-            Some(entry) => entry.passed.store(self.passed, Relaxed),
-            // From its first piece on: the next ones may wait behind other streams.
-            None if self.is_large && bytes > 0 => {
-                self.entry = Some(answers.enter(client, connection))
-            }
-            None => {}
+        if self.entry.is_none() {
+            self.entry = Some(answers.enter(client(), connection, origin));
         }
+    }
+
+    /// Whether it may be a large one.
+    pub const fn is_large(&self) -> bool {
+        self.is_large
     }
 }
 
 impl UnreadAnswers {
-    fn enter(self: &Arc<Self>, client: IpAddr, connection: &Arc<Connection>) -> UnreadAnswer {
-        let passed = Arc::<AtomicU64>::default();
+    fn enter(
+        self: &Arc<Self>,
+        client: Option<IpAddr>,
+        connection: &Arc<Connection>,
+        origin: Option<RawFd>,
+    ) -> UnreadAnswer {
         let place = self.0.lock().answers.insert(Entry {
-            client: subscriber(client),
+            client: client.map(subscriber),
             connection: Arc::clone(connection),
             stream: Stream::running(),
-            passed: Arc::clone(&passed),
-            seen: Seen::default(),
+            origin,
+            sent: 0,
             still: 0,
         });
         UnreadAnswer {
             answers: Arc::clone(self),
             place,
-            passed,
         }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.lock().answers.len()
     }
 
     /// Looks at all of them, where a second has passed; those that are to end.
     pub(super) fn look(&self, now: Tick, limits: &Limits) -> Vec<Victim> {
         let (in_all, of_client) = (limits.unread / HELD, limits.unread_of_client / HELD);
         let mut entries = self.0.lock();
-        let mut total = entries.answers.len() as u64;
-        if total <= in_all.min(of_client) || now.wrapping_sub(entries.looked) < SECOND {
+        let is_due = now.wrapping_sub(entries.looked) >= SECOND;
+        if entries.answers.len() as u64 <= in_all.min(of_client) || !is_due {
             return Vec::new();
         }
         entries.looked = now;
-        let entries = &mut entries.answers;
-        let mut held: HashMap<IpAddr, u64> = HashMap::new();
-        for (_, entry) in entries.iter_mut() {
+        let (mut total, mut held) = (0, HashMap::<Option<IpAddr>, u64>::new());
+        let mut still = Vec::new();
+        for (_, entry) in &mut entries.answers {
             entry.look();
-            *held.entry(entry.client).or_default() += 1;
+            if entry.holds() {
+                total += 1;
+                *held.entry(entry.client).or_default() += 1;
+                still.extend((entry.still >= STILL).then_some(&*entry));
+            }
         }
-        let still = entries.iter().filter(|(_, entry)| entry.still >= STILL);
-        let mut still: Vec<&Entry> = still.map(|(_, entry)| entry).collect();
-        still.sort_by_key(|entry| Reverse((held.get(&entry.client).copied(), entry.still)));
+        // Whoever may be many comes last.
+        let most = |entry: &Entry| entry.client.and_then(|_| held.get(&entry.client).copied());
+        still.sort_by_key(|entry| Reverse((most(entry), entry.still)));
         let mut victims = Vec::new();
         for entry in still {
             let held = held.entry(entry.client).or_default();
-            if total > in_all || *held > of_client {
+            if total > in_all || (entry.client.is_some() && *held > of_client) {
                 total -= 1;
                 *held -= 1;
                 victims.push(Victim {
@@ -204,23 +202,22 @@ impl UnreadAnswers {
 
 impl Entry {
     fn look(&mut self) {
-        let now = Seen {
-            passed: self.passed.load(Relaxed),
-            sent: self.connection.watch.sent_bytes(),
-        };
-        let sent = now.sent.wrapping_sub(self.seen.sent);
-        let stands = self.stream.is_some() || self.connection.watch.awaits_room();
-        self.still = match (stands, sent < STILL_BYTES) {
-            (false, _) => 0,
-            (true, true) => self.still + STILL_CONNECTION,
-            // Others of the connection may move.
-            (true, false) if self.stream.is_some() && now.passed == self.seen.passed => {
-                self.still + 1
-            }
-            (true, false) => 0,
-        };
-        self.seen = now;
+        let sent = self.connection.watch.sent_bytes();
+        let moved = sent.wrapping_sub(self.sent) >= STILL_BYTES;
+        self.still = if moved { 0 } else { self.still + 1 };
+        self.sent = sent;
     }
+
+    /// Whether pieces wait for the client.
+    fn holds(&self) -> bool {
+        self.connection.watch.awaits_room() || self.origin.is_some_and(has_more)
+    }
+}
+
+/// Whether bytes have come over a connection that nobody has read: Pingora reads what it has room for.
+fn has_more(origin: RawFd) -> bool {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    recv(origin, &mut [0], flags).is_ok_and(|bytes| bytes > 0)
 }
 
 impl Drop for UnreadAnswer {

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use crate::{
     admin, config,
-    edge::{Limits, ListenerFacts},
+    edge::{HELD, Limits, ListenerFacts},
 };
 
 pub(super) fn listener(spec: &config::Listener) -> (String, ListenerFacts) {
@@ -49,13 +49,18 @@ pub(super) fn limits(
              files: each may need another one towards the origin"
         ));
     }
-    (context.problems.len() == before).then(|| Limits {
+    let (all, of_client) = (
+        unread(&spec.max_unread_bytes, context),
+        unread(&spec.max_unread_bytes_per_client, context),
+    );
+    (context.problems.len() == before).then_some(())?;
+    Some(Limits {
         max_connections: wanted.min(most),
         max_per_client: spec.max_connections_per_client.get(),
         max_requests_per_client: spec.max_requests_per_client.get(),
         request_wait: Duration::from_secs(spec.request_wait_secs.min(LONGEST_SECS).into()),
-        unread: spec.max_unread_bytes,
-        unread_of_client: spec.max_unread_bytes_per_client,
+        unread: all?,
+        unread_of_client: of_client?,
         header_timeout: millis(spec.header_timeout_secs),
         max_header_bytes: size(*spec.max_header_bytes.get_ref()),
         max_headers: size(*spec.max_headers.get_ref()),
@@ -68,6 +73,20 @@ pub(super) fn limits(
         max_requests: spec.max_requests_per_connection.get(),
         max_streams: spec.h2_max_streams.get(),
     })
+}
+
+/// Bytes for at least one answer; 0 for any number.
+fn unread(bytes: &Spanned<u64>, context: &mut BuildContext) -> Option<u64> {
+    match *bytes.get_ref() {
+        0 => Some(u64::MAX),
+        enough @ HELD.. => Some(enough),
+        _ => {
+            let what =
+                format!("less than one answer holds; expected at least {HELD}, or 0 for any");
+            context.problem(bytes.span(), what);
+            None
+        }
+    }
 }
 
 fn check(number: &Spanned<u32>, bounds: std::ops::RangeInclusive<u32>, context: &mut BuildContext) {

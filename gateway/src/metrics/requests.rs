@@ -13,6 +13,7 @@ pub(super) struct RequestMetrics {
     in_flight: IntGauge,
     clients: IntGauge,
     waiting: IntGauge,
+    large_answers: IntGauge,
 }
 
 /// 0.5 ms to 30 s: from an answer of our own to a slow origin.
@@ -43,6 +44,10 @@ impl RequestMetrics {
                 "thornwall_requests_waiting",
                 "Requests that wait for another one of their client to end.",
             )?,
+            large_answers: make.gauge(
+                "thornwall_large_answers",
+                "Answers under way of more than 64 KiB, or of unknown length.",
+            )?,
         })
     }
 
@@ -56,6 +61,7 @@ impl RequestMetrics {
         self.in_flight.set(gauge_value(state.in_flight.count()));
         self.clients.set(gauge_value(state.requests.clients()));
         self.waiting.set(gauge_value(state.requests.waiting()));
+        self.large_answers.set(gauge_value(state.unread.count()));
     }
 }
 

@@ -56,6 +56,8 @@ pub struct Attempt {
     heard: bool,
     /// Whether a piece of the request's body, or its end, has gone on in this try.
     body_went: bool,
+    /// The server's connection, where it carries this request alone.
+    origin: Option<RawFd>,
     /// How far the request's body has come, where there is one and HTTP/1 is spoken.
     delivery: Option<Delivery>,
     /// Whether the client's cookie names a server that is there.
@@ -124,6 +126,11 @@ pub async fn choose(
 }
 
 impl Attempt {
+    /// The server's connection, where it carries this request alone.
+    pub const fn origin(&self) -> Option<RawFd> {
+        self.origin
+    }
+
     /// Requests that the server has under way, as a share of those that it may have; `None` where
     /// it has no bound.
     pub fn load(&self) -> Option<f32> {
@@ -190,6 +197,7 @@ pub fn connected(
     let http1 = (attempt.lease.as_ref()).is_some_and(|lease| !lease.endpoint.is_http2());
     attempt.unsent = reused && http1 && kept::is_spent(fd);
     attempt.delivery = None;
+    attempt.origin = http1.then_some(fd);
     if attempt.unsent {
         let what = "a kept connection was over before anything was sent";
         return Err(Error::explain(ErrorType::ConnectionClosed, what).into_up());

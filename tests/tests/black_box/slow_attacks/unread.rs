@@ -2,6 +2,7 @@
 //! in has it to the end.
 
 use std::{
+    cell::Cell,
     io::{Read, Write},
     net::TcpStream,
     sync::atomic::Ordering,
@@ -11,11 +12,11 @@ use std::{
 
 use super::{
     LARGE_PATH, Site, attacker, closed, endings,
-    frames::{Client, NONE, WINDOW_UPDATE},
+    frames::{Client, DATA, END_STREAM, NONE, WINDOW_UPDATE},
     gateway, person_is_served,
     secure::Secure,
 };
-use crate::harness::wait_for;
+use crate::{harness::wait_for, scripted::Scripted};
 
 /// Four answers of one client.
 const FOUR: &str = "max_unread_bytes_per_client = 3145728";
@@ -71,4 +72,31 @@ fn whoever_takes_answers_in_slowly_has_them_to_the_end() {
         thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(endings(&gateway), []);
+}
+
+/// What an origin writes slowly waits for nobody: tokens of a model, progress of a build.
+#[test]
+fn answers_that_are_written_slowly_hold_nothing() {
+    let origin = Scripted::start(|peer| {
+        if peer.request().is_some() {
+            peer.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            for _ in 0..20 {
+                peer.say("5\r\ntoken\r\n");
+                thread::sleep(Duration::from_millis(500));
+            }
+            peer.say("0\r\n\r\n");
+        }
+    });
+    let limits = "max_unread_bytes_per_client = 786432";
+    let secure = Secure::start(&Site::at(origin.port), limits);
+    let mut client = Client::connect(&secure, 65_535);
+    for number in 0..4 {
+        client.get(2 * number + 1, "/slow");
+    }
+    let ended = Cell::new(0);
+    client.wait_for("the end of each", |frame| {
+        ended.set(ended.get() + u32::from(frame.kind == DATA && frame.flags & END_STREAM != 0));
+        ended.get() == 4
+    });
+    assert_eq!(endings(&secure.gateway), []);
 }
