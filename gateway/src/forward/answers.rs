@@ -96,8 +96,10 @@ fn spell_length(response: &mut ResponseHeader) {
     let (Some(first), more) = (lengths.next(), lengths.next().is_some()) else {
         return;
     };
-    let bytes = first.as_bytes();
-    let is_plain = bytes.iter().all(u8::is_ascii_digit) && (bytes.len() == 1 || bytes[0] != b'0');
+    let is_plain = match first.as_bytes() {
+        [] | [b'0', _, ..] => false,
+        digits => digits.iter().all(u8::is_ascii_digit),
+    };
     if is_plain && !more {
         return;
     }
