@@ -160,7 +160,8 @@ pub async fn take_share(exchange: &mut Exchange, state: &State) -> Option<()> {
     let within = generation.limits.request_wait;
     let waiting = most.saturating_mul(WAITING);
     let mut share = state.requests.wait(client, most, waiting, within).await;
-    if share.is_none() && !within.is_zero() {
+    let limits = &generation.limits;
+    if share.is_none() && !within.is_zero() && state.unread.has_room(client, limits) {
         // Where others last so long, as long polls do, there are as many places again.
         share = state.lasting.take(client, most);
     }
@@ -178,7 +179,8 @@ pub fn let_last(exchange: &mut Exchange, client: IpAddr, state: &State) {
         .as_ref()
         .is_some_and(|share| share.is_of(&state.requests));
     let wait = limits.request_wait;
-    if is_new && !wait.is_zero() && state.now().saturating_sub(exchange.started) > wait {
+    let lasts = || state.now().saturating_sub(exchange.started) > wait;
+    if is_new && !wait.is_zero() && lasts() && state.unread.has_room(client, limits) {
         let share = state.lasting.take(client, limits.max_requests_per_client);
         exchange.share = share.or_else(|| exchange.share.take());
     }

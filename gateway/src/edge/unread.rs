@@ -6,7 +6,13 @@
 //! As long as all that hold are below the limits, a client may pause for as long as the edge lets it;
 //! beyond them, those end over whose connection nothing has gone, of whoever has most first.
 
-use std::{cmp::Reverse, collections::HashMap, net::IpAddr, os::fd::RawFd, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, hash_map},
+    net::IpAddr,
+    os::fd::RawFd,
+    sync::Arc,
+};
 
 use nix::sys::socket::{MsgFlags, recv};
 use parking_lot::Mutex;
@@ -70,6 +76,7 @@ pub struct UnreadAnswers(Mutex<Entries>);
 #[derive(Debug, Default)]
 struct Entries {
     answers: Slab<Entry>,
+    by_client: HashMap<IpAddr, u64>,
     looked: Tick,
 }
 
@@ -143,8 +150,13 @@ impl UnreadAnswers {
         connection: &Arc<Connection>,
         origin: Option<RawFd>,
     ) -> UnreadAnswer {
-        let place = self.0.lock().answers.insert(Entry {
-            client: client.map(subscriber),
+        let client = client.map(subscriber);
+        let mut entries = self.0.lock();
+        if let Some(client) = client {
+            *entries.by_client.entry(client).or_default() += 1;
+        }
+        let place = entries.answers.insert(Entry {
+            client,
             connection: Arc::clone(connection),
             stream: Stream::running(),
             origin,
@@ -155,6 +167,13 @@ impl UnreadAnswers {
             answers: Arc::clone(self),
             place,
         }
+    }
+
+    /// Whether a client's would be within the bound, if none of them were taken in.
+    pub fn has_room(&self, client: IpAddr, limits: &Limits) -> bool {
+        let entries = self.0.lock();
+        let under_way = entries.by_client.get(&subscriber(client)).copied();
+        under_way.unwrap_or_default() < limits.unread_of_client / HELD
     }
 
     /// How many there are.
@@ -222,6 +241,15 @@ fn has_more(origin: RawFd) -> bool {
 
 impl Drop for UnreadAnswer {
     fn drop(&mut self) {
-        self.answers.0.lock().answers.remove(self.place);
+        let mut entries = self.answers.0.lock();
+        let Some(client) = entries.answers.remove(self.place).client else {
+            return;
+        };
+        if let hash_map::Entry::Occupied(mut count) = entries.by_client.entry(client) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 }
