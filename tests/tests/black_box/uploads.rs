@@ -287,10 +287,9 @@ fn whose_chunks_are_malformed_is_told_so() {
 #[test]
 fn a_chunked_body_may_come_in_any_two_pieces() {
     let origin = Scripted::start(|peer| {
-        if peer.request().is_some() {
+        while peer.request().is_some() {
             let body = peer.chunked();
             peer.say(&answer(&body));
-            peer.close();
         }
     });
     let gateway = Gateway::start(origin.port, OPEN_SITE);
