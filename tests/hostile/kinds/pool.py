@@ -80,6 +80,10 @@ def proxy(names):
     return "\n".join(parts).replace(" backlog=4096", "", len(names) - 1)
 
 
+# Bytes of an upload that an origin is asked for before it is there as a whole.
+LARGE = 80_000
+
+
 class Round:
     """One origin, attacked while victims read."""
 
@@ -158,15 +162,20 @@ class Round:
             self.attacks += 1
 
     async def attack_once(self, case):
-        """Head, the origin's answer, a while, and then the body."""
+        """Head and first byte, the origin's answer, a while, and then the rest of the body."""
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.PORT, local_addr=(self.address(), 0))
         smuggled = "\r\n".join((f"GET {CHOICE} HTTP/1.1", f"Host: {self.host}", "X-Request-ID: 1", "", ""))
         head, _, body = case.sent.decode("latin-1").partition("\r\n\r\n")
+        if "{length}" in head:
+            # So large that the gateway does not wait for all of it.
+            smuggled += "x" * (LARGE - len(smuggled))
         head, body = (
             text.replace("{host}", self.host).replace("{fields}", "\r\n".join(FIELDS)).replace("{smuggled}", smuggled)
             .replace("{length}", str(len(smuggled))).replace("{size}", f"{len(smuggled):x}") for text in (head, body))
         try:
-            writer.write(f"{head}\r\n\r\n".encode())
+            first = body.find("\r\n") + 3 if "chunked" in head.lower() else 1
+            writer.write(f"{head}\r\n\r\n{body[:first]}".encode())
+            body = body[first:]
             if (wait := case.rule.get("wait", "answer")) == "answer":
                 async with asyncio.timeout(1):
                     while not (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 1"):
