@@ -20,7 +20,7 @@
 //! Redis that comes back empty is filled, and lets nobody off.
 //!
 //! Whatever goes wrong ends the session; the next one begins after a pause, with new connections. What
-//! Redis says is held against bounds before it is read ([`wire`]): whoever writes there, or speaks in
+//! Redis says is held against bounds before it is read (`wire`): whoever writes there, or speaks in
 //! its place, gains no memory of a gateway's and keeps it from nothing that comes after.
 
 mod access;
