@@ -42,19 +42,7 @@ ORIGIN = """
 # The same bounds of bodies as ours: nothing is kept back.
 PROXY = gateway.PROXY.replace("127.0.0.1:9100", "127.0.0.1:9300") + "client_max_body_size 0; proxy_request_buffering off;"
 # The attacked site has no filters, so that nothing but the bounds themselves stands before it.
-SITE = """
-[[upstream]]
-name = "raw"
-servers = [{ address = "127.0.0.1:9300" }]
-[[site]]
-name = "raw"
-hosts = ["*"]
-upstream = "raw"
-max_body_bytes = 0
-pipeline = "open"
-[[pipeline]]
-name = "open"
-"""
+SITE = gateway.RAW.replace("127.0.0.1:9100", "127.0.0.1:9300").replace('hosts = ["*"]', 'hosts = ["*"]\nmax_body_bytes = 0')
 # The person's site has an origin of eight workers, and is what is attacked.
 FEW = "127.0.0.1:9400"
 WORKER_COUNT = 8

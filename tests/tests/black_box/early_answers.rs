@@ -157,8 +157,8 @@ fn victims(gateway: &Gateway, name: usize, over: &AtomicBool) -> usize {
     count
 }
 
-/// Runs attacks, with victims beside them.
-fn beside_victims(gateway: &Gateway, attacks: Vec<Box<dyn FnOnce() + Send + '_>>) {
+/// Attacks with each method at once, with victims beside them.
+fn beside_victims(gateway: &Gateway, attack: impl Fn(&'static str) + Sync) {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let people: Vec<_> = (0..2)
@@ -167,10 +167,8 @@ fn beside_victims(gateway: &Gateway, attacks: Vec<Box<dyn FnOnce() + Send + '_>>
                 scope.spawn(move || victims(gateway, name, over))
             })
             .collect();
-        let attackers: Vec<_> = attacks
-            .into_iter()
-            .map(|attack| scope.spawn(attack))
-            .collect();
+        let attack = &attack;
+        let attackers = METHODS.map(|method| scope.spawn(move || attack(method)));
         let failed = attackers
             .into_iter()
             .filter_map(|one| one.join().err())
@@ -192,21 +190,16 @@ fn pauses() -> impl Iterator<Item = Duration> {
 fn a_body_behind_its_answer_is_read_by_nobody() {
     let origin = Early::start();
     let gateway = Gateway::start(origin.port, OPEN_SITE);
-    let mut attacks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
-    for method in METHODS {
-        let gateway = &gateway;
-        attacks.push(Box::new(move || {
-            for (chunked, status) in FRAMINGS.into_iter().zip(["401", "200"]) {
-                for pause in pauses() {
-                    attack_late(gateway, method, status, chunked, pause);
-                }
+    beside_victims(&gateway, |method| {
+        for (chunked, status) in FRAMINGS.into_iter().zip(["401", "200"]) {
+            for pause in pauses() {
+                attack_late(&gateway, method, status, chunked, pause);
             }
-            for (chunked, status) in FRAMINGS.into_iter().zip(["204", "302"]) {
-                attack_late(gateway, method, status, chunked, Duration::ZERO);
-            }
-        }));
-    }
-    beside_victims(&gateway, attacks);
+        }
+        for (chunked, status) in FRAMINGS.into_iter().zip(["204", "302"]) {
+            attack_late(&gateway, method, status, chunked, Duration::ZERO);
+        }
+    });
     assert!(!origin.was_asked_for("/attackers-choice"));
 }
 
@@ -231,31 +224,26 @@ fn a_body_behind_its_answer_is_read_by_nobody_over_http2() {
     let origin = Early::start();
     let gateway = Gateway::start(origin.port, &extra);
     let client = Client::new(port, &authority, None);
-    let mut attacks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
-    for method in METHODS {
-        let client = &client;
-        attacks.push(Box::new(move || {
-            for (chunked, pause) in FRAMINGS
-                .into_iter()
-                .flat_map(|one| pauses().map(move |p| (one, p)))
-            {
-                for status in ["401", "200"] {
-                    let mut request = Request::builder()
-                        .method(method)
-                        .uri(format!("https://t.example/early/{status}"));
-                    let mut body = CHOSEN.to_owned();
-                    if !chunked {
-                        request = request.header("content-length", LARGE);
-                        body += &"x".repeat(LARGE - CHOSEN.len());
-                    }
-                    let request = request.body(()).unwrap();
-                    let told = client.h2_late("t.example", request, body.into(), pause);
-                    assert_eq!(told.unwrap().to_string(), status);
+    beside_victims(&gateway, |method| {
+        for (chunked, pause) in FRAMINGS
+            .into_iter()
+            .flat_map(|one| pauses().map(move |p| (one, p)))
+        {
+            for status in ["401", "200"] {
+                let mut request = Request::builder()
+                    .method(method)
+                    .uri(format!("https://t.example/early/{status}"));
+                let mut body = CHOSEN.to_owned();
+                if !chunked {
+                    request = request.header("content-length", LARGE);
+                    body += &"x".repeat(LARGE - CHOSEN.len());
                 }
+                let request = request.body(()).unwrap();
+                let told = client.h2_late("t.example", request, body.into(), pause);
+                assert_eq!(told.unwrap().to_string(), status);
             }
-        }));
-    }
-    beside_victims(&gateway, attacks);
+        }
+    });
     assert!(!origin.was_asked_for("/attackers-choice"));
 }
 
@@ -263,48 +251,38 @@ fn a_body_behind_its_answer_is_read_by_nobody_over_http2() {
 fn who_is_refused_leaves_nothing_to_others_whenever_the_body_came() {
     let origin = Early::start();
     let gateway = Gateway::start(origin.port, OPEN_SITE);
-    let mut attacks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
-    for method in METHODS {
-        let gateway = &gateway;
-        attacks.push(Box::new(move || {
-            for turn in 0..40_usize {
-                let status = ["401", "302", "405", "500"][turn % 4];
-                let (begun, rest) = attack(method, status, turn % 2 == 0);
-                let mut stream = connect(gateway.port).unwrap();
-                stream.write_all(begun.as_bytes()).unwrap();
-                // About when the answer is on its way.
-                thread::sleep(Duration::from_micros(turn as u64 * 10));
-                let _ = stream.write_all(rest.as_bytes());
-                let mut start = [0; 12];
-                stream.read_exact(&mut start).unwrap();
-                assert_eq!(&start[9..], status.as_bytes());
-            }
-        }));
-    }
-    beside_victims(&gateway, attacks);
+    beside_victims(&gateway, |method| {
+        for turn in 0..40_usize {
+            let status = ["401", "302", "405", "500"][turn % 4];
+            let (begun, rest) = attack(method, status, turn % 2 == 0);
+            let mut stream = connect(gateway.port).unwrap();
+            stream.write_all(begun.as_bytes()).unwrap();
+            // About when the answer is on its way.
+            thread::sleep(Duration::from_micros(turn as u64 * 10));
+            let _ = stream.write_all(rest.as_bytes());
+            let mut start = [0; 12];
+            stream.read_exact(&mut start).unwrap();
+            assert_eq!(&start[9..], status.as_bytes());
+        }
+    });
 }
 
 #[test]
 fn a_connection_that_was_left_or_is_to_close_serves_nobody() {
     let origin = Early::start();
     let gateway = Gateway::start(origin.port, OPEN_SITE);
-    let mut attacks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
-    for method in METHODS {
-        let gateway = &gateway;
-        attacks.push(Box::new(move || {
-            for turn in 0..20 {
-                // All but the end of the body, before or behind its answer.
-                let (begun, rest) = attack(method, "200", turn % 2 == 0);
-                let mut stream = connect(gateway.port).unwrap();
-                stream.write_all(begun.as_bytes()).unwrap();
-                if turn % 4 < 2 {
-                    stream.read_exact(&mut [0; 12]).unwrap();
-                }
-                let _ = stream.write_all(&rest.as_bytes()[..rest.len() - 6]);
+    beside_victims(&gateway, |method| {
+        for turn in 0..20 {
+            // All but the end of the body, before or behind its answer.
+            let (begun, rest) = attack(method, "200", turn % 2 == 0);
+            let mut stream = connect(gateway.port).unwrap();
+            stream.write_all(begun.as_bytes()).unwrap();
+            if turn % 4 < 2 {
+                stream.read_exact(&mut [0; 12]).unwrap();
             }
-        }));
-    }
-    beside_victims(&gateway, attacks);
+            let _ = stream.write_all(&rest.as_bytes()[..rest.len() - 6]);
+        }
+    });
     let before = origin.connections.load(SeqCst);
     for _ in 0..40 {
         assert_eq!(gateway.get("/closing", "").body, "/closing");
@@ -406,16 +384,11 @@ fn an_origin_behind_a_unix_socket_keeps_no_connection_behind_a_body() {
         OPEN_SITE.replace("upstream = \"o\"", "upstream = \"u\"")
     );
     let gateway = Gateway::start(9, &extra);
-    let mut attacks: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
-    for method in METHODS {
-        let gateway = &gateway;
-        attacks.push(Box::new(move || {
-            for pause in pauses() {
-                attack_late(gateway, method, "200", false, pause);
-            }
-        }));
-    }
-    beside_victims(&gateway, attacks);
+    beside_victims(&gateway, |method| {
+        for pause in pauses() {
+            attack_late(&gateway, method, "200", false, pause);
+        }
+    });
     let targets = targets.lock().unwrap();
     assert!(targets.iter().all(|target| target != "/attackers-choice"));
 }

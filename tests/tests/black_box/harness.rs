@@ -232,6 +232,11 @@ impl Gateway {
         send(self.port, raw)
     }
 
+    /// The exit code of a command about this gateway, and what it printed on both streams.
+    pub(crate) fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        command(arguments, &self.config)
+    }
+
     /// Everything that the gateway said on standard error.
     pub(crate) fn stderr(&self) -> String {
         fs::read_to_string(self.folder.0.join("stderr.log")).unwrap_or_default()
@@ -297,6 +302,18 @@ impl Drop for Gateway {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The exit code of a command with this configuration, and what it printed on both streams.
+pub(crate) fn command(arguments: &[&str], config: &Path) -> (Option<i32>, String) {
+    let output = Command::new(thornwall())
+        .args(arguments)
+        .arg("-c")
+        .arg(config)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
 }
 
 pub(crate) fn signal(pid: u32, name: &str) {

@@ -5,36 +5,17 @@ use std::{
     fs::{self, OpenOptions},
     io::Write,
     os::unix::fs::symlink,
-    process::Command,
     thread,
     time::Duration,
 };
 
-use crate::harness::{Folder, Gateway, OPEN_SITE, Origin, send, thornwall, wait_for};
-
-/// Exit code and both streams of a command about this gateway.
-fn run(gateway: &Gateway, arguments: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(thornwall())
-        .args(arguments)
-        .arg("-c")
-        .arg(&gateway.config)
-        .output()
-        .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(text).unwrap())
-}
+use crate::harness::{Folder, Gateway, OPEN_SITE, Origin, command, send, wait_for};
 
 /// What `check` says of a configuration, with nothing running.
 fn check(folder: &Folder, extra: &str) -> (Option<i32>, String) {
     let config = folder.0.join("thornwall.toml");
     fs::write(&config, Gateway::toml(1, 2, 3, extra)).unwrap();
-    let output = Command::new(thornwall())
-        .args(["check", "-c"])
-        .arg(&config)
-        .output()
-        .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(text).unwrap())
+    command(&["check"], &config)
 }
 
 #[test]
@@ -47,12 +28,12 @@ fn networks_that_mean_everybody_have_to_be_asked_for() {
         "10.0.0.0/7",
         "2000::/3",
     ] {
-        let (code, told) = run(&gateway, &["block", everybody]);
+        let (code, told) = gateway.run(&["block", everybody]);
         assert_eq!(code, Some(1), "{everybody} {told}");
         assert!(told.contains("a large part of all addresses"), "{told}");
         assert!(told.contains("--broad"), "{told}");
     }
-    let (_, decided) = run(&gateway, &["decisions", "--json"]);
+    let (_, decided) = gateway.run(&["decisions", "--json"]);
     assert!(decided.contains("\"decisions\":[]"), "{decided}");
     for (subject, more) in [
         ("10.0.0.0/8", None),
@@ -60,7 +41,7 @@ fn networks_that_mean_everybody_have_to_be_asked_for() {
         ("::/0", Some("--broad")),
     ] {
         let arguments: Vec<&str> = ["block", subject].into_iter().chain(more).collect();
-        assert_eq!(run(&gateway, &arguments).0, Some(0), "{subject}");
+        assert_eq!(gateway.run(&arguments).0, Some(0), "{subject}");
     }
 }
 

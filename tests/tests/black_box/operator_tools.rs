@@ -5,18 +5,6 @@ use std::{fs, process::Command};
 
 use crate::harness::{CHROME, Folder, Gateway, Origin, Program, closing, thornwall, wait_for};
 
-/// The command's exit code, and what it printed on both streams.
-fn run(gateway: &Gateway, arguments: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(thornwall())
-        .args(arguments)
-        .arg("-c")
-        .arg(&gateway.config)
-        .output()
-        .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(text).unwrap())
-}
-
 const SITE: &str = "[[site]]\nname = \"shop\"\nhosts = [\"*\"]\nupstream = \"o\"\npipeline = \"p\"\n\
     [[pipeline]]\nname = \"p\"\n[[pipeline.filter]]\nname = \"known_bad\"\nblocklist = {}\n";
 
@@ -36,13 +24,13 @@ fn no_strangers_text_is_obeyed_by_a_terminal() {
     let gateway = Gateway::start(Origin::start().port, SITE);
     let fields = closing(&format!("User-Agent: {TRICKS}\r\n"));
     let id = gateway.get("/", &fields).id().to_owned();
-    let (_, shown) = run(&gateway, &["explain", &id]);
+    let (_, shown) = gateway.run(&["explain", &id]);
     assert!(is_harmless(&shown), "{shown:?}");
     assert!(
         shown.contains("a\\u{9b}2Jb\\u{202e}c\\u{2066}d"),
         "it is escaped: {shown}"
     );
-    let (_, json) = run(&gateway, &["explain", &id, "--json"]);
+    let (_, json) = gateway.run(&["explain", &id, "--json"]);
     assert!(is_harmless(&json), "{json:?}");
     assert_eq!(
         gateway.explain(&id)["user_agent"],
@@ -51,7 +39,7 @@ fn no_strangers_text_is_obeyed_by_a_terminal() {
     );
 
     let note = format!("{TRICKS}\u{1b}]0;x\u{7}");
-    let (code, told) = run(&gateway, &["block", "192.0.2.7", "--reason", &note]);
+    let (code, told) = gateway.run(&["block", "192.0.2.7", "--reason", &note]);
     assert_eq!(code, Some(0), "{told}");
     for arguments in [
         &["decisions"][..],
@@ -61,7 +49,7 @@ fn no_strangers_text_is_obeyed_by_a_terminal() {
         &["block", "192.0.2.7", "--site", TRICKS],
         &["unblock", TRICKS],
     ] {
-        let (_, shown) = run(&gateway, arguments);
+        let (_, shown) = gateway.run(arguments);
         assert!(is_harmless(&shown), "{arguments:?} {shown:?}");
     }
     let log = gateway.folder.0.join("access.log");
@@ -84,7 +72,7 @@ fn what_operators_do_is_put_down_when_it_is_done_and_never_before() {
             .collect();
         lines
     };
-    let (code, _) = run(&gateway, &["unblock", "192.0.2.7", "--site", "shop"]);
+    let (code, _) = gateway.run(&["unblock", "192.0.2.7", "--site", "shop"]);
     assert_eq!(code, Some(1), "nothing was decided about it");
     assert_eq!(done("] taken back by an operator"), Vec::<String>::new());
     let refused = done("not taken back, though an operator asked");
@@ -94,7 +82,7 @@ fn what_operators_do_is_put_down_when_it_is_done_and_never_before() {
     let arguments = ["block", "127.0.0.1", "--for", "1h"];
     let trusted = format!("[never_block]\naddresses = [\"127.0.0.1\"]\n{SITE}");
     let sparing = Gateway::start(Origin::start().port, &trusted);
-    assert_eq!(run(&sparing, &arguments).0, Some(1));
+    assert_eq!(sparing.run(&arguments).0, Some(1));
     assert!(!sparing.stderr().contains("] decided by an operator"));
 
     let reason = [
@@ -107,7 +95,7 @@ fn what_operators_do_is_put_down_when_it_is_done_and_never_before() {
         "--reason",
         "asks \"all\"",
     ];
-    assert_eq!(run(&gateway, &reason).0, Some(0));
+    assert_eq!(gateway.run(&reason).0, Some(0));
     let unblock = [
         "unblock",
         "192.0.2.7",
@@ -116,7 +104,7 @@ fn what_operators_do_is_put_down_when_it_is_done_and_never_before() {
         "--reason",
         "a person",
     ];
-    assert_eq!(run(&gateway, &unblock).0, Some(0));
+    assert_eq!(gateway.run(&unblock).0, Some(0));
     let made = done("decided by an operator");
     let taken = done("] taken back by an operator");
     assert_eq!((made.len(), taken.len()), (1, 1), "{}", gateway.stderr());

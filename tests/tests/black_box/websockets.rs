@@ -3,13 +3,12 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{
-    harness::{Gateway, OPEN_SITE, connect, thornwall, wait_for},
+    harness::{Gateway, OPEN_SITE, connect, wait_for},
     proxy::{WEBSOCKET, echoing_origin},
 };
 
@@ -44,11 +43,9 @@ fn has_ended(stream: &mut TcpStream) -> bool {
     }
 }
 
-fn command(gateway: &Gateway, words: &[&str]) {
-    let mut command = Command::new(thornwall());
-    let output = command.args(words).arg("-c").arg(&gateway.config).output();
-    let output = output.unwrap();
-    assert!(output.status.success(), "{output:?}");
+fn done(gateway: &Gateway, arguments: &[&str]) {
+    let (code, told) = gateway.run(arguments);
+    assert_eq!(code, Some(0), "{told}");
 }
 
 #[test]
@@ -83,7 +80,7 @@ fn a_denied_clients_websocket_ends_and_no_other() {
     for stream in [&mut denied, &mut neighbour, &mut elsewhere] {
         assert!(echoes(stream));
     }
-    command(
+    done(
         &gateway,
         &["block", "192.0.2.7", "--for", "1h", "--reason", "test"],
     );
@@ -98,7 +95,7 @@ fn a_websocket_of_a_denied_connection_ends() {
     let gateway = Gateway::start(echoing_origin(), OPEN_SITE);
     let mut stream = open(&gateway, "t", "a");
     assert!(echoes(&mut stream));
-    command(
+    done(
         &gateway,
         &["block", "127.0.0.1", "--for", "1h", "--reason", "test"],
     );
