@@ -174,7 +174,7 @@ async fn name(Shared(admin): Shared<Admin>, request: Request, next: Next) -> Res
     let host = host.and_then(|host| host.to_str().ok());
     let ours = &admin.state.generation.load().admin_hosts;
     if !host.is_some_and(|host| is_own_host(host, ours)) {
-        let what = "expected a loopback or numeric host, or one of admin.hosts";
+        let what = "expected an address, a name without a dot, or one of admin.hosts";
         return refusal(StatusCode::MISDIRECTED_REQUEST, what);
     }
     next.run(request).await

@@ -19,7 +19,6 @@ use crate::{
     edge::{self, AnswerBody, Connection, Limits},
     exchange::Exchange,
     hash::Key,
-    request,
     state::State,
     upstream::{attempt, handshake},
 };
@@ -190,7 +189,23 @@ fn note_large(exchange: &mut Exchange, state: &State) {
             origin,
         );
     }
-    request::let_last(exchange, client, state);
+    let_last(exchange, client, state);
+}
+
+/// An answer that has taken longer than others wait for a place counts among those that last, as long
+/// as there are not as many of its client.
+fn let_last(exchange: &mut Exchange, client: IpAddr, state: &State) {
+    let limits = &exchange.generation.limits;
+    let is_new = exchange
+        .share
+        .as_ref()
+        .is_some_and(|share| share.is_of(&state.requests));
+    let wait = limits.request_wait;
+    let lasts = || state.now().saturating_sub(exchange.started) > wait;
+    if is_new && !wait.is_zero() && lasts() && state.unread.has_room(client, limits) {
+        let share = state.lasting.take(client, limits.max_requests_per_client);
+        exchange.share = share.or_else(|| exchange.share.take());
+    }
 }
 
 /// How long a piece of the answer's body has to wait for the limits that hold the request.

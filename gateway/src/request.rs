@@ -170,24 +170,8 @@ pub async fn take_share(exchange: &mut Exchange, state: &State) -> Option<()> {
     Some(())
 }
 
-/// An answer that has taken longer than others wait for a place counts among those that last, as long
-/// as there are not as many of its client.
-pub fn let_last(exchange: &mut Exchange, client: IpAddr, state: &State) {
-    let limits = &exchange.generation.limits;
-    let is_new = exchange
-        .share
-        .as_ref()
-        .is_some_and(|share| share.is_of(&state.requests));
-    let wait = limits.request_wait;
-    let lasts = || state.now().saturating_sub(exchange.started) > wait;
-    if is_new && !wait.is_zero() && lasts() && state.unread.has_room(client, limits) {
-        let share = state.lasting.take(client, limits.max_requests_per_client);
-        exchange.share = share.or_else(|| exchange.share.take());
-    }
-}
-
-/// An answer that lasts, a WebSocket or an event stream, counts no longer among its client's requests
-/// but among those that last, of which it may have as many as connections.
+/// Notes what kind of answer begins. One that lasts, a WebSocket or an event stream, counts no longer among
+/// its client's requests but among those that last, of which it may have as many as connections.
 pub fn settle_share(exchange: &mut Exchange, response: &ResponseHeader, state: &State) {
     let kind = response
         .headers
