@@ -57,9 +57,9 @@ bench:
 	models/fetch-runtime
 	cargo build --release --workspace --bins
 	cargo build --release -p thornwall-sidecar --example assess_bench
-	cargo run --release -p thornwall-filters --example prefix_set_bench
+	cargo run --release -p thornwall-decisions --example prefix_set_bench
 	cargo run --release -p thornwall-filters --example rate_bench
-	cargo run --release -p thornwall-filters --example store_bench
+	cargo run --release -p thornwall-decisions --example store_bench
 	tests/bench/run
 
 # Real clients make a new recording, and a new model is trained on it.

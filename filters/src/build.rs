@@ -18,12 +18,12 @@ use toml::Spanned;
 
 use crate::{
     counters::{Counters, MemoryCounters},
-    decisions::Decisions,
     escalation::Escalation,
     key::KeySeed,
-    load::Problem,
     rate::{SharedLimit, adaptive::Adaptive},
 };
+use thornwall_decisions::decisions::Decisions;
+use thornwall_settings::load::Problem;
 
 /// Everything that filters may need while they are built.
 pub struct BuildContext {

@@ -15,6 +15,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
 
 pub use self::rule::{KeyRule, KeySpec};
+use thornwall_decisions::limit_report;
 use thornwall_detectors::address::{canonical, neighbourhood, subscriber};
 
 /// An owner, always of one site: the site's number and 112 bits of SipHash-1-3.
@@ -28,20 +29,17 @@ pub struct Key {
     low: u64,
 }
 
-/// Bytes of a key without its site.
-pub const DIGEST: usize = 14;
-
 impl Key {
     /// The key without its site, which every gateway with the same [`KeySeed`] has alike.
-    pub fn digest(self) -> [u8; DIGEST] {
-        let mut digest = [0; DIGEST];
+    pub fn digest(self) -> limit_report::Digest {
+        let mut digest = [0; limit_report::DIGEST];
         digest[..6].copy_from_slice(&self.high.to_be_bytes()[2..]);
         digest[6..].copy_from_slice(&self.low.to_be_bytes());
         digest
     }
 
     /// The key of a site with this digest.
-    pub fn of(site: u16, digest: [u8; DIGEST]) -> Self {
+    pub fn of(site: u16, digest: limit_report::Digest) -> Self {
         let mut high = [0; 8];
         high[..2].copy_from_slice(&site.to_be_bytes());
         high[2..].copy_from_slice(&digest[..6]);

@@ -19,8 +19,8 @@
 
 pub mod adaptive;
 mod gcra;
+pub mod groups;
 pub mod pages;
-pub mod report;
 mod shares;
 mod sharing;
 mod sketch;

@@ -15,7 +15,7 @@ use std::{
 };
 
 use prometheus::IntCounter;
-use thornwall_filters::printable::printable_json;
+use thornwall_settings::printable::printable_json;
 
 use crate::record::{Decision, Record};
 

@@ -20,7 +20,7 @@ use axum::{
     routing::get,
 };
 use serde_json::json;
-use thornwall_filters::token::Token;
+use thornwall_settings::token::Token;
 use tokio::{net::TcpListener, task::spawn_blocking};
 
 use crate::{

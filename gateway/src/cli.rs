@@ -9,9 +9,10 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use thornwall_detectors::model::settle_environment;
-use thornwall_filters::printable::{printable_json, printable_lines};
+use thornwall_settings::printable::{printable_json, printable_lines};
 
-use crate::{config::ConfigFile, generation::Generation, serve};
+use crate::{generation::Generation, serve};
+use thornwall_settings::file::ConfigFile;
 
 mod check;
 mod client;

@@ -2,16 +2,13 @@
 //!
 //! Only keys that work are here. [`crate::generation`] turns it into something that serves.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use thornwall_filters::{
-    load::{Loaded, Problem, StillToCome, load},
-    pipeline::PipelineSpec,
+use thornwall_filters::pipeline::PipelineSpec;
+use thornwall_settings::{
+    file::ConfigFile,
+    load::{Loaded, StillToCome},
 };
 use toml::Spanned;
 
@@ -35,9 +32,6 @@ pub use upstream::{
     Balance, Ejection, HealthCheck, HttpVersion, Queue, Retry, StickyCookie, Upstream,
     UpstreamServer, UpstreamTls,
 };
-
-/// Largest configuration file that is read.
-const MOST_BYTES: u64 = 4 << 20;
 
 /// Keys of the agreed design that no part of this version serves yet.
 const STILL_TO_COME: StillToCome = &[("challenge", "challenges")];
@@ -290,57 +284,12 @@ fn default_pipeline() -> Spanned<String> {
     Spanned::new(0..0, STANDARD.to_owned())
 }
 
-/// A configuration file: where it is, what it says.
-#[derive(Debug)]
-pub struct ConfigFile {
-    /// Path as given.
-    pub path: PathBuf,
-    /// Its text, which spans point into.
-    pub text: String,
-}
-
-impl ConfigFile {
-    /// Reads the file.
-    pub fn read(path: &Path) -> Result<Self, Problem> {
-        let unreadable = |error: &dyn std::fmt::Display| {
-            Problem::in_file(path, format!("cannot be read: {error}"))
-        };
-        let size = fs::metadata(path)
-            .map_err(|error| unreadable(&error))?
-            .len();
-        if size > MOST_BYTES {
-            return Err(unreadable(&format!(
-                "{size} bytes; expected at most {MOST_BYTES}"
-            )));
-        }
-        let text = fs::read_to_string(path).map_err(|error| unreadable(&error))?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            text,
-        })
-    }
-
-    /// Parses the text, mistakes and all.
-    pub fn parse(&self) -> Loaded<Config> {
-        load(&self.path, &self.text, STILL_TO_COME)
-    }
-
-    /// All mistakes, a line each.
-    pub fn describe(&self, problems: &[Problem]) -> String {
-        let lines: Vec<String> = problems.iter().map(|p| p.describe(&self.text)).collect();
-        lines.join("\n")
-    }
-
-    /// The folder that relative paths start from.
-    pub fn folder(&self) -> PathBuf {
-        self.path
-            .parent()
-            .map(Path::to_path_buf)
-            .unwrap_or_default()
-    }
-}
-
 impl Config {
+    /// Parses a file, and collects all its mistakes.
+    pub fn parse(file: &ConfigFile) -> Loaded<Self> {
+        file.parse(STILL_TO_COME)
+    }
+
     /// Adds what a short file leaves out: the catch-all site of a lone upstream, and the pipeline
     /// `standard` as it is shipped.
     pub fn complete(&mut self) {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use thiserror::Error;
-use thornwall_filters::secret_file;
+use thornwall_settings::secret_file;
 
 /// The data folder, held by this process.
 #[derive(Debug)]

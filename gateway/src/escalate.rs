@@ -12,12 +12,12 @@
 
 use std::sync::Arc;
 
+use thornwall_decisions::decision::Action;
 use thornwall_detectors::{
     request::RequestView,
     signal::{Evidence, Reason, Signal},
 };
 use thornwall_filters::{
-    decision::Action,
     escalation::Sighting,
     pipeline::{Judgement, Notes},
     verdict::{Answer, Denial, Ruling},

@@ -13,7 +13,7 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use thornwall_filters::{
+use thornwall_decisions::{
     clock::Moment,
     decision::Source,
     feed::{Form, Parsed},

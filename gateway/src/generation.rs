@@ -5,22 +5,21 @@
 use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
 use http::HeaderName;
+use thornwall_decisions::{decisions::Decisions, prefix_set::PrefixSet};
 use thornwall_filters::{
     build::{BuildContext, Carried, TableStats},
     counters::SharedCounters,
     deception::links::Links,
-    decisions::Decisions,
     kinds::blocklist::read_files,
-    load::Problem,
     metrics::FilterMetrics,
     pipeline::Pipeline,
-    prefix_set::PrefixSet,
     rate::SharedLimit,
 };
+use thornwall_settings::load::Problem;
 use toml::Spanned;
 
 use crate::{
-    config::{self, Config, ConfigFile, PrivacyMode},
+    config::{self, Config, PrivacyMode},
     edge::{Limits, ListenerFacts},
     escalate::{self, Sidecars},
     feeds::Spec,
@@ -30,6 +29,7 @@ use crate::{
     tls::{SiteTls, Tls},
     upstream::Upstream,
 };
+use thornwall_settings::file::ConfigFile;
 
 mod edge;
 mod feeds;
@@ -183,7 +183,7 @@ pub struct Inputs<'a> {
 impl Generation {
     /// Builds all of it, or says everything that is wrong. Nothing is touched but files read.
     pub fn build(file: &ConfigFile, inputs: &Inputs<'_>) -> Result<Self, Vec<Problem>> {
-        let loaded = file.parse();
+        let loaded = Config::parse(file);
         let mut problems = loaded.problems;
         let Some(mut config) = loaded.value else {
             return Err(problems);
@@ -287,7 +287,7 @@ impl Generation {
 impl Cold {
     /// Only the settings that a reload cannot change, of a file whose rest may be wrong.
     pub fn read(file: &ConfigFile) -> Result<Self, String> {
-        let loaded = file.parse();
+        let loaded = Config::parse(file);
         let config = loaded
             .value
             .ok_or_else(|| file.describe(&loaded.problems))?;

@@ -5,8 +5,9 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use thornwall_decisions::store::StoreMetrics;
 use thornwall_detectors::signal::Reason;
-use thornwall_filters::{metrics::FilterMetrics, store::StoreMetrics};
+use thornwall_filters::metrics::FilterMetrics;
 
 use crate::{
     edge::EdgeMetrics, export::ExportMetrics, feeds::FeedMetrics, generation::Generation,

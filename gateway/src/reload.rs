@@ -10,11 +10,11 @@ use std::{
 use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 
 use crate::{
-    config::ConfigFile,
     generation::{Cold, Generation, Inputs},
     state::State,
     upstream::settle,
 };
+use thornwall_settings::file::ConfigFile;
 
 mod losses;
 

@@ -9,11 +9,8 @@ use std::{
 
 use pingora::{proxy::http_proxy, server::configuration::ServerConf};
 use thiserror::Error;
-use thornwall_filters::{
-    clock::ProcessTime,
-    decisions::Decisions,
-    token::{Token, TokenError},
-};
+use thornwall_decisions::{clock::ProcessTime, decisions::Decisions};
+use thornwall_settings::token::{Token, TokenError};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -24,7 +21,6 @@ use tokio::{
 use crate::{
     access_log::AccessLog,
     admin::{self, Tokens},
-    config::ConfigFile,
     data_dir::{DataDir, DataDirError, link_secret},
     edge::{self, Edge},
     escalate,
@@ -40,6 +36,7 @@ use crate::{
     state::State,
     upstream,
 };
+use thornwall_settings::file::ConfigFile;
 
 mod doors;
 mod drain;

@@ -9,10 +9,8 @@ use std::{
     sync::Arc,
 };
 
-use thornwall_filters::{
-    build::BuildContext,
+use thornwall_decisions::{
     clock::Clock,
-    regular_file, secret_file,
     store::{
         Store,
         shared::{
@@ -21,6 +19,8 @@ use thornwall_filters::{
         },
     },
 };
+use thornwall_filters::build::BuildContext;
+use thornwall_settings::{regular_file, secret_file};
 use tokio::{sync::watch, task::JoinHandle};
 use toml::Spanned;
 

@@ -12,14 +12,13 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use thornwall_filters::{
+use thornwall_decisions::{
     clock::{Clock, Moment, ProcessTime},
     decision::{self, ReasonCode, Scope, Source},
-    key::Key,
-    pipeline::Proposal,
-    rate::report::{Group, groups},
+    limit_report::Group,
     store::{Store, shared::SharedTables},
 };
+use thornwall_filters::{key::Key, pipeline::Proposal, rate::groups::groups};
 
 use crate::{
     access_log::AccessLog, answer::tarpit::Tarpit, edge::UnreadAnswers, escalate::Sidecars,

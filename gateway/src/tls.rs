@@ -8,7 +8,8 @@ use std::{borrow::Cow, sync::Arc};
 
 use http::HeaderValue;
 use rustls::{ServerConfig, ServerConnection, pki_types::UnixTime};
-use thornwall_filters::{build::BuildContext, load::Problem};
+use thornwall_filters::build::BuildContext;
+use thornwall_settings::load::Problem;
 
 use crate::{
     config::{self, Config},

@@ -12,11 +12,11 @@ use std::{net::IpAddr, sync::Arc};
 use arc_swap::ArcSwapOption;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use thornwall_decisions::prefix_set::Prefix;
 use thornwall_detectors::{
     address::{neighbourhood, subscriber},
     signal::Evidence,
 };
-use thornwall_filters::prefix_set::Prefix;
 
 pub use crate::config::PrivacyMode;
 

@@ -18,7 +18,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use prometheus::IntCounter;
-use thornwall_filters::clock::ProcessTime;
+use thornwall_decisions::clock::ProcessTime;
 use thornwall_proto::v1;
 use tokio::sync::mpsc;
 

@@ -12,7 +12,7 @@ use std::{hash::Hash, time::Duration};
 
 use reqwest::header::HeaderValue;
 use serde_json::Value;
-use thornwall_filters::regular_file;
+use thornwall_settings::regular_file;
 
 use self::answers::Answers;
 pub use self::register::{Asking, Service};

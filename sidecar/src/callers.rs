@@ -5,7 +5,7 @@ use std::path::Path;
 use tonic::{Request, Status, codegen::http::HeaderMap};
 
 use crate::config::{self, ConfigFile, Role};
-use thornwall_filters::token::{Token, TokenError};
+use thornwall_settings::token::{Token, TokenError};
 
 /// Everybody who may call.
 #[derive(Debug)]

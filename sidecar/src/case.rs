@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use thiserror::Error;
-use thornwall_filters::prefix_set::Prefix;
+use thornwall_decisions::prefix_set::Prefix;
 use thornwall_proto::v1;
 
 /// Most signals of a case.

@@ -19,7 +19,7 @@ use reqwest::{
     Client,
     header::{ACCEPT, AUTHORIZATION, HeaderValue},
 };
-use thornwall_filters::prefix_set::Prefix;
+use thornwall_decisions::prefix_set::Prefix;
 
 use crate::{
     asking::{Asker, Asking, Failure, MOST_ANSWER, json_of, key_of},

@@ -1,14 +1,13 @@
 //! The configuration as it is written: `etc/sidecar.toml`.
 
 use std::{
-    fs, io,
     net::SocketAddr,
     ops::Range,
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
-use thornwall_filters::load::{Problem, load};
+use thornwall_settings::{file, load::Problem};
 use toml::Spanned;
 
 mod alerts;
@@ -26,9 +25,6 @@ pub use classifier::{Classifier, Format};
 pub use ladder::{Band, Ladder};
 pub use llm::{Budget, Llm, Provider as LlmProvider, Uri, Vendor};
 pub use reputation::{Kind, Reputation, Template};
-
-/// Largest configuration file that is read.
-const MOST_BYTES: u64 = 1 << 20;
 
 /// A whole file.
 #[derive(Debug, Deserialize)]
@@ -231,21 +227,18 @@ pub struct ConfigFile {
 impl ConfigFile {
     /// Reads a file; the error names every mistake on a line of its own.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let text = text(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let loaded = load::<Config>(path, &text, &[]);
+        let file = file::ConfigFile::read(path).map_err(|problem| problem.to_string())?;
+        let loaded = file.parse::<Config>(&[]);
         let mut problems = loaded.problems;
         if let Some(config) = &loaded.value {
             problems.extend(complaints(path, config));
         }
         match loaded.value {
             Some(config) if problems.is_empty() => Ok(Self {
-                folder: path.parent().unwrap_or_else(|| Path::new("")).to_path_buf(),
+                folder: file.folder(),
                 config,
             }),
-            _ => {
-                let lines: Vec<String> = problems.iter().map(|p| p.describe(&text)).collect();
-                Err(lines.join("\n"))
-            }
+            _ => Err(file.describe(&problems)),
         }
     }
 
@@ -253,13 +246,6 @@ impl ConfigFile {
     pub fn resolve(&self, path: &str) -> PathBuf {
         self.folder.join(path)
     }
-}
-
-fn text(path: &Path) -> io::Result<String> {
-    if fs::metadata(path)?.len() > MOST_BYTES {
-        return Err(io::Error::other("expected at most 1 MiB"));
-    }
-    fs::read_to_string(path)
 }
 
 /// What is wrong beyond the form.

@@ -25,11 +25,9 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use thornwall_filters::{
-    clock::{Clock, ProcessTime},
-    printable::printable_json,
-};
+use thornwall_decisions::clock::{Clock, ProcessTime};
 use thornwall_proto::v1;
+use thornwall_settings::printable::printable_json;
 
 use self::label::{By, Judged};
 use crate::{

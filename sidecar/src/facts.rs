@@ -2,7 +2,7 @@
 //! contract of cases says, and all of it is data that a client sent or that was measured of it.
 
 use serde::Serialize;
-use thornwall_filters::prefix_set::Prefix;
+use thornwall_decisions::prefix_set::Prefix;
 
 use crate::case::Case;
 

@@ -13,7 +13,7 @@ use std::{
 
 use prometheus::{IntCounter, IntGauge};
 use prost::Message;
-use thornwall_filters::clock::{Clock, ProcessTime};
+use thornwall_decisions::clock::{Clock, ProcessTime};
 use thornwall_proto::v1;
 use tokio::sync::oneshot;
 use uuid::Uuid;

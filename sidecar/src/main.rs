@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use thornwall_filters::printable::{printable, printable_lines};
+use thornwall_settings::printable::{printable, printable_lines};
 use thornwall_sidecar::{alerts::trial, export, serve};
 
 #[global_allocator]

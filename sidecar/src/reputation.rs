@@ -21,8 +21,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use reqwest::{Client, RequestBuilder};
+use thornwall_decisions::prefix_set::Prefix;
 use thornwall_detectors::address::is_global;
-use thornwall_filters::prefix_set::Prefix;
 
 use self::{abuseipdb::AbuseIpDb, generic::Generic};
 use crate::{

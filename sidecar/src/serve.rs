@@ -16,15 +16,12 @@ use std::{
 use arc_swap::ArcSwap;
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use thiserror::Error;
-use thornwall_filters::{
-    clock::{Clock, ProcessTime},
-    secret_file,
-    token::TokenError,
-};
+use thornwall_decisions::clock::{Clock, ProcessTime};
 use thornwall_proto::{
     MOST_MESSAGE_BYTES,
     v1::{FILE_DESCRIPTOR_SET, escalation_server::EscalationServer},
 };
+use thornwall_settings::{secret_file, token::TokenError};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},

@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use arc_swap::ArcSwap;
-use thornwall_filters::{
+use thornwall_decisions::{
     clock::{Clock, ProcessTime},
     decision::{LONGEST, MOST_TEXT},
 };

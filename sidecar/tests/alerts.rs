@@ -15,7 +15,7 @@ use std::{
 use hmac::{Hmac, Mac};
 use parking_lot::Mutex;
 use sha2::Sha256;
-use thornwall_filters::clock::ProcessTime;
+use thornwall_decisions::clock::ProcessTime;
 use thornwall_proto::v1;
 use thornwall_sidecar::{
     alerts::{self, Alerts, Plan, Running},

@@ -38,16 +38,18 @@ use toml::Spanned;
 
 use crate::{
     build::BuildContext,
+    filter::{Filter, FilterError, Round},
+    verdict::{Denial, Verdict},
+};
+use thornwall_decisions::{
     decision::Action,
     decisions::{Decisions, Found},
-    filter::{Filter, FilterError, Round},
-    load::Problem,
     prefix_set::{
         Prefix, PrefixSet,
         list::{LineError, ListError, read_list},
     },
-    verdict::{Denial, Verdict},
 };
+use thornwall_settings::load::Problem;
 
 /// The table `blocklist`.
 #[derive(Debug, Deserialize)]
@@ -198,10 +200,12 @@ mod tests {
     use super::{Config, build};
     use crate::{
         build::BuildContext,
-        decision::Action,
-        decisions::{Origin, Row, Table},
         filter::{Filter, Round},
         verdict::{Denial, Verdict},
+    };
+    use thornwall_decisions::{
+        decision::Action,
+        decisions::{Origin, Row, Table},
     };
 
     #[derive(serde::Deserialize)]

@@ -14,9 +14,8 @@ use toml::Spanned;
 use crate::{
     build::BuildContext,
     counters::{CounterKey, Counters},
-    decision::Action,
-    prefix_set::Prefix,
 };
+use thornwall_decisions::{decision::Action, prefix_set::Prefix};
 
 /// The table `decide` of a filter or of a ladder.
 #[derive(Debug, Clone, Deserialize)]

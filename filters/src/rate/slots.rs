@@ -185,7 +185,9 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use super::Slots;
-    use crate::key::{DIGEST, Key};
+    use thornwall_decisions::limit_report::DIGEST;
+
+    use crate::key::Key;
 
     #[test]
     fn nobody_chooses_keys_that_lie_in_one_chain() {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use thornwall_filters::prefix_set::{PrefixSet, list::parse_list};
+use thornwall_decisions::prefix_set::{PrefixSet, list::parse_list};
 
 pub(crate) fn run(bytes: &[u8]) {
     if let Ok(list) = parse_list(bytes) {

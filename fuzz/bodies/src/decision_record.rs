@@ -1,6 +1,6 @@
 //! Bytes from the disk are a decision or an error; what is read can be written and read again.
 
-use thornwall_filters::{
+use thornwall_decisions::{
     decision::Decision,
     store::record::{decode, decode_key, encode, encode_key},
 };

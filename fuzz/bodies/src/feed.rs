@@ -1,7 +1,7 @@
 //! Any bytes are a feed or an error, in every form; what is taken is small enough, and of the internet.
 
+use thornwall_decisions::feed::{Column, Form, MOST_NOTES, parse};
 use thornwall_detectors::address::is_global;
-use thornwall_filters::feed::{Column, Form, MOST_NOTES, parse};
 
 use crate::text;
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use thornwall_filters::{counters::SharedCounters, rate::report::Report};
+use thornwall_decisions::limit_report::Report;
+use thornwall_filters::counters::SharedCounters;
 
 pub(crate) fn run(bytes: &[u8]) {
     if let Ok(report) = Report::decode(bytes) {

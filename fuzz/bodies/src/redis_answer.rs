@@ -1,6 +1,6 @@
 //! What answers in the place of Redis is read within its bounds, or not at all.
 
-use thornwall_filters::store::shared::{MOST_ANSWER, weigh_answer};
+use thornwall_decisions::store::shared::{MOST_ANSWER, weigh_answer};
 
 /// A byte that is no text is shown as U+FFFD.
 const MOST_GROWTH: usize = '\u{fffd}'.len_utf8();

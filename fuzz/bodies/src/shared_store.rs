@@ -1,6 +1,6 @@
 //! What others wrote into the shared store is refused, or becomes a change within all bounds.
 
-use thornwall_filters::{
+use thornwall_decisions::{
     decision::{Change, MOST_REQUESTS, MOST_TEXT},
     store::shared::{Names, decode_entry, decode_value},
 };

@@ -9,8 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use thornwall_detectors::signal::Reason;
-use thornwall_filters::{
+use thornwall_decisions::{
     decision::{
         Action, Change, Decision, Key, LONGEST, ReasonCode, Scope, Source, Withdrawal,
         parse_subject,
@@ -18,6 +17,7 @@ use thornwall_filters::{
     prefix_set::Prefix,
     store::{From, Outcome, Page, Query, Receipt},
 };
+use thornwall_detectors::signal::Reason;
 use tokio::sync::oneshot;
 
 use super::{Admin, Caller, refusal};

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
-use thornwall_filters::store::shared::Standing;
+use thornwall_decisions::store::shared::Standing;
 
 use super::Admin;
 use crate::{

@@ -2,7 +2,8 @@
 
 use std::{fmt::Write, path::Path};
 
-use thornwall_filters::{spec::Mode, token::Token};
+use thornwall_filters::spec::Mode;
+use thornwall_settings::token::Token;
 
 use super::{bold, build, print};
 use crate::{

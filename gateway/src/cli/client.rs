@@ -5,9 +5,10 @@ use std::{path::Path, time::Duration};
 use http::Response;
 use serde::{Serialize, de::DeserializeOwned};
 
-use thornwall_filters::token::Token;
+use thornwall_settings::token::Token;
 
-use crate::{config::ConfigFile, generation::Cold};
+use crate::generation::Cold;
+use thornwall_settings::file::ConfigFile;
 
 /// Longest wait for the gateway.
 const TIMEOUT: Duration = Duration::from_secs(10);

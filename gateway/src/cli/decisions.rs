@@ -4,7 +4,8 @@ use std::{fmt::Write, net::IpAddr, path::PathBuf, process::ExitCode, time::Durat
 
 use clap::Args;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
-use thornwall_filters::{decision::Action, printable::printable};
+use thornwall_decisions::decision::Action;
+use thornwall_settings::printable::printable;
 
 use super::{
     bold,
@@ -229,7 +230,7 @@ fn line(decision: &ShownDecision) -> String {
 
 #[cfg(test)]
 mod tests {
-    use thornwall_filters::decision::{ReasonCode, Scope, Source};
+    use thornwall_decisions::decision::{ReasonCode, Scope, Source};
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::{fmt::Write, path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use thornwall_filters::printable::printable;
+use thornwall_settings::printable::printable;
 
 use super::{
     bold,

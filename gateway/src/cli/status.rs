@@ -4,7 +4,7 @@ use std::{fmt::Write, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use serde_json::Value;
-use thornwall_filters::printable::printable;
+use thornwall_settings::printable::printable;
 
 use super::{client::Client, fail, print, print_json};
 

@@ -10,10 +10,10 @@ use clap::Args;
 
 use super::{EXIT_UNUSABLE, fail, print};
 use crate::{
-    config::ConfigFile,
     generation::Cold,
     handover::{Reply, Request, ask, socket_path},
 };
+use thornwall_settings::file::ConfigFile;
 
 /// Arguments of `upgrade`.
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use thornwall_filters::decision::Action;
+use thornwall_decisions::decision::Action;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{

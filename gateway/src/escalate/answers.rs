@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use thiserror::Error;
-use thornwall_detectors::address::neighbourhood;
-use thornwall_filters::{
+use thornwall_decisions::{
     clock::Moment,
     decision::{self, Change, Key, LONGEST, ReasonCode, Scope, Source},
-    escalation::CaseId,
     prefix_set::Prefix,
 };
+use thornwall_detectors::address::neighbourhood;
+use thornwall_filters::escalation::CaseId;
 use thornwall_proto::v1;
 
 use super::labels::{Course, Label};

@@ -2,11 +2,9 @@
 
 use std::net::IpAddr;
 
+use thornwall_decisions::prefix_set::Prefix;
 use thornwall_detectors::signal::Reason;
-use thornwall_filters::{
-    escalation::{CaseId, Question},
-    prefix_set::Prefix,
-};
+use thornwall_filters::escalation::{CaseId, Question};
 use thornwall_proto::v1;
 
 use crate::exchange::RequestId;

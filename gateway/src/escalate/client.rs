@@ -3,12 +3,12 @@
 use std::{error::Error as _, sync::Arc, time::Duration};
 
 use thiserror::Error;
-use thornwall_filters::{
+use thornwall_decisions::{
     clock::Clock,
     decision::{Change, Scope},
-    escalation::CaseId,
     store::{self, Outcome, Store},
 };
+use thornwall_filters::escalation::CaseId;
 use thornwall_proto::{
     MOST_MESSAGE_BYTES,
     v1::{

@@ -7,10 +7,8 @@ use std::{
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use thornwall_filters::{
-    decision::{self, ReasonCode},
-    escalation::CaseId,
-};
+use thornwall_decisions::decision::{self, ReasonCode};
+use thornwall_filters::escalation::CaseId;
 use tokio::sync::oneshot;
 
 /// Most requests that wait for one case, and for all; further ones do not wait.

@@ -10,7 +10,8 @@ use std::{
     time::Duration,
 };
 
-use thornwall_filters::{build::BuildContext, pem::plain, regular_file, token::Token};
+use thornwall_filters::build::BuildContext;
+use thornwall_settings::{pem::plain, regular_file, token::Token};
 use toml::Spanned;
 use tonic::{
     metadata::{Ascii, MetadataValue},

@@ -12,10 +12,9 @@
 use std::{collections::HashMap, iter, net::IpAddr, sync::Arc};
 
 use parking_lot::RwLock;
+use thornwall_decisions::{decision::Scope, decisions::Decisions};
 use thornwall_detectors::address::{canonical, subscriber};
 use thornwall_filters::{
-    decision::Scope,
-    decisions::Decisions,
     escalation::{CaseId, Escalation, Interest, Sighting},
     key::KeySeed,
 };

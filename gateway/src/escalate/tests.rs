@@ -2,9 +2,9 @@
 
 use std::{cell::Cell, time::Duration};
 
+use thornwall_decisions::decision::ReasonCode;
 use thornwall_detectors::signal::Trail;
 use thornwall_filters::{
-    decision::ReasonCode,
     escalation::CaseId,
     filter::Holds,
     pipeline::{Notes, Timings},

@@ -16,7 +16,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use thornwall_filters::{
+use thornwall_decisions::{
     decision::{Action, Decision, Scope},
     decisions::Decisions,
     store::Watcher,
@@ -153,8 +153,8 @@ fn write_all(
 
 #[cfg(test)]
 mod tests {
+    use thornwall_decisions::decision::{ReasonCode, Source};
     use thornwall_detectors::signal::Reason;
-    use thornwall_filters::decision::{ReasonCode, Source};
 
     use super::*;
 

@@ -16,7 +16,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use thornwall_filters::decisions::Denied;
+use thornwall_decisions::decisions::Denied;
 use tokio::{
     task::spawn_blocking,
     time::{Instant, sleep},

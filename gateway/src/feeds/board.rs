@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use prometheus::{IntCounterVec, IntGaugeVec};
 use serde::Serialize;
-use thornwall_filters::feed::Parsed;
+use thornwall_decisions::feed::Parsed;
 
 use super::round::RoundError;
 use crate::metrics::Families;

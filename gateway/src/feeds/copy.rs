@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use thornwall_filters::prefix_set::{
+use thornwall_decisions::prefix_set::{
     Prefix,
     list::{ListError, MAX_LIST_BYTES, parse_list},
 };

@@ -1,7 +1,7 @@
 //! One reading of one feed, from the request to the copy on the disk.
 
 use thiserror::Error;
-use thornwall_filters::feed::{FeedError, Parsed, parse};
+use thornwall_decisions::feed::{FeedError, Parsed, parse};
 
 use super::{
     Held, Spec,

@@ -2,11 +2,11 @@
 
 use std::{collections::HashSet, ops::RangeInclusive, sync::Arc, time::Duration};
 
-use thornwall_filters::{
-    build::BuildContext,
+use thornwall_decisions::{
     feed::{Column, Form},
     prefix_set::list::MAX_LIST_BYTES,
 };
+use thornwall_filters::build::BuildContext;
 use toml::Spanned;
 use url::Url;
 

@@ -2,11 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use thornwall_filters::{
-    build::BuildContext,
-    kinds::blocklist::read_lists,
-    prefix_set::{Prefix, PrefixSet},
-};
+use thornwall_decisions::prefix_set::{Prefix, PrefixSet};
+use thornwall_filters::{build::BuildContext, kinds::blocklist::read_lists};
 
 use crate::config::Config;
 

@@ -10,21 +10,21 @@ use std::{
 };
 
 use http::HeaderName;
+use thornwall_decisions::prefix_set::{Prefix, PrefixSet};
 use thornwall_filters::{
     build::BuildContext,
     counters::{MemoryCounters, SharedCounters},
     deception::links::Links,
     key::KeySeed,
-    load::Problem,
     metrics::FilterMetrics,
     pipeline::Pipeline,
-    prefix_set::{Prefix, PrefixSet},
 };
+use thornwall_settings::load::Problem;
 use toml::Spanned;
 
 use super::{ClientAddress, Cold, Inputs, Site, TarpitLimits, edge, socket_address, unknown};
 use crate::{
-    config::{self, Config, ConfigFile},
+    config::{self, Config},
     escalate::{self, Sidecars},
     forward::{Cookies, Mark},
     robots::Robots,
@@ -32,6 +32,7 @@ use crate::{
     tls::SiteTls,
     upstream::Upstream,
 };
+use thornwall_settings::file::ConfigFile;
 
 /// What filters may need, and the counters among it that other gateways keep too.
 pub(super) fn context(

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
-use thornwall_filters::store::shared::Standing;
+use thornwall_decisions::store::shared::Standing;
 
 use super::{Families, bring_to, gauge_value};
 use crate::state::State;

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf, sync::Arc, thread::JoinHandle};
 
 use parking_lot::Mutex;
-use thornwall_filters::{
+use thornwall_decisions::{
     clock::{Clock, ProcessTime},
     decisions::Decisions,
     store::{Loaded, Options, Store, StoreMetrics},

@@ -7,7 +7,7 @@ use rustls::pki_types::{
     pem::{self, PemObject},
 };
 use thiserror::Error;
-use thornwall_filters::{pem::plain, regular_file};
+use thornwall_settings::{pem::plain, regular_file};
 
 /// Why a file of certificates or keys cannot be used.
 #[derive(Debug, Error)]

@@ -24,10 +24,8 @@ use thornwall_tests::{
 };
 
 use super::TlsFacts;
-use crate::{
-    config::ConfigFile,
-    generation::{Generation, Inputs},
-};
+use crate::generation::{Generation, Inputs};
+use thornwall_settings::file::ConfigFile;
 
 mod files;
 mod handshakes;

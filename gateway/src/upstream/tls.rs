@@ -19,7 +19,8 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use thiserror::Error;
-use thornwall_filters::{build::BuildContext, pem::plain, regular_file};
+use thornwall_filters::build::BuildContext;
+use thornwall_settings::{pem::plain, regular_file};
 use toml::Spanned;
 
 use crate::{config, hash::Key};

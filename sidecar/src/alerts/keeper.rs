@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use thornwall_filters::clock::ProcessTime;
+use thornwall_decisions::clock::ProcessTime;
 use tokio::{
     runtime::Handle,
     sync::{mpsc, watch},

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use thornwall_filters::clock::{Clock, Moment, ProcessTime};
+use thornwall_decisions::clock::{Clock, Moment, ProcessTime};
 use tokio::{
     sync::{mpsc, watch},
     task::{JoinHandle, spawn_blocking},

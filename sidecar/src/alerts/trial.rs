@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use thornwall_filters::clock::{Clock, ProcessTime};
+use thornwall_decisions::clock::{Clock, ProcessTime};
 
 use super::{
     channel::Channel,

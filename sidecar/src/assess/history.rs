@@ -4,8 +4,8 @@ use std::{collections::VecDeque, net::IpAddr, num::NonZeroUsize};
 
 use lru::LruCache;
 use parking_lot::Mutex;
+use thornwall_decisions::prefix_set::Prefix;
 use thornwall_detectors::address::neighbourhood;
-use thornwall_filters::prefix_set::Prefix;
 use thornwall_proto::v1::Label;
 
 use super::step::Finding;

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use thornwall_filters::load::Problem;
 use thornwall_proto::v1::Action;
+use thornwall_settings::load::Problem;
 use toml::Spanned;
 
 use crate::http::Address;

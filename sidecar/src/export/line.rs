@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::json;
-use thornwall_filters::prefix_set::Prefix;
+use thornwall_decisions::prefix_set::Prefix;
 
 use super::label::{By, Judged, Label};
 use crate::{

@@ -2,8 +2,8 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use thornwall_filters::token::Token;
 use thornwall_proto::v1::{self, escalation_client::EscalationClient};
+use thornwall_settings::token::Token;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},

@@ -8,8 +8,9 @@ use redb::{
     Table, TableDefinition, TableError, WriteTransaction,
 };
 use thiserror::Error;
-use thornwall_filters::{prefix_set::Prefix, secret_file};
+use thornwall_decisions::prefix_set::Prefix;
 use thornwall_proto::v1;
+use thornwall_settings::secret_file;
 
 use super::{Order, Written};
 use crate::{assess::is_lifted, board::MOST_ENTRIES, case::CaseId, config};

@@ -128,7 +128,7 @@ impl Ledger {
 
 impl Minutes {
     fn open(path: &Path) -> Result<Self, redb::Error> {
-        thornwall_filters::secret_file::keep_private(path);
+        thornwall_settings::secret_file::keep_private(path);
         Self::over(Builder::new().set_cache_size(CACHE_BYTES).create(path)?)
     }
 

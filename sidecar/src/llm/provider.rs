@@ -9,7 +9,7 @@ use std::{
 
 use reqwest::StatusCode;
 use thiserror::Error;
-use thornwall_filters::regular_file;
+use thornwall_settings::regular_file;
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{

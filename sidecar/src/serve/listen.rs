@@ -9,7 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
-use thornwall_filters::{pem::plain, regular_file};
+use thornwall_settings::{pem::plain, regular_file};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::mpsc,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use thornwall_filters::clock::Clock;
+use thornwall_decisions::clock::Clock;
 use thornwall_proto::v1::{
     self, gateway_message::Message as Sent, sidecar_message::Message as Told,
 };

@@ -89,7 +89,7 @@ def filled():
         progress(f"decisions: writing {MANY:,} of them")
         program = TARGET / "release" / "examples" / "store_bench"
         if not program.is_file():
-            build = "cargo build --release -p thornwall-filters --examples"
+            build = "cargo build --release -p thornwall-decisions --examples"
             raise RigError(f"{program} is missing; build it with: {build}")
         part = file.with_suffix(".part")
         part.unlink(missing_ok=True)

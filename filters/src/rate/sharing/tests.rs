@@ -4,12 +4,11 @@ use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
+use thornwall_decisions::limit_report::Report;
+
 use crate::{
     key::{Key, KeySeed},
-    rate::{
-        Buckets, Quota,
-        report::{Report, groups},
-    },
+    rate::{Buckets, Quota, groups::groups},
 };
 
 const GATEWAYS: usize = 3;

@@ -1,6 +1,6 @@
 //! What a sidecar may say, and what is refused.
 
-use thornwall_filters::decision::Action;
+use thornwall_decisions::decision::Action;
 
 use super::*;
 

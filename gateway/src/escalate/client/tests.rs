@@ -3,13 +3,13 @@
 use std::{fs, net::SocketAddr, path::PathBuf};
 
 use parking_lot::Mutex;
-use thornwall_filters::{
+use thornwall_decisions::{
     clock::{Moment, ProcessTime},
     decision::{Action, Source},
     decisions::Decisions,
-    escalation::{CaseId, Question, Sighting},
     store::{Options, Page, Query, StoreMetrics},
 };
+use thornwall_filters::escalation::{CaseId, Question, Sighting};
 use thornwall_proto::v1::escalation_server::{Escalation, EscalationServer};
 use thornwall_tests::authority::{Authority, Wanted};
 use tokio::{
@@ -237,7 +237,7 @@ impl Gateway {
         interest.case
     }
 
-    async fn decided(&self) -> Vec<thornwall_filters::decision::Decision> {
+    async fn decided(&self) -> Vec<thornwall_decisions::decision::Decision> {
         let (sender, page) = tokio::sync::oneshot::channel();
         let query = Query {
             most: 10,

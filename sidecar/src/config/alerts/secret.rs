@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
-use thornwall_filters::{pem::plain, regular_file};
+use thornwall_settings::{pem::plain, regular_file};
 
 use crate::http::Address;
 

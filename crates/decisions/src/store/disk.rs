@@ -19,10 +19,8 @@ use super::{
     Position,
     record::{self, Essence},
 };
-use crate::{
-    decision::{Decision, Key},
-    secret_file,
-};
+use crate::decision::{Decision, Key};
+use thornwall_settings::secret_file;
 
 /// Decisions, by key.
 const DECISIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("decisions");

@@ -8,8 +8,6 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::key::{DIGEST, Key};
-
 /// The form of reports.
 const VERSION: u8 = 1;
 /// Largest report that is read: what is sent stays well below.
@@ -37,7 +35,10 @@ pub struct Group {
     pub keys: Vec<(Digest, u32)>,
 }
 
-/// A key without its site.
+/// Bytes of a [`Digest`].
+pub const DIGEST: usize = 14;
+
+/// The digest of what is limited, without its site.
 pub type Digest = [u8; DIGEST];
 
 /// Bytes that are no report.
@@ -123,39 +124,6 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], ReportError> {
     let (first, after) = rest.split_first_chunk::<N>().ok_or(ReportError)?;
     *rest = after;
     Ok(*first)
-}
-
-/// The keys of one limit, as the groups of a report; `name` tells the name of a site.
-pub fn groups(
-    limit: u64,
-    taken: Vec<(Key, u32)>,
-    name: impl Fn(u16) -> Option<Arc<str>>,
-) -> Vec<Group> {
-    let mut groups: Vec<(u16, Group)> = Vec::new();
-    for (key, cost) in taken {
-        let site = key.site();
-        let at = groups.iter().position(|(number, _)| *number == site);
-        let at = match at {
-            Some(at) => at,
-            None => {
-                let Some(site_name) = name(site) else {
-                    continue;
-                };
-                let keys = Vec::new();
-                groups.push((
-                    site,
-                    Group {
-                        limit,
-                        site: site_name,
-                        keys,
-                    },
-                ));
-                groups.len() - 1
-            }
-        };
-        groups[at].1.keys.push((key.digest(), cost));
-    }
-    groups.into_iter().map(|(_, group)| group).collect()
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use parking_lot::RwLock;
 
 pub use self::denied::Denied;
 use self::layer::Layer;
-pub(crate) use self::{layer::Row, table::Table};
+pub use self::{layer::Row, table::Table};
 use crate::{
     decision::{Action, Scope, Source},
     prefix_set::{Prefix, PrefixSet},

@@ -20,14 +20,17 @@ use crate::{
 
 /// One entry, as it is put into a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Row {
-    pub(crate) subject: Prefix,
+pub struct Row {
+    /// The network.
+    pub subject: Prefix,
     /// Number of its site, or [`EVERY_SITE`].
-    pub(crate) site: u16,
-    pub(crate) action: Action,
-    pub(crate) origin: Origin,
+    pub site: u16,
+    /// What is done to its requests.
+    pub action: Action,
+    /// Who decided.
+    pub origin: Origin,
     /// When it ends, in milliseconds of the gateway's clock.
-    pub(crate) until: u64,
+    pub until: u64,
 }
 
 impl Row {

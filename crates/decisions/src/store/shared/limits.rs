@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    rate::report::{Group, MOST_BYTES, Report},
+    limit_report::{Group, MOST_BYTES, Report},
 };
 
 /// Time between two exchanges.
@@ -381,10 +381,7 @@ fn ticks() -> Interval {
 #[cfg(test)]
 mod tests {
     use super::{GONE_MS, MOST_LEFT, MOST_STRANGERS, Round, gateways};
-    use crate::{
-        key::DIGEST,
-        rate::report::{Group, Report},
-    };
+    use crate::limit_report::{DIGEST, Group, Report};
 
     #[test]
     fn what_waits_for_a_report_is_bounded_and_the_oldest_goes_first() {

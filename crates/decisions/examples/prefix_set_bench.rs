@@ -1,6 +1,6 @@
 //! Measures [`PrefixSet`]: a million networks, half of the addresses looked up listed.
 //!
-//! `cargo run --release -p thornwall-filters --example prefix_set_bench`
+//! `cargo run --release -p thornwall-decisions --example prefix_set_bench`
 //!
 //! Every lookup starts from an address that depends on the result of the one before it, and a
 //! memory fence stands between them (an address that is not listed yields no data to depend on),
@@ -20,7 +20,7 @@ use std::{
 };
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use thornwall_filters::prefix_set::{Prefix, PrefixSet};
+use thornwall_decisions::prefix_set::{Prefix, PrefixSet};
 
 const PREFIXES_PER_FAMILY: usize = 500_000;
 const LOOKUPS: usize = 1 << 20;

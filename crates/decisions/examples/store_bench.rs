@@ -1,6 +1,6 @@
 //! Measures the store: a million decisions written, looked up, and taken up again by a new start.
 //!
-//! `cargo run --release -p thornwall-filters --example store_bench`
+//! `cargo run --release -p thornwall-decisions --example store_bench`
 //!
 //! Decisions are half IPv4 and half IPv6, networks of the lengths that lists have. Every lookup
 //! waits for the one before it, as in `prefix_set_bench`: what is printed is latency, the median of
@@ -27,14 +27,14 @@ use std::{
 
 use prometheus::Registry;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use thornwall_detectors::signal::Reason;
-use thornwall_filters::{
+use thornwall_decisions::{
     clock::{Clock, Moment},
     decision::{Action, Change, Decision, ReasonCode, Scope, Source},
     decisions::Decisions,
     prefix_set::Prefix,
     store::{From, Listed, Options, Receipt, Store, StoreMetrics},
 };
+use thornwall_detectors::signal::Reason;
 
 const DECISIONS: usize = 1_000_000;
 const BATCH: usize = 4096;

@@ -22,7 +22,7 @@ use crate::prefix_set::Prefix;
 const MOST_RECENT: usize = 16_384;
 
 /// The writing side of [`Decisions`].
-pub(crate) struct Table {
+pub struct Table {
     shown: Arc<Decisions>,
     layers: Layers,
     recent: BTreeMap<RowKey, Row>,
@@ -42,7 +42,7 @@ pub(crate) struct LeftOut {
 
 impl Table {
     /// The writer of `shown`, with these rows in the order of their keys.
-    pub(crate) fn new(shown: Arc<Decisions>, capacity: usize) -> Self {
+    pub fn new(shown: Arc<Decisions>, capacity: usize) -> Self {
         Self {
             shown,
             layers: Layers::default(),
@@ -73,7 +73,7 @@ impl Table {
     }
 
     /// Puts a row in, in the place of another of the same key. Shown by the next [`Self::show`].
-    pub(crate) fn put(&mut self, row: Row) {
+    pub fn put(&mut self, row: Row) {
         self.replaced.push((row.subject, row.site));
         self.recent.insert(row.key(), row);
     }
@@ -86,7 +86,7 @@ impl Table {
     }
 
     /// Shows requests what was put in and taken out.
-    pub(crate) fn show(&mut self) {
+    pub fn show(&mut self) {
         self.layers.recent = layer(self.recent.values());
         self.shown.publish(self.layers.clone());
         // Only now, so that at no moment neither the old row nor the new one is there.
