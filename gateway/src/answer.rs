@@ -17,7 +17,7 @@ use thornwall_filters::verdict::{Answer, Denial, Limit, Refusal};
 use crate::{
     edge,
     exchange::{Exchange, has_begun},
-    forward::{OWN_REQUEST_ID, REQUEST_ID},
+    request_id::{OWN_REQUEST_ID, REQUEST_ID},
     robots::RobotsFile,
     state::State,
     upstream::attempt::{REFUSED_ANSWER, bound_hit},

@@ -24,11 +24,7 @@ use thornwall_filters::{
 };
 use tokio::task::JoinHandle;
 
-use crate::{
-    exchange::{Exchange, RequestId},
-    generation::Generation,
-    state::State,
-};
+use crate::{exchange::Exchange, generation::Generation, request_id::RequestId, state::State};
 
 mod answers;
 mod case;

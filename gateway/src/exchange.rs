@@ -6,11 +6,11 @@ use http::{HeaderValue, Uri, uri::PathAndQuery};
 use pingora::{http::ResponseHeader, proxy::Session};
 use thornwall_detectors::signal::Reason;
 use thornwall_filters::{filter::Holds, pipeline::Judgement};
-use uuid::Uuid;
 
 use crate::{
     edge::{AnswerBody, Connection},
     generation::{Generation, Site},
+    request_id::RequestId,
     shares::Share,
     state::InFlightGuard,
     tls::TlsFacts,
@@ -179,43 +179,4 @@ pub struct Target {
     pub judged: Option<String>,
     /// What the origin is asked with, where that may not be what was sent.
     pub asked: Option<PathAndQuery>,
-}
-
-/// Names one request: a UUID of version 7 (RFC 9562 section 5.7), without hyphens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestId(Uuid);
-
-impl RequestId {
-    /// An id that nothing else has.
-    pub fn fresh() -> Self {
-        Self(Uuid::now_v7())
-    }
-
-    /// Reads an id as logs and answers write it, with or without hyphens.
-    pub fn parse(text: &str) -> Option<Self> {
-        Uuid::try_parse(text).ok().map(Self)
-    }
-
-    /// The random end of the id.
-    pub const fn low_bits(&self) -> u64 {
-        self.0.as_u64_pair().1
-    }
-
-    /// The id as a header value.
-    pub fn header_value(&self) -> HeaderValue {
-        let mut buffer = [0; 32];
-        let text = self.0.as_simple().encode_lower(&mut buffer);
-        let mut value =
-            HeaderValue::from_str(text).expect("32 hexadecimal digits are a header value");
-        // No two are alike: in the table of HTTP/2's compression it would only push out others (RFC
-        // 7541 section 7.1.3).
-        value.set_sensitive(true);
-        value
-    }
-}
-
-impl std::fmt::Display for RequestId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.as_simple().fmt(f)
-    }
 }

@@ -28,6 +28,7 @@ pub mod recent;
 pub mod record;
 pub mod reload;
 pub mod request;
+pub mod request_id;
 pub mod robots;
 pub mod serve;
 pub mod service_manager;

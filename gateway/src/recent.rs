@@ -7,7 +7,7 @@ use std::sync::{
 
 use parking_lot::Mutex;
 
-use crate::{exchange::RequestId, record::Decision};
+use crate::{record::Decision, request_id::RequestId};
 
 /// The last decisions, oldest overwritten first.
 pub struct Recent {

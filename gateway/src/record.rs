@@ -16,8 +16,9 @@ use thornwall_filters::{escalation::CaseId, pipeline::Judgement};
 
 use crate::{
     escalate::{Course, Label},
-    exchange::{Exchange, RequestId, answer_of},
+    exchange::{Exchange, answer_of},
     metrics::Metrics,
+    request_id::RequestId,
     veil::Veil,
 };
 

@@ -22,8 +22,8 @@ use thornwall_filters::{key::Key, pipeline::Proposal, rate::groups::groups};
 
 use crate::{
     access_log::AccessLog, answer::tarpit::Tarpit, edge::UnreadAnswers, escalate::Sidecars,
-    exchange::RequestId, export::BanLog, feeds::Board, generation::Generation, metrics::Metrics,
-    proxies::Proxies, recent::Recent, record::Decision, serve::Arrivals, shared::Standings,
+    export::BanLog, feeds::Board, generation::Generation, metrics::Metrics, proxies::Proxies,
+    recent::Recent, record::Decision, request_id::RequestId, serve::Arrivals, shared::Standings,
     shares::Shares, veil::Veil,
 };
 

@@ -20,8 +20,8 @@ use tokio::{
 
 use crate::{
     edge::{Connection, H1Stream, OpenStream},
-    exchange::{Exchange, RequestId},
-    forward::REQUEST_ID,
+    exchange::Exchange,
+    request_id::{REQUEST_ID, RequestId},
 };
 
 /// A client that takes in nothing for so long is gone.

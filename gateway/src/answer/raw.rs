@@ -7,7 +7,7 @@ use http::StatusCode;
 use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 
 use super::{METHODS, page};
-use crate::exchange::RequestId;
+use crate::request_id::RequestId;
 
 /// A complete HTTP/1.1 response that ends the connection: the short page of `status`, with the id
 /// that the access line has. Whoever asks with HEAD gets none of the page (RFC 9110 section 9.3.2).
@@ -47,7 +47,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::refusal;
-    use crate::exchange::RequestId;
+    use crate::request_id::RequestId;
 
     #[test]
     fn a_refusal_is_a_whole_response() {

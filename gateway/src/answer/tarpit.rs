@@ -19,9 +19,7 @@ use super::{
     detach::{Detached, detach},
 };
 use crate::{
-    exchange::{Exchange, RequestId},
-    generation::TarpitLimits,
-    metrics::TarpitMetrics,
+    exchange::Exchange, generation::TarpitLimits, metrics::TarpitMetrics, request_id::RequestId,
     state::State,
 };
 

@@ -28,8 +28,8 @@ use super::{
 };
 use crate::{
     answer::raw,
-    exchange::RequestId,
     record::{Decision, RefusedHead},
+    request_id::RequestId,
     upstream::watched,
 };
 

@@ -20,7 +20,7 @@ use super::{
     watch::Phase,
 };
 use crate::{
-    answer::raw, exchange::RequestId, shares::Share, state::State, tls::UNRECOGNIZED_NAME,
+    answer::raw, request_id::RequestId, shares::Share, state::State, tls::UNRECOGNIZED_NAME,
 };
 
 /// A connection that is ready for HTTP.

@@ -7,7 +7,7 @@ use thornwall_detectors::signal::Reason;
 use thornwall_filters::escalation::{CaseId, Question};
 use thornwall_proto::v1;
 
-use crate::exchange::RequestId;
+use crate::request_id::RequestId;
 
 /// Most requests that a case shows.
 pub(super) const MOST_SAMPLES: usize = 32;

@@ -19,7 +19,7 @@ use thornwall_proto::v1;
 use tokio::sync::Notify;
 
 use super::case::{Case, Place, Rank, rank};
-use crate::exchange::RequestId;
+use crate::request_id::RequestId;
 
 /// Most cases that a table may be made for: with their bounds they take less than 64 MiB.
 pub const MOST_CASES: usize = 10_000;

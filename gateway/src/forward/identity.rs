@@ -8,18 +8,18 @@ use http::{HeaderName, HeaderValue, header::HOST};
 use pingora::{ErrorType, OrErr, Result, http::RequestHeader, proxy::Session};
 use thornwall_detectors::address::reported_client;
 
-use crate::{exchange::Exchange, request::peer_address, state::State};
+use crate::{
+    exchange::Exchange,
+    request::peer_address,
+    request_id::{OWN_REQUEST_ID, REQUEST_ID},
+    state::State,
+};
 
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-
-/// Header in which the origin and the client read the request's id.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The same, where [`REQUEST_ID`] has the id of a trusted proxy, or of the origin.
-pub const OWN_REQUEST_ID: HeaderName = HeaderName::from_static("x-gateway-request-id");
 
 /// Longest id of a proxy that is kept.
 const LONGEST_ID: usize = 128;
@@ -137,7 +137,8 @@ pub fn proxy_id(request: &RequestHeader) -> Option<HeaderValue> {
 mod tests {
     use pingora::http::RequestHeader;
 
-    use super::{REQUEST_ID, proxy_id};
+    use super::proxy_id;
+    use crate::request_id::REQUEST_ID;
 
     #[test]
     fn ids_of_proxies_are_kept_where_they_are_safe() {

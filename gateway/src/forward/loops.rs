@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::{ErrorType, OrErr, Result, http::RequestHeader};
 
-use crate::exchange::{Exchange, RequestId};
+use crate::{exchange::Exchange, request_id::RequestId};
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 

@@ -8,7 +8,7 @@ use std::{
 use thornwall_detectors::signal::Reason;
 
 use super::{Client, Decision, LONGEST_METHOD, LONGEST_TEXT, clip};
-use crate::exchange::RequestId;
+use crate::request_id::RequestId;
 
 /// A head that was refused before it could become a request.
 #[derive(Debug)]

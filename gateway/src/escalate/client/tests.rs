@@ -25,7 +25,7 @@ use tonic::{
 };
 
 use super::*;
-use crate::{config, exchange::RequestId};
+use crate::{config, request_id::RequestId};
 
 type Answers = mpsc::Sender<Result<SidecarMessage, Status>>;
 
