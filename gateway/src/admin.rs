@@ -25,7 +25,7 @@ use tokio::{net::TcpListener, task::spawn_blocking};
 
 use crate::{
     export,
-    generation::normalise_host,
+    hosts::normalise_host,
     record::{LabelRecord, Record},
     serve::PROCESS,
     state::State,

@@ -24,6 +24,7 @@ use crate::{
     escalate::{self, Sidecars},
     feeds::Spec,
     forward::{Cookies, Mark},
+    hosts::Hosts,
     robots::Robots,
     shared::Shared,
     tls::{SiteTls, Tls},
@@ -33,12 +34,9 @@ use thornwall_settings::file::ConfigFile;
 
 mod edge;
 mod feeds;
-mod hosts;
 mod loops;
 mod never;
 mod parts;
-
-pub use hosts::{Hosts, host_name, normalise_host, split_authority};
 
 /// Everything that serves requests until the next reload.
 pub struct Generation {

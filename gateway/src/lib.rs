@@ -20,6 +20,7 @@ pub mod forward;
 pub mod generation;
 pub mod handover;
 mod hash;
+pub mod hosts;
 pub mod metrics;
 pub mod outcome;
 pub mod proxies;

@@ -31,7 +31,8 @@ use crate::{
     escalate,
     exchange::{Exchange, Target},
     forward::proxy_id,
-    generation::{Generation, Site, normalise_host},
+    generation::{Generation, Site},
+    hosts::normalise_host,
     state::State,
     tls::Arrival,
 };

@@ -15,10 +15,8 @@ use thornwall_detectors::robots::{Robots as Rules, with_disallow};
 use tokio::time::timeout;
 
 use crate::{
-    exchange::Exchange,
-    forward::sent_authority,
-    generation::{Generation, split_authority},
-    hash::Key,
+    exchange::Exchange, forward::sent_authority, generation::Generation, hash::Key,
+    hosts::split_authority,
 };
 
 mod fetch;

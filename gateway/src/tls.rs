@@ -13,7 +13,7 @@ use thornwall_settings::load::Problem;
 
 use crate::{
     config::{self, Config},
-    generation::Hosts,
+    hosts::Hosts,
 };
 
 mod certificate;

@@ -1,7 +1,7 @@
 //! Any host is none, or has one form, whichever version and field it came in.
 
 use http::{HeaderMap, HeaderValue, Uri, Version, header::HOST};
-use thornwall_gateway::{generation::normalise_host, request::authority};
+use thornwall_gateway::{hosts::normalise_host, request::authority};
 
 use crate::text;
 

@@ -7,7 +7,7 @@ use pingora::http::ResponseHeader;
 use thornwall_filters::build::BuildContext;
 use toml::Spanned;
 
-use crate::{config, generation::normalise_host};
+use crate::{config, hosts::normalise_host};
 
 /// What becomes of the attributes of cookies.
 #[derive(Debug, Default)]

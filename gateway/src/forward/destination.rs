@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, header::HOST};
 use pingora::{Result, http::RequestHeader, proxy::Session};
 
 use super::Public;
-use crate::{exchange::Exchange, generation::split_authority};
+use crate::{exchange::Exchange, hosts::split_authority};
 
 const DESTINATION: HeaderName = HeaderName::from_static("destination");
 

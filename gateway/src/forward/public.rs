@@ -4,7 +4,7 @@ use http::{HeaderName, Version, header::HOST};
 use pingora::http::RequestHeader;
 
 use super::identity::FORWARDED_HOST;
-use crate::{exchange::Exchange, generation::split_authority};
+use crate::{exchange::Exchange, hosts::split_authority};
 
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 

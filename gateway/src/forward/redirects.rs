@@ -8,7 +8,7 @@
 use pingora::http::ResponseHeader;
 
 use super::public::Public;
-use crate::{exchange::Exchange, generation::split_authority, upstream::Upstream};
+use crate::{exchange::Exchange, hosts::split_authority, upstream::Upstream};
 
 /// What decides about addresses in one answer.
 pub(crate) struct Way<'a> {

@@ -27,6 +27,7 @@ use crate::{
     config::{self, Config},
     escalate::{self, Sidecars},
     forward::{Cookies, Mark},
+    hosts::normalise_host,
     robots::Robots,
     shared::Shared,
     tls::SiteTls,
@@ -285,7 +286,7 @@ pub(super) fn client_address(
 pub(super) fn admin_hosts(spec: &config::Admin, context: &mut BuildContext) -> Vec<String> {
     let mut names = Vec::new();
     for host in &spec.hosts {
-        match super::normalise_host(host.get_ref()) {
+        match normalise_host(host.get_ref()) {
             Some(name) => names.push(name),
             None => {
                 let what = format!("`{}` is no host name", host.get_ref());

@@ -10,7 +10,8 @@ use url::Url;
 use super::{PATH, counts, line::Want};
 use crate::{
     forward::{FORWARDED_HOST, FORWARDED_PROTO, Public, Way},
-    generation::{Generation, Site, split_authority},
+    generation::{Generation, Site},
+    hosts::split_authority,
     upstream::{self, Asked, Told},
 };
 

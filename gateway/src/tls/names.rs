@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::{self, Config},
-    generation::normalise_host,
+    hosts::normalise_host,
 };
 
 /// Certificates of one name, at most one for each kind of key; the cheapest to sign with first.

@@ -3,7 +3,7 @@
 use thornwall_detectors::signal::Reason;
 
 use super::{Framing, Lines, Refusal, is_token, line::RequestLine};
-use crate::generation::host_name;
+use crate::hosts::host_name;
 
 /// What the fields say about the request as a whole.
 #[derive(Default)]

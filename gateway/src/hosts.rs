@@ -17,7 +17,7 @@ pub struct Hosts {
 
 impl Hosts {
     /// Collects the hosts of all sites; notes what is no host and what two sites claim.
-    pub(super) fn build(sites: &[config::Site], context: &mut BuildContext) -> Self {
+    pub(crate) fn build(sites: &[config::Site], context: &mut BuildContext) -> Self {
         let mut hosts = Self::default();
         for (at, site) in sites.iter().enumerate() {
             for host in site.hosts.get_ref() {
