@@ -15,6 +15,7 @@ pub mod edge;
 pub mod escalate;
 pub mod exchange;
 pub mod export;
+mod families;
 pub mod feeds;
 pub mod forward;
 pub mod generation;

@@ -2,16 +2,21 @@
 
 use parking_lot::Mutex;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 use thornwall_decisions::store::StoreMetrics;
 use thornwall_detectors::signal::Reason;
 use thornwall_filters::metrics::FilterMetrics;
 
 use crate::{
-    edge::EdgeMetrics, export::ExportMetrics, feeds::FeedMetrics, generation::Generation,
-    proxies::ProxyMetrics, state::State, upstream::metrics::UpstreamMetrics,
+    edge::EdgeMetrics,
+    export::ExportMetrics,
+    families::{Families, bring_to, gauge_value},
+    feeds::FeedMetrics,
+    generation::Generation,
+    proxies::ProxyMetrics,
+    state::State,
+    upstream::metrics::UpstreamMetrics,
 };
 
 mod escalation;
@@ -90,7 +95,7 @@ impl Metrics {
     /// Registers every family in a fresh registry.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let make = Families(&registry);
+        let make = Families::of(&registry);
         Ok(Self {
             filters: FilterMetrics::register(&registry)?,
             tarpit: TarpitMetrics::register(&make)?,
@@ -203,10 +208,6 @@ impl Metrics {
     }
 }
 
-fn gauge_value(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
 impl TarpitMetrics {
     fn register(make: &Families<'_>) -> prometheus::Result<Self> {
         Ok(Self {
@@ -263,78 +264,5 @@ impl TableGauges {
             raise(&self.evictions, stats.evictions.load(Relaxed));
             raise(&self.overflows, stats.overflows.load(Relaxed));
         }
-    }
-}
-
-/// Brings a counter to what was counted elsewhere. Where that began anew, so does the counter, as readers
-/// of counters expect.
-fn bring_to(counter: &IntCounter, total: u64) {
-    if total < counter.get() {
-        counter.reset();
-    }
-    counter.inc_by(total.saturating_sub(counter.get()));
-}
-
-/// Makes families that are registered from birth.
-pub(crate) struct Families<'a>(&'a Registry);
-
-impl Families<'_> {
-    pub(crate) fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
-        let counter = IntCounter::new(name, help)?;
-        self.0.register(Box::new(counter.clone()))?;
-        Ok(counter)
-    }
-
-    pub(crate) fn counters(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> prometheus::Result<IntCounterVec> {
-        let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
-        self.0.register(Box::new(counters.clone()))?;
-        Ok(counters)
-    }
-
-    pub(crate) fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-        let gauge = IntGauge::new(name, help)?;
-        self.0.register(Box::new(gauge.clone()))?;
-        Ok(gauge)
-    }
-
-    pub(crate) fn gauges(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> prometheus::Result<IntGaugeVec> {
-        let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
-        self.0.register(Box::new(gauges.clone()))?;
-        Ok(gauges)
-    }
-
-    pub(crate) fn histogram(
-        &self,
-        name: &str,
-        help: &str,
-        buckets: &[f64],
-    ) -> prometheus::Result<Histogram> {
-        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        let histogram = Histogram::with_opts(opts)?;
-        self.0.register(Box::new(histogram.clone()))?;
-        Ok(histogram)
-    }
-
-    pub(crate) fn histograms(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-        buckets: &[f64],
-    ) -> prometheus::Result<HistogramVec> {
-        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        let histograms = HistogramVec::new(opts, labels)?;
-        self.0.register(Box::new(histograms.clone()))?;
-        Ok(histograms)
     }
 }

@@ -27,8 +27,8 @@ use serde_json::{Map, Value, json};
 use thornwall_detectors::address::is_global;
 
 use crate::{
-    edge::Connection, exchange::Exchange, forward::Claims, generation::Generation,
-    metrics::Families, request::peer_address, state::State,
+    edge::Connection, exchange::Exchange, families::Families, forward::Claims,
+    generation::Generation, request::peer_address, state::State,
 };
 
 /// Peers that are watched at once.

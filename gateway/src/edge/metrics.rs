@@ -4,7 +4,7 @@ use pingora::{ErrorSource, ErrorType};
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 use super::ending::Ending;
-use crate::metrics::Families;
+use crate::families::Families;
 
 /// Counters of connections.
 #[derive(Debug, Clone)]

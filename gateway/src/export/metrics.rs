@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounterVec, IntGauge};
 
-use crate::metrics::Families;
+use crate::families::Families;
 
 /// Counters and the gauge of both exports.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use thornwall_decisions::feed::Parsed;
 
 use super::round::RoundError;
-use crate::metrics::Families;
+use crate::families::Families;
 
 /// Everything that is told about feeds.
 #[derive(Debug)]

@@ -2,9 +2,9 @@
 
 use prometheus::{IntCounterVec, IntGaugeVec};
 
-use super::{Families, bring_to, gauge_value};
 use crate::{
     escalate::{Course, Sidecar},
+    families::{Families, bring_to, gauge_value},
     state::State,
 };
 

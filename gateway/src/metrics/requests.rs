@@ -2,8 +2,10 @@
 
 use prometheus::{HistogramVec, IntCounterVec, IntGauge};
 
-use super::{Families, gauge_value};
-use crate::state::State;
+use crate::{
+    families::{Families, gauge_value},
+    state::State,
+};
 
 /// Requests, ended ones and those under way.
 #[derive(Debug)]

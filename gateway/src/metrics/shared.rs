@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use thornwall_decisions::store::shared::Standing;
 
-use super::{Families, bring_to, gauge_value};
-use crate::state::State;
+use crate::{
+    families::{Families, bring_to, gauge_value},
+    state::State,
+};
 
 /// Families that are there whether or not there is another store; without one they say nothing.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use prometheus::{IntCounterVec, IntGaugeVec};
 
 use super::{Upstream, table::Endpoint};
-use crate::metrics::Families;
+use crate::families::Families;
 
 /// The families of upstreams.
 #[derive(Debug)]
