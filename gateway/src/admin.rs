@@ -27,7 +27,6 @@ use crate::{
     export,
     hosts::normalise_host,
     record::{LabelRecord, Record},
-    serve::PROCESS,
     state::State,
 };
 
@@ -39,6 +38,9 @@ pub(crate) use door::MOST;
 use door::{Door, Peer};
 
 pub use decisions::{Done, Order, Release, Shown, ShownDecision, Wanted};
+
+/// Names the process in the answer to `/live`.
+pub const PROCESS: &str = "x-thornwall-pid";
 
 /// What the routes share.
 #[derive(Clone)]

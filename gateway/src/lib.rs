@@ -8,6 +8,7 @@
 pub mod access_log;
 pub mod admin;
 pub mod answer;
+pub mod arrivals;
 pub mod cli;
 pub mod config;
 pub mod data_dir;

@@ -47,7 +47,7 @@ mod sockets;
 
 use doors::Doors;
 use keeper::Keeper;
-pub use self_check::{Arrivals, NotServed, PROCESS};
+pub use self_check::NotServed;
 use signals::Signals;
 pub use sockets::Sockets;
 

@@ -21,9 +21,9 @@ use thornwall_decisions::{
 use thornwall_filters::{key::Key, pipeline::Proposal, rate::groups::groups};
 
 use crate::{
-    access_log::AccessLog, answer::tarpit::Tarpit, edge::UnreadAnswers, escalate::Sidecars,
-    export::BanLog, feeds::Board, generation::Generation, metrics::Metrics, proxies::Proxies,
-    recent::Recent, record::Decision, request_id::RequestId, serve::Arrivals, shared::Standings,
+    access_log::AccessLog, answer::tarpit::Tarpit, arrivals::Arrivals, edge::UnreadAnswers,
+    escalate::Sidecars, export::BanLog, feeds::Board, generation::Generation, metrics::Metrics,
+    proxies::Proxies, recent::Recent, record::Decision, request_id::RequestId, shared::Standings,
     shares::Shares, veil::Veil,
 };
 

@@ -1,18 +1,13 @@
 //! Whether every listener is served: the gateway connects to itself before it says that it is ready.
 
 use std::{
-    collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     process,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -21,46 +16,14 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use crate::{admin::PROCESS, arrivals::Arrivals};
+
 /// A listener that is bound but not served.
 #[derive(Debug, Error)]
 #[error("listener {address} is not served: {why}; see whether a local firewall refuses it")]
 pub struct NotServed {
     address: SocketAddr,
     why: String,
-}
-
-/// The gateway's own connections, on their way to the accept loops.
-#[derive(Debug, Default)]
-pub struct Arrivals {
-    on_their_way: Mutex<HashMap<SocketAddr, Arc<Notify>>>,
-    any: AtomicBool,
-}
-
-impl Arrivals {
-    /// Whether this connection is one of the gateway's own, which has done its work by being
-    /// accepted: it is to be closed, and neither counted nor limited. For every accept loop, before
-    /// anything is read; once the check is over it costs one load.
-    pub fn is_own(&self, peer: SocketAddr) -> bool {
-        if !self.any.load(Ordering::Acquire) {
-            return false;
-        }
-        let arrived = self.on_their_way.lock().remove(&peer);
-        if let Some(arrived) = &arrived {
-            arrived.notify_one();
-        }
-        arrived.is_some()
-    }
-
-    fn expect(&self, from: SocketAddr, arrived: &Arc<Notify>) {
-        let mut on_their_way = self.on_their_way.lock();
-        on_their_way.insert(from, Arc::clone(arrived));
-        self.any.store(true, Ordering::Release);
-    }
-
-    fn finish(&self) {
-        self.any.store(false, Ordering::Release);
-        self.on_their_way.lock().clear();
-    }
 }
 
 /// Longest wait for one listener, on a machine that is busy with other things.
@@ -75,9 +38,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Longest answer to `/live`.
 const MOST_BYTES: u64 = 1024;
-
-/// Names the process in the answer to `/live`.
-pub const PROCESS: &str = "x-thornwall-pid";
 
 /// After what fails at once.
 const RETRY_EVERY: Duration = Duration::from_millis(20);
@@ -244,7 +204,7 @@ mod tests {
         let checked = check(&[first, second], live(0).await, &arrivals, patience).await;
         assert!(checked.is_ok(), "{checked:?}");
         assert!(!arrivals.is_own(first));
-        assert!(arrivals.on_their_way.lock().is_empty());
+        assert!(arrivals.is_empty());
     }
 
     #[tokio::test]
