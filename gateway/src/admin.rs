@@ -34,7 +34,6 @@ mod decisions;
 mod door;
 mod status;
 
-pub(crate) use door::MOST;
 use door::{Door, Peer};
 
 pub use decisions::{Done, Order, Release, Shown, ShownDecision, Wanted};

@@ -8,7 +8,12 @@ use std::sync::Arc;
 
 use pingora::proxy::HttpProxy;
 
-use crate::{generation::Generation, proxy::Proxy, state::State};
+use crate::{
+    generation::Generation,
+    limits::{Limits, ListenerFacts},
+    proxy::Proxy,
+    state::State,
+};
 
 mod admission;
 mod chunks;
@@ -23,7 +28,6 @@ mod h2;
 pub mod h2_frames;
 mod h2_stream;
 pub mod head;
-mod limits;
 pub mod linger;
 mod listener;
 mod metrics;
@@ -42,12 +46,10 @@ pub use chunks::is_malformed;
 pub use connection::{Connection, OpenStream, Tunnel};
 pub use ending::Ending;
 pub use h1_stream::H1Stream;
-pub use limits::Limits;
-pub use listener::{ListenerFacts, listen};
+pub use listener::listen;
 pub use metrics::EdgeMetrics;
 pub use registry::sweep;
 pub use stall::{note_body, pause, release, resume};
-pub(crate) use unread::HELD;
 pub use unread::{AnswerBody, UnreadAnswers};
 
 use admission::Admission;

@@ -16,9 +16,10 @@ use pingora::{
 };
 
 use crate::{
-    edge::{self, AnswerBody, Connection, Limits},
+    edge::{self, AnswerBody, Connection},
     exchange::Exchange,
     hash::Key,
+    limits::Limits,
     state::State,
     upstream::{attempt, handshake},
 };

@@ -19,12 +19,12 @@ use thornwall_settings::load::Problem;
 use toml::Spanned;
 
 use crate::{
-    config::{self, Config, PrivacyMode},
-    edge::{Limits, ListenerFacts},
+    config::{self, Config, ConfigFile, PrivacyMode},
     escalate::{self, Sidecars},
     feeds::Spec,
     forward::{Cookies, Mark},
     hosts::Hosts,
+    limits::{Limits, ListenerFacts},
     robots::Robots,
     shared::Shared,
     tls::{SiteTls, Tls},

@@ -23,6 +23,7 @@ pub mod generation;
 pub mod handover;
 mod hash;
 pub mod hosts;
+pub mod limits;
 pub mod metrics;
 pub mod outcome;
 pub mod proxies;

@@ -26,8 +26,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// Connections at once. At more, the oldest one without an answer gives way, or else the oldest.
-pub(crate) const MOST: usize = 64;
+use crate::limits::ADMIN_CONNECTIONS;
 
 /// Longest time from the start of a connection, or from what was last written on it, to the next
 /// answer: for head and body of a request, and between two of them. Who takes in nothing for so long
@@ -73,7 +72,7 @@ impl Door {
     /// Takes a connection in, and lets go of another one where there are too many.
     fn admit<S>(&mut self, stream: S) -> Caller<S> {
         self.open.retain(|open| !open.end.is_closed());
-        if self.open.len() >= MOST {
+        if self.open.len() >= ADMIN_CONNECTIONS {
             let unanswered = |open: &Open| !open.answered.load(Relaxed);
             let at = self.open.iter().position(unanswered).unwrap_or_default();
             if let Some(oldest) = self.open.remove(at) {
@@ -104,7 +103,7 @@ impl Listener for Door {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, SocketAddr) {
-        while self.count.load(Relaxed) >= 2 * MOST {
+        while self.count.load(Relaxed) >= 2 * ADMIN_CONNECTIONS {
             sleep(PAUSE).await;
         }
         loop {
@@ -195,7 +194,7 @@ mod tests {
         time::{Instant, sleep},
     };
 
-    use super::{Caller, Door, MOST};
+    use super::{ADMIN_CONNECTIONS, Caller, Door};
 
     async fn door() -> Door {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -237,7 +236,7 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_without_an_answer_gives_way() {
         let mut door = door().await;
-        let mut open: Vec<_> = (0..MOST).map(|_| calls(&mut door)).collect();
+        let mut open: Vec<_> = (0..ADMIN_CONNECTIONS).map(|_| calls(&mut door)).collect();
         open[0].0.write_all(b"a").await.unwrap();
         open.push(calls(&mut door));
         assert!(open[1].0.read(&mut [0; 16]).await.is_err());

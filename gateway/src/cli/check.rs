@@ -8,8 +8,8 @@ use thornwall_settings::token::Token;
 use super::{bold, build, print};
 use crate::{
     data_dir::check_link_secret,
-    edge::ListenerFacts,
     generation::{Cold, Generation, Site},
+    limits::ListenerFacts,
 };
 
 pub(super) fn check(path: &Path) -> Result<(), String> {

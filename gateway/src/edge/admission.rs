@@ -11,9 +11,10 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{ending::Ending, limits::Limits};
+use super::ending::Ending;
 use crate::{
     generation::Generation,
+    limits::Limits,
     shares::{Share, Shares},
     state::State,
 };

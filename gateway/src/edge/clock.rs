@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::watch::Tick;
+use crate::limits::Tick;
 
 /// Time between two sweeps: how coarse every deadline of a connection is.
 pub(super) const SWEEP: Duration = Duration::from_millis(250);

@@ -14,7 +14,8 @@ use std::{
 use slab::Slab;
 use thornwall_detectors::address::subscriber;
 
-use super::{connection::Connection, watch::Tick};
+use super::connection::Connection;
+use crate::limits::Tick;
 
 /// Every connection of the process.
 pub(super) type Connections = Slab<Arc<Connection>>;

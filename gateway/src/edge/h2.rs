@@ -24,14 +24,16 @@ use super::{
     h2_frames,
     h2_stream::H2Stream,
     head::safe_uri,
-    limits::Limits,
     stall,
     transport::Transport,
     unread,
-    watch::{Phase, Tick},
+    watch::Phase,
     windows,
 };
-use crate::upstream::watched;
+use crate::{
+    limits::{Limits, Tick},
+    upstream::watched,
+};
 
 /// Bytes of one answer that wait for its client, beside the piece that Pingora holds: a client may
 /// leave a hundred answers unread at once, and h2 would keep 400 KiB of each.

@@ -17,8 +17,9 @@ use super::{
     metrics::EdgeMetrics,
     pingora_io::pingora_stream,
     transport::Transport,
-    watch::{Phase, Tick},
+    watch::Phase,
 };
+use crate::limits::Tick;
 
 /// A client's HTTP/2 connection.
 #[derive(Debug)]

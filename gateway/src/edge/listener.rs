@@ -20,16 +20,7 @@ use super::{
     open::{Opened, open},
     socket::Socket,
 };
-use crate::{generation::Generation, state::State};
-
-/// What is spoken on a public socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListenerFacts {
-    /// TLS.
-    pub tls: bool,
-    /// A PROXY header comes first.
-    pub proxy_protocol: bool,
-}
+use crate::{generation::Generation, limits::ListenerFacts, state::State};
 
 /// Pause after the system could not hand over a connection: open files are given back meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

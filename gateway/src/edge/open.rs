@@ -13,14 +13,14 @@ use super::{
     client_hello::{self, Hello},
     ending::Ending,
     eviction::Cap,
-    listener::ListenerFacts,
     proxy_protocol::{self, Read},
     socket::Socket,
     transport::Transport,
     watch::Phase,
 };
 use crate::{
-    answer::raw, request_id::RequestId, shares::Share, state::State, tls::UNRECOGNIZED_NAME,
+    answer::raw, limits::ListenerFacts, request_id::RequestId, shares::Share, state::State,
+    tls::UNRECOGNIZED_NAME,
 };
 
 /// A connection that is ready for HTTP.

@@ -20,10 +20,8 @@ use slab::Slab;
 use thornwall_detectors::address::subscriber;
 use tokio::{select, sync::Notify, task_local};
 
-use super::{Edge, connection::Connection, ending::Ending, limits::Limits, watch::Tick};
-
-/// What an answer holds at most: measured, with what its task takes.
-pub(crate) const HELD: u64 = 768 << 10;
+use super::{Edge, connection::Connection, ending::Ending};
+use crate::limits::{HELD, Limits, Tick};
 
 /// Shorter ones hold no more than any request, and are not looked at.
 const LARGE: u64 = 64 << 10;

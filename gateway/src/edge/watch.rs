@@ -11,10 +11,8 @@ use std::{
 
 use atomic_waker::AtomicWaker;
 
-use super::{ending::Ending, limits::Limits};
-
-/// Milliseconds since the start of the process, as of the last sweep.
-pub(super) type Tick = u32;
+use super::ending::Ending;
+use crate::limits::{Limits, Tick};
 
 /// What a connection is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -365,7 +363,7 @@ mod tests {
     };
 
     use super::{Phase, Watch};
-    use crate::edge::{ending::Ending, limits::Limits};
+    use crate::{edge::ending::Ending, limits::Limits};
 
     const LIMITS: Limits = Limits {
         max_connections: 1,

@@ -6,8 +6,8 @@ use thornwall_filters::build::BuildContext;
 use toml::Spanned;
 
 use crate::{
-    admin, config,
-    edge::{HELD, Limits, ListenerFacts},
+    config,
+    limits::{ADMIN_CONNECTIONS, HELD, Limits, ListenerFacts},
 };
 
 pub(super) fn listener(spec: &config::Listener) -> (String, ListenerFacts) {
@@ -99,7 +99,7 @@ fn check(number: &Spanned<u32>, bounds: std::ops::RangeInclusive<u32>, context: 
 
 /// Files that clients have no part in: the operator's connections, and what is read, written and asked
 /// beside requests.
-const OWN_FILES: usize = admin::MOST + 64;
+const OWN_FILES: usize = ADMIN_CONNECTIONS + 64;
 
 /// How many files this process may open for clients and their origins. Where there are few, the
 /// operator's part is a quarter.

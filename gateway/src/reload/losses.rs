@@ -4,8 +4,8 @@
 use thornwall_filters::spec::Mode;
 
 use crate::{
-    edge::Limits,
     generation::{Generation, Site},
+    limits::Limits,
 };
 
 /// What `next` has no more of all that `running` has, a sentence each.

@@ -1,8 +1,25 @@
-//! `[limits]`, resolved.
+//! What clients may cost before and beside their requests: `[limits]`, resolved, and what it is measured by.
 
 use std::time::Duration;
 
-use super::watch::Tick;
+/// Milliseconds since the start of the process, as of the last sweep.
+pub type Tick = u32;
+
+/// What is spoken on a public socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenerFacts {
+    /// TLS.
+    pub tls: bool,
+    /// A PROXY header comes first.
+    pub proxy_protocol: bool,
+}
+
+/// What an answer holds at most: measured, with what its task takes.
+pub(crate) const HELD: u64 = 768 << 10;
+
+/// Connections of the operator's listener at once. At more, the oldest one without an answer gives way, or
+/// else the oldest.
+pub(crate) const ADMIN_CONNECTIONS: usize = 64;
 
 /// What a client may cost before and beside its requests; times in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
