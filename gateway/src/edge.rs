@@ -9,8 +9,10 @@ use std::sync::Arc;
 use pingora::proxy::HttpProxy;
 
 use crate::{
+    ending::Ending,
     generation::Generation,
     limits::{Limits, ListenerFacts},
+    metrics::EdgeMetrics,
     proxy::Proxy,
     state::State,
 };
@@ -20,7 +22,6 @@ mod chunks;
 pub mod client_hello;
 mod clock;
 mod connection;
-mod ending;
 mod eviction;
 mod h1;
 mod h1_stream;
@@ -30,7 +31,6 @@ mod h2_stream;
 pub mod head;
 pub mod linger;
 mod listener;
-mod metrics;
 mod open;
 mod pingora_io;
 pub mod proxy_protocol;
@@ -44,10 +44,8 @@ mod windows;
 
 pub use chunks::is_malformed;
 pub use connection::{Connection, OpenStream, Tunnel};
-pub use ending::Ending;
 pub use h1_stream::H1Stream;
 pub use listener::listen;
-pub use metrics::EdgeMetrics;
 pub use registry::sweep;
 pub use stall::{note_body, pause, release, resume};
 pub use unread::{AnswerBody, UnreadAnswers};

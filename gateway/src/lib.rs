@@ -13,6 +13,7 @@ pub mod cli;
 pub mod config;
 pub mod data_dir;
 pub mod edge;
+pub mod ending;
 pub mod escalate;
 pub mod exchange;
 pub mod export;

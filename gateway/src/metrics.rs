@@ -9,7 +9,6 @@ use thornwall_detectors::signal::Reason;
 use thornwall_filters::metrics::FilterMetrics;
 
 use crate::{
-    edge::EdgeMetrics,
     export::ExportMetrics,
     families::{Families, bring_to, gauge_value},
     feeds::FeedMetrics,
@@ -19,10 +18,12 @@ use crate::{
     upstream::metrics::UpstreamMetrics,
 };
 
+mod connections;
 mod escalation;
 mod requests;
 mod shared;
 
+pub use connections::EdgeMetrics;
 use escalation::EscalationMetrics;
 use requests::RequestMetrics;
 use shared::SharedGauges;

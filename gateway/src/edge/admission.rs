@@ -11,8 +11,8 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::ending::Ending;
 use crate::{
+    ending::Ending,
     generation::Generation,
     limits::Limits,
     shares::{Share, Shares},

@@ -17,12 +17,11 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     clock::Clock,
-    ending::Ending,
     h1_stream::H1Stream,
     watch::{Phase, Watch},
     windows::PROVEN,
 };
-use crate::tls::TlsFacts;
+use crate::{ending::Ending, tls::TlsFacts};
 
 /// Bytes of an HTTP/2 client that are kept: SETTINGS, WINDOW_UPDATE, PRIORITY and the first HEADERS
 /// of browsers are some 300 to 700 bytes.

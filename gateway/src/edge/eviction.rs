@@ -232,7 +232,10 @@ mod tests {
     use std::{net::SocketAddr, sync::Arc, time::Duration};
 
     use super::{Candidates, Cap, Connections, IpAddr};
-    use crate::edge::{clock::Clock, connection::Connection, ending::Ending, watch::Phase};
+    use crate::{
+        edge::{clock::Clock, connection::Connection, watch::Phase},
+        ending::Ending,
+    };
 
     /// Connections of these clients, each of which came a second after the one before.
     fn connections(clients: &[&str]) -> (Connections, Arc<Clock>) {

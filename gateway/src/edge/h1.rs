@@ -20,7 +20,6 @@ use tokio::{
 use super::{
     Edge,
     connection::Connection,
-    ending::Ending,
     h1_stream::H1Stream,
     head::{HeadLimits, Refusal, Scan, judge, scan},
     linger::{LINGER, MOST_DISCARDED, SILENCE},
@@ -28,6 +27,7 @@ use super::{
 };
 use crate::{
     answer::raw,
+    ending::Ending,
     record::{Decision, RefusedHead},
     request_id::RequestId,
     upstream::watched,

@@ -20,7 +20,6 @@ use tokio::select;
 use super::{
     Edge,
     connection::{Connection, OpenStream},
-    ending::Ending,
     h2_frames,
     h2_stream::H2Stream,
     head::safe_uri,
@@ -31,6 +30,7 @@ use super::{
     windows,
 };
 use crate::{
+    ending::Ending,
     limits::{Limits, Tick},
     upstream::watched,
 };

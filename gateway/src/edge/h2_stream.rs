@@ -12,14 +12,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     connection::Connection,
-    ending::Ending,
     h2_frames::{self, FrameWatch},
-    metrics::EdgeMetrics,
     pingora_io::pingora_stream,
     transport::Transport,
     watch::Phase,
 };
-use crate::limits::Tick;
+use crate::{ending::Ending, limits::Tick, metrics::EdgeMetrics};
 
 /// A client's HTTP/2 connection.
 #[derive(Debug)]

@@ -12,7 +12,6 @@ use super::{
     Edge,
     admission::Seat,
     connection::Connection,
-    ending::Ending,
     eviction::Cap,
     h1,
     h1_stream::H1Stream,
@@ -20,7 +19,7 @@ use super::{
     open::{Opened, open},
     socket::Socket,
 };
-use crate::{generation::Generation, limits::ListenerFacts, state::State};
+use crate::{ending::Ending, generation::Generation, limits::ListenerFacts, state::State};
 
 /// Pause after the system could not hand over a connection: open files are given back meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -11,7 +11,6 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use super::{
     Edge,
     client_hello::{self, Hello},
-    ending::Ending,
     eviction::Cap,
     proxy_protocol::{self, Read},
     socket::Socket,
@@ -19,8 +18,8 @@ use super::{
     watch::Phase,
 };
 use crate::{
-    answer::raw, limits::ListenerFacts, request_id::RequestId, shares::Share, state::State,
-    tls::UNRECOGNIZED_NAME,
+    answer::raw, ending::Ending, limits::ListenerFacts, request_id::RequestId, shares::Share,
+    state::State, tls::UNRECOGNIZED_NAME,
 };
 
 /// A connection that is ready for HTTP.

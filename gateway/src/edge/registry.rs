@@ -14,10 +14,9 @@ use super::{
     Edge,
     clock::SWEEP,
     connection::{Connection, Tunnel},
-    ending::Ending,
     eviction::{Candidates, Cap, Connections},
 };
-use crate::{generation::Generation, state::State};
+use crate::{ending::Ending, generation::Generation, state::State};
 
 /// Every connection of the process.
 #[derive(Debug, Default)]

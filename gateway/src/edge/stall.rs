@@ -20,7 +20,8 @@ use parking_lot::Mutex;
 use pingora::protocols::{Digest, SocketDigest};
 use tokio::{select, task_local, time::sleep};
 
-use super::{Edge, ending::Ending};
+use super::Edge;
+use crate::ending::Ending;
 
 task_local! {
     /// Of the request that the running task serves. Pingora builds a request's context itself and

@@ -20,8 +20,11 @@ use slab::Slab;
 use thornwall_detectors::address::subscriber;
 use tokio::{select, sync::Notify, task_local};
 
-use super::{Edge, connection::Connection, ending::Ending};
-use crate::limits::{HELD, Limits, Tick};
+use super::{Edge, connection::Connection};
+use crate::{
+    ending::Ending,
+    limits::{HELD, Limits, Tick},
+};
 
 /// Shorter ones hold no more than any request, and are not looked at.
 const LARGE: u64 = 64 << 10;

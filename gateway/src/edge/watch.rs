@@ -11,8 +11,10 @@ use std::{
 
 use atomic_waker::AtomicWaker;
 
-use super::ending::Ending;
-use crate::limits::{Limits, Tick};
+use crate::{
+    ending::Ending,
+    limits::{Limits, Tick},
+};
 
 /// What a connection is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -363,7 +365,7 @@ mod tests {
     };
 
     use super::{Phase, Watch};
-    use crate::{edge::ending::Ending, limits::Limits};
+    use crate::{ending::Ending, limits::Limits};
 
     const LIMITS: Limits = Limits {
         max_connections: 1,

@@ -1,10 +1,9 @@
-//! What the edge counts.
+//! What the edge counts of connections.
 
 use pingora::{ErrorSource, ErrorType};
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
-use super::ending::Ending;
-use crate::families::Families;
+use crate::{ending::Ending, families::Families};
 
 /// Counters of connections.
 #[derive(Debug, Clone)]
@@ -16,7 +15,7 @@ pub struct EdgeMetrics {
     abuse: IntCounterVec,
     accept_errors: IntCounter,
     /// HTTP/2 connections that may send far ahead.
-    pub(super) wide: IntGauge,
+    pub(crate) wide: IntGauge,
 }
 
 impl EdgeMetrics {
@@ -51,20 +50,20 @@ impl EdgeMetrics {
     }
 
     /// So many connections are there now.
-    pub(super) fn show_open(&self, count: usize) {
+    pub(crate) fn show_open(&self, count: usize) {
         self.open.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    pub(super) fn accepted(&self) {
+    pub(crate) fn accepted(&self) {
         self.accepted.inc();
     }
 
-    pub(super) fn accept_failed(&self) {
+    pub(crate) fn accept_failed(&self) {
         self.accept_errors.inc();
     }
 
     /// A connection was ended by us.
-    pub(super) fn closed(&self, ending: Ending) {
+    pub(crate) fn closed(&self, ending: Ending) {
         self.closed.with_label_values(&[ending.code()]).inc();
     }
 
@@ -76,11 +75,11 @@ impl EdgeMetrics {
         }
     }
 
-    pub(super) fn stream_reset(&self, ending: Ending) {
+    pub(crate) fn stream_reset(&self, ending: Ending) {
         self.streams_reset.with_label_values(&[ending.code()]).inc();
     }
 
-    pub(super) fn abuse(&self, kind: &str) {
+    pub(crate) fn abuse(&self, kind: &str) {
         self.abuse.with_label_values(&[kind]).inc();
     }
 }
