@@ -27,12 +27,7 @@ mod channel;
 mod detach;
 mod drain;
 mod form;
-mod page;
-pub mod raw;
 pub mod tarpit;
-
-/// What a 405 must name (RFC 9110 section 15.5.6): origins may take more, or less.
-const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// When a client is to come back that would have been held, had it asked for a page: soon enough
 /// that a delivery or an installation goes on by itself, too late for a crawl to get on.

@@ -31,6 +31,7 @@ pub mod proxies;
 pub mod proxy;
 pub mod recent;
 pub mod record;
+mod refusal;
 pub mod reload;
 pub mod request;
 pub mod request_id;

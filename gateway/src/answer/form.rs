@@ -13,8 +13,11 @@ use thornwall_detectors::{
     request::{normalise_path, plain_path},
 };
 
-use super::{METHODS, name, page};
-use crate::exchange::Exchange;
+use super::name;
+use crate::{
+    exchange::Exchange,
+    refusal::{METHODS, page},
+};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");

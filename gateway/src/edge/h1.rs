@@ -26,9 +26,9 @@ use super::{
     watch::Phase,
 };
 use crate::{
-    answer::raw,
     ending::Ending,
     record::{Decision, RefusedHead},
+    refusal::raw,
     request_id::RequestId,
     upstream::watched,
 };

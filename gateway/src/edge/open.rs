@@ -18,7 +18,7 @@ use super::{
     watch::Phase,
 };
 use crate::{
-    answer::raw, ending::Ending, limits::ListenerFacts, request_id::RequestId, shares::Share,
+    ending::Ending, limits::ListenerFacts, refusal::raw, request_id::RequestId, shares::Share,
     state::State, tls::UNRECOGNIZED_NAME,
 };
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 /// A status in the words of each form.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Words {
+pub(crate) struct Words {
     /// A short page.
     pub page: &'static str,
     /// Problem details (RFC 9457 section 3); without a type of its own, the title is that of the
@@ -52,13 +52,13 @@ const OTHER: Words = Words {
 };
 
 /// The page of a status.
-pub(super) fn body(status: u16) -> Bytes {
+pub(crate) fn body(status: u16) -> Bytes {
     Bytes::from_static(words(status).page.as_bytes())
 }
 
 /// The words of a status.
 #[rustfmt::skip]
-pub(super) const fn words(status: u16) -> Words {
+pub(crate) const fn words(status: u16) -> Words {
     match status {
         308 => words!(308, "Permanent Redirect", "This site is reached over HTTPS."),
         400 => words!(400, "Bad Request", "The request could not be understood."),
