@@ -27,7 +27,7 @@ mod channel;
 mod detach;
 mod drain;
 mod form;
-pub mod tarpit;
+mod tarpit;
 
 /// When a client is to come back that would have been held, had it asked for a page: soon enough
 /// that a delivery or an installation goes on by itself, too late for a crawl to get on.

@@ -27,6 +27,7 @@ use crate::{
     limits::{Limits, ListenerFacts},
     robots::Robots,
     shared::Shared,
+    tarpit::TarpitLimits,
     tls::{SiteTls, Tls},
     upstream::Upstream,
 };
@@ -114,19 +115,6 @@ pub struct ClientAddress {
     pub trusted: PrefixSet,
     /// The header with the client's address.
     pub header: HeaderName,
-}
-
-/// Bounds of the tarpit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TarpitLimits {
-    /// Connections held at once.
-    pub max_connections: usize,
-    /// Connections held at once for one client.
-    pub max_per_client: usize,
-    /// Mean time between chunks.
-    pub interval: Duration,
-    /// Longest time that a connection is held.
-    pub total: Duration,
 }
 
 /// Settings that a reload cannot change.

@@ -41,6 +41,7 @@ pub mod service_manager;
 pub mod shared;
 pub mod shares;
 pub mod state;
+pub mod tarpit;
 pub mod tls;
 pub mod upstream;
 pub mod veil;

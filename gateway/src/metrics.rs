@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 use prometheus::{
-    Encoder, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
+    Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 use thornwall_decisions::store::StoreMetrics;
 use thornwall_detectors::signal::Reason;
@@ -15,6 +15,7 @@ use crate::{
     generation::Generation,
     proxies::ProxyMetrics,
     state::State,
+    tarpit::TarpitMetrics,
     upstream::metrics::UpstreamMetrics,
 };
 
@@ -64,23 +65,6 @@ pub struct Metrics {
     pub log_dropped: IntCounter,
 }
 
-/// What the tarpit counts.
-#[derive(Debug, Clone)]
-pub struct TarpitMetrics {
-    /// Connections held now.
-    pub held: IntGauge,
-    /// Connections taken in.
-    pub entered: IntCounter,
-    /// Clients denied instead, because it was full.
-    pub shed: IntCounter,
-    /// Requests refused instead, because they are not for pages.
-    pub refused: IntCounter,
-    /// Bytes dripped.
-    pub bytes: IntCounter,
-    /// How long connections stayed.
-    pub stay: Histogram,
-}
-
 #[derive(Debug)]
 struct TableGauges {
     entries: IntGaugeVec,
@@ -88,9 +72,6 @@ struct TableGauges {
     evictions: IntCounterVec,
     overflows: IntCounterVec,
 }
-
-/// 1 s to 1 h.
-const STAY_BUCKETS: &[f64] = &[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
 
 impl Metrics {
     /// Registers every family in a fresh registry.
@@ -206,29 +187,6 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
-    }
-}
-
-impl TarpitMetrics {
-    fn register(make: &Families<'_>) -> prometheus::Result<Self> {
-        Ok(Self {
-            held: make.gauge("thornwall_tarpit_connections", "Connections held now.")?,
-            entered: make.counter("thornwall_tarpit_entered_total", "Connections taken in.")?,
-            shed: make.counter(
-                "thornwall_tarpit_shed_total",
-                "Clients denied because the tarpit, or their share of it, was full.",
-            )?,
-            refused: make.counter(
-                "thornwall_tarpit_refused_total",
-                "Requests refused with 429 instead, because they are not for pages.",
-            )?,
-            bytes: make.counter("thornwall_tarpit_bytes_total", "Bytes dripped.")?,
-            stay: make.histogram(
-                "thornwall_tarpit_stay_seconds",
-                "How long connections stayed.",
-                STAY_BUCKETS,
-            )?,
-        })
     }
 }
 

@@ -1,16 +1,10 @@
 //! Holding a client in a slow stream, at the cost of one small task.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use http::Version;
-use parking_lot::Mutex;
 use pingora::{Result, proxy::Session};
-use thornwall_detectors::{address::subscriber, request::plain_path};
+use thornwall_detectors::request::plain_path;
 use thornwall_filters::deception::{drip::Drip, pace::Pace, plan::Plan};
 use tokio::{select, sync::watch, time::sleep};
 
@@ -18,74 +12,10 @@ use super::{
     channel::{Channel, Fields, Framing},
     detach::{Detached, detach},
 };
-use crate::{
-    exchange::Exchange, generation::TarpitLimits, metrics::TarpitMetrics, request_id::RequestId,
-    state::State,
-};
+use crate::{exchange::Exchange, request_id::RequestId, state::State, tarpit::Place};
 
 /// Bytes of a chunk: a line or two of text.
 const CHUNK_BYTES: std::ops::RangeInclusive<u16> = 40..=200;
-
-/// The places of the tarpit.
-pub struct Tarpit {
-    held: Mutex<Held>,
-    metrics: TarpitMetrics,
-}
-
-#[derive(Default)]
-struct Held {
-    total: usize,
-    by_client: HashMap<IpAddr, usize>,
-}
-
-impl Tarpit {
-    /// An empty tarpit.
-    pub fn new(metrics: TarpitMetrics) -> Self {
-        Self {
-            held: Mutex::default(),
-            metrics,
-        }
-    }
-
-    /// A place for a connection of `client`, unless all or the client's own are taken.
-    fn enter(self: &Arc<Self>, client: IpAddr, limits: &TarpitLimits) -> Option<Place> {
-        let client = subscriber(client);
-        let mut held = self.held.lock();
-        let mine = held.by_client.get(&client).copied().unwrap_or_default();
-        if held.total >= limits.max_connections || mine >= limits.max_per_client {
-            self.metrics.shed.inc();
-            return None;
-        }
-        held.total += 1;
-        held.by_client.insert(client, mine + 1);
-        self.metrics.entered.inc();
-        self.metrics.held.inc();
-        Some(Place {
-            tarpit: Arc::clone(self),
-            client,
-        })
-    }
-}
-
-/// One taken place, given back when dropped.
-struct Place {
-    tarpit: Arc<Tarpit>,
-    client: IpAddr,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut held = self.tarpit.held.lock();
-        held.total -= 1;
-        if let Some(mine) = held.by_client.get_mut(&self.client) {
-            *mine -= 1;
-            if *mine == 0 {
-                held.by_client.remove(&self.client);
-            }
-        }
-        self.tarpit.metrics.held.dec();
-    }
-}
 
 /// Takes the client in; `false` where there is no room for it.
 pub(super) async fn hold(
@@ -153,14 +83,14 @@ impl HeldClient {
         }
         self.channel.abort();
         let stay = entered.elapsed().as_secs_f64();
-        self.place.tarpit.metrics.stay.observe(stay);
+        self.place.metrics().stay.observe(stay);
     }
 
     /// Whether the client took the bytes in.
     async fn send(&mut self, bytes: &[u8]) -> bool {
         let sent = self.channel.send(bytes).await;
         if sent {
-            self.place.tarpit.metrics.bytes.inc_by(bytes.len() as u64);
+            self.place.metrics().bytes.inc_by(bytes.len() as u64);
         }
         sent
     }

@@ -22,7 +22,7 @@ use thornwall_filters::{
 use thornwall_settings::load::Problem;
 use toml::Spanned;
 
-use super::{ClientAddress, Cold, Inputs, Site, TarpitLimits, edge, socket_address, unknown};
+use super::{ClientAddress, Cold, Inputs, Site, edge, socket_address, unknown};
 use crate::{
     config::{self, Config},
     escalate::{self, Sidecars},
@@ -30,6 +30,7 @@ use crate::{
     hosts::normalise_host,
     robots::Robots,
     shared::Shared,
+    tarpit::TarpitLimits,
     tls::SiteTls,
     upstream::Upstream,
 };
