@@ -32,6 +32,7 @@ use crate::{
 
 mod decisions;
 mod door;
+mod scrape;
 mod status;
 
 use door::{Door, Peer};
@@ -118,7 +119,7 @@ async fn ready(Shared(admin): Shared<Admin>) -> Response {
 }
 
 async fn metrics(Shared(admin): Shared<Admin>) -> Response {
-    match admin.state.metrics.render(&admin.state) {
+    match scrape::render(&admin.state) {
         Ok(text) => {
             let kind = [(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)];
             (kind, text).into_response()

@@ -1,21 +1,23 @@
 //! Every counter and gauge of the process, in one registry.
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 use prometheus::{
     Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 use thornwall_decisions::store::StoreMetrics;
+use thornwall_decisions::store::StoreMetrics;
 use thornwall_detectors::signal::Reason;
-use thornwall_filters::metrics::FilterMetrics;
+use thornwall_filters::{build::TableStats, metrics::FilterMetrics};
 
 use crate::{
     export::ExportMetrics,
-    families::{Families, bring_to, gauge_value},
+    families::{Families, bring_to},
     feeds::FeedMetrics,
-    generation::Generation,
     proxies::ProxyMetrics,
-    state::State,
     tarpit::TarpitMetrics,
+    tls::Expiry,
     upstream::metrics::UpstreamMetrics,
 };
 
@@ -47,16 +49,22 @@ pub struct Metrics {
     pub proxies: ProxyMetrics,
     /// What the store counts.
     pub store: StoreMetrics,
-    requests: RequestMetrics,
+    /// What is counted about requests.
+    pub(crate) requests: RequestMetrics,
     own_answers: IntCounterVec,
     reloads: IntCounterVec,
-    tables: TableGauges,
-    shared: SharedGauges,
-    escalation: EscalationMetrics,
-    /// Locked while it is filled and read.
-    upstreams: Mutex<UpstreamMetrics>,
-    recent: IntGauge,
-    generation: IntGauge,
+    /// Bounded tables.
+    pub(crate) tables: TableGauges,
+    /// The way to other stores.
+    pub(crate) shared: SharedGauges,
+    /// The ways to the sidecars.
+    pub(crate) escalation: EscalationMetrics,
+    /// What is counted of upstreams; locked while it is filled and read.
+    pub(crate) upstreams: Mutex<UpstreamMetrics>,
+    /// Requests that `explain` can find.
+    pub(crate) recent: IntGauge,
+    /// Number of the serving generation.
+    pub(crate) generation: IntGauge,
     certificates: IntGaugeVec,
     adaptive: IntGaugeVec,
     /// Connections of the admin listener that gave way to others.
@@ -65,8 +73,9 @@ pub struct Metrics {
     pub log_dropped: IntCounter,
 }
 
+/// Families with a row for each bounded table.
 #[derive(Debug)]
-struct TableGauges {
+pub(crate) struct TableGauges {
     entries: IntGaugeVec,
     capacity: IntGaugeVec,
     evictions: IntCounterVec,
@@ -144,10 +153,11 @@ impl Metrics {
         self.reloads.with_label_values(&[result]).inc();
     }
 
-    fn show_certificates(&self, generation: &Generation) {
+    /// Shows when certificates end.
+    pub(crate) fn show_certificates<'a>(&self, expiries: impl Iterator<Item = Expiry<'a>>) {
         // Names that a reload took away are no names any more.
         self.certificates.reset();
-        for expiry in generation.tls.expiries() {
+        for expiry in expiries {
             let labels = [expiry.host, expiry.key];
             self.certificates
                 .with_label_values(&labels)
@@ -155,35 +165,19 @@ impl Metrics {
         }
     }
 
-    fn show_adaptive(&self, generation: &Generation) {
+    /// Shows limits that change with their origins, by site and filter.
+    pub(crate) fn show_adaptive<'a>(&self, limits: impl Iterator<Item = (&'a str, &'a str, u32)>) {
         // Sites and filters that a reload took away have no limits any more.
         self.adaptive.reset();
-        for (site, filter, limit) in generation.adaptive_limits() {
+        for (site, filter, limit) in limits {
             self.adaptive
                 .with_label_values(&[site, filter])
                 .set(limit.into());
         }
     }
 
-    /// Everything in the text format of Prometheus.
-    pub fn render(&self, state: &State) -> Result<Vec<u8>, prometheus::Error> {
-        let generation = state.generation.load();
-        self.tables.show(&generation);
-        self.show_certificates(&generation);
-        self.show_adaptive(&generation);
-        self.shared.show(state);
-        self.escalation.show(state);
-        self.recent.set(gauge_value(state.recent.held()));
-        self.requests.show(state);
-        self.generation
-            .set(i64::try_from(generation.number).unwrap_or(i64::MAX));
-        let decisions = state.store.decisions();
-        let (entries, index) = decisions.heap_bytes();
-        self.store.entries.set(gauge_value(decisions.len()));
-        self.store.memory.set(gauge_value(entries + index));
-        let upstreams = self.upstreams.lock();
-        let all: Vec<_> = generation.upstreams().collect();
-        upstreams.show(all.iter().map(AsRef::as_ref), state.now());
+    /// Everything as it stands now, in the text format of Prometheus.
+    pub(crate) fn text(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
@@ -208,10 +202,11 @@ impl TableGauges {
         })
     }
 
-    fn show(&self, generation: &Generation) {
+    /// Shows how full the tables are.
+    pub(crate) fn show(&self, tables: &[(String, Arc<TableStats>)]) {
         use std::sync::atomic::Ordering::Relaxed;
         let value = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        for (name, stats) in &generation.tables {
+        for (name, stats) in tables {
             let set = |family: &IntGaugeVec, count: u64| {
                 family.with_label_values(&[name]).set(value(count));
             };

@@ -5,12 +5,11 @@ use prometheus::{IntCounterVec, IntGaugeVec};
 use crate::{
     escalate::{Course, Sidecar},
     families::{Families, bring_to, gauge_value},
-    state::State,
 };
 
 /// Families with a row for each sidecar, by its address as it is configured.
 #[derive(Debug)]
-pub(super) struct EscalationMetrics {
+pub(crate) struct EscalationMetrics {
     cases: IntGaugeVec,
     connected: IntGaugeVec,
     sent: IntCounterVec,
@@ -21,7 +20,7 @@ pub(super) struct EscalationMetrics {
 }
 
 impl EscalationMetrics {
-    pub(super) fn register(make: &Families<'_>) -> prometheus::Result<Self> {
+    pub(crate) fn register(make: &Families<'_>) -> prometheus::Result<Self> {
         Ok(Self {
             cases: make.gauges(
                 "thornwall_escalation_cases",
@@ -61,13 +60,8 @@ impl EscalationMetrics {
         })
     }
 
-    pub(super) fn show(&self, state: &State) {
-        for sidecar in state.sidecars.iter().flat_map(|all| all.iter()) {
-            self.show_one(sidecar);
-        }
-    }
-
-    fn show_one(&self, sidecar: &Sidecar) {
+    /// Shows how the way to one of them does.
+    pub(crate) fn show(&self, sidecar: &Sidecar) {
         let address = [sidecar.address.as_str()];
         let cases = self.cases.with_label_values(&address);
         cases.set(gauge_value(sidecar.cases.len()));

@@ -4,12 +4,12 @@ use prometheus::{HistogramVec, IntCounterVec, IntGauge};
 
 use crate::{
     families::{Families, gauge_value},
-    state::State,
+    shares::Shares,
 };
 
 /// Requests, ended ones and those under way.
 #[derive(Debug)]
-pub(super) struct RequestMetrics {
+pub(crate) struct RequestMetrics {
     ended: IntCounterVec,
     duration: HistogramVec,
     in_flight: IntGauge,
@@ -24,7 +24,7 @@ const BUCKETS: &[f64] = &[
 ];
 
 impl RequestMetrics {
-    pub(super) fn register(make: &Families<'_>) -> prometheus::Result<Self> {
+    pub(crate) fn register(make: &Families<'_>) -> prometheus::Result<Self> {
         Ok(Self {
             ended: make.counters(
                 "thornwall_requests_total",
@@ -53,17 +53,18 @@ impl RequestMetrics {
         })
     }
 
-    pub(super) fn count(&self, site: &str, ruling: &str, status: u16, seconds: f64) {
+    pub(crate) fn count(&self, site: &str, ruling: &str, status: u16, seconds: f64) {
         let status = status_class(status);
         self.ended.with_label_values(&[site, ruling, status]).inc();
         self.duration.with_label_values(&[ruling]).observe(seconds);
     }
 
-    pub(super) fn show(&self, state: &State) {
-        self.in_flight.set(gauge_value(state.in_flight.count()));
-        self.clients.set(gauge_value(state.requests.clients()));
-        self.waiting.set(gauge_value(state.requests.waiting()));
-        self.large_answers.set(gauge_value(state.unread.count()));
+    /// Shows what is under way: requests, whose clients they are and how many wait, and large answers.
+    pub(crate) fn show(&self, in_flight: usize, requests: &Shares, large_answers: usize) {
+        self.in_flight.set(gauge_value(in_flight));
+        self.clients.set(gauge_value(requests.clients()));
+        self.waiting.set(gauge_value(requests.waiting()));
+        self.large_answers.set(gauge_value(large_answers));
     }
 }
 

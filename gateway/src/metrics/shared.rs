@@ -7,12 +7,12 @@ use thornwall_decisions::store::shared::Standing;
 
 use crate::{
     families::{Families, bring_to, gauge_value},
-    state::State,
+    shared::Standings,
 };
 
 /// Families that are there whether or not there is another store; without one they say nothing.
 #[derive(Debug)]
-pub(super) struct SharedGauges {
+pub(crate) struct SharedGauges {
     up: IntGaugeVec,
     last_sync: IntGaugeVec,
     resyncs: IntCounterVec,
@@ -25,7 +25,7 @@ pub(super) struct SharedGauges {
 }
 
 impl SharedGauges {
-    pub(super) fn register(make: &Families<'_>) -> prometheus::Result<Self> {
+    pub(crate) fn register(make: &Families<'_>) -> prometheus::Result<Self> {
         let gauges = |name: &str, help: &str| make.gauges(name, help, &["store"]);
         let counters = |name: &str, help: &str| make.counters(name, help, &["store"]);
         Ok(Self {
@@ -71,8 +71,9 @@ impl SharedGauges {
         })
     }
 
-    pub(super) fn show(&self, state: &State) {
-        if let Some(standing) = &state.standings.store {
+    /// Shows how the ways to other stores do: `gateways` keep limits together, and were not sent `untold`.
+    pub(crate) fn show(&self, standings: &Standings, gateways: u32, untold: impl FnOnce() -> u64) {
+        if let Some(standing) = &standings.store {
             self.show_one("shared", standing);
             let set = |direction: &str, count: u64| {
                 bring_to(&self.changes.with_label_values(&[direction]), count);
@@ -80,16 +81,12 @@ impl SharedGauges {
             set("received", standing.received.load(Relaxed));
             set("told", standing.told.load(Relaxed));
         }
-        if let Some(standing) = &state.standings.limits {
+        if let Some(standing) = &standings.limits {
             self.show_one("limits", standing);
-            self.gateways
-                .set(value(state.gateways.load(Relaxed).into()));
-            let generation = state.generation.load();
-            let limits = generation.shared_limits.iter();
-            let untold = limits.map(|limit| limit.buckets.untold()).sum();
-            bring_to(&self.untold, untold);
+            self.gateways.set(value(gateways.into()));
+            bring_to(&self.untold, untold());
         }
-        if let Some(standing) = &state.standings.predecessor {
+        if let Some(standing) = &standings.predecessor {
             self.show_one("predecessor", standing);
             self.listed.set(value(standing.listed.load(Relaxed)));
         }
