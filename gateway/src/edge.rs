@@ -38,7 +38,6 @@ mod registry;
 mod socket;
 mod stall;
 mod transport;
-mod unread;
 mod watch;
 mod windows;
 
@@ -48,7 +47,6 @@ pub use h1_stream::H1Stream;
 pub use listener::listen;
 pub use registry::sweep;
 pub use stall::{note_body, pause, release, resume};
-pub use unread::{AnswerBody, UnreadAnswers};
 
 use admission::Admission;
 use clock::Clock;

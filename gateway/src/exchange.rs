@@ -8,12 +8,13 @@ use thornwall_detectors::signal::Reason;
 use thornwall_filters::{filter::Holds, pipeline::Judgement};
 
 use crate::{
-    edge::{AnswerBody, Connection},
+    edge::Connection,
     generation::{Generation, Site},
     request_id::RequestId,
     shares::Share,
     state::InFlightGuard,
     tls::TlsFacts,
+    unread::AnswerBody,
     upstream::attempt::Attempt,
 };
 

@@ -16,11 +16,12 @@ use pingora::{
 };
 
 use crate::{
-    edge::{self, AnswerBody, Connection},
+    edge::{self, Connection},
     exchange::Exchange,
     hash::Key,
     limits::Limits,
     state::State,
+    unread::AnswerBody,
     upstream::{attempt, handshake},
 };
 

@@ -43,5 +43,6 @@ pub mod shares;
 pub mod state;
 pub mod tarpit;
 pub mod tls;
+pub mod unread;
 pub mod upstream;
 pub mod veil;

@@ -27,7 +27,7 @@ use thornwall_filters::{
 };
 
 use crate::{
-    edge::{AnswerBody, Connection, head::judge_decoded},
+    edge::{Connection, head::judge_decoded},
     escalate,
     exchange::{Exchange, Target},
     forward::proxy_id,
@@ -35,6 +35,7 @@ use crate::{
     hosts::normalise_host,
     state::State,
     tls::Arrival,
+    unread::AnswerBody,
 };
 
 /// Header in which a trusted proxy says how the client reached it.

@@ -21,10 +21,10 @@ use thornwall_decisions::{
 use thornwall_filters::{key::Key, pipeline::Proposal, rate::groups::groups};
 
 use crate::{
-    access_log::AccessLog, arrivals::Arrivals, edge::UnreadAnswers, escalate::Sidecars,
-    export::BanLog, feeds::Board, generation::Generation, metrics::Metrics, proxies::Proxies,
-    recent::Recent, record::Decision, request_id::RequestId, shared::Standings, shares::Shares,
-    tarpit::Tarpit, veil::Veil,
+    access_log::AccessLog, arrivals::Arrivals, escalate::Sidecars, export::BanLog, feeds::Board,
+    generation::Generation, metrics::Metrics, proxies::Proxies, recent::Recent, record::Decision,
+    request_id::RequestId, shared::Standings, shares::Shares, tarpit::Tarpit,
+    unread::UnreadAnswers, veil::Veil,
 };
 
 /// Everything that outlives a generation.

@@ -21,7 +21,7 @@ use super::{
     watch::{Phase, Watch},
     windows::PROVEN,
 };
-use crate::{ending::Ending, tls::TlsFacts};
+use crate::{ending::Ending, tls::TlsFacts, unread::Recipient};
 
 /// Bytes of an HTTP/2 client that are kept: SETTINGS, WINDOW_UPDATE, PRIORITY and the first HEADERS
 /// of browsers are some 300 to 700 bytes.
@@ -241,6 +241,20 @@ impl Connection {
 
     pub(super) const fn clock(&self) -> &Arc<Clock> {
         &self.clock
+    }
+}
+
+impl Recipient for Connection {
+    fn sent_bytes(&self) -> u64 {
+        self.watch.sent_bytes()
+    }
+
+    fn awaits_room(&self) -> bool {
+        self.watch.awaits_room()
+    }
+
+    fn end(&self, ending: Ending) -> bool {
+        self.watch.end(ending)
     }
 }
 

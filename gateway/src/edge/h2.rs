@@ -25,13 +25,13 @@ use super::{
     head::safe_uri,
     stall,
     transport::Transport,
-    unread,
     watch::Phase,
     windows,
 };
 use crate::{
     ending::Ending,
     limits::{Limits, Tick},
+    unread,
     upstream::watched,
 };
 
@@ -145,7 +145,9 @@ fn spawn(edge: &Arc<Edge>, connection: &Arc<Connection>, session: HttpSession) {
                 exchange.await;
             }
         };
-        unread::guard(&edge, exchange).await;
+        if !unread::guard(exchange).await {
+            edge.metrics.stream_reset(Ending::Unread);
+        }
     });
 }
 

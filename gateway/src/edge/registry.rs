@@ -121,7 +121,8 @@ pub(super) fn sweep_once(edge: &Edge) {
     for unread in edge.state.unread.look(now, &limits) {
         match unread.stream {
             Some(stream) => stream.stop(),
-            None => edge.end(&unread.connection, Ending::Unread),
+            None if unread.connection.end(Ending::Unread) => edge.metrics.closed(Ending::Unread),
+            None => {}
         }
     }
 }

@@ -9,6 +9,7 @@
 use std::{
     cmp::Reverse,
     collections::{HashMap, hash_map},
+    fmt,
     net::IpAddr,
     os::fd::RawFd,
     sync::Arc,
@@ -20,7 +21,6 @@ use slab::Slab;
 use thornwall_detectors::address::subscriber;
 use tokio::{select, sync::Notify, task_local};
 
-use super::{Edge, connection::Connection};
 use crate::{
     ending::Ending,
     limits::{HELD, Limits, Tick},
@@ -46,7 +46,7 @@ task_local! {
 
 /// A stream of HTTP/2.
 #[derive(Debug, Clone)]
-pub(super) struct Stream(Arc<Notify>);
+pub(crate) struct Stream(Arc<Notify>);
 
 impl Stream {
     /// That of the running request, where it is one.
@@ -55,19 +55,31 @@ impl Stream {
     }
 
     /// Has it reset.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.0.notify_one();
     }
 }
 
-/// Runs a request of HTTP/2 unless its answer stands still and has to end.
-pub(super) async fn guard(edge: &Edge, request: impl Future<Output = ()>) {
+/// Runs a request of HTTP/2 unless its answer stands still and has to end; whether it ended by itself.
+pub(crate) async fn guard(request: impl Future<Output = ()>) -> bool {
     let stop = Arc::<Notify>::default();
     select! {
         biased;
-        () = STOP.scope(Arc::clone(&stop), request) => {}
-        () = stop.notified() => edge.metrics.stream_reset(Ending::Unread),
+        () = STOP.scope(Arc::clone(&stop), request) => true,
+        () = stop.notified() => false,
     }
+}
+
+/// The connection that an answer goes over.
+pub(crate) trait Recipient: fmt::Debug + Send + Sync {
+    /// Bytes that have gone over it.
+    fn sent_bytes(&self) -> u64;
+
+    /// Whether a write found no room.
+    fn awaits_room(&self) -> bool;
+
+    /// Ends it; whether it was not to be ended before.
+    fn end(&self, ending: Ending) -> bool;
 }
 
 /// Large answers that are under way.
@@ -85,7 +97,7 @@ struct Entries {
 struct Entry {
     /// Nobody where the connection may carry many clients.
     client: Option<IpAddr>,
-    connection: Arc<Connection>,
+    connection: Arc<dyn Recipient>,
     /// Where the connection carries others.
     stream: Option<Stream>,
     /// The connection that the answer comes over, where it carries no other.
@@ -103,9 +115,9 @@ struct UnreadAnswer {
 }
 
 /// One that is to end.
-pub(super) struct Victim {
-    pub(super) connection: Arc<Connection>,
-    pub(super) stream: Option<Stream>,
+pub(crate) struct Victim {
+    pub(crate) connection: Arc<dyn Recipient>,
+    pub(crate) stream: Option<Stream>,
 }
 
 /// An answer whose body is still to come.
@@ -126,14 +138,15 @@ impl AnswerBody {
 
     /// A piece goes on to a client: from the first one on it counts, as the next ones may wait behind
     /// other streams.
-    pub fn passes(
+    pub(crate) fn passes<R: Recipient + 'static>(
         &mut self,
         answers: &Arc<UnreadAnswers>,
         client: impl FnOnce() -> Option<IpAddr>,
-        connection: &Arc<Connection>,
+        connection: &Arc<R>,
         origin: Option<RawFd>,
     ) {
         if self.entry.is_none() {
+            let connection: Arc<dyn Recipient> = Arc::<R>::clone(connection);
             self.entry = Some(answers.enter(client(), connection, origin));
         }
     }
@@ -148,7 +161,7 @@ impl UnreadAnswers {
     fn enter(
         self: &Arc<Self>,
         client: Option<IpAddr>,
-        connection: &Arc<Connection>,
+        connection: Arc<dyn Recipient>,
         origin: Option<RawFd>,
     ) -> UnreadAnswer {
         let client = client.map(subscriber);
@@ -158,7 +171,7 @@ impl UnreadAnswers {
         }
         let place = entries.answers.insert(Entry {
             client,
-            connection: Arc::clone(connection),
+            connection,
             stream: Stream::running(),
             origin,
             sent: 0,
@@ -183,7 +196,7 @@ impl UnreadAnswers {
     }
 
     /// Looks at all of them, where a second has passed; those that are to end.
-    pub(super) fn look(&self, now: Tick, limits: &Limits) -> Vec<Victim> {
+    pub(crate) fn look(&self, now: Tick, limits: &Limits) -> Vec<Victim> {
         let (in_all, of_client) = (limits.unread / HELD, limits.unread_of_client / HELD);
         let mut entries = self.0.lock();
         let is_due = now.wrapping_sub(entries.looked) >= SECOND;
@@ -222,7 +235,7 @@ impl UnreadAnswers {
 
 impl Entry {
     fn look(&mut self) {
-        let sent = self.connection.watch.sent_bytes();
+        let sent = self.connection.sent_bytes();
         let moved = sent.wrapping_sub(self.sent) >= STILL_BYTES;
         self.still = if moved { 0 } else { self.still + 1 };
         self.sent = sent;
@@ -230,7 +243,7 @@ impl Entry {
 
     /// Whether pieces wait for the client.
     fn holds(&self) -> bool {
-        self.connection.watch.awaits_room() || self.origin.is_some_and(has_more)
+        self.connection.awaits_room() || self.origin.is_some_and(has_more)
     }
 }
 
