@@ -17,7 +17,7 @@ use std::{
 use prometheus::IntCounter;
 use thornwall_settings::printable::printable_json;
 
-use crate::record::{Decision, Record};
+use crate::record::{Ended, Record};
 
 pub(crate) mod sink;
 
@@ -37,7 +37,7 @@ pub struct AccessLog {
 }
 
 enum Entry {
-    Line(Arc<Decision>),
+    Line(Arc<Ended>),
     /// Only to be awake.
     Wake,
 }
@@ -77,9 +77,9 @@ impl AccessLog {
     }
 
     /// Hands a line to the writer; never waits.
-    pub fn write(&self, decision: &Arc<Decision>) {
+    pub fn write(&self, request: &Arc<Ended>) {
         if let Some(entries) = &self.entries
-            && entries.try_send(Entry::Line(Arc::clone(decision))).is_err()
+            && entries.try_send(Entry::Line(Arc::clone(request))).is_err()
         {
             self.dropped.inc();
         }
@@ -148,11 +148,11 @@ fn write_all(waiting: &Receiver<Entry>, mut sink: Sink, reopen: &AtomicBool, dro
 /// JSON escapes the usual control characters, so a client's text cannot start a line of its own; the
 /// others are escaped too, since operators read the log on terminals.
 fn push(entry: &Entry, lines: &mut Vec<u8>) {
-    let Entry::Line(decision) = entry else {
+    let Entry::Line(request) = entry else {
         return;
     };
     // A record has nothing that JSON cannot hold.
-    if let Ok(line) = serde_json::to_string(&Record::from(&**decision)) {
+    if let Ok(line) = serde_json::to_string(&Record::from(&**request)) {
         lines.extend_from_slice(printable_json(&line).as_bytes());
         lines.push(b'\n');
     }

@@ -130,9 +130,9 @@ async fn metrics(Shared(admin): Shared<Admin>) -> Response {
 
 async fn explain(Shared(admin): Shared<Admin>, Path(id): Path<String>) -> Response {
     match admin.state.recent.find(&id) {
-        Some(decision) => {
-            let mut record = Record::from(&*decision);
-            record.sidecar = decision.case().and_then(|case| {
+        Some(request) => {
+            let mut record = Record::from(&*request);
+            record.sidecar = request.case().and_then(|case| {
                 let label = admin.state.sidecars.as_ref()?.label(case)?;
                 Some(LabelRecord::new(case, &label))
             });

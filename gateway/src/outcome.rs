@@ -1,13 +1,22 @@
-//! What became of a request that was handed on, for the filters that learn from it.
+//! What became of a request: for the filters that learn from it, and for the record.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use http::{Method, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderName, Method, StatusCode,
+    header::{CONTENT_TYPE, USER_AGENT},
+};
 use pingora::{http::ResponseHeader, proxy::Session};
 use thornwall_detectors::signal::Reason;
 use thornwall_filters::watcher::{Answer, Finished};
 
-use crate::exchange::Exchange;
+use crate::{
+    exchange::{Exchange, answer_of},
+    record::{Client, Ended, LONGEST_METHOD, LONGEST_TEXT, clip},
+};
 
 /// Tells the filters that noted something about the request whether the origin's answer is a page.
 pub fn begins(session: &Session, answer: &ResponseHeader, exchange: &mut Exchange, now: Duration) {
@@ -83,6 +92,46 @@ pub fn tell(exchange: &mut Exchange, now: Duration) {
         load: exchange.attempt.load(),
     };
     site.pipeline.finished(&judgement.notes, &finished);
+}
+
+/// Sums up a request that has ended after `took`. What it held of texts is taken out of the exchange.
+pub fn ended(session: &Session, exchange: &mut Exchange, took: Duration) -> Ended {
+    let request = session.req_header();
+    let site = exchange.site();
+    Ended {
+        id: exchange.id,
+        proxy_id: exchange.proxy_id.clone(),
+        time: SystemTime::now(),
+        client: exchange.client.map(Client::Address),
+        site: site.map(|site| Arc::clone(&site.name)),
+        filters: site.map(|site| site.pipeline.filter_names()),
+        method: clip(request.method.as_str(), LONGEST_METHOD),
+        path: clip(request.uri.path(), LONGEST_TEXT),
+        user_agent: bytes(session, &USER_AGENT),
+        status: exchange
+            .detached_status
+            .unwrap_or_else(|| written_status(session)),
+        bytes: session.body_bytes_sent() as u64,
+        host: std::mem::take(&mut exchange.host),
+        judgement: exchange.judgement.take(),
+        signals: None,
+        reason: exchange.reason,
+        held: exchange.held,
+        failed_connects: exchange.failed_connects,
+        origin_took: exchange.origin_took,
+        took,
+        generation: exchange.generation.number,
+    }
+}
+
+fn written_status(session: &Session) -> u16 {
+    answer_of(session).map_or(0, |answer| answer.status.as_u16())
+}
+
+/// The beginning of a field's bytes.
+fn bytes(session: &Session, name: &HeaderName) -> Option<Box<[u8]>> {
+    let value = session.req_header().headers.get(name)?.as_bytes();
+    Some(value[..value.len().min(LONGEST_TEXT)].into())
 }
 
 /// Status of the origin's answer, `Some(None)` where it failed, or nothing where the origin had no

@@ -16,8 +16,8 @@ use thornwall_detectors::signal::Reason;
 use thornwall_filters::verdict::Ruling;
 
 use crate::{
-    answer, edge, escalate, exchange::Exchange, forward, outcome, record::Decision, request,
-    state::State, upstream::attempt,
+    answer, edge, escalate, exchange::Exchange, forward, outcome, request, state::State,
+    upstream::attempt,
 };
 
 /// The proxy of all sites.
@@ -248,7 +248,7 @@ impl ProxyHttp for Proxy {
         let now = self.state.now();
         outcome::tell(exchange, now);
         let took: Duration = now.saturating_sub(exchange.started);
-        self.state.conclude(Decision::new(session, exchange, took));
+        self.state.conclude(outcome::ended(session, exchange, took));
         answer::part(session, exchange, error.is_some(), &self.state).await;
     }
 }

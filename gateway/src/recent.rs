@@ -1,4 +1,4 @@
-//! A bounded ring of recent decisions: what `thornwall explain` looks into.
+//! A bounded ring of recent requests: what `thornwall explain` looks into.
 
 use std::sync::{
     Arc,
@@ -7,16 +7,16 @@ use std::sync::{
 
 use parking_lot::Mutex;
 
-use crate::{record::Decision, request_id::RequestId};
+use crate::{record::Ended, request_id::RequestId};
 
-/// The last decisions, oldest overwritten first.
+/// The last requests, oldest overwritten first.
 pub struct Recent {
-    slots: Box<[Mutex<Option<Arc<Decision>>>]>,
+    slots: Box<[Mutex<Option<Arc<Ended>>>]>,
     next: AtomicUsize,
 }
 
 impl Recent {
-    /// A ring of `capacity` decisions.
+    /// A ring of `capacity` requests.
     pub fn new(capacity: usize) -> Self {
         Self {
             slots: (0..capacity.max(1)).map(|_| Mutex::default()).collect(),
@@ -24,28 +24,28 @@ impl Recent {
         }
     }
 
-    /// Keeps a decision in place of the oldest.
-    pub fn push(&self, decision: Arc<Decision>) {
+    /// Keeps an ended request in place of the oldest.
+    pub fn push(&self, request: Arc<Ended>) {
         let at = self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len();
-        *self.slots[at].lock() = Some(decision);
+        *self.slots[at].lock() = Some(request);
     }
 
-    /// The decision about a request by its id, or by the one that a trusted proxy gave it, if it is
+    /// A request by its id, or by the one that a trusted proxy gave it, if it is
     /// still there.
-    pub fn find(&self, id: &str) -> Option<Arc<Decision>> {
+    pub fn find(&self, id: &str) -> Option<Arc<Ended>> {
         let own = RequestId::parse(id);
-        let own = own.and_then(|own| self.find_by(|decision| decision.id == own));
-        own.or_else(|| self.find_by(|decision| decision.proxy_id() == Some(id)))
+        let own = own.and_then(|own| self.find_by(|request| request.id == own));
+        own.or_else(|| self.find_by(|request| request.proxy_id() == Some(id)))
     }
 
-    fn find_by(&self, is_it: impl Fn(&Decision) -> bool) -> Option<Arc<Decision>> {
+    fn find_by(&self, is_it: impl Fn(&Ended) -> bool) -> Option<Arc<Ended>> {
         self.slots.iter().find_map(|slot| {
             let slot = slot.lock();
-            slot.as_ref().filter(|decision| is_it(decision)).cloned()
+            slot.as_ref().filter(|request| is_it(request)).cloned()
         })
     }
 
-    /// Decisions that it holds now.
+    /// Requests that it holds now.
     pub fn held(&self) -> usize {
         self.next.load(Ordering::Relaxed).min(self.slots.len())
     }

@@ -1,4 +1,4 @@
-//! What is kept of a decision: the access line and the answer of `explain` are the same record.
+//! What is kept of an ended request: the access line and the answer of `explain` are the same record.
 
 use std::{
     fmt,
@@ -7,17 +7,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderName, HeaderValue, header};
+use http::HeaderValue;
 use jiff::Timestamp;
-use pingora::proxy::Session;
 use serde::{Deserialize, Serialize};
 use thornwall_detectors::signal::{Reason, Signal};
 use thornwall_filters::{escalation::CaseId, pipeline::Judgement};
 
 use crate::{
     escalate::{Course, Label},
-    exchange::{Exchange, answer_of},
-    metrics::Metrics,
     request_id::RequestId,
     veil::Veil,
 };
@@ -27,10 +24,10 @@ mod refused;
 pub use refused::RefusedHead;
 
 /// Longest piece of a client's text that is kept.
-const LONGEST_TEXT: usize = 512;
+pub(crate) const LONGEST_TEXT: usize = 512;
 
 /// Longest method name that is kept: longer than any registered one.
-const LONGEST_METHOD: usize = 32;
+pub(crate) const LONGEST_METHOD: usize = 32;
 
 /// One request, what was decided about it and why.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -143,36 +140,54 @@ impl From<&Signal> for SignalRecord {
     }
 }
 
-/// One ended exchange as the ring keeps it: small, and text only where the client's was.
+/// One ended request as the ring keeps it: small, and text only where the client's was.
 #[derive(Debug)]
-pub struct Decision {
+pub struct Ended {
     /// Names the request.
     pub id: RequestId,
-    proxy_id: Option<HeaderValue>,
-    time: SystemTime,
-    client: Option<Client>,
-    site: Option<Arc<str>>,
-    filters: Option<Arc<[String]>>,
-    method: Box<str>,
-    host: String,
-    path: Box<str>,
-    user_agent: Option<Box<[u8]>>,
-    status: u16,
-    bytes: u64,
-    judgement: Option<Judgement>,
+    /// The id that a trusted proxy had given it.
+    pub(crate) proxy_id: Option<HeaderValue>,
+    /// When it ended.
+    pub(crate) time: SystemTime,
+    /// Who asked, as far as that is known.
+    pub(crate) client: Option<Client>,
+    /// The site that served it, where one did.
+    pub(crate) site: Option<Arc<str>>,
+    /// Names of the site's filters, which the judgement tells by number.
+    pub(crate) filters: Option<Arc<[String]>>,
+    /// Its method.
+    pub(crate) method: Box<str>,
+    /// The host that was asked for; empty where it was no valid one.
+    pub(crate) host: String,
+    /// Its path, without the query.
+    pub(crate) path: Box<str>,
+    /// The bytes of its user agent: whether they are text is asked by whoever reads them.
+    pub(crate) user_agent: Option<Box<[u8]>>,
+    /// Status of the answer; 0 where the client got none.
+    pub(crate) status: u16,
+    /// Bytes of the answer's body.
+    pub(crate) bytes: u64,
+    /// What the pipeline made of it, where one was asked.
+    pub(crate) judgement: Option<Judgement>,
     /// What was noticed, in place of the judgement's own trail.
-    signals: Option<Box<[SignalRecord]>>,
-    reason: Option<Reason>,
-    held: Option<bool>,
-    failed_connects: u8,
-    origin_took: Option<Duration>,
-    took: Duration,
-    generation: u64,
+    pub(crate) signals: Option<Box<[SignalRecord]>>,
+    /// Why the answer is ours, where it is.
+    pub(crate) reason: Option<Reason>,
+    /// Of a client that was to be held in the tarpit: whether it is.
+    pub(crate) held: Option<bool>,
+    /// Connections to the origin that failed.
+    pub(crate) failed_connects: u8,
+    /// Time until the origin began its answer.
+    pub(crate) origin_took: Option<Duration>,
+    /// Time from its header to its end.
+    pub(crate) took: Duration,
+    /// Number of the generation that decided.
+    pub(crate) generation: u64,
 }
 
 /// A client, as it is kept.
 #[derive(Debug)]
-enum Client {
+pub(crate) enum Client {
     Address(IpAddr),
     /// What is told in place of the address.
     Label(Box<str>),
@@ -187,37 +202,7 @@ impl fmt::Display for Client {
     }
 }
 
-impl Decision {
-    /// Sums up an exchange that has ended after `took`.
-    pub fn new(session: &Session, exchange: &mut Exchange, took: Duration) -> Self {
-        let request = session.req_header();
-        let site = exchange.site();
-        Self {
-            id: exchange.id,
-            proxy_id: exchange.proxy_id.clone(),
-            time: SystemTime::now(),
-            client: exchange.client.map(Client::Address),
-            site: site.map(|site| Arc::clone(&site.name)),
-            filters: site.map(|site| site.pipeline.filter_names()),
-            method: clip(request.method.as_str(), LONGEST_METHOD),
-            path: clip(request.uri.path(), LONGEST_TEXT),
-            user_agent: text(session, &header::USER_AGENT),
-            status: exchange
-                .detached_status
-                .unwrap_or_else(|| written_status(session)),
-            bytes: session.body_bytes_sent() as u64,
-            host: std::mem::take(&mut exchange.host),
-            judgement: exchange.judgement.take(),
-            signals: None,
-            reason: exchange.reason,
-            held: exchange.held,
-            failed_connects: exchange.failed_connects,
-            origin_took: exchange.origin_took,
-            took,
-            generation: exchange.generation.number,
-        }
-    }
-
+impl Ended {
     /// Forgets the client's address, and what else would tell it.
     pub fn hide(&mut self, veil: &Veil, now_ms: u64) {
         if let Some(Client::Address(address)) = self.client {
@@ -234,15 +219,6 @@ impl Decision {
         self.signals = Some(told.collect());
     }
 
-    /// Adds the request to the counters.
-    pub fn count(&self, metrics: &Metrics) {
-        let site = self.site.as_deref().unwrap_or("none");
-        metrics.request(site, self.ruling(), self.status, self.took.as_secs_f64());
-        if let Some(reason) = self.reason {
-            metrics.own_answer(reason);
-        }
-    }
-
     /// The case that the request belongs to, where it was taken for a second opinion.
     pub fn case(&self) -> Option<CaseId> {
         let referral = self.judgement.as_ref()?.referral.as_ref()?;
@@ -254,7 +230,8 @@ impl Decision {
         self.proxy_id.as_ref()?.to_str().ok()
     }
 
-    fn ruling(&self) -> &'static str {
+    /// What was ruled, as metrics and records name it.
+    pub(crate) fn ruling(&self) -> &'static str {
         self.judgement
             .as_ref()
             .map_or("error", |judgement| judgement.ruling.name())
@@ -272,33 +249,33 @@ impl Decision {
     }
 }
 
-impl From<&Decision> for Record {
-    fn from(decision: &Decision) -> Self {
-        let judgement = decision.judgement.as_ref();
+impl From<&Ended> for Record {
+    fn from(request: &Ended) -> Self {
+        let judgement = request.judgement.as_ref();
         let milliseconds = |time: Duration| time.as_secs_f32() * 1e3;
-        let ended = Timestamp::try_from(decision.time).unwrap_or(Timestamp::UNIX_EPOCH);
+        let ended = Timestamp::try_from(request.time).unwrap_or(Timestamp::UNIX_EPOCH);
         Self {
-            time: ended.checked_sub(decision.took).unwrap_or(ended),
-            id: decision.id.to_string(),
-            proxy_id: decision.proxy_id().map(str::to_owned),
-            client: decision.client.as_ref().map(Client::to_string),
-            site: decision.site.as_deref().map(str::to_owned),
-            method: decision.method.to_string(),
-            host: decision.host.clone(),
-            path: decision.path.to_string(),
-            user_agent: decision
+            time: ended.checked_sub(request.took).unwrap_or(ended),
+            id: request.id.to_string(),
+            proxy_id: request.proxy_id().map(str::to_owned),
+            client: request.client.as_ref().map(Client::to_string),
+            site: request.site.as_deref().map(str::to_owned),
+            method: request.method.to_string(),
+            host: request.host.clone(),
+            path: request.path.to_string(),
+            user_agent: request
                 .user_agent
                 .as_deref()
                 .map(|text| String::from_utf8_lossy(text).into_owned()),
-            status: decision.status,
-            bytes: decision.bytes,
-            ruling: decision.ruling().to_owned(),
-            reason: decision.reason.map(|reason| reason.code().to_owned()),
-            held: decision.held,
+            status: request.status,
+            bytes: request.bytes,
+            ruling: request.ruling().to_owned(),
+            reason: request.reason.map(|reason| reason.code().to_owned()),
+            held: request.held,
             throttled: judgement.is_some_and(|judgement| judgement.throttled),
-            failed_connects: decision.failed_connects,
+            failed_connects: request.failed_connects,
             score: judgement.map_or(0.0, |judgement| judgement.score),
-            signals: match (&decision.signals, judgement) {
+            signals: match (&request.signals, judgement) {
                 (Some(signals), _) => signals.to_vec(),
                 (None, Some(judgement)) => {
                     judgement.trail.signals().iter().map(Into::into).collect()
@@ -306,24 +283,15 @@ impl From<&Decision> for Record {
                 (None, None) => Vec::new(),
             },
             sidecar: None,
-            filters_us: decision.filters_us(),
-            origin_ms: decision.origin_took.map(milliseconds),
-            took_ms: milliseconds(decision.took),
-            generation: decision.generation,
+            filters_us: request.filters_us(),
+            origin_ms: request.origin_took.map(milliseconds),
+            took_ms: milliseconds(request.took),
+            generation: request.generation,
         }
     }
 }
 
-fn written_status(session: &Session) -> u16 {
-    answer_of(session).map_or(0, |answer| answer.status.as_u16())
-}
-
-/// The bytes of a field: whether they are text is asked by who reads them.
-fn text(session: &Session, name: &HeaderName) -> Option<Box<[u8]>> {
-    let value = session.req_header().headers.get(name)?.as_bytes();
-    Some(value[..value.len().min(LONGEST_TEXT)].into())
-}
-
-fn clip(text: &str, longest: usize) -> Box<str> {
+/// The beginning of a text, at most so many bytes of it.
+pub(crate) fn clip(text: &str, longest: usize) -> Box<str> {
     text[..text.floor_char_boundary(longest)].into()
 }

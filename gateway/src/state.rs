@@ -22,7 +22,7 @@ use thornwall_filters::{key::Key, pipeline::Proposal, rate::groups::groups};
 
 use crate::{
     access_log::AccessLog, arrivals::Arrivals, escalate::Sidecars, export::BanLog, feeds::Board,
-    generation::Generation, metrics::Metrics, proxies::Proxies, recent::Recent, record::Decision,
+    generation::Generation, metrics::Metrics, proxies::Proxies, recent::Recent, record::Ended,
     request_id::RequestId, shared::Standings, shares::Shares, tarpit::Tarpit,
     unread::UnreadAnswers, veil::Veil,
 };
@@ -33,7 +33,7 @@ pub struct State {
     pub generation: ArcSwap<Generation>,
     /// Every counter and gauge.
     pub metrics: Metrics,
-    /// Recent decisions, for `explain`.
+    /// Recent requests, for `explain`.
     pub recent: Recent,
     /// One line per request.
     pub access_log: AccessLog,
@@ -185,15 +185,20 @@ impl State {
         !Self::trusts(generation, client) && generation.never_block.lookup(client).is_none()
     }
 
-    /// Counts, keeps and logs a decision.
-    pub fn conclude(&self, mut decision: Decision) {
+    /// Counts, keeps and logs an ended request.
+    pub fn conclude(&self, mut request: Ended) {
         if self.veil.hides() {
-            decision.hide(&self.veil, self.moment().unix_ms);
+            request.hide(&self.veil, self.moment().unix_ms);
         }
-        decision.count(&self.metrics);
-        let decision = Arc::new(decision);
-        self.access_log.write(&decision);
-        self.recent.push(decision);
+        let site = request.site.as_deref().unwrap_or("none");
+        let (ruling, took) = (request.ruling(), request.took.as_secs_f64());
+        self.metrics.request(site, ruling, request.status, took);
+        if let Some(reason) = request.reason {
+            self.metrics.own_answer(reason);
+        }
+        let request = Arc::new(request);
+        self.access_log.write(&request);
+        self.recent.push(request);
     }
 
     /// Whether the process is about to end.

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     ending::Ending,
-    record::{Decision, RefusedHead},
+    record::{Ended, RefusedHead},
     refusal::raw,
     request_id::RequestId,
     upstream::watched,
@@ -147,7 +147,7 @@ fn ended(connection: &Connection) -> Result<Option<usize>, Refusal> {
 async fn refuse(edge: &Edge, mut stream: H1Stream, head: &[u8], refusal: Refusal) {
     let connection = Arc::clone(stream.connection());
     let id = RequestId::fresh();
-    edge.state.conclude(Decision::refused(&RefusedHead {
+    edge.state.conclude(Ended::refused(&RefusedHead {
         id,
         client: Some(connection.client()),
         line: if head.is_empty() { &stream.ahead } else { head },

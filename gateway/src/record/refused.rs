@@ -7,7 +7,7 @@ use std::{
 
 use thornwall_detectors::signal::Reason;
 
-use super::{Client, Decision, LONGEST_METHOD, LONGEST_TEXT, clip};
+use super::{Client, Ended, LONGEST_METHOD, LONGEST_TEXT, clip};
 use crate::request_id::RequestId;
 
 /// A head that was refused before it could become a request.
@@ -29,7 +29,7 @@ pub struct RefusedHead<'a> {
     pub generation: u64,
 }
 
-impl Decision {
+impl Ended {
     /// Sums up a head that never became a request.
     pub fn refused(head: &RefusedHead<'_>) -> Self {
         let (method, path) = parts_of(head.line);
