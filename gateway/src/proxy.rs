@@ -16,7 +16,7 @@ use thornwall_detectors::signal::Reason;
 use thornwall_filters::verdict::Ruling;
 
 use crate::{
-    answer, edge, escalate, exchange::Exchange, forward, outcome, request, state::State,
+    answer, edge, exchange::Exchange, forward, outcome, request, second_opinion, state::State,
     upstream::attempt,
 };
 
@@ -39,7 +39,7 @@ impl Proxy {
                 return refuse(session, exchange, status, reason).await;
             }
         };
-        escalate::settle(&mut judgement, exchange, &self.state).await;
+        second_opinion::settle(&mut judgement, exchange, &self.state).await;
         let ruling = judgement.ruling;
         exchange.reason = ruling.reason();
         exchange.judgement = Some(judgement);

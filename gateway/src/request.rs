@@ -28,11 +28,11 @@ use thornwall_filters::{
 
 use crate::{
     edge::{Connection, head::judge_decoded},
-    escalate,
     exchange::{Exchange, Target},
     forward::proxy_id,
     generation::{Generation, Site},
     hosts::normalise_host,
+    second_opinion,
     state::State,
     tls::Arrival,
     unread::AnswerBody,
@@ -93,9 +93,9 @@ pub fn judge(
         state.propose(*proposal, &site.name, exchange.id);
     }
     if judgement.ruling.reason() == Some(Reason::DeceptionMarkedLink) {
-        escalate::trap(&request, state);
+        second_opinion::trap(&request, state);
     }
-    escalate::submit(&mut judgement, exchange.id, state);
+    second_opinion::submit(&mut judgement, exchange.id, state);
     exchange.holds = std::mem::take(&mut judgement.holds);
     Ok(judgement)
 }

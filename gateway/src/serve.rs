@@ -23,7 +23,6 @@ use crate::{
     admin::{self, Tokens},
     data_dir::{DataDir, DataDirError, link_secret},
     edge::{self, Edge},
-    escalate,
     export::{self, BanLogWriter},
     feeds::Feeds,
     generation::{Cold, Generation, Inputs},
@@ -34,6 +33,7 @@ use crate::{
     robots, service_manager,
     shared::Replication,
     state::State,
+    tasks::sidecars,
     upstream,
 };
 use thornwall_settings::file::ConfigFile;
@@ -358,7 +358,7 @@ async fn serve(
 fn follow(state: &Arc<State>, replication: Replication) -> Vec<JoinHandle<()>> {
     let tables = Arc::<State>::clone(state);
     let mut tasks = replication.start(tables, &state.shutdown);
-    tasks.extend(escalate::start(state));
+    tasks.extend(sidecars::start(state));
     tasks
 }
 

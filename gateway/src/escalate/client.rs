@@ -98,7 +98,7 @@ fn told(status: &Status) -> String {
 }
 
 /// One gateway's side of the connection.
-pub(super) struct Client {
+pub(crate) struct Client {
     sidecar: Arc<Sidecar>,
     settings: Settings,
     store: Store,
@@ -111,7 +111,7 @@ pub(super) struct Client {
 
 impl Client {
     /// A client that is not connected.
-    pub(super) fn new(
+    pub(crate) fn new(
         sidecar: Arc<Sidecar>,
         settings: Settings,
         store: Store,
@@ -128,7 +128,7 @@ impl Client {
     }
 
     /// Keeps connected until the process is told to stop.
-    pub(super) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
+    pub(crate) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
         let (sidecar, clock) = (Arc::clone(&self.sidecar), Arc::clone(&self.clock));
         let sweep = async {
             loop {

@@ -73,7 +73,7 @@ impl Sidecar {
 
     /// What a case comes to within `wait`. Nothing where that is known already, since then the store
     /// has what was decided, and nothing where the sidecar is away.
-    pub(super) async fn await_label(&self, case: CaseId, wait: Duration) -> Option<Label> {
+    pub(crate) async fn await_label(&self, case: CaseId, wait: Duration) -> Option<Label> {
         if !self.is_connected() || !self.cases.is_open(case) {
             return None;
         }

@@ -33,7 +33,7 @@ pub struct Sidecars {
     sites: RwLock<HashMap<u16, Key>>,
     decisions: Arc<Decisions>,
     /// What shapes of requests are hashed with, here as in filters.
-    pub(super) key_seed: KeySeed,
+    pub(crate) key_seed: KeySeed,
 }
 
 /// A sidecar, and what its address hashes to.
@@ -82,7 +82,7 @@ impl Sidecars {
     }
 
     /// The sidecar of what this client does at this site.
-    pub(super) fn of(&self, site: u16, client: IpAddr) -> &Arc<Sidecar> {
+    pub(crate) fn of(&self, site: u16, client: IpAddr) -> &Arc<Sidecar> {
         if self.others.is_empty() {
             return &self.first.sidecar;
         }
