@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
-    header::{CONNECTION, CONTENT_LOCATION, LOCATION, REFRESH, UPGRADE},
+    header::{CONNECTION, CONTENT_LOCATION, LOCATION, REFRESH, SET_COOKIE, UPGRADE},
     uri::PathAndQuery,
 };
 use pingora::{
@@ -27,22 +27,18 @@ use crate::{
 
 mod answers;
 mod claims;
-mod cookies;
 mod destination;
 mod headers;
 mod identity;
-mod loops;
 mod public;
 mod redirects;
 mod uploads;
 
 pub use answers::{judge, suit};
 pub use claims::Claims;
-pub use cookies::Cookies;
 pub use headers::prepare;
 pub use identity::proxy_id;
 pub(crate) use identity::{FORWARDED_HOST, FORWARDED_PROTO};
-pub use loops::Mark;
 pub(crate) use public::{Public, sent_authority};
 pub(crate) use redirects::Way;
 pub use uploads::await_body;
@@ -232,7 +228,9 @@ pub fn lead_back(
     let Some(site) = exchange.site() else {
         return Ok(());
     };
-    site.cookies.mend(response)?;
+    if !site.cookies.is_empty() {
+        replace(response, &SET_COOKIE, |cookie| site.cookies.mended(cookie))?;
+    }
     let mut fields = [LOCATION, CONTENT_LOCATION, REFRESH].into_iter();
     if !site.rewrite_redirects || !fields.any(|field| response.headers.contains_key(field)) {
         return Ok(());

@@ -20,11 +20,12 @@ use toml::Spanned;
 
 use crate::{
     config::{self, Config, ConfigFile, PrivacyMode},
+    cookies::Cookies,
     escalate::{self, Sidecars},
     feeds::Spec,
-    forward::{Cookies, Mark},
     hosts::Hosts,
     limits::{Limits, ListenerFacts},
+    mark::Mark,
     robots::Robots,
     shared::Shared,
     tarpit::TarpitLimits,

@@ -7,7 +7,7 @@ use http::{
 };
 use pingora::{ErrorType, OrErr, Result, http::RequestHeader, proxy::Session};
 
-use super::{claims, destination, identity, loops};
+use super::{claims, destination, identity};
 use crate::{exchange::Exchange, state::State};
 
 /// The certificate that the client has shown, RFC 9440 section 2.2.
@@ -42,7 +42,9 @@ pub fn prepare(
         request.insert_header(CLIENT_CERT, certificate)?;
     }
     give_host(request, exchange)?;
-    loops::leave_mark(request, exchange)?;
+    if let Some(site) = exchange.site() {
+        site.mark.leave(request)?;
+    }
     identity::tell(session, request, exchange)?;
     destination::map(session, request, exchange)
 }

@@ -24,10 +24,11 @@ use toml::Spanned;
 
 use super::{ClientAddress, Cold, Inputs, Site, edge, socket_address, unknown};
 use crate::{
-    config::{self, Config},
+    config::{self, Config, ConfigFile},
+    cookies::Cookies,
     escalate::{self, Sidecars},
-    forward::{Cookies, Mark},
     hosts::normalise_host,
+    mark::Mark,
     robots::Robots,
     shared::Shared,
     tarpit::TarpitLimits,

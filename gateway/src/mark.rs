@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::{ErrorType, OrErr, Result, http::RequestHeader};
 
-use crate::{exchange::Exchange, request_id::RequestId};
+use crate::request_id::RequestId;
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
@@ -39,17 +39,14 @@ impl Mark {
         let ours = names.filter(|name| name.trim_ascii() == self.0.as_bytes());
         ours.count() >= MOST_TURNS
     }
-}
 
-/// Marks a request that is to go on. What others have written stays (RFC 8586 section 2).
-pub(super) fn leave_mark(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
-    let Some(site) = exchange.site() else {
-        return Ok(());
-    };
-    let mark = site.mark.0.clone();
-    match request.headers.contains_key(&CDN_LOOP) {
-        true => request.append_header(CDN_LOOP, mark).map(|_| ()),
-        false => request.insert_header(CDN_LOOP, mark),
+    /// Marks a request that is to go on. What others have written stays (RFC 8586 section 2).
+    pub(crate) fn leave(&self, request: &mut RequestHeader) -> Result<()> {
+        let mark = self.0.clone();
+        match request.headers.contains_key(&CDN_LOOP) {
+            true => request.append_header(CDN_LOOP, mark).map(|_| ()),
+            false => request.insert_header(CDN_LOOP, mark),
+        }
     }
 }
 

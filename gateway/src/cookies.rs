@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use pingora::http::ResponseHeader;
 use thornwall_filters::build::BuildContext;
 use toml::Spanned;
 
@@ -47,18 +46,13 @@ impl Cookies {
         built
     }
 
-    /// Changes the cookies of an answer.
-    pub(super) fn mend(&self, response: &mut ResponseHeader) -> pingora::Result<()> {
-        if self.domains.is_empty() && self.paths.is_empty() {
-            return Ok(());
-        }
-        super::replace(response, &http::header::SET_COOKIE, |cookie| {
-            self.mended(cookie)
-        })
+    /// Whether it changes nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.domains.is_empty() && self.paths.is_empty()
     }
 
     /// A cookie with other attributes; `None` where none of them changes (RFC 6265 section 5.2).
-    fn mended(&self, cookie: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn mended(&self, cookie: &[u8]) -> Option<Vec<u8>> {
         let mut changed = false;
         let mut parts = cookie.split(|byte| *byte == b';');
         let mut mended = parts.next()?.to_vec();
