@@ -151,7 +151,7 @@ async fn export_nftables(Shared(admin): Shared<Admin>) -> Response {
         let what = "an export hands out addresses, which privacy.mode forbids";
         return refusal(StatusCode::CONFLICT, what);
     }
-    match spawn_blocking(move || export::script(&state)).await {
+    match spawn_blocking(move || export::script(&state.denials())).await {
         Ok(script) => Json(script).into_response(),
         Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }

@@ -9,4 +9,4 @@ mod nftables;
 
 pub use fail2ban::{BanLog, BanLogWriter};
 pub use metrics::ExportMetrics;
-pub use nftables::{refresh, script};
+pub(crate) use nftables::{Source, script, update};

@@ -59,9 +59,8 @@ impl Proxy {
     }
 
     async fn answer_robots(&self, session: &mut Session, exchange: &Exchange) -> Result<bool> {
-        let robots = &exchange.generation.robots;
-        let asked = robots.answer(session.req_header(), exchange, self.state.now());
-        let Some(file) = asked.await else {
+        let now = self.state.now();
+        let Some(file) = request::robots_answer(session.req_header(), exchange, now).await else {
             return Ok(false);
         };
         answer::robots(session, exchange, &file).await?;

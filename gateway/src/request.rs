@@ -38,6 +38,10 @@ use crate::{
     unread::AnswerBody,
 };
 
+mod robots;
+
+pub use robots::answer as robots_answer;
+
 /// Header in which a trusted proxy says how the client reached it.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
@@ -71,7 +75,7 @@ pub fn judge(
         .map_err(|refusal| (refusal.status(), refusal.reason()))?;
     admit_body(&header.headers, site.max_body_bytes)?;
     let now = state.now();
-    let robots = exchange.generation.robots.of(header, exchange, now);
+    let robots = robots::known(header, exchange, now);
     let request = RequestView {
         method: &header.method,
         uri: &header.uri,

@@ -9,22 +9,16 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method};
-use pingora::http::RequestHeader;
+use http::HeaderValue;
 use thornwall_detectors::robots::{Robots as Rules, with_disallow};
 use tokio::time::timeout;
 
-use crate::{
-    exchange::Exchange, forward::sent_authority, generation::Generation, hash::Key,
-    hosts::split_authority,
-};
+use crate::{hash::Key, hosts::Hosts};
 
-mod fetch;
-mod keeper;
 mod line;
 mod table;
 
-pub use keeper::keep;
+pub(crate) use line::Want;
 pub use table::Robots;
 
 use table::Found;
@@ -42,7 +36,7 @@ pub struct RobotsFile {
 
 impl RobotsFile {
     /// The file of an origin that says this, with the tarpit's prefix closed.
-    fn new(said: &[u8], prefix: &str) -> Self {
+    pub(crate) fn new(said: &[u8], prefix: &str) -> Self {
         let text = with_disallow(&String::from_utf8_lossy(said), prefix);
         let etag = HeaderValue::try_from(format!("\"{:016x}\"", Key::of(text.as_bytes()).0));
         Self {
@@ -60,48 +54,47 @@ impl RobotsFile {
 
 /// Whose robots.txt it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Place<'a> {
-    site: u16,
-    secure: bool,
-    host: &'a str,
-    port: Option<u16>,
+pub(crate) struct Place<'a> {
+    /// The site's number.
+    pub(crate) site: u16,
+    /// Whether it is asked for by HTTPS.
+    pub(crate) secure: bool,
+    /// The host, in the form that sites are looked up by.
+    pub(crate) host: &'a str,
+    /// The port, where it makes another place than none.
+    pub(crate) port: Option<u16>,
 }
 
 /// The path that crawlers ask for.
-const PATH: &str = "/robots.txt";
+pub(crate) const PATH: &str = "/robots.txt";
 
 /// Longest wait of a request for a file that the origin has just been asked for.
 const WAIT: Duration = Duration::from_secs(1);
 
 impl Robots {
-    /// The file of the host that a request asks for, where it is known; else it is to be read.
-    pub fn of(
+    /// The file of a place, where it is known; else it is to be read.
+    pub(crate) fn of(
         &self,
-        request: &RequestHeader,
-        exchange: &Exchange,
+        place: &Place<'_>,
+        hosts: &Hosts,
         now: Duration,
     ) -> Option<Arc<RobotsFile>> {
-        match self.find(&place(request, exchange)?, &exchange.generation, now) {
+        match self.find(place, hosts, now) {
             Found::Known(file) => file,
             Found::Unknown { .. } => None,
         }
     }
 
-    /// The file to answer with, where this is a request for one. It waits for the origin for a
-    /// moment, as the request itself would.
-    pub async fn answer(
+    /// The file to answer a request for one with. It waits for the origin for a moment, as the request itself
+    /// would.
+    pub(crate) async fn answer(
         &self,
-        request: &RequestHeader,
-        exchange: &Exchange,
+        place: &Place<'_>,
+        hosts: &Hosts,
         now: Duration,
     ) -> Option<Arc<RobotsFile>> {
-        let asked = exchange.path(&request.uri) == PATH;
-        if !asked || !matches!(request.method, Method::GET | Method::HEAD) {
-            return None;
-        }
-        let place = place(request, exchange)?;
         let mut news = self.news();
-        match self.find(&place, &exchange.generation, now) {
+        match self.find(place, hosts, now) {
             Found::Known(file) => return file,
             Found::Unknown { comes: false } => return None,
             Found::Unknown { comes: true } => {}
@@ -109,7 +102,7 @@ impl Robots {
         let _guest = self.enter()?;
         let known = async {
             while news.changed().await.is_ok() {
-                if let Found::Known(file) = self.find(&place, &exchange.generation, now) {
+                if let Found::Known(file) = self.find(place, hosts, now) {
                     return file;
                 }
             }
@@ -119,29 +112,9 @@ impl Robots {
     }
 }
 
-/// Whose file a request is about. A port that is none of our listeners' is only what the client
+/// Whether a port makes another authority than none. One that is none of our listeners' is only what a client
 /// says, and would multiply what is kept.
-fn place<'a>(request: &RequestHeader, exchange: &'a Exchange) -> Option<Place<'a>> {
-    // Who names no host asks for nobody's file.
-    if exchange.host.is_empty() {
-        return None;
-    }
-    let sent = sent_authority(request)?;
-    let port = if sent.len() > exchange.host.len() {
-        split_authority(sent).and_then(|(_, port)| port)
-    } else {
-        None
-    };
-    Some(Place {
-        site: exchange.site()?.id,
-        secure: exchange.secure,
-        host: &exchange.host,
-        port: port.filter(|port| counts(&exchange.generation, exchange.secure, *port)),
-    })
-}
-
-/// Whether a port makes another authority than none.
-fn counts(generation: &Generation, secure: bool, port: u16) -> bool {
+pub(crate) fn counts(ports: &[u16], secure: bool, port: u16) -> bool {
     let usual = if secure { 443 } else { 80 };
-    port != usual && generation.ports.contains(&port)
+    port != usual && ports.contains(&port)
 }

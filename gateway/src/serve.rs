@@ -23,17 +23,16 @@ use crate::{
     admin::{self, Tokens},
     data_dir::{DataDir, DataDirError, link_secret},
     edge::{self, Edge},
-    export::{self, BanLogWriter},
-    feeds::Feeds,
+    export::BanLogWriter,
     generation::{Cold, Generation, Inputs},
     handover::{Control, HandoverError, Heirloom, Inherited, Predecessor},
     metrics::Metrics,
     proxy::Proxy,
     reload::Reloader,
-    robots, service_manager,
+    service_manager,
     shared::Replication,
     state::State,
-    tasks::sidecars,
+    tasks::{self, feeds::Feeds, sidecars},
     upstream,
 };
 use thornwall_settings::file::ConfigFile;
@@ -307,10 +306,10 @@ async fn serve(
     let edge = Arc::new(edge(Arc::clone(&state)));
     let applied = parts.reloader.watch();
     let mut tasks = vec![
-        tokio::spawn(robots::keep(Arc::clone(&state), applied.clone())),
-        tokio::spawn(upstream::tend(Arc::clone(&state), applied.clone())),
+        tokio::spawn(tasks::robots::keep(Arc::clone(&state), applied.clone())),
+        tokio::spawn(tasks::upstreams::tend(Arc::clone(&state), applied.clone())),
         tokio::spawn(parts.feeds.refresh(applied)),
-        tokio::spawn(export::refresh(Arc::clone(&state))),
+        tokio::spawn(tasks::nftables::refresh(Arc::clone(&state))),
         tokio::spawn(admin::serve(
             parts.sockets.admin,
             Arc::clone(&state),
@@ -327,10 +326,9 @@ async fn serve(
     state.serving.store(true, Ordering::Release);
     let (replaced, successor) = oneshot::channel();
     let control = tokio::spawn(parts.control.serve(state.shutdown.clone(), replaced));
-    tasks.push(tokio::spawn(service_manager::feed_watchdog(Arc::clone(
-        &state,
-    ))));
-    service_manager::ready(&state).await;
+    let watchdog = service_manager::feed_watchdog(state.shutdown.clone());
+    tasks.push(tokio::spawn(watchdog));
+    signals::report_ready(&state).await;
     log::info!("serving; listeners={public:?}");
     tokio::select! {
         () = signals.obey(&parts.reloader, &state) => {

@@ -9,26 +9,19 @@ use std::{
             net::{SocketAddr, UnixDatagram as Socket},
         },
     },
-    sync::Arc,
     time::Duration,
 };
 
 use sd_notify::NotifyState;
 use tokio::{
     net::UnixDatagram,
+    sync::watch,
     time::{interval, timeout},
 };
 
-use crate::state::State;
-
 /// The gateway serves, and every listener was checked.
-pub async fn ready(state: &State) {
-    let generation = state.generation.load();
-    let status = format!(
-        "serving; listeners={} generation={}",
-        generation.cold.listeners.len(),
-        generation.number
-    );
+pub async fn ready(listeners: usize, generation: u64) {
+    let status = format!("serving; listeners={listeners} generation={generation}");
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]).await;
 }
 
@@ -60,11 +53,10 @@ pub async fn stopping(grace: Duration) {
 const STOP_SLACK: Duration = Duration::from_secs(5);
 
 /// Feeds the watchdog, where there is one, as long as the runtime turns. Task `watchdog`.
-pub async fn feed_watchdog(state: Arc<State>) {
+pub async fn feed_watchdog(mut shutdown: watch::Receiver<bool>) {
     let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) else {
         return;
     };
-    let mut shutdown = state.shutdown.clone();
     // sd_watchdog_enabled(3) recommends half of the limit.
     let mut turns = interval(limit / 2);
     loop {

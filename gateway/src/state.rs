@@ -21,10 +21,22 @@ use thornwall_decisions::{
 use thornwall_filters::{key::Key, pipeline::Proposal, rate::groups::groups};
 
 use crate::{
-    access_log::AccessLog, arrivals::Arrivals, escalate::Sidecars, export::BanLog, feeds::Board,
-    generation::Generation, metrics::Metrics, proxies::Proxies, recent::Recent, record::Ended,
-    request_id::RequestId, shared::Standings, shares::Shares, tarpit::Tarpit,
-    unread::UnreadAnswers, veil::Veil,
+    access_log::AccessLog,
+    arrivals::Arrivals,
+    escalate::Sidecars,
+    export::{self, BanLog},
+    feeds::Board,
+    generation::Generation,
+    metrics::Metrics,
+    proxies::Proxies,
+    recent::Recent,
+    record::Ended,
+    request_id::RequestId,
+    shared::Standings,
+    shares::Shares,
+    tarpit::Tarpit,
+    unread::UnreadAnswers,
+    veil::Veil,
 };
 
 /// Everything that outlives a generation.
@@ -120,6 +132,11 @@ impl State {
         self.time.since_start()
     }
 
+    /// The clocks themselves, for parts that know nothing else of the process.
+    pub const fn time(&self) -> ProcessTime {
+        self.time
+    }
+
     /// This moment by both clocks.
     pub fn moment(&self) -> Moment {
         self.time.now()
@@ -199,6 +216,15 @@ impl State {
         let request = Arc::new(request);
         self.access_log.write(&request);
         self.recent.push(request);
+    }
+
+    /// What exports are made of.
+    pub(crate) fn denials(&self) -> export::Source<'_> {
+        export::Source {
+            decisions: self.store.decisions(),
+            metrics: &self.metrics.export,
+            time: self.time,
+        }
     }
 
     /// Whether the process is about to end.

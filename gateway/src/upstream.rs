@@ -43,7 +43,6 @@ pub use peer::tcp_keepalive;
 pub use probe::{Asked, Told};
 pub use resolve::settle;
 pub use sticky::Sticky;
-pub use tasks::tend;
 pub use tls::connector_ca_file;
 pub use watch::watched;
 

@@ -28,7 +28,8 @@ impl ExportMetrics {
         })
     }
 
-    pub(super) fn count(&self, export: &str, result: &str, count: u64) {
+    /// Counts files or lines of one export.
+    pub(crate) fn count(&self, export: &str, result: &str, count: u64) {
         self.writes
             .with_label_values(&[export, result])
             .inc_by(count);

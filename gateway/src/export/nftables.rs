@@ -11,33 +11,36 @@ use std::{
     io::{self, Write as _},
     net::IpAddr,
     path::Path,
-    sync::Arc,
-    time::Duration,
 };
 
 use jiff::Timestamp;
-use thornwall_decisions::decisions::Denied;
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, sleep},
+use thornwall_decisions::{
+    clock::{Clock, Moment, ProcessTime},
+    decisions::{Decisions, Denied},
 };
 
-use crate::state::State;
+use super::metrics::ExportMetrics;
 
 /// Ranges of one file: some seconds of work and some tens of MiB for the kernel.
 const MOST_RANGES: usize = 1 << 17;
-/// Shortest time between two files.
-const PAUSE: Duration = Duration::from_secs(1);
-/// The pause is at least this many times as long as the last file took to make.
-const EASE: u32 = 20;
 
 /// The script of what is denied now.
-pub fn script(state: &State) -> String {
-    render(state, denied(state))
+pub(crate) fn script(source: &Source<'_>) -> String {
+    render(source.time.now(), denied(source))
 }
 
-fn denied(state: &State) -> Vec<Denied> {
-    let mut denied = state.store.decisions().denied(state.now());
+/// What the script is made of.
+pub(crate) struct Source<'a> {
+    /// What is decided.
+    pub(crate) decisions: &'a Decisions,
+    /// Where ranges and files are counted.
+    pub(crate) metrics: &'a ExportMetrics,
+    /// When it is made.
+    pub(crate) time: ProcessTime,
+}
+
+fn denied(source: &Source<'_>) -> Vec<Denied> {
+    let mut denied = source.decisions.denied(source.time.since_start());
     if let Some(excess) = denied.len().checked_sub(MOST_RANGES)
         && excess > 0
     {
@@ -45,16 +48,12 @@ fn denied(state: &State) -> Vec<Denied> {
         denied.select_nth_unstable_by_key(excess, |denied| denied.until);
         denied.drain(..excess);
         denied.sort_unstable_by_key(|denied| denied.first);
-        state
-            .metrics
-            .export
-            .count("nftables", "left_out", excess as u64);
+        source.metrics.count("nftables", "left_out", excess as u64);
     }
     denied
 }
 
-fn render(state: &State, denied: Vec<Denied>) -> String {
-    let moment = state.moment();
+fn render(moment: Moment, denied: Vec<Denied>) -> String {
     let made = i64::try_from(moment.unix_ms / 1000).unwrap_or(i64::MAX);
     let made = Timestamp::from_second(made).unwrap_or(Timestamp::UNIX_EPOCH);
     let split = denied.partition_point(|denied| denied.first.is_ipv4());
@@ -96,64 +95,26 @@ fn addresses(first: IpAddr, last: IpAddr) -> String {
     }
 }
 
-/// Keeps the file true until the process ends. Task `nftables`.
-pub async fn refresh(state: Arc<State>) {
-    let Some(path) = state.generation.load().cold.nftables_file.clone() else {
-        return;
-    };
-    let mut shutdown = state.shutdown.clone();
-    let (mut seen, mut written) = (None, None);
-    let mut pause = Duration::ZERO;
-    loop {
-        tokio::select! {
-            () = sleep(pause) => {}
-            _ = shutdown.changed() => return,
-        }
-        pause = PAUSE;
-        let version = state.store.decisions().version();
-        if seen == Some(version) {
-            continue;
-        }
-        let began = Instant::now();
-        let (shared, file) = (Arc::clone(&state), path.clone());
-        let done = spawn_blocking(move || update(&shared, &file, written)).await;
-        // One that panicked has said so, and is tried again.
-        match done.unwrap_or_else(|error| Err(io::Error::other(error))) {
-            Ok(fingerprint) => (seen, written) = (Some(version), Some(fingerprint)),
-            Err(error) => {
-                state.metrics.export.count("nftables", "failed", 1);
-                log::error!(
-                    "the file for nftables cannot be written; file={} error={error}",
-                    path.display()
-                );
-                pause = PAUSE * 10;
-            }
-        }
-        pause = pause.max(began.elapsed() * EASE);
-    }
-}
-
 /// Writes the file, unless it says the same already; what it says.
-fn update(state: &State, path: &Path, written: Option<u64>) -> io::Result<u64> {
-    let denied = denied(state);
+pub(crate) fn update(source: &Source<'_>, path: &Path, written: Option<u64>) -> io::Result<u64> {
+    let denied = denied(source);
     let mut hasher = DefaultHasher::new();
     denied.hash(&mut hasher);
     let fingerprint = hasher.finish();
     if written == Some(fingerprint) {
         return Ok(fingerprint);
     }
-    state
+    source
         .metrics
-        .export
         .ranges
         .set(i64::try_from(denied.len()).unwrap_or(i64::MAX));
-    let text = render(state, denied);
+    let text = render(source.time.now(), denied);
     // An upgrade has two processes writing for a moment.
     let part = path.with_extension(format!("{}.part", std::process::id()));
     let mut file = File::create(&part)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(part, path)?;
-    state.metrics.export.count("nftables", "written", 1);
+    source.metrics.count("nftables", "written", 1);
     Ok(fingerprint)
 }

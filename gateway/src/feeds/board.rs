@@ -106,7 +106,7 @@ impl Board {
         self.standings.lock().clone()
     }
 
-    pub(super) fn begin(&self, name: &Arc<str>) {
+    pub(crate) fn begin(&self, name: &Arc<str>) {
         // Shown from the beginning, so that their rise can be seen.
         for result in RESULTS {
             let _ = self.metrics.fetches.with_label_values(&[&**name, result]);
@@ -120,7 +120,7 @@ impl Board {
     }
 
     /// The feed is gone, with everything that was told about it.
-    pub(super) fn end(&self, name: &str) {
+    pub(crate) fn end(&self, name: &str) {
         self.standings.lock().remove(name);
         // A series that is not there needs no removing.
         for gauges in [
@@ -138,7 +138,7 @@ impl Board {
         }
     }
 
-    pub(super) fn resumed(&self, name: &str, entries: usize, good_ms: u64, until_ms: u64) {
+    pub(crate) fn resumed(&self, name: &str, entries: usize, good_ms: u64, until_ms: u64) {
         self.change(name, |standing| {
             standing.entries = entries;
             standing.last_success = timestamp(good_ms);
@@ -148,7 +148,7 @@ impl Board {
         self.show(name, entries);
     }
 
-    pub(super) fn applied(
+    pub(crate) fn applied(
         &self,
         name: &str,
         parsed: &Parsed,
@@ -180,7 +180,7 @@ impl Board {
         self.show(name, parsed.subjects.len());
     }
 
-    pub(super) fn unchanged(&self, name: &str, now: u64, until_ms: u64) {
+    pub(crate) fn unchanged(&self, name: &str, now: u64, until_ms: u64) {
         self.change(name, |standing| {
             standing.state = "ok";
             standing.error = None;
@@ -191,7 +191,7 @@ impl Board {
         self.good(name, now);
     }
 
-    pub(super) fn failed(&self, name: &str, error: &RoundError) {
+    pub(crate) fn failed(&self, name: &str, error: &RoundError) {
         self.change(name, |standing| {
             if standing.state != "ended" {
                 standing.state = "failing";
@@ -202,7 +202,7 @@ impl Board {
         self.metrics.failing.with_label_values(&[name]).set(1);
     }
 
-    pub(super) fn expired(&self, name: &str) {
+    pub(crate) fn expired(&self, name: &str) {
         self.change(name, |standing| {
             standing.state = "ended";
             standing.entries = 0;
@@ -241,7 +241,7 @@ impl Board {
 
 /// Tells of words that nobody understands: where most entries have them, the list may be written in
 /// another way than it is read.
-pub(super) fn unread(parsed: &Parsed) -> Option<String> {
+pub(crate) fn unread(parsed: &Parsed) -> Option<String> {
     let (count, first) = (parsed.unread, parsed.first_unread.as_ref()?);
     Some(format!(
         "words behind {count} of {} entries are not read, the first in {first}",

@@ -22,7 +22,7 @@ use super::fetch::Validators;
 
 /// Where the copies lie.
 #[derive(Debug, Clone)]
-pub(super) struct Copies {
+pub(crate) struct Copies {
     folder: PathBuf,
     /// Addresses are not to be on the disk: there are no copies.
     none: bool,
@@ -30,11 +30,11 @@ pub(super) struct Copies {
 
 /// A copy.
 #[derive(Debug, Default)]
-pub(super) struct Copy {
-    pub(super) subjects: Vec<Prefix>,
-    pub(super) validators: Validators,
+pub(crate) struct Copy {
+    pub(crate) subjects: Vec<Prefix>,
+    pub(crate) validators: Validators,
     /// When it was good, in milliseconds of Unix time.
-    pub(super) good_ms: u64,
+    pub(crate) good_ms: u64,
 }
 
 /// The first line of a copy.
@@ -49,7 +49,7 @@ struct Heading {
 
 /// Why a copy is of no use.
 #[derive(Debug, Error)]
-pub(super) enum CopyError {
+pub(crate) enum CopyError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("it is damaged")]
@@ -57,7 +57,7 @@ pub(super) enum CopyError {
 }
 
 impl Copies {
-    pub(super) fn of(data_dir: &Path, none: bool) -> Self {
+    pub(crate) fn of(data_dir: &Path, none: bool) -> Self {
         Self {
             folder: data_dir.join("feeds"),
             none,
@@ -69,7 +69,7 @@ impl Copies {
     }
 
     /// Keeps a copy in place of the one before.
-    pub(super) fn keep(
+    pub(crate) fn keep(
         &self,
         name: &str,
         origin: &str,
@@ -102,7 +102,7 @@ impl Copies {
     }
 
     /// Notes that the copy is good at `now`.
-    pub(super) fn confirm(&self, name: &str, now_ms: u64) -> io::Result<()> {
+    pub(crate) fn confirm(&self, name: &str, now_ms: u64) -> io::Result<()> {
         if self.none {
             return Ok(());
         }
@@ -112,7 +112,7 @@ impl Copies {
     }
 
     /// The copy of this name, if there is one that was made from the same place and form.
-    pub(super) fn find(&self, name: &str, origin: &str) -> Result<Option<Copy>, CopyError> {
+    pub(crate) fn find(&self, name: &str, origin: &str) -> Result<Option<Copy>, CopyError> {
         if self.none {
             return Ok(None);
         }
@@ -148,7 +148,7 @@ impl Copies {
     }
 
     /// Takes away every copy but those of these names; whoever has none is glad.
-    pub(super) fn retain(&self, wanted: impl Fn(&str) -> bool) {
+    pub(crate) fn retain(&self, wanted: impl Fn(&str) -> bool) {
         let Ok(entries) = fs::read_dir(&self.folder) else {
             return;
         };

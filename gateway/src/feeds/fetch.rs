@@ -39,13 +39,13 @@ const LONGEST_VALIDATOR: usize = 256;
 
 /// What a server said about the state of its text, to be asked for later ones only.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Validators {
-    pub(super) etag: Option<String>,
-    pub(super) modified: Option<String>,
+pub(crate) struct Validators {
+    pub(crate) etag: Option<String>,
+    pub(crate) modified: Option<String>,
 }
 
 /// What came.
-pub(super) enum Fetched {
+pub(crate) enum Fetched {
     /// A text, and its validators.
     Fresh(Vec<u8>, Validators),
     /// It is as it was.
@@ -54,7 +54,7 @@ pub(super) enum Fetched {
 
 /// Why nothing came.
 #[derive(Debug, Error)]
-pub(super) enum FetchError {
+pub(crate) enum FetchError {
     #[error("the answer is compressed ({0}), which was not asked for")]
     Compressed(String),
     #[error("the file cannot be read: {0}")]
@@ -72,7 +72,7 @@ pub(super) enum FetchError {
 }
 
 /// Asks for the text, unless it is still the one of `known`.
-pub(super) fn fetch(spec: &Spec, known: &Validators) -> Result<Fetched, FetchError> {
+pub(crate) fn fetch(spec: &Spec, known: &Validators) -> Result<Fetched, FetchError> {
     match &spec.place {
         Place::File(path) => {
             // Opening a pipe that nobody writes to would never end.

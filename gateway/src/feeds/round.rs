@@ -13,7 +13,7 @@ use super::{
 const LEAST_PART: usize = 10;
 
 /// What a reading brought.
-pub(super) enum Round {
+pub(crate) enum Round {
     /// A list.
     Fresh(Parsed, Validators),
     /// The same as before.
@@ -22,7 +22,7 @@ pub(super) enum Round {
 
 /// Why a reading brought nothing.
 #[derive(Debug, Error)]
-pub(super) enum RoundError {
+pub(crate) enum RoundError {
     #[error("{0}")]
     Fetch(#[from] FetchError),
     #[error("{0}")]
@@ -35,7 +35,7 @@ pub(super) enum RoundError {
 
 impl RoundError {
     /// The label of metrics.
-    pub(super) const fn result(&self) -> &'static str {
+    pub(crate) const fn result(&self) -> &'static str {
         match self {
             Self::Fetch(FetchError::TooLarge(_)) => "too_large",
             Self::Fetch(FetchError::Html) | Self::Feed(_) => "no_list",
@@ -46,7 +46,7 @@ impl RoundError {
 }
 
 /// Reads a feed of which this is held. Blocks.
-pub(super) fn read(
+pub(crate) fn read(
     spec: &Spec,
     held: Option<&Held>,
     copies: &Copies,

@@ -10,14 +10,19 @@ const MOST: usize = 4096;
 
 /// A file that is to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Want {
-    pub key: u64,
-    pub site: u16,
-    pub secure: bool,
-    pub host: Box<str>,
-    pub port: Option<u16>,
+pub(crate) struct Want {
+    /// Its key in the table.
+    pub(crate) key: u64,
+    /// The site's number.
+    pub(crate) site: u16,
+    /// Whether it is asked for by HTTPS.
+    pub(crate) secure: bool,
+    /// The host.
+    pub(crate) host: Box<str>,
+    /// The port, where it makes another place than none.
+    pub(crate) port: Option<u16>,
     /// Whether the configuration names the host.
-    pub definite: bool,
+    pub(crate) definite: bool,
 }
 
 /// Those that wait, and those that are being read.

@@ -22,7 +22,7 @@ use super::{
     Place, RobotsFile,
     line::{Line, Want},
 };
-use crate::generation::Generation;
+use crate::hosts::Hosts;
 
 /// Most hosts whose files are kept.
 const MOST_HOSTS: usize = 4096;
@@ -52,7 +52,7 @@ pub struct Robots {
     changing: Mutex<()>,
     line: Mutex<Line>,
     /// Told of files that wait to be read.
-    pub(super) wanted: Notify,
+    pub(crate) wanted: Notify,
     /// Counts files that have been read, or could not be.
     read: watch::Sender<u64>,
     guests: AtomicUsize,
@@ -124,7 +124,7 @@ impl Robots {
     }
 
     /// Looks a file up, and has it read where that is due.
-    pub(super) fn find(&self, place: &Place<'_>, generation: &Generation, now: Duration) -> Found {
+    pub(super) fn find(&self, place: &Place<'_>, hosts: &Hosts, now: Duration) -> Found {
         // Its keys are random, so that nobody can make up hosts that share one.
         let key = self.hasher.hash_one(place);
         let want = || Want {
@@ -133,7 +133,7 @@ impl Robots {
             secure: place.secure,
             host: place.host.into(),
             port: place.port,
-            definite: generation.hosts.is_definite(place.host),
+            definite: hosts.is_definite(place.host),
         };
         let known = self.known.load();
         let Some(entry) = known.get(&key).filter(|entry| entry.is_of(place)) else {
@@ -180,17 +180,17 @@ impl Robots {
     }
 
     /// The next file to read.
-    pub(super) fn next(&self) -> Option<Want> {
+    pub(crate) fn next(&self) -> Option<Want> {
         self.line.lock().next()
     }
 
     /// Whether no file waits to be read.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.line.lock().is_empty()
     }
 
     /// Whoever waits for this file need not any more.
-    pub(super) fn done(&self, key: u64) {
+    pub(crate) fn done(&self, key: u64) {
         self.line.lock().done(key);
         if let Some(entry) = self.known.load().get(&key) {
             entry.waits.store(false, Relaxed);
@@ -200,7 +200,7 @@ impl Robots {
     }
 
     /// Takes up what was read: a file, or that the origin's own answer is to be passed on.
-    pub(super) fn learn(&self, want: &Want, file: Option<RobotsFile>, now: Duration) {
+    pub(crate) fn learn(&self, want: &Want, file: Option<RobotsFile>, now: Duration) {
         self.hold(
             want,
             Held {
@@ -214,7 +214,7 @@ impl Robots {
     }
 
     /// The origin could not be asked. The last good copy stays for its time.
-    pub(super) fn fail(&self, want: &Want, now: Duration) {
+    pub(crate) fn fail(&self, want: &Want, now: Duration) {
         let before = self
             .known
             .load()
@@ -281,25 +281,19 @@ impl Robots {
     }
 
     /// Gives up what nobody has asked for in a long time, and what has no site any more.
-    pub(super) fn age(&self, generation: &Generation, now: Duration) {
+    pub(crate) fn age(&self, has_site: impl Fn(u16) -> bool, now: Duration) {
         let oldest = now.saturating_sub(LIFETIME).as_secs();
-        let has_site = |entry: &Entry| {
-            generation
-                .sites
-                .iter()
-                .any(|site| site.id == entry.want.site)
-        };
         let _changing = self.changing.lock();
         let mut known = HashMap::clone(&self.known.load());
         let before = known.len();
-        known.retain(|_, entry| entry.asked.load(Relaxed) >= oldest && has_site(entry));
+        known.retain(|_, entry| entry.asked.load(Relaxed) >= oldest && has_site(entry.want.site));
         if known.len() < before {
             self.publish(known);
         }
     }
 
     /// Every file may have changed, and is read again when somebody asks.
-    pub(super) fn doubt(&self, now: Duration) {
+    pub(crate) fn doubt(&self, now: Duration) {
         for entry in self.known.load().values() {
             let held = entry.held.load();
             entry.held.store(Arc::new(Held {

@@ -11,6 +11,7 @@ use thornwall_filters::{
 };
 
 use super::*;
+use crate::escalate::{Course, Sidecar};
 
 fn judgement(throttled: bool) -> Judgement {
     let mut trail = Trail::default();

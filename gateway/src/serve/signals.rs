@@ -72,7 +72,14 @@ async fn reload(reloader: &Reloader, state: &State) {
     service_manager::reloading().await;
     reopen_logs(state);
     reloader.reload().await;
-    service_manager::ready(state).await;
+    report_ready(state).await;
+}
+
+/// Tells the service manager what is served.
+pub(super) async fn report_ready(state: &State) {
+    let generation = state.generation.load_full();
+    let listeners = generation.cold.listeners.len();
+    service_manager::ready(listeners, generation.number).await;
 }
 
 /// For rotation by renaming.

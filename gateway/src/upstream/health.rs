@@ -7,6 +7,7 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 use pingora::Result;
+use thornwall_decisions::clock::ProcessTime;
 use thornwall_filters::build::BuildContext;
 use tokio::{task::JoinSet, time::timeout};
 use toml::Spanned;
@@ -17,7 +18,7 @@ use super::{
     standing::CheckLimits,
     table::Endpoint,
 };
-use crate::{config, state::State};
+use crate::config;
 
 /// Servers of one upstream that are asked at once.
 const AT_ONCE: usize = 32;
@@ -116,13 +117,13 @@ fn is_path(text: &str) -> bool {
 }
 
 /// Checks the servers of an upstream until it is dropped.
-pub(super) async fn keep_checking(upstream: Arc<Upstream>, state: Arc<State>) {
+pub(super) async fn keep_checking(upstream: Arc<Upstream>, time: ProcessTime) {
     let Some(check) = &upstream.settings.health_check else {
         return;
     };
     let probe = Probe::ready().await;
     loop {
-        check_all(&upstream, check, probe, &state).await;
+        check_all(&upstream, check, probe, time).await;
         tokio::time::sleep(check.every).await;
     }
 }
@@ -131,7 +132,7 @@ async fn check_all(
     upstream: &Arc<Upstream>,
     check: &Check,
     probe: &'static Probe,
-    state: &Arc<State>,
+    time: ProcessTime,
 ) {
     let table = upstream.table.load_full();
     let mut asked = JoinSet::new();
@@ -140,12 +141,12 @@ async fn check_all(
             asked.join_next().await;
         }
         let (upstream, check) = (Arc::clone(upstream), check.clone());
-        let (endpoint, state) = (Arc::clone(endpoint), Arc::clone(state));
+        let endpoint = Arc::clone(endpoint);
         asked.spawn(async move {
             let authority = upstream.authority_of(&endpoint);
             let answer = timeout(check.timeout, check.ask(probe, &endpoint, &authority)).await;
             let answer = answer.unwrap_or_else(|_| Err(failed("no answer in time")));
-            upstream.note_check(&endpoint, &check.limits, answer, state.now());
+            upstream.note_check(&endpoint, &check.limits, answer, time.since_start());
         });
     }
     while asked.join_next().await.is_some() {}

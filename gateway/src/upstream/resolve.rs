@@ -3,6 +3,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use thornwall_decisions::clock::ProcessTime;
 use tokio::{
     net::lookup_host,
     task::{JoinError, JoinSet},
@@ -10,7 +11,6 @@ use tokio::{
 };
 
 use super::Upstream;
-use crate::state::State;
 
 /// How long start and reload wait for the first answers. Requests that come before them get 502.
 const FIRST_ANSWERS: Duration = Duration::from_secs(2);
@@ -63,7 +63,7 @@ pub async fn settle(upstreams: impl IntoIterator<Item = Arc<Upstream>>) {
 }
 
 /// Looks the names of an upstream up until it is dropped.
-pub(super) async fn keep_looking_up(upstream: Arc<Upstream>, state: Arc<State>) {
+pub(super) async fn keep_looking_up(upstream: Arc<Upstream>, time: ProcessTime) {
     loop {
         let every = upstream.settings.resolve_every;
         let pause = if upstream.has_unknown_names() {
@@ -73,7 +73,7 @@ pub(super) async fn keep_looking_up(upstream: Arc<Upstream>, state: Arc<State>) 
         };
         sleep(pause).await;
         upstream.look_up_names(&System).await;
-        upstream.forget_what_is_gone(state.now());
+        upstream.forget_what_is_gone(time.since_start());
     }
 }
 

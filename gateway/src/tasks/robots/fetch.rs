@@ -7,11 +7,11 @@ use http::{HeaderMap, HeaderName, header};
 use thornwall_detectors::robots::{LONGEST, Robots, is_markup};
 use url::Url;
 
-use super::{PATH, counts, line::Want};
 use crate::{
     forward::{FORWARDED_HOST, FORWARDED_PROTO, Public, Way},
     generation::{Generation, Site},
     hosts::split_authority,
+    robots::{PATH, Want, counts},
     upstream::{self, Asked, Told},
 };
 
@@ -112,8 +112,10 @@ fn follow(
         .and_then(|at| generation.sites.get(at))
         .is_some_and(|found| found.id == site.id);
     // Another port is another server's.
-    let same_port =
-        to.port == from.port || to.port.is_none_or(|port| counts(generation, secure, port));
+    let same_port = to.port == from.port
+        || to
+            .port
+            .is_none_or(|port| counts(&generation.ports, secure, port));
     let query = url.query().map(|query| format!("?{query}"));
     let path = format!("{}{}", url.path(), query.unwrap_or_default());
     (same_site && same_port).then_some((to, path))

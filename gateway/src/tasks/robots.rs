@@ -9,12 +9,14 @@ use tokio::{
     time::{Instant, interval, sleep_until, timeout},
 };
 
-use super::{
-    Robots, RobotsFile,
-    fetch::{Said, fetch},
-    line::Want,
+use self::fetch::{Said, fetch};
+use crate::{
+    generation::{Generation, Site},
+    robots::{Robots, RobotsFile, Want},
+    state::State,
 };
-use crate::{generation::Site, state::State};
+
+mod fetch;
 
 /// Files that are read at once.
 const AT_ONCE: usize = 4;
@@ -31,7 +33,7 @@ const AGE_EVERY: Duration = Duration::from_secs(600);
 const TELL_EVERY: Duration = Duration::from_secs(6 * 3600);
 
 /// Reads what is asked for until the process ends. Task `robots`.
-pub async fn keep(state: Arc<State>, mut reloaded: watch::Receiver<u64>) {
+pub(crate) async fn keep(state: Arc<State>, mut reloaded: watch::Receiver<u64>) {
     let mut shutdown = state.shutdown.clone();
     let robots = Arc::clone(&state.generation.load().robots);
     let troubles = Arc::new(Troubles::default());
@@ -43,12 +45,12 @@ pub async fn keep(state: Arc<State>, mut reloaded: watch::Receiver<u64>) {
             () = robots.wanted.notified() => {}
             () = sleep_until(pace.next), if !robots.is_idle() && readings.len() < AT_ONCE => {}
             _ = readings.join_next(), if !readings.is_empty() => {}
-            _ = age.tick() => robots.age(&state.generation.load(), state.now()),
+            _ = age.tick() => age_out(&robots, &state),
             changed = reloaded.changed() => {
                 if changed.is_err() {
                     return;
                 }
-                robots.age(&state.generation.load(), state.now());
+                age_out(&robots, &state);
                 robots.doubt(state.now());
             }
             _ = shutdown.changed() => return,
@@ -62,6 +64,13 @@ pub async fn keep(state: Arc<State>, mut reloaded: watch::Receiver<u64>) {
             readings.spawn(read(Arc::clone(&state), Arc::clone(&troubles), want, turn));
         }
     }
+}
+
+/// Gives up what nobody has asked for in a long time, and what has no site any more.
+fn age_out(robots: &Robots, state: &State) {
+    let generation: Arc<Generation> = state.generation.load_full();
+    let has_site = |number| generation.sites.iter().any(|site| site.id == number);
+    robots.age(has_site, state.now());
 }
 
 /// Ends the wait for a file, whatever became of it.

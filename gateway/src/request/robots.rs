@@ -1,0 +1,61 @@
+//! Whose robots.txt a request is about, and the one that it is answered with.
+
+use std::{sync::Arc, time::Duration};
+
+use http::Method;
+use pingora::http::RequestHeader;
+
+use crate::{
+    exchange::Exchange,
+    forward::sent_authority,
+    hosts::split_authority,
+    robots::{PATH, Place, RobotsFile, counts},
+};
+
+/// The file of the host that a request asks for, where it is known; else it is to be read.
+pub(super) fn known(
+    request: &RequestHeader,
+    exchange: &Exchange,
+    now: Duration,
+) -> Option<Arc<RobotsFile>> {
+    let generation = &exchange.generation;
+    (generation.robots).of(&place(request, exchange)?, &generation.hosts, now)
+}
+
+/// The file to answer with, where this is a request for one.
+pub async fn answer(
+    request: &RequestHeader,
+    exchange: &Exchange,
+    now: Duration,
+) -> Option<Arc<RobotsFile>> {
+    let asked = exchange.path(&request.uri) == PATH;
+    if !asked || !matches!(request.method, Method::GET | Method::HEAD) {
+        return None;
+    }
+    let generation = &exchange.generation;
+    let place = place(request, exchange)?;
+    (generation.robots)
+        .answer(&place, &generation.hosts, now)
+        .await
+}
+
+/// Whose file a request is about.
+fn place<'a>(request: &RequestHeader, exchange: &'a Exchange) -> Option<Place<'a>> {
+    // Who names no host asks for nobody's file.
+    if exchange.host.is_empty() {
+        return None;
+    }
+    let sent = sent_authority(request)?;
+    let port = if sent.len() > exchange.host.len() {
+        split_authority(sent).and_then(|(_, port)| port)
+    } else {
+        None
+    };
+    let ports = &exchange.generation.ports;
+    Some(Place {
+        site: exchange.site()?.id,
+        secure: exchange.secure,
+        host: &exchange.host,
+        port: port.filter(|port| counts(ports, exchange.secure, *port)),
+    })
+}
