@@ -22,10 +22,11 @@ use crate::{
     limits::Limits,
     state::State,
     unread::AnswerBody,
-    upstream::{attempt, handshake},
+    upstream::handshake,
 };
 
 mod answers;
+mod attempt;
 mod claims;
 mod destination;
 mod headers;
@@ -35,7 +36,8 @@ mod redirects;
 mod uploads;
 
 pub use answers::{judge, suit};
-pub use claims::Claims;
+pub use attempt::{failed_to_connect, failed_while_proxying};
+
 pub use headers::prepare;
 pub use identity::proxy_id;
 pub(crate) use identity::{FORWARDED_HOST, FORWARDED_PROTO};

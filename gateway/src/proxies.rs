@@ -21,15 +21,11 @@ use std::{
 
 use http::HeaderName;
 use parking_lot::Mutex;
-use pingora::proxy::Session;
 use prometheus::IntCounter;
 use serde_json::{Map, Value, json};
 use thornwall_detectors::address::is_global;
 
-use crate::{
-    edge::Connection, exchange::Exchange, families::Families, forward::Claims,
-    generation::Generation, request::peer_address, state::State,
-};
+use crate::{families::Families, veil::Veil};
 
 /// Peers that are watched at once.
 const MOST_PEERS: usize = 64;
@@ -67,6 +63,16 @@ impl ProxyMetrics {
             public: claims.with_label_values(&["public"]),
         })
     }
+}
+
+/// What advice about a peer goes by.
+pub(crate) struct Terms<'a> {
+    /// The field that names clients, as it is configured.
+    pub(crate) header: &'a HeaderName,
+    /// How addresses may be shown.
+    pub(crate) veil: &'a Veil,
+    /// Milliseconds of Unix time.
+    pub(crate) unix_ms: u64,
 }
 
 /// The peers that name other clients, bounded.
@@ -109,22 +115,25 @@ impl Proxies {
         }
     }
 
+    /// Whether a request is looked at: one that `names` another client than its peer, and any other as long as
+    /// there is anything in the table.
+    pub(crate) fn looks_at(&self, names: bool) -> bool {
+        names || self.watching.load(Relaxed)
+    }
+
     /// Notes a request that goes on to its origin, and whom its peer named in vain.
-    pub fn note(&self, session: &Session, exchange: &Exchange, claims: &Claims, state: &State) {
-        let names_none = claims.client.is_none();
-        if exchange.peer_trusted || (names_none && !self.watching.load(Relaxed)) {
-            return;
-        }
-        // A PROXY header has said whose the connection is.
-        if !Connection::of(session).is_some_and(|connection| connection.may_name_others()) {
-            return;
-        }
-        let peer = peer_address(session);
-        let Some((field, client)) = &claims.client else {
+    pub(crate) fn note<'a>(
+        &self,
+        peer: IpAddr,
+        claim: Option<&(HeaderName, IpAddr)>,
+        now: Duration,
+        terms: impl FnOnce() -> Terms<'a>,
+    ) {
+        let Some((field, client)) = claim else {
             // Under contention a request is not looked at, rather than made to wait.
             if let Some(mut table) = self.table.try_lock() {
                 table.saw_none(peer);
-                if !table.is_fresh(state.now()) {
+                if !table.is_fresh(now) {
                     self.watching.store(false, Relaxed);
                 }
             }
@@ -134,15 +143,12 @@ impl Proxies {
             true => self.metrics.private.inc(),
             false => self.metrics.public.inc(),
         }
-        let now = state.now();
         let Some(mut table) = self.table.try_lock() else {
             return;
         };
         table.saw(peer, field, *client, now);
         self.watching.store(true, Relaxed);
-        let due = table
-            .due(peer, now)
-            .map(|peer| peer.advice(&exchange.generation, state));
+        let due = table.due(peer, now).map(|peer| peer.advice(&terms()));
         drop(table);
         if let Some(advice) = due {
             log::warn!("{}", advice.warning());
@@ -150,15 +156,19 @@ impl Proxies {
     }
 
     /// The peers to tell of, by address; `None` where there are none.
-    pub fn status(&self, generation: &Generation, state: &State) -> Option<Map<String, Value>> {
+    pub(crate) fn status(
+        &self,
+        is_trusted: impl Fn(IpAddr) -> bool,
+        now: Duration,
+        terms: &Terms<'_>,
+    ) -> Option<Map<String, Value>> {
         let table = self.table.lock();
-        let now = state.now();
         let told = table.peers.iter().filter(|peer| {
             let fresh = now.saturating_sub(peer.seen) < FRESH;
-            fresh && peer.is_proxy() && !State::trusts(generation, peer.address)
+            fresh && peer.is_proxy() && !is_trusted(peer.address)
         });
         let told: Map<String, Value> = told
-            .map(|peer| peer.advice(generation, state))
+            .map(|peer| peer.advice(terms))
             .map(|advice| (advice.peer.clone(), advice.to_json()))
             .collect();
         (!told.is_empty()).then_some(told)
@@ -263,10 +273,10 @@ impl Peer {
         }
     }
 
-    fn advice(&self, generation: &Generation, state: &State) -> Advice {
+    fn advice(&self, terms: &Terms<'_>) -> Advice {
         // A stranger's address is told as far as it may be, and then there is no line to add.
-        let hidden = state.veil.hides() && !is_private(self.address);
-        let header = match self.field == generation.client_address.header {
+        let hidden = terms.veil.hides() && !is_private(self.address);
+        let header = match self.field == *terms.header {
             true => String::new(),
             false => format!(", header = \"{}\"", self.field),
         };
@@ -276,7 +286,7 @@ impl Peer {
         );
         Advice {
             peer: match hidden {
-                true => state.veil.client(self.address, state.moment().unix_ms),
+                true => terms.veil.client(self.address, terms.unix_ms),
                 false => self.address.to_string(),
             },
             field: self.field.to_string(),

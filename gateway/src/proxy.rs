@@ -17,7 +17,6 @@ use thornwall_filters::verdict::Ruling;
 
 use crate::{
     answer, edge, exchange::Exchange, forward, outcome, request, second_opinion, state::State,
-    upstream::attempt,
 };
 
 /// The proxy of all sites.
@@ -147,7 +146,7 @@ impl ProxyHttp for Proxy {
             exchange.body_came = Some(self.state.now());
         }
         forward::measure_body(session, body, end, exchange)?;
-        attempt::sent(exchange, body, end);
+        exchange.attempt.sent(body, end);
         Ok(())
     }
 
@@ -159,7 +158,8 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         let now = self.state.now();
         exchange.origin_answers(response.status.as_u16(), now);
-        attempt::answered(session, exchange, response, now)?;
+        let secure = exchange.secure;
+        (exchange.attempt).answered(session, response, secure, now)?;
         forward::judge(response, exchange)?;
         outcome::begins(session, response, exchange, now);
         request::settle_share(exchange, response, &self.state);
@@ -176,7 +176,7 @@ impl ProxyHttp for Proxy {
         exchange: &mut Box<Exchange>,
     ) -> Result<Option<Duration>> {
         if end {
-            attempt::over(exchange);
+            exchange.attempt.over();
         }
         Ok(forward::pace(body.as_ref(), exchange, &self.state))
     }
@@ -188,7 +188,7 @@ impl ProxyHttp for Proxy {
         exchange: &mut Box<Exchange>,
         error: Box<Error>,
     ) -> Box<Error> {
-        attempt::failed_to_connect(exchange, error, self.state.now())
+        forward::failed_to_connect(exchange, error, self.state.now())
     }
 
     async fn connected_to_upstream(
@@ -201,7 +201,8 @@ impl ProxyHttp for Proxy {
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         edge::resume(digest);
-        attempt::connected(session, exchange, reused, fd, self.state.now())
+        let (upgrade, now) = (exchange.upgrade, self.state.now());
+        (exchange.attempt).connected(session, upgrade, (reused, fd), now)
     }
 
     fn error_while_proxy(
@@ -213,7 +214,7 @@ impl ProxyHttp for Proxy {
         reused: bool,
     ) -> Box<Error> {
         let now = self.state.now();
-        attempt::failed_while_proxying(session, exchange, error, reused, now)
+        forward::failed_while_proxying(session, exchange, error, reused, now)
     }
 
     async fn fail_to_proxy(

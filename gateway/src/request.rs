@@ -1,9 +1,6 @@
 //! From Pingora's session to the facts that filters see.
 
-use std::{
-    borrow::Cow,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{borrow::Cow, net::IpAddr};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version,
@@ -129,13 +126,8 @@ fn judge_marked_link(site: &Site, request: &RequestView<'_>) -> Option<Judgement
     })
 }
 
-/// The connection's other end; an address that cannot be had counts as unspecified.
-pub fn peer_address(session: &Session) -> IpAddr {
-    Connection::of(session).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |c| c.client())
-}
-
 fn identify_client(session: &Session, header: &RequestHeader, exchange: &mut Exchange) {
-    let peer = peer_address(session);
+    let peer = Connection::client_of(session);
     let names_others = Connection::of(session).is_some_and(|c| c.may_name_others());
     exchange.peer_trusted = names_others && State::trusts(&exchange.generation, peer);
     exchange.client = Some(peer);

@@ -28,7 +28,7 @@ use crate::{
     feeds::Board,
     generation::Generation,
     metrics::Metrics,
-    proxies::Proxies,
+    proxies::{Proxies, Terms},
     recent::Recent,
     record::Ended,
     request_id::RequestId,
@@ -216,6 +216,15 @@ impl State {
         let request = Arc::new(request);
         self.access_log.write(&request);
         self.recent.push(request);
+    }
+
+    /// What advice about proxies that are not trusted goes by.
+    pub(crate) fn terms<'a>(&'a self, generation: &'a Generation) -> Terms<'a> {
+        Terms {
+            header: &generation.client_address.header,
+            veil: &self.veil,
+            unix_ms: self.moment().unix_ms,
+        }
     }
 
     /// What exports are made of.

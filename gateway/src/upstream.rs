@@ -118,7 +118,7 @@ struct Lease {
 
 /// Why a request has got no server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refusal {
+pub(crate) enum Refusal {
     /// All have as many requests as they may.
     Busy,
     /// There is none, or all have been tried.

@@ -67,9 +67,16 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Response {
         },
         "escalation": escalation(state),
         "feeds": state.feeds.standings(),
-        "untrusted_proxies": state.proxies.status(&generation, state),
+        "untrusted_proxies": untrusted_proxies(&generation, state),
     }))
     .into_response()
+}
+
+/// Peers that name other clients and are not believed, where there are any.
+fn untrusted_proxies(generation: &Generation, state: &State) -> Option<Map<String, Value>> {
+    let is_trusted = |peer| State::trusts(generation, peer);
+    let terms = state.terms(generation);
+    (state.proxies).status(is_trusted, state.now(), &terms)
 }
 
 /// How the ways to the sidecars do, by address, where there are any.

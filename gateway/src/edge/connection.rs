@@ -1,7 +1,7 @@
 //! One client's connection: who is at its other end, and what was seen of it before HTTP.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -105,6 +105,11 @@ impl Connection {
         }
         let carried = client.digest()?.proxy_digest.as_ref()?;
         carried.user_data.as_ref()?.downcast_ref::<Arc<Self>>()
+    }
+
+    /// Who the connection of a session is from; an address that cannot be had counts as unspecified.
+    pub fn client_of(session: &Session) -> IpAddr {
+        Self::of(session).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |c| c.client())
     }
 
     /// The socket's other end; a mapped IPv4 address as IPv4.

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName};
-use pingora::http::RequestHeader;
+use pingora::{http::RequestHeader, proxy::Session};
 use thornwall_detectors::address::claimed_client;
 
-use crate::exchange::Exchange;
+use crate::{edge::Connection, exchange::Exchange, state::State};
 
 /// Whom a peer named that is not believed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -44,6 +44,20 @@ pub(super) fn remove(request: &mut RequestHeader, exchange: &Exchange) -> Claims
         request.remove_header(&name);
     }
     claims
+}
+
+/// Has the peer of a request that is not believed watched, as it may be a proxy of the operator's.
+pub(super) fn note(session: &Session, exchange: &Exchange, claims: &Claims, state: &State) {
+    if exchange.peer_trusted || !state.proxies.looks_at(claims.client.is_some()) {
+        return;
+    }
+    // A PROXY header has said whose the connection is.
+    if !Connection::of(session).is_some_and(|connection| connection.may_name_others()) {
+        return;
+    }
+    let terms = || state.terms(&exchange.generation);
+    let peer = Connection::client_of(session);
+    (state.proxies).note(peer, claims.client.as_ref(), state.now(), terms);
 }
 
 /// Whether a field has no honest use from anybody.

@@ -27,7 +27,7 @@ pub fn prepare(
         request.remove_header(&CONNECTION);
     }
     let claims = claims::remove(request, exchange);
-    state.proxies.note(session, exchange, &claims, state);
+    claims::note(session, exchange, &claims, state);
     join_cookies(request)?;
     if let Some(sticky) = exchange
         .site()

@@ -9,8 +9,8 @@ use pingora::{ErrorType, OrErr, Result, http::RequestHeader, proxy::Session};
 use thornwall_detectors::address::reported_client;
 
 use crate::{
+    edge::Connection,
     exchange::Exchange,
-    request::peer_address,
     request_id::{OWN_REQUEST_ID, REQUEST_ID},
     state::State,
 };
@@ -30,7 +30,7 @@ pub(super) fn tell(
     request: &mut RequestHeader,
     exchange: &Exchange,
 ) -> Result<()> {
-    let peer = peer_address(session);
+    let peer = Connection::client_of(session);
     let written = address_value(peer)?;
     tell_client(peer, &written, request, exchange)?;
     let reported = |name| exchange.peer_trusted && request.headers.contains_key(name);

@@ -29,10 +29,7 @@ use super::{
     sticky::cookie,
     watch,
 };
-use crate::{
-    exchange::{Exchange, has_begun},
-    hash::Key,
-};
+use crate::{hash::Key, request_id::RequestId};
 
 /// What a refused answer fails with. Whoever answers is there, and would say the same again.
 pub const REFUSED_ANSWER: ErrorType = ErrorType::new("RefusedAnswer");
@@ -64,6 +61,17 @@ pub struct Attempt {
     has_cookie: bool,
 }
 
+/// What is to be known of a request that broke off.
+#[derive(Debug)]
+pub(crate) struct Circumstances {
+    /// Whether its connection had been kept.
+    pub(crate) reused: bool,
+    /// Whether it asked for another protocol.
+    pub(crate) upgrade: bool,
+    /// Whether the client has got the head of its answer.
+    pub(crate) has_begun: bool,
+}
+
 /// What the next server may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
@@ -73,56 +81,6 @@ enum Next {
     Any,
     /// The request ends here.
     None,
-}
-
-/// Finds a server for a request, or for its next try.
-pub async fn choose(
-    session: &Session,
-    exchange: &mut Exchange,
-    now: Duration,
-) -> Result<Box<HttpPeer>> {
-    let site = exchange.site();
-    let upstream = site.map(|site| Arc::clone(&site.upstream));
-    let upstream =
-        upstream.ok_or_else(|| Error::explain(ErrorType::InternalError, "no site was chosen"))?;
-    let client = exchange.client;
-    let attempt = &mut exchange.attempt;
-    let began = *attempt.began.get_or_insert(now);
-    let held = attempt.lease.take().filter(|_| attempt.afresh);
-    let afresh = std::mem::take(&mut attempt.afresh) && held.is_some();
-    let lease = match held {
-        Some(lease) => Ok(lease),
-        None => {
-            let header = session.req_header();
-            attempt.find(&upstream, header, client, now).await
-        }
-    };
-    let lease = match lease {
-        Ok(lease) => attempt.lease.insert(lease),
-        Err(refusal) => {
-            let (status, reason) = match refusal {
-                Refusal::Busy => (503, Reason::UpstreamBusy),
-                Refusal::Nobody => (502, Reason::UpstreamUnresolved),
-            };
-            exchange.reason = Some(reason);
-            return Err(Error::explain(ErrorType::HTTPStatus(status), "no server"));
-        }
-    };
-    let mut peer = Box::new(lease.endpoint.peer.clone());
-    lease.endpoint.bound_idle(&mut peer);
-    if afresh && !lease.endpoint.is_http2() {
-        // A group of its own holds no kept connection, and keeps none.
-        peer.group_key = Key(peer.group_key).with(Key(exchange.id.low_bits())).0;
-        peer.options.idle_timeout = Some(Duration::ZERO);
-    }
-    if let Some(total) = upstream.settings.total_timeout {
-        let left = total.saturating_sub(now.saturating_sub(began));
-        let shorten = |time: &mut Option<Duration>| *time = time.map(|time| time.min(left));
-        shorten(&mut peer.options.connection_timeout);
-        shorten(&mut peer.options.total_connection_timeout);
-    }
-    attempt.upstream = Some(upstream);
-    Ok(peer)
 }
 
 impl Attempt {
@@ -181,87 +139,239 @@ impl Attempt {
         self.has_cookie = cookie.is_some() && named == cookie;
         lease
     }
-}
 
-/// A connection has been made, or a kept one found, which must not be over: the server's time starts
-/// when the request has been sent.
-pub fn connected(
-    session: &mut Session,
-    exchange: &mut Exchange,
-    reused: bool,
-    fd: RawFd,
-    now: Duration,
-) -> Result<()> {
-    let attempt = &mut exchange.attempt;
-    (attempt.heard, attempt.body_went) = (false, false);
-    let http1 = (attempt.lease.as_ref()).is_some_and(|lease| !lease.endpoint.is_http2());
-    attempt.unsent = reused && http1 && kept::is_spent(fd);
-    attempt.delivery = None;
-    attempt.origin = http1.then_some(fd);
-    if attempt.unsent {
-        let what = "a kept connection was over before anything was sent";
-        return Err(Error::explain(ErrorType::ConnectionClosed, what).into_up());
+    /// Finds a server for a request, or for its next try.
+    pub(crate) async fn choose(
+        &mut self,
+        request: &RequestHeader,
+        upstream: Arc<Upstream>,
+        (client, id): (Option<IpAddr>, RequestId),
+        now: Duration,
+    ) -> Result<Box<HttpPeer>, Refusal> {
+        let began = *self.began.get_or_insert(now);
+        let held = self.lease.take().filter(|_| self.afresh);
+        let afresh = std::mem::take(&mut self.afresh) && held.is_some();
+        let lease = match held {
+            Some(lease) => lease,
+            None => self.find(&upstream, request, client, now).await?,
+        };
+        let lease = self.lease.insert(lease);
+        let mut peer = Box::new(lease.endpoint.peer.clone());
+        lease.endpoint.bound_idle(&mut peer);
+        if afresh && !lease.endpoint.is_http2() {
+            // A group of its own holds no kept connection, and keeps none.
+            peer.group_key = Key(peer.group_key).with(Key(id.low_bits())).0;
+            peer.options.idle_timeout = Some(Duration::ZERO);
+        }
+        if let Some(total) = upstream.settings.total_timeout {
+            let left = total.saturating_sub(now.saturating_sub(began));
+            let shorten = |time: &mut Option<Duration>| *time = time.map(|time| time.min(left));
+            shorten(&mut peer.options.connection_timeout);
+            shorten(&mut peer.options.total_connection_timeout);
+        }
+        self.upstream = Some(upstream);
+        Ok(peer)
     }
-    if http1 && session.is_body_empty() {
-        // Another connection may have had this descriptor.
-        kept::trust(fd);
-    } else if http1 && !exchange.upgrade {
-        let headers = &session.req_header().headers;
-        let is_fresh_tls = !reused && attempt.speaks_tls();
-        attempt.delivery = Some(Delivery::new(fd, headers, is_fresh_tls));
-    }
-    let Some(upstream) = &attempt.upstream else {
-        return Ok(());
-    };
-    let settings = &upstream.settings;
-    let waited = now.saturating_sub(attempt.began.unwrap_or(now));
-    let left = settings
-        .total_timeout
-        .map(|total| total.saturating_sub(waited));
-    // Pingora waits as long for the answer to a handshake as for what is said later.
-    let handshake = (attempt.lease.as_ref())
-        .filter(|_| exchange.upgrade)
-        .and_then(|lease| lease.endpoint.peer.options.read_timeout);
-    let bounds = settings.try_timeout.into_iter().chain(left);
-    let Some(time) = bounds.chain(handshake).min() else {
-        return Ok(());
-    };
-    watch::prepare(fd, time);
-    if exchange.upgrade || session.is_body_empty() {
-        watch::start();
-    }
-    Ok(())
-}
 
-/// A piece of the request's body goes on, the last one where it is the `end`.
-pub fn sent(exchange: &mut Exchange, piece: &mut Option<Bytes>, end: bool) {
-    let attempt = &mut exchange.attempt;
-    attempt.body_went = true;
-    if let Some(delivery) = &mut attempt.delivery {
-        delivery.hand_on(piece, end);
+    /// A connection has been made, or a kept one found, which must not be over: the server's time starts
+    /// when the request has been sent.
+    pub(crate) fn connected(
+        &mut self,
+        session: &Session,
+        upgrade: bool,
+        (reused, fd): (bool, RawFd),
+        now: Duration,
+    ) -> Result<()> {
+        (self.heard, self.body_went) = (false, false);
+        let http1 = (self.lease.as_ref()).is_some_and(|lease| !lease.endpoint.is_http2());
+        self.unsent = reused && http1 && kept::is_spent(fd);
+        self.delivery = None;
+        self.origin = http1.then_some(fd);
+        if self.unsent {
+            let what = "a kept connection was over before anything was sent";
+            return Err(Error::explain(ErrorType::ConnectionClosed, what).into_up());
+        }
+        if http1 && session.is_body_empty() {
+            // Another connection may have had this descriptor.
+            kept::trust(fd);
+        } else if http1 && !upgrade {
+            let headers = &session.req_header().headers;
+            let is_fresh_tls = !reused && self.speaks_tls();
+            self.delivery = Some(Delivery::new(fd, headers, is_fresh_tls));
+        }
+        let Some(upstream) = &self.upstream else {
+            return Ok(());
+        };
+        let settings = &upstream.settings;
+        let waited = now.saturating_sub(self.began.unwrap_or(now));
+        let left = settings
+            .total_timeout
+            .map(|total| total.saturating_sub(waited));
+        // Pingora waits as long for the answer to a handshake as for what is said later.
+        let handshake = (self.lease.as_ref())
+            .filter(|_| upgrade)
+            .and_then(|lease| lease.endpoint.peer.options.read_timeout);
+        let bounds = settings.try_timeout.into_iter().chain(left);
+        let Some(time) = bounds.chain(handshake).min() else {
+            return Ok(());
+        };
+        watch::prepare(fd, time);
+        if upgrade || session.is_body_empty() {
+            watch::start();
+        }
+        Ok(())
     }
-    if end {
-        watch::start();
-    }
-}
 
-/// A connection could not be made: nothing has been sent, so that any request may go elsewhere.
-pub fn failed_to_connect(
-    exchange: &mut Exchange,
-    mut error: Box<Error>,
-    now: Duration,
-) -> Box<Error> {
-    exchange.failed_connects = exchange.failed_connects.saturating_add(1);
-    // A server that cannot prove who it is will not do so at the second try.
-    let next = match is_refusal_of_tls(&error) {
-        true => Next::Another,
-        false => Next::Any,
-    };
-    // Having no sockets left is our own failure.
-    let is_theirs = *error.etype() != ErrorType::InternalError;
-    let retry = exchange.fail(is_theirs, next, now);
-    error.set_retry(retry);
-    error
+    /// A piece of the request's body goes on, the last one where it is the `end`.
+    pub(crate) fn sent(&mut self, piece: &mut Option<Bytes>, end: bool) {
+        self.body_went = true;
+        if let Some(delivery) = &mut self.delivery {
+            delivery.hand_on(piece, end);
+        }
+        if end {
+            watch::start();
+        }
+    }
+
+    /// A connection could not be made: nothing has been sent, so that any request may go elsewhere.
+    pub(crate) fn failed_to_connect(&mut self, mut error: Box<Error>, now: Duration) -> Box<Error> {
+        // A server that cannot prove who it is will not do so at the second try.
+        let next = match is_refusal_of_tls(&error) {
+            true => Next::Another,
+            false => Next::Any,
+        };
+        // Having no sockets left is our own failure.
+        let is_theirs = *error.etype() != ErrorType::InternalError;
+        let retry = self.fail(is_theirs, next, now);
+        error.set_retry(retry);
+        error
+    }
+
+    /// An exchange broke off after a connection was there.
+    pub(crate) fn failed_while_proxying(
+        &mut self,
+        session: &mut Session,
+        mut error: Box<Error>,
+        by: &Circumstances,
+        now: Duration,
+    ) -> Box<Error> {
+        let expired = watch::disarm();
+        if *error.esource() != ErrorSource::Upstream {
+            error.set_retry(false);
+            return error;
+        }
+        let Circumstances {
+            reused,
+            upgrade,
+            has_begun,
+        } = *by;
+        if expired && !has_begun {
+            // Cutting the connection off is how the wait ended.
+            error.etype = ErrorType::ReadTimedout;
+        }
+        let is_whole = !session.as_ref().retry_buffer_truncated();
+        let method = &session.req_header().method;
+        let went_stale = !has_begun && self.went_stale(&error, reused);
+        if went_stale && is_whole && self.may_go_again(&error, method) && !self.is_late(now) {
+            self.afresh = true;
+            error.set_retry(true);
+            return error;
+        }
+        let unprocessed = !has_begun && was_not_processed(&error);
+        let is_refused = *error.etype() == REFUSED_ANSWER || bound_hit(&error).is_some();
+        let next = if has_begun || is_refused || !is_whole || !(unprocessed || is_safe(method)) {
+            Next::None
+        } else if unprocessed {
+            Next::Any
+        } else if is_timeout(&error) && !expired {
+            // The longest silence has been waited for already.
+            Next::None
+        } else {
+            Next::Another
+        };
+        // A kept connection may end at any time, and a long-lived one as its parties like.
+        let is_expected = went_stale || unprocessed || is_refused || upgrade && has_begun;
+        // Whoever has not got all of the request cannot answer it, and whoever answers may pause.
+        let is_quiet = *error.etype() == ErrorType::ReadTimedout
+            && !expired
+            && (has_begun || !session.as_mut().is_body_done());
+        let retry = self.fail(!is_expected && !is_quiet, next, now);
+        error.set_retry(retry);
+        error
+    }
+
+    /// The origin answers, or says something before it (1xx).
+    pub(crate) fn answered(
+        &mut self,
+        session: &Session,
+        response: &mut ResponseHeader,
+        secure: bool,
+        now: Duration,
+    ) -> Result<()> {
+        self.heard = true;
+        let (Some(upstream), Some(lease)) = (&self.upstream, &self.lease) else {
+            return Ok(());
+        };
+        // 1xx come before the answer; 101 is one.
+        if response.status.is_informational() && response.status.as_u16() != 101 {
+            return Ok(());
+        }
+        watch::disarm();
+        if let Some(delivery) = &self.delivery {
+            delivery.answered(response.status.is_success());
+            if has_no_body(session, response) {
+                delivery.is_over();
+            }
+        }
+        let ejection = &upstream.settings.ejection;
+        let standing = &lease.endpoint.standing;
+        standing.succeeded(now, ejection);
+        let told = response.headers.get(&KEEP_ALIVE).and_then(kept::told_secs);
+        if let Some(secs) = told {
+            standing.keeps_for(secs);
+        }
+        match (&upstream.sticky, &lease.endpoint.cookie) {
+            (Some(sticky), Some(value)) if !self.has_cookie => sticky.set(response, value, secure),
+            _ => Ok(()),
+        }
+    }
+
+    /// All of the answer has come.
+    pub(crate) fn over(&self) {
+        if let Some(delivery) = &self.delivery {
+            delivery.is_over();
+        }
+    }
+
+    /// Whether the time for all tries is over.
+    fn is_late(&self, now: Duration) -> bool {
+        let upstream = self.upstream.as_ref();
+        let total = upstream.and_then(|upstream| upstream.settings.total_timeout);
+        let began = self.began.unwrap_or(now);
+        total.is_some_and(|total| now.saturating_sub(began) >= total)
+    }
+
+    /// Notes that the server failed; whether the request may be tried again.
+    fn fail(&mut self, is_theirs: bool, next: Next, now: Duration) -> bool {
+        let is_late = self.is_late(now);
+        let (Some(upstream), Some(lease)) = (&self.upstream, &self.lease) else {
+            return false;
+        };
+        if is_theirs {
+            upstream.blame(&lease.endpoint, now);
+            self.tried.push(lease.endpoint.key);
+        }
+        let retry = &upstream.settings.retry;
+        let finds = match next {
+            Next::Another => upstream.has_other_than(&self.tried),
+            Next::Any => true,
+            Next::None => false,
+        };
+        finds
+            && !is_late
+            && self.tries <= retry.most
+            && upstream.shared.budget.spend(now, &retry.terms)
+    }
 }
 
 fn is_refusal_of_tls(error: &Error) -> bool {
@@ -270,56 +380,6 @@ fn is_refusal_of_tls(error: &Error) -> bool {
         error.etype(),
         HandshakeError | InvalidCert | TLSHandshakeFailure
     )
-}
-
-/// An exchange broke off after a connection was there.
-pub fn failed_while_proxying(
-    session: &mut Session,
-    exchange: &mut Exchange,
-    mut error: Box<Error>,
-    reused: bool,
-    now: Duration,
-) -> Box<Error> {
-    let expired = watch::disarm();
-    if *error.esource() != ErrorSource::Upstream {
-        error.set_retry(false);
-        return error;
-    }
-    let has_begun = has_begun(session);
-    if expired && !has_begun {
-        // Cutting the connection off is how the wait ended.
-        error.etype = ErrorType::ReadTimedout;
-    }
-    let is_whole = !session.as_ref().retry_buffer_truncated();
-    let method = &session.req_header().method;
-    let attempt = &exchange.attempt;
-    let went_stale = !has_begun && attempt.went_stale(&error, reused);
-    if went_stale && is_whole && attempt.may_go_again(&error, method) && !exchange.is_late(now) {
-        exchange.attempt.afresh = true;
-        error.set_retry(true);
-        return error;
-    }
-    let unprocessed = !has_begun && was_not_processed(&error);
-    let is_refused = *error.etype() == REFUSED_ANSWER || bound_hit(&error).is_some();
-    let next = if has_begun || is_refused || !is_whole || !(unprocessed || is_safe(method)) {
-        Next::None
-    } else if unprocessed {
-        Next::Any
-    } else if is_timeout(&error) && !expired {
-        // The longest silence has been waited for already.
-        Next::None
-    } else {
-        Next::Another
-    };
-    // A kept connection may end at any time, and a long-lived one as its parties like.
-    let is_expected = went_stale || unprocessed || is_refused || exchange.upgrade && has_begun;
-    // Whoever has not got all of the request cannot answer it, and whoever answers may pause.
-    let is_quiet = *error.etype() == ErrorType::ReadTimedout
-        && !expired
-        && (has_begun || !session.as_mut().is_body_done());
-    let retry = exchange.fail(!is_expected && !is_quiet, next, now);
-    error.set_retry(retry);
-    error
 }
 
 /// Whether the server has said that it did nothing with the request: by GOAWAY or REFUSED_STREAM
@@ -365,57 +425,12 @@ fn is_timeout(error: &Error) -> bool {
     matches!(error.etype(), ReadTimedout | WriteTimedout)
 }
 
-/// The origin answers, or says something before it (1xx).
-pub fn answered(
-    session: &Session,
-    exchange: &mut Exchange,
-    response: &mut ResponseHeader,
-    now: Duration,
-) -> Result<()> {
-    let attempt = &mut exchange.attempt;
-    attempt.heard = true;
-    let (Some(upstream), Some(lease)) = (&attempt.upstream, &attempt.lease) else {
-        return Ok(());
-    };
-    // 1xx come before the answer; 101 is one.
-    if response.status.is_informational() && response.status.as_u16() != 101 {
-        return Ok(());
-    }
-    watch::disarm();
-    if let Some(delivery) = &attempt.delivery {
-        delivery.answered(response.status.is_success());
-        if has_no_body(session, response) {
-            delivery.is_over();
-        }
-    }
-    let ejection = &upstream.settings.ejection;
-    let standing = &lease.endpoint.standing;
-    standing.succeeded(now, ejection);
-    let told = response.headers.get(&KEEP_ALIVE).and_then(kept::told_secs);
-    if let Some(secs) = told {
-        standing.keeps_for(secs);
-    }
-    match (&upstream.sticky, &lease.endpoint.cookie) {
-        (Some(sticky), Some(value)) if !attempt.has_cookie => {
-            sticky.set(response, value, exchange.secure)
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Whether the answer is over with its head (RFC 9112 section 6.3).
 fn has_no_body(session: &Session, response: &ResponseHeader) -> bool {
     let length = response.headers.get(CONTENT_LENGTH);
     session.req_header().method == Method::HEAD
         || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&response.status)
         || length.is_some_and(|length| length == "0")
-}
-
-/// All of the answer has come.
-pub fn over(exchange: &Exchange) {
-    if let Some(delivery) = &exchange.attempt.delivery {
-        delivery.is_over();
-    }
 }
 
 impl Attempt {
@@ -433,39 +448,6 @@ impl Attempt {
         // A head that could not be written is none that somebody could act on.
         let head_failed = *error.etype() == ErrorType::WriteError && !self.body_went;
         self.unsent || head_failed || was_not_processed(error) || kept::may_repeat(method)
-    }
-}
-
-impl Exchange {
-    /// Whether the time for all tries is over.
-    fn is_late(&self, now: Duration) -> bool {
-        let upstream = self.attempt.upstream.as_ref();
-        let total = upstream.and_then(|upstream| upstream.settings.total_timeout);
-        let began = self.attempt.began.unwrap_or(now);
-        total.is_some_and(|total| now.saturating_sub(began) >= total)
-    }
-
-    /// Notes that the server failed; whether the request may be tried again.
-    fn fail(&mut self, is_theirs: bool, next: Next, now: Duration) -> bool {
-        let is_late = self.is_late(now);
-        let attempt = &mut self.attempt;
-        let (Some(upstream), Some(lease)) = (&attempt.upstream, &attempt.lease) else {
-            return false;
-        };
-        if is_theirs {
-            upstream.blame(&lease.endpoint, now);
-            attempt.tried.push(lease.endpoint.key);
-        }
-        let retry = &upstream.settings.retry;
-        let finds = match next {
-            Next::Another => upstream.has_other_than(&attempt.tried),
-            Next::Any => true,
-            Next::None => false,
-        };
-        finds
-            && !is_late
-            && attempt.tries <= retry.most
-            && upstream.shared.budget.spend(now, &retry.terms)
     }
 }
 
