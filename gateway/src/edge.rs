@@ -4,16 +4,19 @@
 //! which hand one request at a time to Pingora. Every byte passes a `socket`, whose `watch` the
 //! sweep of the `registry` judges four times a second.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
-use pingora::proxy::HttpProxy;
+use pingora::{
+    apps::{HttpServerApp, ReusedHttpStream},
+    protocols::http::ServerSession,
+    server::ShutdownWatch,
+};
 
 use crate::{
     ending::Ending,
     generation::Generation,
     limits::{Limits, ListenerFacts},
     metrics::EdgeMetrics,
-    proxy::Proxy,
     state::State,
 };
 
@@ -54,9 +57,24 @@ use eviction::Cap;
 use registry::{Registry, awaits_a_request, sweep_once};
 use windows::Windows;
 
+/// What requests are handed to: an application of Pingora's.
+trait App: Send + Sync {
+    /// Serves a request; its connection, where that can carry another.
+    fn serve<'a>(&'a self, session: ServerSession, shutdown: &'a ShutdownWatch) -> Served<'a>;
+}
+
+/// A request that is being served. Pingora boxes its applications' futures anyway.
+type Served<'a> = Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'a>>;
+
+impl<A: HttpServerApp + Send + Sync> App for Arc<A> {
+    fn serve<'a>(&'a self, session: ServerSession, shutdown: &'a ShutdownWatch) -> Served<'a> {
+        self.process_new_http(session, shutdown)
+    }
+}
+
 /// What all connections share.
 pub struct Edge {
-    proxy: Arc<HttpProxy<Proxy>>,
+    app: Box<dyn App>,
     state: Arc<State>,
     clock: Arc<Clock>,
     admission: Arc<Admission>,
@@ -66,13 +84,13 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// An edge in front of `proxy`, without connections.
-    pub fn new(proxy: HttpProxy<Proxy>, state: Arc<State>) -> Self {
+    /// An edge in front of `app`, without connections.
+    pub fn new(app: impl HttpServerApp + Send + Sync + 'static, state: Arc<State>) -> Self {
         let clock = Arc::new(Clock::default());
         clock.set(state.now());
         let windows = Windows::new(state.metrics.edge.wide.clone());
         Self {
-            proxy: Arc::new(proxy),
+            app: Box::new(Arc::new(app)),
             metrics: state.metrics.edge.clone(),
             state,
             clock,

@@ -7,10 +7,7 @@ use std::{future::poll_fn, io, sync::Arc};
 
 use bytes::BytesMut;
 use jiff::Timestamp;
-use pingora::{
-    apps::HttpServerApp,
-    protocols::{Stream, http::ServerSession},
-};
+use pingora::protocols::{Stream, http::ServerSession};
 use thornwall_detectors::signal::Reason;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -85,7 +82,7 @@ async fn exchange(
     // The watch bounds all of this, without a timer per read.
     session.set_read_timeout(None);
     session.set_keepalive_reuses_remaining(Some(u32::from(!last)));
-    let exchange = edge.proxy.process_new_http(session, &edge.state.shutdown);
+    let exchange = edge.app.serve(session, &edge.state.shutdown);
     let reused = watched(exchange).await?;
     let (stream, _) = reused.consume();
     let mut stream = stream.into_any().downcast::<H1Stream>().ok()?;

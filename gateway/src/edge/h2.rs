@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pingora::{
-    apps::HttpServerApp,
     http::ResponseHeader,
     protocols::{
         Digest, Stream,
@@ -137,7 +136,7 @@ fn spawn(edge: &Arc<Edge>, connection: &Arc<Connection>, session: HttpSession) {
     tokio::spawn(async move {
         let _under_way = under_way;
         let session = ServerSession::new_http2(session);
-        let exchange = watched(edge.proxy.process_new_http(session, &edge.state.shutdown));
+        let exchange = watched(edge.app.serve(session, &edge.state.shutdown));
         let exchange = async {
             if has_body {
                 stall::guard(&edge, exchange).await;
