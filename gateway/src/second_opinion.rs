@@ -14,7 +14,7 @@ use thornwall_filters::{
 use crate::{escalate::Label, exchange::Exchange, request_id::RequestId, state::State};
 
 /// Has the sidecar told of a client that followed a link which only the tarpit has.
-pub fn trap(request: &RequestView<'_>, state: &State) {
+pub(crate) fn trap(request: &RequestView<'_>, state: &State) {
     if let Some(sidecars) = &state.sidecars {
         let sighting = Sighting::of(request, 1.0, &sidecars.key_seed);
         let sidecar = sidecars.of(sighting.site, sighting.client);
@@ -23,7 +23,7 @@ pub fn trap(request: &RequestView<'_>, state: &State) {
 }
 
 /// Takes up into its case what the sidecar is to know of a request.
-pub fn submit(judgement: &mut Judgement, id: RequestId, state: &State) {
+pub(crate) fn submit(judgement: &mut Judgement, id: RequestId, state: &State) {
     let referral = judgement.referral.as_mut();
     let question = referral.and_then(|referral| referral.question.take());
     if let (Some(question), Some(sidecars)) = (question, &state.sidecars) {
@@ -33,7 +33,7 @@ pub fn submit(judgement: &mut Judgement, id: RequestId, state: &State) {
 }
 
 /// Has a request wait for what its case comes to, where its filter says so, and applies that.
-pub async fn settle(judgement: &mut Judgement, exchange: &mut Exchange, state: &State) {
+pub(crate) async fn settle(judgement: &mut Judgement, exchange: &mut Exchange, state: &State) {
     let (Some(sidecars), Some(referral)) = (&state.sidecars, &judgement.referral) else {
         return;
     };

@@ -129,7 +129,9 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     let state = Arc::new(state);
     let reloader = Reloader::new(path, secret, Arc::clone(&state));
     let heirlooms = heirlooms(&state, &keeper);
-    let control = Control::open(&data_dir, &cold, &sockets, &mut inherited, heirlooms)
+    let control = sockets
+        .share(&cold)
+        .and_then(|shared| Control::open(&data_dir, shared, &mut inherited, heirlooms))
         .map_err(ServeError::io("control socket"))?;
     drop((inside, inherited));
     runtime.block_on(take_turn(&state, predecessor, &keeper))?;

@@ -81,3 +81,22 @@ impl Sidecar {
         tokio::time::timeout(wait, waiting).await.ok()?
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_waits_where_there_is_nobody_to_wait_for() {
+        let sidecar = Sidecar::new("unix:/s", 10, 10);
+        let long = Duration::from_secs(60);
+        assert!(sidecar.await_label(CaseId(1), long).await.is_none());
+        sidecar.came("one");
+        assert!(sidecar.is_connected());
+        // No case of this id is on its way.
+        assert!(sidecar.await_label(CaseId(1), long).await.is_none());
+        assert!(sidecar.went("gone".to_owned()));
+        assert!(!sidecar.went("still gone".to_owned()));
+        assert_eq!(sidecar.trouble().as_deref(), Some("still gone"));
+    }
+}

@@ -10,7 +10,7 @@ use crate::{edge::Connection, exchange::Exchange, state::State};
 
 /// Whom a peer named that is not believed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Claims {
+pub(crate) struct Claims {
     /// The field and the client in it.
     pub client: Option<(HeaderName, IpAddr)>,
 }

@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use super::{Heirloom, Inherited, Role, successor::Estate, supervisor};
-use crate::{data_dir::DataDir, generation::Cold, serve::Sockets};
+use crate::data_dir::DataDir;
 
 /// What the command asks for: one line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
@@ -102,12 +102,11 @@ pub struct Control {
 }
 
 impl Control {
-    /// Takes the predecessor's listener, or makes one that its owner alone can connect to. Needs a
-    /// runtime.
+    /// Takes the predecessor's listener, or makes one that its owner alone can connect to. A successor gets
+    /// `sockets` too. Needs a runtime.
     pub fn open(
         data_dir: &DataDir,
-        cold: &Cold,
-        sockets: &Sockets,
+        sockets: Vec<(Role, OwnedFd)>,
         inherited: &mut Inherited,
         heirlooms: Vec<Arc<dyn Heirloom>>,
     ) -> io::Result<Self> {
@@ -121,11 +120,8 @@ impl Control {
         let mut descriptors: Vec<(Role, OwnedFd)> = vec![
             (Role::Lock, share(data_dir.lock())?),
             (Role::Control, share(&listener)?),
-            (Role::Admin(cold.admin.clone()), share(&sockets.admin)?),
         ];
-        for (address, socket) in &sockets.public {
-            descriptors.push((Role::Public(address.clone()), share(socket)?));
-        }
+        descriptors.extend(sockets);
         Ok(Self {
             listener: UnixListener::from_std(listener)?,
             path,

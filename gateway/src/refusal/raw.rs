@@ -11,7 +11,7 @@ use crate::request_id::RequestId;
 
 /// A complete HTTP/1.1 response that ends the connection: the short page of `status`, with the id
 /// that the access line has. Whoever asks with HEAD gets none of the page (RFC 9110 section 9.3.2).
-pub fn refusal(status: u16, id: &RequestId, now: Timestamp, is_head: bool) -> Bytes {
+pub(crate) fn refusal(status: u16, id: &RequestId, now: Timestamp, is_head: bool) -> Bytes {
     let body = page::body(status);
     let title = StatusCode::from_u16(status)
         .ok()

@@ -1,17 +1,17 @@
 //! What an assessment does to the request that waited for it.
 
-use std::{cell::Cell, time::Duration};
+use std::cell::Cell;
 
+use thornwall_decisions::decision::ReasonCode;
 use thornwall_decisions::decision::ReasonCode;
 use thornwall_detectors::signal::Trail;
 use thornwall_filters::{
-    escalation::CaseId,
     filter::Holds,
     pipeline::{Notes, Timings},
 };
 
 use super::*;
-use crate::escalate::{Course, Sidecar};
+use crate::escalate::Course;
 
 fn judgement(throttled: bool) -> Judgement {
     let mut trail = Trail::default();
@@ -56,18 +56,4 @@ fn an_assessment_counts_for_the_request_that_waited() {
     assert!(check(Course::Throttle, true, "forward", 0.5));
     // One request is taken from the slower rate once.
     assert_eq!(slowed.get(), 1);
-}
-
-#[tokio::test]
-async fn nobody_waits_where_there_is_nobody_to_wait_for() {
-    let sidecar = Sidecar::new("unix:/s", 10, 10);
-    let long = Duration::from_secs(60);
-    assert!(sidecar.await_label(CaseId(1), long).await.is_none());
-    sidecar.came("one");
-    assert!(sidecar.is_connected());
-    // No case of this id is on its way.
-    assert!(sidecar.await_label(CaseId(1), long).await.is_none());
-    assert!(sidecar.went("gone".to_owned()));
-    assert!(!sidecar.went("still gone".to_owned()));
-    assert_eq!(sidecar.trouble().as_deref(), Some("still gone"));
 }

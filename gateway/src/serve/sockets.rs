@@ -1,12 +1,19 @@
 //! Everything that is listened on.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::ServeError;
-use crate::{generation::Cold, handover::Inherited};
+use crate::{
+    generation::Cold,
+    handover::{Inherited, Role},
+};
 
 /// Pending connections that the system keeps for a listener; it caps the number itself.
 const BACKLOG: u32 = 65_535;
@@ -45,6 +52,17 @@ impl Sockets {
         };
         let admin = TcpListener::from_std(admin).map_err(ServeError::io(cold.admin.clone()))?;
         Ok(Self { public, admin })
+    }
+
+    /// Copies for a successor: the operator's socket, and the public ones in the order of the file.
+    pub fn share(&self, cold: &Cold) -> io::Result<Vec<(Role, OwnedFd)>> {
+        let admin = self.admin.as_fd().try_clone_to_owned()?;
+        let mut shared = vec![(Role::Admin(cold.admin.clone()), admin)];
+        for (address, socket) in &self.public {
+            let socket = socket.as_fd().try_clone_to_owned()?;
+            shared.push((Role::Public(address.clone()), socket));
+        }
+        Ok(shared)
     }
 
     /// Where the public sockets and the operator's really are.

@@ -29,7 +29,7 @@ const SPREAD: f64 = 0.2;
 const LONGEST_NAP: Duration = Duration::from_secs(60);
 
 /// All feeds, and how they stand.
-pub struct Feeds {
+pub(crate) struct Feeds {
     state: Arc<State>,
     copies: Copies,
     feeds: BTreeMap<Arc<str>, Feed>,
@@ -46,7 +46,7 @@ struct Feed {
 
 impl Feeds {
     /// The feeds of the running generation, each with its last good copy.
-    pub fn load(state: Arc<State>) -> Self {
+    pub(crate) fn load(state: Arc<State>) -> Self {
         let data_dir = state.generation.load().cold.data_dir.clone();
         let mut feeds = Self {
             copies: Copies::of(&data_dir, state.veil.hides()),
@@ -59,7 +59,7 @@ impl Feeds {
     }
 
     /// Reads every feed from time to time until the process ends. Task `feeds`.
-    pub async fn refresh(mut self, mut reloaded: watch::Receiver<u64>) {
+    pub(crate) async fn refresh(mut self, mut reloaded: watch::Receiver<u64>) {
         let mut shutdown = self.state.shutdown.clone();
         loop {
             self.begin_readings();

@@ -177,7 +177,7 @@ impl Attempt {
     /// when the request has been sent.
     pub(crate) fn connected(
         &mut self,
-        session: &Session,
+        session: &mut Session,
         upgrade: bool,
         (reused, fd): (bool, RawFd),
         now: Duration,
