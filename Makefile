@@ -1,6 +1,6 @@
 # Every target sets up what it needs, and may be repeated.
 
-.PHONY: demo demo-stop test harm hostile testssl release bench lab fuzz deny check
+.PHONY: demo demo-stop test harm hostile testssl release bench lab floors fuzz deny check
 
 # A real site behind the gateway, and lines to paste.
 demo:
@@ -49,6 +49,10 @@ release:
 	tests/setup build
 	cargo build --release --workspace --bins
 	deploy/split-debug target/release/thornwall target/release/thornwall-sidecar target/release/thornwall-train
+
+# Who imports whom: circles of modules, and the floor of each room, by crate.
+floors:
+	tests/floors
 
 # What a request costs, beside other proxies: the table of the README.
 bench:

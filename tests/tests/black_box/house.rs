@@ -189,6 +189,56 @@ fn crate_table() -> BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> {
     table
 }
 
+/// What `tests/floors` says about the modules of the tree at `root`, and whether it is content.
+fn floors(tree: &Path) -> (bool, String) {
+    let output = Command::new(root().join("tests/floors"))
+        .arg("--check")
+        .arg(tree)
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+#[test]
+fn rooms_import_only_lower_floors() {
+    let (holds, said) = floors(&root());
+    assert!(holds, "{said}");
+}
+
+#[test]
+fn an_import_of_a_higher_floor_is_found() {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.0.join("a/src/low")).unwrap();
+    folder.write("Cargo.toml", "[workspace]\nmembers = [\"a\"]\n");
+    let table =
+        "### Floors of `a/`\n\n| floor | rooms |\n|---|---|\n| 0 | `low` |\n| 1 | `high` |\n";
+    folder.write("ARCHITECTURE.md", table);
+    folder.write("a/src/lib.rs", "mod high;\nmod low;\n");
+    folder.write("a/src/high.rs", "use crate::low::{deep::*, Low};\n");
+    folder.write("a/src/low.rs", "mod deep;\npub struct Low;\n");
+    let sound = "// crate::high\n#[cfg(test)]\nmod tests {\n    use crate::high::High;\n}\n";
+    let check = |deep: &str, expected: &str| {
+        folder.write("a/src/low/deep.rs", deep);
+        let (holds, said) = floors(&folder.0);
+        assert_eq!(holds, expected.is_empty(), "{deep}\n{said}");
+        assert!(said.contains(expected), "{deep}\n{said}");
+    };
+    check(sound, "");
+    let climbs = "a/src/low/deep.rs: `low` (floor 0) imports high (floor 1)";
+    check(
+        "use super::Low;\nuse crate::{low::Low as Other, high};\n",
+        climbs,
+    );
+    check("fn a() {\n    super::super::high::b();\n}\n", climbs);
+    folder.write("a/src/lib.rs", "mod high;\nmod low;\nmod new;\n");
+    folder.write("a/src/new.rs", "");
+    check(sound, "`new` has no floor");
+}
+
 #[test]
 fn the_reference_shows_the_built_in_pipeline() {
     let pipelines = |text: &str| {
