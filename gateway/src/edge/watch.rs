@@ -16,10 +16,24 @@ use crate::{
     limits::{Limits, Tick},
 };
 
-/// What a connection is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Phase {
+/// Makes the phases, so that none can be missing where one is read back from its number.
+macro_rules! phases {
+    ($($(#[$doc:meta])* $phase:ident,)*) => {
+        /// What a connection is at.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u8)]
+        pub(super) enum Phase {
+            $($(#[$doc])* $phase,)*
+        }
+
+        impl Phase {
+            /// All of them, in the order of their numbers.
+            const ALL: &[Self] = &[$(Self::$phase),*];
+        }
+    };
+}
+
+phases! {
     /// PROXY header, or the first bytes of TLS.
     Opening,
     /// TLS handshake.
@@ -106,6 +120,11 @@ impl Watch {
         self.phase.store(phase as u8, Relaxed);
     }
 
+    fn phase(&self) -> Phase {
+        let number = usize::from(self.phase.load(Relaxed));
+        Phase::ALL.get(number).copied().unwrap_or(Phase::Opening)
+    }
+
     /// Whether bytes of a request's body are due.
     pub(super) fn set_body_due(&self, due: bool) {
         if due {
@@ -149,11 +168,12 @@ impl Watch {
     /// Since when no request is under way for which somebody works: such a connection may be ended
     /// for another client's sake.
     pub(super) fn idle_since(&self) -> Option<Tick> {
-        let phase = self.phase.load(Relaxed);
-        let busy = phase == Phase::Request as u8
-            || phase == Phase::Upgraded as u8
-            || (phase == Phase::Streams as u8
-                && self.streams.load(Relaxed) > self.held.load(Relaxed));
+        let busy = match self.phase() {
+            Phase::Request | Phase::Upgraded => true,
+            Phase::Streams => self.streams.load(Relaxed) > self.held.load(Relaxed),
+            Phase::Opening | Phase::Handshake | Phase::Preface | Phase::Idle => false,
+            Phase::Head | Phase::Held | Phase::Leaving => false,
+        };
         (!busy && self.ending().is_none()).then(|| self.since.load(Relaxed))
     }
 
@@ -243,25 +263,21 @@ impl Watch {
 
     /// Whether it is between two requests of HTTP/1.
     pub(super) fn is_idle(&self) -> bool {
-        self.phase.load(Relaxed) == Phase::Idle as u8
+        self.phase() == Phase::Idle
     }
 
     /// Whether it is only there so that its client reads its last answer.
     pub(super) fn is_leaving(&self) -> bool {
-        self.phase.load(Relaxed) == Phase::Leaving as u8
+        self.phase() == Phase::Leaving
     }
 
     /// Whether its first request, or one that has begun, is still to come.
     pub(super) fn is_opening(&self) -> bool {
-        let phase = self.phase.load(Relaxed);
-        [
-            Phase::Opening,
-            Phase::Handshake,
-            Phase::Preface,
-            Phase::Head,
-        ]
-        .iter()
-        .any(|opening| phase == *opening as u8)
+        match self.phase() {
+            Phase::Opening | Phase::Handshake | Phase::Preface | Phase::Head => true,
+            Phase::Idle | Phase::Request | Phase::Upgraded => false,
+            Phase::Streams | Phase::Held | Phase::Leaving => false,
+        }
     }
 
     /// Time since the connection went on to what it is at.
@@ -272,24 +288,17 @@ impl Watch {
     /// What the sweep finds overdue.
     pub(super) fn overdue(&self, now: Tick, limits: &Limits) -> Option<Ending> {
         let waited = self.in_phase(now);
-        let phase = self.phase.load(Relaxed);
         let late = |limit, ending| (waited >= limit).then_some(ending);
-        if phase == Phase::Opening as u8 || phase == Phase::Head as u8 {
-            late(limits.header_timeout, Ending::HeaderTimeout)
-        } else if phase == Phase::Handshake as u8 {
-            late(limits.header_timeout, Ending::TlsHandshake)
-        } else if phase == Phase::Preface as u8 {
-            late(limits.header_timeout, Ending::H2Preface)
-        } else if self.is_idle() {
-            late(limits.idle_timeout, Ending::IdleTimeout)
-        } else if phase == Phase::Request as u8 {
-            self.pace(now, limits)
-        } else if phase == Phase::Upgraded as u8 {
-            self.silence(now, limits)
-        } else if phase == Phase::Streams as u8 {
-            self.overdue_streams(now, waited, limits)
-        } else {
-            None
+        match self.phase() {
+            Phase::Opening | Phase::Head => late(limits.header_timeout, Ending::HeaderTimeout),
+            Phase::Handshake => late(limits.header_timeout, Ending::TlsHandshake),
+            Phase::Preface => late(limits.header_timeout, Ending::H2Preface),
+            Phase::Idle => late(limits.idle_timeout, Ending::IdleTimeout),
+            Phase::Request => self.pace(now, limits),
+            Phase::Upgraded => self.silence(now, limits),
+            Phase::Streams => self.overdue_streams(now, waited, limits),
+            // They have limits of their own.
+            Phase::Held | Phase::Leaving => None,
         }
     }
 
