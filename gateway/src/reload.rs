@@ -124,41 +124,51 @@ fn next_generation(path: &Path, secret: &[u8; 32], state: &State) -> Result<Gene
 impl Cold {
     /// Names of the settings in which `next` differs.
     fn changes(&self, next: &Self) -> Vec<&'static str> {
+        // Whoever adds a setting has to name it here.
+        let Self {
+            listeners,
+            admin,
+            threads,
+            data_dir,
+            token_file,
+            viewer_token_file,
+            store,
+            shared,
+            escalation,
+            max_decisions,
+            access_log,
+            recent_decisions,
+            privacy,
+            nftables_file,
+            fail2ban_log,
+            onnxruntime,
+        } = self;
         let differs = [
-            ("listener.address", self.listeners != next.listeners),
-            ("admin.address", self.admin != next.admin),
-            ("admin.token_file", self.token_file != next.token_file),
+            ("listener.address", *listeners != next.listeners),
+            ("admin.address", *admin != next.admin),
+            ("admin.token_file", *token_file != next.token_file),
             (
                 "admin.viewer_token_file",
-                self.viewer_token_file != next.viewer_token_file,
+                *viewer_token_file != next.viewer_token_file,
             ),
-            ("store.kind", self.store != next.store),
+            ("store.kind", *store != next.store),
             (
                 "another key of [store] than max_decisions",
-                self.store == next.store && self.shared != next.shared,
+                *store == next.store && *shared != next.shared,
             ),
-            (
-                "store.max_decisions",
-                self.max_decisions != next.max_decisions,
-            ),
-            ("[escalation]", self.escalation != next.escalation),
-            ("privacy.mode", self.privacy != next.privacy),
-            ("server.threads", self.threads != next.threads),
-            ("server.onnxruntime", self.onnxruntime != next.onnxruntime),
-            ("server.data_dir", self.data_dir != next.data_dir),
+            ("store.max_decisions", *max_decisions != next.max_decisions),
+            ("[escalation]", *escalation != next.escalation),
+            ("privacy.mode", *privacy != next.privacy),
+            ("server.threads", *threads != next.threads),
+            ("server.onnxruntime", *onnxruntime != next.onnxruntime),
+            ("server.data_dir", *data_dir != next.data_dir),
             (
                 "server.recent_decisions",
-                self.recent_decisions != next.recent_decisions,
+                *recent_decisions != next.recent_decisions,
             ),
-            (
-                "export.nftables_file",
-                self.nftables_file != next.nftables_file,
-            ),
-            (
-                "export.fail2ban_log",
-                self.fail2ban_log != next.fail2ban_log,
-            ),
-            ("access_log.file", self.access_log != next.access_log),
+            ("export.nftables_file", *nftables_file != next.nftables_file),
+            ("export.fail2ban_log", *fail2ban_log != next.fail2ban_log),
+            ("access_log.file", *access_log != next.access_log),
         ];
         differs
             .into_iter()
