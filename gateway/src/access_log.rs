@@ -30,7 +30,7 @@ const MOST_WAITING: usize = 16_384;
 const BATCH_BYTES: usize = 64 << 10;
 
 /// Where lines go in.
-pub struct AccessLog {
+pub(crate) struct AccessLog {
     entries: Option<SyncSender<Entry>>,
     reopen: Arc<AtomicBool>,
     dropped: IntCounter,
@@ -43,14 +43,14 @@ enum Entry {
 }
 
 /// The writer thread, which is waited for at the end, so that the last lines are not lost.
-pub struct Writer(Option<Receiver<()>>);
+pub(crate) struct Writer(Option<Receiver<()>>);
 
 /// Longest wait for the last lines: whoever should read them may have stopped reading.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 impl AccessLog {
     /// Opens the log: `off`, `stdout`, or a file that is appended to.
-    pub fn open(target: &str, dropped: IntCounter) -> io::Result<(Self, Writer)> {
+    pub(crate) fn open(target: &str, dropped: IntCounter) -> io::Result<(Self, Writer)> {
         let reopen = Arc::new(AtomicBool::new(false));
         let mut log = Self {
             entries: None,
@@ -77,7 +77,7 @@ impl AccessLog {
     }
 
     /// Hands a line to the writer; never waits.
-    pub fn write(&self, request: &Arc<Ended>) {
+    pub(crate) fn write(&self, request: &Arc<Ended>) {
         if let Some(entries) = &self.entries
             && entries.try_send(Entry::Line(Arc::clone(request))).is_err()
         {
@@ -86,7 +86,7 @@ impl AccessLog {
     }
 
     /// Has the file opened anew before the next line; never waits.
-    pub fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         self.reopen.store(true, Ordering::Release);
         if let Some(entries) = &self.entries {
             // Where there is no room, the writer is awake.
@@ -97,7 +97,7 @@ impl AccessLog {
 
 impl Writer {
     /// Waits for the last line. The log must have been dropped before.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         if let Some(ended) = self.0
             && ended.recv_timeout(LAST_LINES).is_err()
         {

@@ -37,10 +37,10 @@ mod status;
 
 use door::{Door, Peer};
 
-pub use decisions::{Done, Order, Release, Shown, ShownDecision, Wanted};
+pub(crate) use decisions::{Done, Order, Release, Shown, ShownDecision, Wanted};
 
 /// Names the process in the answer to `/live`.
-pub const PROCESS: &str = "x-thornwall-pid";
+pub(crate) const PROCESS: &str = "x-thornwall-pid";
 
 /// What the routes share.
 #[derive(Clone)]
@@ -51,7 +51,7 @@ struct Admin {
 
 /// Who may do what.
 #[derive(Debug)]
-pub struct Tokens {
+pub(crate) struct Tokens {
     /// Of those who may do everything.
     pub operator: Token,
     /// Of those who may look, and change nothing.
@@ -59,7 +59,7 @@ pub struct Tokens {
 }
 
 /// Serves until the process is told to stop. Task `admin`.
-pub async fn serve(listener: TcpListener, state: Arc<State>, tokens: Tokens) {
+pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, tokens: Tokens) {
     let mut shutdown = state.shutdown.clone();
     let door = Door::new(listener, state.metrics.admin_gave_way.clone());
     let admin = Admin {

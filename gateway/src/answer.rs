@@ -34,7 +34,7 @@ mod tarpit;
 const RETRY_AFTER_TARPIT: Duration = Duration::from_secs(30);
 
 /// Carries out what the pipeline ruled.
-pub async fn send(
+pub(crate) async fn send(
     session: &mut Session,
     exchange: &mut Exchange,
     answer: Answer,
@@ -87,13 +87,17 @@ async fn deny(session: &mut Session, exchange: &Exchange, denial: Denial) -> Res
 }
 
 /// A short answer with `status`.
-pub async fn refuse(session: &mut Session, exchange: &Exchange, status: u16) -> Result<()> {
+pub(crate) async fn refuse(session: &mut Session, exchange: &Exchange, status: u16) -> Result<()> {
     let (response, body) = form::refusal(session, exchange, status)?;
     write(session, response, body).await
 }
 
 /// A robots.txt, or that the client has it already (RFC 9110 section 13.1.2).
-pub async fn robots(session: &mut Session, exchange: &Exchange, file: &RobotsFile) -> Result<()> {
+pub(crate) async fn robots(
+    session: &mut Session,
+    exchange: &Exchange,
+    file: &RobotsFile,
+) -> Result<()> {
     let known = session.req_header().headers.get_all(header::IF_NONE_MATCH);
     let known = known.iter().filter_map(|value| value.to_str().ok());
     let own = file.etag.to_str().unwrap_or_default();
@@ -121,7 +125,7 @@ pub async fn robots(session: &mut Session, exchange: &Exchange, file: &RobotsFil
 const ROBOTS_AGE: &str = "max-age=300";
 
 /// Sends the client on to the same address under HTTPS.
-pub async fn redirect_to_https(session: &mut Session, exchange: &Exchange) -> Result<()> {
+pub(crate) async fn redirect_to_https(session: &mut Session, exchange: &Exchange) -> Result<()> {
     let Some(place) = https_address(&session.req_header().uri, exchange) else {
         return refuse(session, exchange, 400).await;
     };
@@ -144,7 +148,7 @@ fn https_address(target: &Uri, exchange: &Exchange) -> Option<HeaderValue> {
 }
 
 /// Writes the request's id into a response, beside the origin's own where it has one, and what the site asks of all its clients.
-pub fn name(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
+pub(crate) fn name(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
     let hsts = exchange.site().and_then(|site| site.tls.hsts.as_ref());
     // In clear text anybody could have written it (RFC 6797 section 7.2).
     if let Some(hsts) = hsts.filter(|_| exchange.secure) {
@@ -163,7 +167,11 @@ pub fn name(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
 }
 
 /// Tells a client that the origin failed, and notes why. The status, or 0 where nobody listens.
-pub async fn explain_failure(session: &mut Session, exchange: &mut Exchange, error: &Error) -> u16 {
+pub(crate) async fn explain_failure(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    error: &Error,
+) -> u16 {
     let Some((status, reason)) = classify(error) else {
         return 0;
     };
@@ -185,7 +193,7 @@ pub async fn explain_failure(session: &mut Session, exchange: &mut Exchange, err
 
 /// Lets a client that still sends read its answer. Pingora would only let go of a connection whose
 /// failure was explained, and of a stream whose body nobody wanted.
-pub async fn part(session: &mut Session, exchange: &Exchange, failed: bool, state: &State) {
+pub(crate) async fn part(session: &mut Session, exchange: &Exchange, failed: bool, state: &State) {
     match session.as_downstream_mut() {
         // An answer that broke off is told by a reset at once.
         _ if failed && !exchange.explained => {}

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 /// The gateway's own connections, on their way to the accept loops.
 #[derive(Debug, Default)]
-pub struct Arrivals {
+pub(crate) struct Arrivals {
     on_their_way: Mutex<HashMap<SocketAddr, Arc<Notify>>>,
     any: AtomicBool,
 }
@@ -23,7 +23,7 @@ impl Arrivals {
     /// Whether this connection is one of the gateway's own, which has done its work by being
     /// accepted: it is to be closed, and neither counted nor limited. For every accept loop, before
     /// anything is read; once the check is over it costs one load.
-    pub fn is_own(&self, peer: SocketAddr) -> bool {
+    pub(crate) fn is_own(&self, peer: SocketAddr) -> bool {
         if !self.any.load(Ordering::Acquire) {
             return false;
         }

@@ -10,7 +10,7 @@ use crate::{config, hosts::normalise_host};
 
 /// What becomes of the attributes of cookies.
 #[derive(Debug, Default)]
-pub struct Cookies {
+pub(crate) struct Cookies {
     /// Domains, and what stands for them; none takes the attribute out.
     domains: Vec<(String, Option<String>)>,
     /// Beginnings of paths, the longest first, and what stands for them.

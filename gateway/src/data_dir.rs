@@ -13,7 +13,7 @@ use thornwall_settings::secret_file;
 
 /// The data folder, held by this process.
 #[derive(Debug)]
-pub struct DataDir {
+pub(crate) struct DataDir {
     folder: PathBuf,
     /// Locked as long as any process has it open: a predecessor hands it on without a gap.
     lock: File,
@@ -21,7 +21,7 @@ pub struct DataDir {
 
 /// Why the data folder cannot be used.
 #[derive(Debug, Error)]
-pub enum DataDirError {
+pub(crate) enum DataDirError {
     /// Another process holds it.
     #[error(
         "{folder} is in use by {pid}; stop that one, replace it with `thornwall upgrade`, or \
@@ -47,7 +47,7 @@ impl DataDirError {
 
 impl DataDir {
     /// Makes the folder where it is absent, readable by its owner alone, and holds it.
-    pub fn hold(folder: &Path) -> Result<Self, DataDirError> {
+    pub(crate) fn hold(folder: &Path) -> Result<Self, DataDirError> {
         let mut builder = DirBuilder::new();
         let made = builder.recursive(true).mode(0o700).create(folder);
         made.map_err(DataDirError::io(folder))?;
@@ -80,7 +80,7 @@ impl DataDir {
     }
 
     /// Holds the folder by the lock that the running process handed over.
-    pub fn inherit(folder: &Path, lock: File) -> Result<Self, DataDirError> {
+    pub(crate) fn inherit(folder: &Path, lock: File) -> Result<Self, DataDirError> {
         let path = lock_path(folder);
         let identity = |file: &fs::Metadata| (file.dev(), file.ino());
         let handed = lock.metadata().map_err(DataDirError::io(&path))?;
@@ -95,17 +95,17 @@ impl DataDir {
     }
 
     /// Where it is.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// The lock, for a successor.
-    pub fn lock(&self) -> &File {
+    pub(crate) fn lock(&self) -> &File {
         &self.lock
     }
 
     /// Writes down which process holds the folder.
-    pub fn sign(&self) -> Result<(), DataDirError> {
+    pub(crate) fn sign(&self) -> Result<(), DataDirError> {
         let signed = || -> io::Result<()> {
             let mut file = &self.lock;
             file.set_len(0)?;
@@ -131,7 +131,7 @@ fn holder(path: &Path) -> String {
 }
 
 /// The secret that signs links; made where there is none.
-pub fn link_secret(folder: &Path) -> Result<[u8; 32], DataDirError> {
+pub(crate) fn link_secret(folder: &Path) -> Result<[u8; 32], DataDirError> {
     let path = folder.join("links.key");
     let kept = secret_file::read_or_make(&path, || {
         let mut secret = vec![0; 32];
@@ -142,7 +142,7 @@ pub fn link_secret(folder: &Path) -> Result<[u8; 32], DataDirError> {
 }
 
 /// Says what [`link_secret`] would refuse, and makes nothing.
-pub fn check_link_secret(folder: &Path) -> Result<(), DataDirError> {
+pub(crate) fn check_link_secret(folder: &Path) -> Result<(), DataDirError> {
     let path = folder.join("links.key");
     match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -44,12 +44,12 @@ mod transport;
 mod watch;
 mod windows;
 
-pub use chunks::is_malformed;
-pub use connection::{Connection, OpenStream, Tunnel};
-pub use h1_stream::H1Stream;
-pub use listener::listen;
-pub use registry::sweep;
-pub use stall::{note_body, pause, release, resume};
+pub(crate) use chunks::is_malformed;
+pub(crate) use connection::{Connection, OpenStream, Tunnel};
+pub(crate) use h1_stream::H1Stream;
+pub(crate) use listener::listen;
+pub(crate) use registry::sweep;
+pub(crate) use stall::{note_body, pause, release, resume};
 
 use admission::Admission;
 use clock::Clock;
@@ -73,7 +73,7 @@ impl<A: HttpServerApp + Send + Sync> App for Arc<A> {
 }
 
 /// What all connections share.
-pub struct Edge {
+pub(crate) struct Edge {
     app: Box<dyn App>,
     state: Arc<State>,
     clock: Arc<Clock>,
@@ -85,7 +85,7 @@ pub struct Edge {
 
 impl Edge {
     /// An edge in front of `app`, without connections.
-    pub fn new(app: impl HttpServerApp + Send + Sync + 'static, state: Arc<State>) -> Self {
+    pub(crate) fn new(app: impl HttpServerApp + Send + Sync + 'static, state: Arc<State>) -> Self {
         let clock = Arc::new(Clock::default());
         clock.set(state.now());
         let windows = Windows::new(state.metrics.edge.wide.clone());
@@ -101,17 +101,17 @@ impl Edge {
     }
 
     /// The process stops: idle connections end now, the others after what they are at.
-    pub fn retire(&self) {
+    pub(crate) fn retire(&self) {
         sweep_once(self);
     }
 
     /// Whether a client that was let in is still to say what it came for.
-    pub fn awaits_a_request(&self) -> bool {
+    pub(crate) fn awaits_a_request(&self) -> bool {
         awaits_a_request(self)
     }
 
     /// Public sockets and what is spoken there, in the order of the configuration.
-    pub fn listeners(&self) -> Vec<(String, ListenerFacts)> {
+    pub(crate) fn listeners(&self) -> Vec<(String, ListenerFacts)> {
         self.state.generation.load().cold.listeners.clone()
     }
 

@@ -3,7 +3,7 @@
 /// Each has a stable code, the label of `thornwall_connections_closed_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// It was old, and between two requests.
     Age = 1,
     /// Its address is on the deployment's blocklist, or its WebSocket's client was denied.
@@ -44,7 +44,7 @@ pub enum Ending {
 
 impl Ending {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Age,
         Self::Blocklist,
         Self::BodyTimeout,
@@ -66,7 +66,7 @@ impl Ending {
     ];
 
     /// The stable code.
-    pub const fn code(self) -> &'static str {
+    pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::Age => "age",
             Self::Blocklist => "blocklist",
@@ -90,7 +90,7 @@ impl Ending {
     }
 
     /// The reverse of `self as u8`.
-    pub fn from_number(number: u8) -> Option<Self> {
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number.checked_sub(1)?)).copied()
     }
 }

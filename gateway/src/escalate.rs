@@ -20,10 +20,10 @@ mod sidecar;
 mod sidecars;
 mod tally;
 
-pub use cases::{Cases, MOST_CASES};
+pub(crate) use cases::{Cases, MOST_CASES};
 pub(crate) use client::Client;
-pub use labels::{Course, Label, Labels};
-pub use link::Settings;
-pub use sidecar::Sidecar;
-pub use sidecars::Sidecars;
-pub use tally::Tally;
+pub(crate) use labels::{Course, Label, Labels};
+pub(crate) use link::Settings;
+pub(crate) use sidecar::Sidecar;
+pub(crate) use sidecars::Sidecars;
+pub(crate) use tally::Tally;

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What the hooks of one request hand on to each other.
-pub struct Exchange {
+pub(crate) struct Exchange {
     /// The generation that serves this request to its end.
     pub generation: Arc<Generation>,
     /// Names the request in logs, answers and at the origin.
@@ -84,7 +84,11 @@ pub struct Exchange {
 
 impl Exchange {
     /// A request whose header has just been read.
-    pub fn new(generation: Arc<Generation>, started: Duration, in_flight: InFlightGuard) -> Self {
+    pub(crate) fn new(
+        generation: Arc<Generation>,
+        started: Duration,
+        in_flight: InFlightGuard,
+    ) -> Self {
         Self {
             generation,
             id: RequestId::fresh(),
@@ -121,12 +125,12 @@ impl Exchange {
     }
 
     /// What the handshake of the request's connection said; `None` over plain TCP.
-    pub fn tls(&self) -> Option<&TlsFacts> {
+    pub(crate) fn tls(&self) -> Option<&TlsFacts> {
         self.connection.as_ref()?.tls()
     }
 
     /// Notes which host is asked for; whether a site serves it.
-    pub fn find_site(&mut self, host: String) -> bool {
+    pub(crate) fn find_site(&mut self, host: String) -> bool {
         self.site = self.generation.hosts.find(&host);
         self.host = host;
         self.site.is_some()
@@ -134,18 +138,18 @@ impl Exchange {
 
     /// Whether the configuration names this host itself, for the same site. A wildcard takes in whatever somebody
     /// makes up.
-    pub fn is_named_beside(&self, host: &str) -> bool {
+    pub(crate) fn is_named_beside(&self, host: &str) -> bool {
         let hosts = &self.generation.hosts;
         self.site.is_some() && hosts.is_definite(host) && hosts.find(host) == self.site
     }
 
     /// The path that is judged, of a request whose target was sent as `sent`.
-    pub fn path<'a>(&'a self, sent: &'a Uri) -> &'a str {
+    pub(crate) fn path<'a>(&'a self, sent: &'a Uri) -> &'a str {
         self.target.judged.as_deref().unwrap_or_else(|| sent.path())
     }
 
     /// The origin begins an answer, or says something before it (1xx).
-    pub fn origin_answers(&mut self, status: u16, now: Duration) {
+    pub(crate) fn origin_answers(&mut self, status: u16, now: Duration) {
         self.origin_took = Some(now.saturating_sub(self.started));
         if (100..200).contains(&status) && status != 101 {
             return;
@@ -157,25 +161,25 @@ impl Exchange {
     }
 
     /// The site that is asked for, where one serves the host.
-    pub fn site(&self) -> Option<&Site> {
+    pub(crate) fn site(&self) -> Option<&Site> {
         self.generation.sites.get(self.site?)
     }
 }
 
 /// The head of the answer that the client has got: 1xx come before it, but for 101, which is one.
-pub fn answer_of(session: &Session) -> Option<&ResponseHeader> {
+pub(crate) fn answer_of(session: &Session) -> Option<&ResponseHeader> {
     let written = session.response_written();
     written.filter(|head| !head.status.is_informational() || head.status.as_u16() == 101)
 }
 
 /// Whether the client has got the head of its answer.
-pub fn has_begun(session: &Session) -> bool {
+pub(crate) fn has_begun(session: &Session) -> bool {
     answer_of(session).is_some()
 }
 
 /// What became of a request's target.
 #[derive(Debug, Default)]
-pub struct Target {
+pub(crate) struct Target {
     /// The path that is judged, where it is not the one that was sent.
     pub judged: Option<String>,
     /// What the origin is asked with, where that may not be what was sent.

@@ -7,6 +7,6 @@ mod fail2ban;
 mod metrics;
 mod nftables;
 
-pub use fail2ban::{BanLog, BanLogWriter};
-pub use metrics::ExportMetrics;
+pub(crate) use fail2ban::{BanLog, BanLogWriter};
+pub(crate) use metrics::ExportMetrics;
 pub(crate) use nftables::{Source, script, update};

@@ -16,17 +16,16 @@ mod fetch;
 mod round;
 
 pub(crate) use board::unread;
-pub use board::{Board, FeedMetrics, Standing};
+pub(crate) use board::{Board, FeedMetrics};
 pub(crate) use copy::{Copies, Copy};
 pub(crate) use fetch::Validators;
 pub(crate) use round::{Round, RoundError, read};
 
 /// One feed, as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spec {
+pub(crate) struct Spec {
     /// Its name in decisions, metrics and `data_dir/feeds`.
     pub name: Arc<str>,
-    /// Where it is.
     pub place: Place,
     /// How it is written.
     pub form: Form,
@@ -42,10 +41,8 @@ pub struct Spec {
 
 /// Where a feed is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// A file.
+pub(crate) enum Place {
     File(PathBuf),
-    /// An HTTP server.
     Url(Url),
 }
 

@@ -35,15 +35,15 @@ mod public;
 mod redirects;
 mod uploads;
 
-pub use answers::{judge, suit};
-pub use attempt::{failed_to_connect, failed_while_proxying};
+pub(crate) use answers::{judge, suit};
+pub(crate) use attempt::{failed_to_connect, failed_while_proxying};
 
-pub use headers::prepare;
-pub use identity::proxy_id;
+pub(crate) use headers::prepare;
+pub(crate) use identity::proxy_id;
 pub(crate) use identity::{FORWARDED_HOST, FORWARDED_PROTO};
 pub(crate) use public::{Public, sent_authority};
 pub(crate) use redirects::Way;
-pub use uploads::await_body;
+pub(crate) use uploads::await_body;
 
 /// Longest time to read away the rest of a body that nobody wants.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,7 +51,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const CONVERSATION_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Puts a bound on everything that Pingora waits for without one.
-pub fn bound(session: &mut Session, exchange: &mut Exchange, stopping: bool) {
+pub(crate) fn bound(session: &mut Session, exchange: &mut Exchange, stopping: bool) {
     let header = session.req_header();
     // Half of the pair is no wish, and HTTP/1.0 has none (RFC 9110 section 7.8).
     exchange.upgrade = session.is_upgrade_req()
@@ -95,7 +95,7 @@ fn names(headers: &HeaderMap, field: &HeaderName, word: &str) -> bool {
 }
 
 /// A server of the site that is asked for.
-pub async fn peer(
+pub(crate) async fn peer(
     session: &mut Session,
     exchange: &mut Exchange,
     now: Duration,
@@ -142,7 +142,7 @@ fn longest_upload(header: &RequestHeader, limits: &Limits) -> Duration {
 
 /// Ends a request whose body turns out larger than its site takes. Frames of a WebSocket are no
 /// body.
-pub fn measure_body(
+pub(crate) fn measure_body(
     session: &Session,
     piece: &mut Option<Bytes>,
     end: bool,
@@ -209,7 +209,11 @@ fn let_last(exchange: &mut Exchange, client: IpAddr, state: &State) {
 }
 
 /// How long a piece of the answer's body has to wait for the limits that hold the request.
-pub fn pace(piece: Option<&Bytes>, exchange: &mut Exchange, state: &State) -> Option<Duration> {
+pub(crate) fn pace(
+    piece: Option<&Bytes>,
+    exchange: &mut Exchange,
+    state: &State,
+) -> Option<Duration> {
     let bytes = piece.map_or(0, Bytes::len);
     if bytes > 0 && exchange.answer.as_ref().is_some_and(AnswerBody::is_large) {
         note_large(exchange, state);
@@ -222,7 +226,7 @@ pub fn pace(piece: Option<&Bytes>, exchange: &mut Exchange, state: &State) -> Op
 }
 
 /// Leads the client to where it reached us, and not to where the origin believes to be.
-pub fn lead_back(
+pub(crate) fn lead_back(
     session: &Session,
     response: &mut ResponseHeader,
     exchange: &Exchange,

@@ -15,11 +15,11 @@ use thornwall_filters::{
     pipeline::Pipeline,
     rate::SharedLimit,
 };
-use thornwall_settings::load::Problem;
+use thornwall_settings::{file::ConfigFile, load::Problem};
 use toml::Spanned;
 
 use crate::{
-    config::{self, Config, ConfigFile, PrivacyMode},
+    config::{self, Config, PrivacyMode},
     cookies::Cookies,
     escalate::{self, Sidecars},
     feeds::Spec,
@@ -32,7 +32,6 @@ use crate::{
     tls::{SiteTls, Tls},
     upstream::Upstream,
 };
-use thornwall_settings::file::ConfigFile;
 
 mod edge;
 mod feeds;
@@ -41,7 +40,7 @@ mod never;
 mod parts;
 
 /// Everything that serves requests until the next reload.
-pub struct Generation {
+pub(crate) struct Generation {
     /// Counts up from 1 with every reload.
     pub number: u64,
     /// Sites, in the order of the file.
@@ -87,7 +86,7 @@ pub struct Generation {
 }
 
 /// Hosts that belong together: a tenant.
-pub struct Site {
+pub(crate) struct Site {
     /// Stays with the name over reloads: the tenant part of table keys.
     pub id: u16,
     /// The label of metrics and logs.
@@ -111,7 +110,7 @@ pub struct Site {
 }
 
 /// Who is believed about the client's address.
-pub struct ClientAddress {
+pub(crate) struct ClientAddress {
     /// Peers whose forwarding headers count.
     pub trusted: PrefixSet,
     /// The header with the client's address.
@@ -120,12 +119,11 @@ pub struct ClientAddress {
 
 /// Settings that a reload cannot change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cold {
+pub(crate) struct Cold {
     /// Public sockets: address and what is spoken there.
     pub listeners: Vec<(String, ListenerFacts)>,
     /// The operator's socket.
     pub admin: String,
-    /// Worker threads.
     pub threads: usize,
     /// Folder of what survives a restart.
     pub data_dir: PathBuf,
@@ -147,7 +145,6 @@ pub struct Cold {
     pub recent_decisions: usize,
     /// How clients' addresses are told.
     pub privacy: PrivacyMode,
-    /// File for nftables.
     pub nftables_file: Option<PathBuf>,
     /// Log for fail2ban.
     pub fail2ban_log: Option<PathBuf>,
@@ -156,7 +153,7 @@ pub struct Cold {
 }
 
 /// What a generation is built from besides its configuration.
-pub struct Inputs<'a> {
+pub(crate) struct Inputs<'a> {
     /// Families of filter metrics.
     pub metrics: &'a FilterMetrics,
     /// The installation's secret, which signs links.
@@ -169,7 +166,7 @@ pub struct Inputs<'a> {
 
 impl Generation {
     /// Builds all of it, or says everything that is wrong. Nothing is touched but files read.
-    pub fn build(file: &ConfigFile, inputs: &Inputs<'_>) -> Result<Self, Vec<Problem>> {
+    pub(crate) fn build(file: &ConfigFile, inputs: &Inputs<'_>) -> Result<Self, Vec<Problem>> {
         let loaded = Config::parse(file);
         let mut problems = loaded.problems;
         let Some(mut config) = loaded.value else {
@@ -255,7 +252,7 @@ impl Generation {
 
 impl Generation {
     /// What limits that change with their origins are now, by site and filter.
-    pub fn adaptive_limits(&self) -> impl Iterator<Item = (&str, &str, u32)> {
+    pub(crate) fn adaptive_limits(&self) -> impl Iterator<Item = (&str, &str, u32)> {
         self.sites.iter().flat_map(|site| {
             let limits = site.pipeline.adaptive().iter();
             limits.map(|(filter, limit)| (&*site.name, filter.as_str(), limit.limit(site.id)))
@@ -263,7 +260,7 @@ impl Generation {
     }
 
     /// The upstreams that sites use, each once.
-    pub fn upstreams(&self) -> impl Iterator<Item = Arc<Upstream>> {
+    pub(crate) fn upstreams(&self) -> impl Iterator<Item = Arc<Upstream>> {
         let mut seen = HashSet::new();
         let all = self.sites.iter().map(|site| &site.upstream);
         all.filter(move |upstream| seen.insert(Arc::as_ptr(upstream)))
@@ -273,7 +270,7 @@ impl Generation {
 
 impl Cold {
     /// Only the settings that a reload cannot change, of a file whose rest may be wrong.
-    pub fn read(file: &ConfigFile) -> Result<Self, String> {
+    pub(crate) fn read(file: &ConfigFile) -> Result<Self, String> {
         let loaded = Config::parse(file);
         let config = loaded
             .value

@@ -26,8 +26,8 @@ mod predecessor;
 mod successor;
 mod supervisor;
 
-pub use control::{Control, Reply, Request, ask, socket_path};
-pub use predecessor::{Inherited, Predecessor};
+pub(crate) use control::{Control, Reply, Request, ask, socket_path};
+pub(crate) use predecessor::{Inherited, Predecessor};
 
 /// What both sides speak. A process that speaks another version cannot take over.
 const PROTOCOL: u32 = 1;
@@ -58,16 +58,13 @@ enum Message {
     /// New: every listener is served.
     Serving,
     /// New: cannot, for a reason that the operator is told.
-    Failed {
-        /// The reason.
-        why: String,
-    },
+    Failed { why: String },
 }
 
 /// What a descriptor is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Role {
+pub(crate) enum Role {
     /// The operator's listener, with its address as configured.
     Admin(String),
     /// The listener of this protocol's command.
@@ -80,7 +77,7 @@ pub enum Role {
 
 /// A part of the process that only one process may run, or whose state its successor goes on from:
 /// keys that sessions are resumed with, the files of a store.
-pub trait Heirloom: Send + Sync {
+pub(crate) trait Heirloom: Send + Sync {
     /// A name that stays the same over versions.
     fn name(&self) -> &'static str;
 
@@ -93,11 +90,11 @@ pub trait Heirloom: Send + Sync {
 }
 
 /// What parts of a process left to their successors, by name.
-pub type Legacy = BTreeMap<String, Vec<u8>>;
+pub(crate) type Legacy = BTreeMap<String, Vec<u8>>;
 
 /// Why a process cannot take over from another.
 #[derive(Debug, Error)]
-pub enum HandoverError {
+pub(crate) enum HandoverError {
     /// The other side ended or closed the channel.
     #[error("the other process has ended")]
     Closed,

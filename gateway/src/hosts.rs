@@ -8,7 +8,7 @@ use crate::config;
 
 /// Hosts to places in the list of sites.
 #[derive(Debug, Default)]
-pub struct Hosts {
+pub(crate) struct Hosts {
     exact: HashMap<String, usize>,
     /// `shop.example` stands for `*.shop.example`.
     wildcard: HashMap<String, usize>,
@@ -54,12 +54,12 @@ impl Hosts {
     }
 
     /// Whether the configuration names this host itself.
-    pub fn is_definite(&self, host: &str) -> bool {
+    pub(crate) fn is_definite(&self, host: &str) -> bool {
         self.exact.contains_key(host)
     }
 
     /// The exact name, else the longest wildcard, else the catch-all.
-    pub fn find(&self, host: &str) -> Option<usize> {
+    pub(crate) fn find(&self, host: &str) -> Option<usize> {
         if let Some(at) = self.exact.get(host) {
             return Some(*at);
         }
@@ -94,7 +94,7 @@ pub fn normalise_host(host: &str) -> Option<String> {
 }
 
 /// The host of an authority in that form, and its port where it names one.
-pub fn split_authority(authority: &str) -> Option<(String, Option<u16>)> {
+pub(crate) fn split_authority(authority: &str) -> Option<(String, Option<u16>)> {
     let host = normalise_host(authority)?;
     let port = authority
         .rsplit_once(':')
@@ -104,7 +104,7 @@ pub fn split_authority(authority: &str) -> Option<(String, Option<u16>)> {
 
 /// The name or address in a `Host` value, without its port and trailing dot; `None` where it is
 /// not a valid one (RFC 9110 section 7.2, restricted to what names and addresses really contain).
-pub fn host_name(host: &str) -> Option<&str> {
+pub(crate) fn host_name(host: &str) -> Option<&str> {
     let name_end = match host.strip_prefix('[') {
         Some(rest) => rest.find(']')? + 2,
         None => host.find(':').unwrap_or(host.len()),

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 /// Milliseconds since the start of the process, as of the last sweep.
-pub type Tick = u32;
+pub(crate) type Tick = u32;
 
 /// What is spoken on a public socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListenerFacts {
-    /// TLS.
+pub(crate) struct ListenerFacts {
     pub tls: bool,
     /// A PROXY header comes first.
     pub proxy_protocol: bool,
@@ -23,7 +22,7 @@ pub(crate) const ADMIN_CONNECTIONS: usize = 64;
 
 /// What a client may cost before and beside its requests; times in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Connections at once.
     pub max_connections: usize,
     /// Connections at once of one client.
@@ -67,7 +66,7 @@ const DOUBLINGS: u32 = 2;
 impl Limits {
     /// Bytes per second of a body that has been waited for `periods` times `body_timeout`: a client may
     /// begin slowly, but not hold whoever reads for it with a byte now and then.
-    pub const fn receive_rate(&self, periods: u32) -> u64 {
+    pub(crate) const fn receive_rate(&self, periods: u32) -> u64 {
         let doublings = if periods < DOUBLINGS {
             periods
         } else {
@@ -77,7 +76,7 @@ impl Limits {
     }
 
     /// Bytes per second of a body that lasts.
-    pub const fn lasting_receive_rate(&self) -> u64 {
+    pub(crate) const fn lasting_receive_rate(&self) -> u64 {
         self.receive_rate(DOUBLINGS)
     }
 }

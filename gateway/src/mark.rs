@@ -21,11 +21,11 @@ const MOST_TURNS: usize = 4;
 
 /// What a site's requests carry, for as long as the process runs.
 #[derive(Debug, Clone)]
-pub struct Mark(HeaderValue);
+pub(crate) struct Mark(HeaderValue);
 
 impl Mark {
     /// The mark of the site with this number.
-    pub fn of(site: u16) -> Result<Self> {
+    pub(crate) fn of(site: u16) -> Result<Self> {
         let mark = format!("thornwall-{:016x}-{site:x}", *PROCESS);
         let mark = HeaderValue::try_from(mark).or_err(ErrorType::InternalError, "mark")?;
         Ok(Self(mark))
@@ -33,7 +33,7 @@ impl Mark {
 
     /// Whether a request carries it so often that it goes in circles. An application that asks its own
     /// public name may pass the fields on that it got.
-    pub fn is_in_circles(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn is_in_circles(&self, headers: &HeaderMap) -> bool {
         let lines = headers.get_all(&CDN_LOOP).iter();
         let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
         let ours = names.filter(|name| name.trim_ascii() == self.0.as_bytes());

@@ -7,7 +7,6 @@ use prometheus::{
     Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 use thornwall_decisions::store::StoreMetrics;
-use thornwall_decisions::store::StoreMetrics;
 use thornwall_detectors::signal::Reason;
 use thornwall_filters::{build::TableStats, metrics::FilterMetrics};
 
@@ -26,14 +25,14 @@ mod escalation;
 mod requests;
 mod shared;
 
-pub use connections::EdgeMetrics;
+pub(crate) use connections::EdgeMetrics;
 use escalation::EscalationMetrics;
 use requests::RequestMetrics;
 use shared::SharedGauges;
 
 /// All families of the gateway.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     /// What the runner of the pipelines counts.
     pub filters: FilterMetrics,
@@ -53,7 +52,6 @@ pub struct Metrics {
     pub(crate) requests: RequestMetrics,
     own_answers: IntCounterVec,
     reloads: IntCounterVec,
-    /// Bounded tables.
     pub(crate) tables: TableGauges,
     /// The way to other stores.
     pub(crate) shared: SharedGauges,
@@ -84,7 +82,7 @@ pub(crate) struct TableGauges {
 
 impl Metrics {
     /// Registers every family in a fresh registry.
-    pub fn new() -> prometheus::Result<Self> {
+    pub(crate) fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let make = Families::of(&registry);
         Ok(Self {
@@ -138,17 +136,16 @@ impl Metrics {
     }
 
     /// Counts one ended request.
-    pub fn request(&self, site: &str, ruling: &str, status: u16, seconds: f64) {
+    pub(crate) fn request(&self, site: &str, ruling: &str, status: u16, seconds: f64) {
         self.requests.count(site, ruling, status, seconds);
     }
 
     /// Counts one answer that did not come from the origin.
-    pub fn own_answer(&self, reason: Reason) {
+    pub(crate) fn own_answer(&self, reason: Reason) {
         self.own_answers.with_label_values(&[reason.code()]).inc();
     }
 
-    /// Counts one reload.
-    pub fn reload(&self, took_effect: bool) {
+    pub(crate) fn reload(&self, took_effect: bool) {
         let result = if took_effect { "applied" } else { "refused" };
         self.reloads.with_label_values(&[result]).inc();
     }

@@ -19,7 +19,12 @@ use crate::{
 };
 
 /// Tells the filters that noted something about the request whether the origin's answer is a page.
-pub fn begins(session: &Session, answer: &ResponseHeader, exchange: &mut Exchange, now: Duration) {
+pub(crate) fn begins(
+    session: &Session,
+    answer: &ResponseHeader,
+    exchange: &mut Exchange,
+    now: Duration,
+) {
     // What comes before an answer says nothing of it.
     let is_answer =
         !answer.status.is_informational() || answer.status == StatusCode::SWITCHING_PROTOCOLS;
@@ -67,7 +72,7 @@ fn is_page(method: &Method, answer: &ResponseHeader) -> Option<bool> {
 }
 
 /// Tells the filters that noted something about the request how it ended.
-pub fn tell(exchange: &mut Exchange, now: Duration) {
+pub(crate) fn tell(exchange: &mut Exchange, now: Duration) {
     if !noted(exchange) {
         return;
     }
@@ -95,7 +100,7 @@ pub fn tell(exchange: &mut Exchange, now: Duration) {
 }
 
 /// Sums up a request that has ended after `took`. What it held of texts is taken out of the exchange.
-pub fn ended(session: &Session, exchange: &mut Exchange, took: Duration) -> Ended {
+pub(crate) fn ended(session: &Session, exchange: &mut Exchange, took: Duration) -> Ended {
     let request = session.req_header();
     let site = exchange.site();
     Ended {

@@ -46,7 +46,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// What is counted of requests whose peer names another client and is not believed.
 #[derive(Debug, Clone)]
-pub struct ProxyMetrics {
+pub(crate) struct ProxyMetrics {
     private: IntCounter,
     public: IntCounter,
 }
@@ -77,7 +77,7 @@ pub(crate) struct Terms<'a> {
 
 /// The peers that name other clients, bounded.
 #[derive(Debug)]
-pub struct Proxies {
+pub(crate) struct Proxies {
     metrics: ProxyMetrics,
     /// Whether there is anything in the table.
     watching: AtomicBool,
@@ -103,8 +103,7 @@ struct Peer {
 }
 
 impl Proxies {
-    /// An empty table.
-    pub const fn new(metrics: ProxyMetrics) -> Self {
+    pub(crate) const fn new(metrics: ProxyMetrics) -> Self {
         Self {
             metrics,
             watching: AtomicBool::new(false),

@@ -20,13 +20,13 @@ use crate::{
 };
 
 /// The proxy of all sites.
-pub struct Proxy {
+pub(crate) struct Proxy {
     state: Arc<State>,
 }
 
 impl Proxy {
     /// A proxy over the process's state.
-    pub const fn new(state: Arc<State>) -> Self {
+    pub(crate) const fn new(state: Arc<State>) -> Self {
         Self { state }
     }
 

@@ -10,14 +10,14 @@ use parking_lot::Mutex;
 use crate::{record::Ended, request_id::RequestId};
 
 /// The last requests, oldest overwritten first.
-pub struct Recent {
+pub(crate) struct Recent {
     slots: Box<[Mutex<Option<Arc<Ended>>>]>,
     next: AtomicUsize,
 }
 
 impl Recent {
     /// A ring of `capacity` requests.
-    pub fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self {
             slots: (0..capacity.max(1)).map(|_| Mutex::default()).collect(),
             next: AtomicUsize::new(0),
@@ -25,14 +25,14 @@ impl Recent {
     }
 
     /// Keeps an ended request in place of the oldest.
-    pub fn push(&self, request: Arc<Ended>) {
+    pub(crate) fn push(&self, request: Arc<Ended>) {
         let at = self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len();
         *self.slots[at].lock() = Some(request);
     }
 
     /// A request by its id, or by the one that a trusted proxy gave it, if it is
     /// still there.
-    pub fn find(&self, id: &str) -> Option<Arc<Ended>> {
+    pub(crate) fn find(&self, id: &str) -> Option<Arc<Ended>> {
         let own = RequestId::parse(id);
         let own = own.and_then(|own| self.find_by(|request| request.id == own));
         own.or_else(|| self.find_by(|request| request.proxy_id() == Some(id)))
@@ -46,7 +46,7 @@ impl Recent {
     }
 
     /// Requests that it holds now.
-    pub fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.next.load(Ordering::Relaxed).min(self.slots.len())
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 
 mod refused;
 
-pub use refused::RefusedHead;
+pub(crate) use refused::RefusedHead;
 
 /// Longest piece of a client's text that is kept.
 pub(crate) const LONGEST_TEXT: usize = 512;
@@ -31,7 +31,7 @@ pub(crate) const LONGEST_METHOD: usize = 32;
 
 /// One request, what was decided about it and why.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     /// When its header had been read.
     pub time: Timestamp,
     /// The id that the client and the origin saw as `x-gateway-request-id`, or where there was none
@@ -44,13 +44,11 @@ pub struct Record {
     pub client: Option<String>,
     /// The site that serves the host, where one does.
     pub site: Option<String>,
-    /// Method.
     pub method: String,
     /// Host, empty where it was no valid one.
     pub host: String,
     /// Path, without the query, which may hold secrets.
     pub path: String,
-    /// User agent.
     pub user_agent: Option<String>,
     /// Status of the answer; 0 where the client got none.
     pub status: u16,
@@ -88,7 +86,7 @@ pub struct Record {
 
 /// One signal, as people read it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct SignalRecord {
+pub(crate) struct SignalRecord {
     /// The stable code.
     pub reason: String,
     /// What it counts.
@@ -103,7 +101,7 @@ pub struct SignalRecord {
 
 /// What a case came to, as people read it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LabelRecord {
+pub(crate) struct LabelRecord {
     /// The case, as the sidecar knows it.
     pub case: String,
     /// 0 (a person) to 1 (a bot).
@@ -118,7 +116,7 @@ pub struct LabelRecord {
 
 impl LabelRecord {
     /// What is told of the case.
-    pub fn new(case: CaseId, label: &Label) -> Self {
+    pub(crate) fn new(case: CaseId, label: &Label) -> Self {
         Self {
             case: case.to_string(),
             score: label.score,
@@ -142,12 +140,11 @@ impl From<&Signal> for SignalRecord {
 
 /// One ended request as the ring keeps it: small, and text only where the client's was.
 #[derive(Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// Names the request.
     pub id: RequestId,
     /// The id that a trusted proxy had given it.
     pub(crate) proxy_id: Option<HeaderValue>,
-    /// When it ended.
     pub(crate) time: SystemTime,
     /// Who asked, as far as that is known.
     pub(crate) client: Option<Client>,
@@ -155,7 +152,6 @@ pub struct Ended {
     pub(crate) site: Option<Arc<str>>,
     /// Names of the site's filters, which the judgement tells by number.
     pub(crate) filters: Option<Arc<[String]>>,
-    /// Its method.
     pub(crate) method: Box<str>,
     /// The host that was asked for; empty where it was no valid one.
     pub(crate) host: String,
@@ -204,7 +200,7 @@ impl fmt::Display for Client {
 
 impl Ended {
     /// Forgets the client's address, and what else would tell it.
-    pub fn hide(&mut self, veil: &Veil, now_ms: u64) {
+    pub(crate) fn hide(&mut self, veil: &Veil, now_ms: u64) {
         if let Some(Client::Address(address)) = self.client {
             self.client = Some(Client::Label(veil.client(address, now_ms).into()));
         }
@@ -220,13 +216,13 @@ impl Ended {
     }
 
     /// The case that the request belongs to, where it was taken for a second opinion.
-    pub fn case(&self) -> Option<CaseId> {
+    pub(crate) fn case(&self) -> Option<CaseId> {
         let referral = self.judgement.as_ref()?.referral.as_ref()?;
         Some(referral.case)
     }
 
     /// The id that a trusted proxy had given the request.
-    pub fn proxy_id(&self) -> Option<&str> {
+    pub(crate) fn proxy_id(&self) -> Option<&str> {
         self.proxy_id.as_ref()?.to_str().ok()
     }
 

@@ -19,7 +19,7 @@ use thornwall_settings::file::ConfigFile;
 mod losses;
 
 /// Builds the next generation from the same file.
-pub struct Reloader {
+pub(crate) struct Reloader {
     path: PathBuf,
     secret: [u8; 32],
     state: Arc<State>,
@@ -28,7 +28,7 @@ pub struct Reloader {
 
 impl Reloader {
     /// A reloader of the file that the running generation came from.
-    pub fn new(path: &Path, secret: [u8; 32], state: Arc<State>) -> Self {
+    pub(crate) fn new(path: &Path, secret: [u8; 32], state: Arc<State>) -> Self {
         let (applied, _) = watch::channel(1);
         Self {
             path: path.to_path_buf(),
@@ -39,12 +39,12 @@ impl Reloader {
     }
 
     /// Tells of every reload that took effect.
-    pub fn watch(&self) -> watch::Receiver<u64> {
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
     }
 
     /// Reads the file again. Where anything is wrong with it, everything stays as it is.
-    pub async fn reload(&self) {
+    pub(crate) async fn reload(&self) {
         let built = match settle_file(&self.path).await {
             Ok(()) => self.build().await,
             Err(unsettled) => Err(unsettled),

@@ -37,14 +37,14 @@ use crate::{
 
 mod robots;
 
-pub use robots::answer as robots_answer;
+pub(crate) use robots::answer as robots_answer;
 
 /// Header in which a trusted proxy says how the client reached it.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Finds out who asks for what, and asks the site's pipeline. `Err` is a request that no site can
 /// be asked about: its status and why.
-pub fn judge(
+pub(crate) fn judge(
     session: &Session,
     exchange: &mut Exchange,
     state: &State,
@@ -148,7 +148,7 @@ const WAITING: u32 = 8;
 /// A place among the client's requests at origins. Where it has all of them, the request waits for one
 /// of the others to end; `None` where none does. Trusted proxies that name nobody have no cap, as
 /// with connections.
-pub async fn take_share(exchange: &mut Exchange, state: &State) -> Option<()> {
+pub(crate) async fn take_share(exchange: &mut Exchange, state: &State) -> Option<()> {
     let generation = &exchange.generation;
     let client = exchange.client;
     let Some(client) = client.filter(|client| !State::trusts(generation, *client)) else {
@@ -170,7 +170,7 @@ pub async fn take_share(exchange: &mut Exchange, state: &State) -> Option<()> {
 
 /// Notes what kind of answer begins. One that lasts, a WebSocket or an event stream, counts no longer among
 /// its client's requests but among those that last, of which it may have as many as connections.
-pub fn settle_share(exchange: &mut Exchange, response: &ResponseHeader, state: &State) {
+pub(crate) fn settle_share(exchange: &mut Exchange, response: &ResponseHeader, state: &State) {
     let kind = response
         .headers
         .get(CONTENT_TYPE)

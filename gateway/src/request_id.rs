@@ -4,32 +4,32 @@ use http::{HeaderName, HeaderValue};
 use uuid::Uuid;
 
 /// Header in which the origin and the client read the request's id.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The same, where [`REQUEST_ID`] has the id of a trusted proxy, or of the origin.
-pub const OWN_REQUEST_ID: HeaderName = HeaderName::from_static("x-gateway-request-id");
+pub(crate) const OWN_REQUEST_ID: HeaderName = HeaderName::from_static("x-gateway-request-id");
 
 /// Names one request: a UUID of version 7 (RFC 9562 section 5.7), without hyphens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestId(Uuid);
+pub(crate) struct RequestId(Uuid);
 
 impl RequestId {
     /// An id that nothing else has.
-    pub fn fresh() -> Self {
+    pub(crate) fn fresh() -> Self {
         Self(Uuid::now_v7())
     }
 
     /// Reads an id as logs and answers write it, with or without hyphens.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         Uuid::try_parse(text).ok().map(Self)
     }
 
     /// The random end of the id.
-    pub const fn low_bits(&self) -> u64 {
+    pub(crate) const fn low_bits(&self) -> u64 {
         self.0.as_u64_pair().1
     }
 
     /// The id as a header value.
-    pub fn header_value(&self) -> HeaderValue {
+    pub(crate) fn header_value(&self) -> HeaderValue {
         let mut buffer = [0; 32];
         let text = self.0.as_simple().encode_lower(&mut buffer);
         let mut value =

@@ -19,13 +19,12 @@ mod line;
 mod table;
 
 pub(crate) use line::Want;
-pub use table::Robots;
+pub(crate) use table::Robots;
 
 use table::Found;
 
-/// A robots.txt.
 #[derive(Debug)]
-pub struct RobotsFile {
+pub(crate) struct RobotsFile {
     /// What crawlers are told.
     pub text: Bytes,
     /// Names the text among all others.

@@ -46,13 +46,13 @@ mod sockets;
 
 use doors::Doors;
 use keeper::Keeper;
-pub use self_check::NotServed;
+pub(crate) use self_check::NotServed;
 use signals::Signals;
-pub use sockets::Sockets;
+pub(crate) use sockets::Sockets;
 
 /// Why the gateway does not serve.
 #[derive(Debug, Error)]
-pub enum ServeError {
+pub(crate) enum ServeError {
     /// A socket cannot be had.
     #[error("cannot listen on {0}: {1}; stop what uses it, or choose another address")]
     Bind(String, io::Error),
@@ -87,7 +87,7 @@ impl ServeError {
 
 /// Serves what `path` configures until a signal ends it, or until another process takes over. With
 /// `take_over`, this process takes over from the one that started it.
-pub fn run(path: &Path, take_over: bool) -> Result<(), ServeError> {
+pub(crate) fn run(path: &Path, take_over: bool) -> Result<(), ServeError> {
     let predecessor = take_over.then(Predecessor::meet).transpose()?;
     let served = start(path, predecessor.as_ref());
     if let (Err(error), Some(predecessor)) = (&served, &predecessor) {

@@ -20,13 +20,13 @@ use tokio::{
 };
 
 /// The gateway serves, and every listener was checked.
-pub async fn ready(listeners: usize, generation: u64) {
+pub(crate) async fn ready(listeners: usize, generation: u64) {
     let status = format!("serving; listeners={listeners} generation={generation}");
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]).await;
 }
 
 /// The configuration is being read again; [`ready`] follows, whether it takes effect or not.
-pub async fn reloading() {
+pub(crate) async fn reloading() {
     let mut states = vec![NotifyState::Reloading];
     // Without a clock it is no reload as systemd 253 understands it, and still one for others.
     states.extend(NotifyState::monotonic_usec_now());
@@ -34,12 +34,12 @@ pub async fn reloading() {
 }
 
 /// Another process serves now. Without this, the end of this one would be the end of the service.
-pub async fn replaced(pid: u32) {
+pub(crate) async fn replaced(pid: u32) {
     tell(&[NotifyState::MainPid(pid)]).await;
 }
 
 /// The end has begun, and takes at most the grace period.
-pub async fn stopping(grace: Duration) {
+pub(crate) async fn stopping(grace: Duration) {
     let longest = u32::try_from((grace + STOP_SLACK).as_micros()).unwrap_or(u32::MAX);
     tell(&[
         NotifyState::Stopping,
@@ -53,7 +53,7 @@ pub async fn stopping(grace: Duration) {
 const STOP_SLACK: Duration = Duration::from_secs(5);
 
 /// Feeds the watchdog, where there is one, as long as the runtime turns. Task `watchdog`.
-pub async fn feed_watchdog(mut shutdown: watch::Receiver<bool>) {
+pub(crate) async fn feed_watchdog(mut shutdown: watch::Receiver<bool>) {
     let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) else {
         return;
     };

@@ -31,12 +31,11 @@ use crate::{
 
 /// The database that the predecessor keeps its list in.
 const PREDECESSORS_DATABASE: u8 = 2;
-/// Longest password.
 const MOST_PASSWORD: usize = 4096;
 
 /// Where the shared store and the predecessor's list are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shared {
+pub(crate) struct Shared {
     store: Option<Server>,
     predecessor: Option<Server>,
     tenant: String,
@@ -55,7 +54,7 @@ struct Server {
 
 /// How the shared store and the predecessor's list do, where there are any.
 #[derive(Debug, Default)]
-pub struct Standings {
+pub(crate) struct Standings {
     /// The shared store.
     pub store: Option<Arc<Standing>>,
     /// The limits that gateways keep together.
@@ -65,7 +64,7 @@ pub struct Standings {
 }
 
 /// The tasks, before they are started.
-pub struct Replication {
+pub(crate) struct Replication {
     store: Option<SharedStore>,
     limits: Option<(Access, Arc<Standing>)>,
     predecessor: Option<PredecessorList>,
@@ -133,18 +132,13 @@ impl Shared {
         }
     }
 
-    /// What all names in the shared store begin with.
-    pub fn tenant(&self) -> &str {
-        &self.tenant
-    }
-
     /// Whether gateways share their decisions.
-    pub const fn is_on(&self) -> bool {
+    pub(crate) const fn is_on(&self) -> bool {
         self.store.is_some()
     }
 
     /// The tasks for `store`, and how they will do.
-    pub fn replication(
+    pub(crate) fn replication(
         &self,
         store: &Store,
         clock: &Arc<dyn Clock>,
@@ -183,7 +177,7 @@ impl Shared {
 impl Replication {
     /// Starts the tasks `shared store`, `shared limits` and `predecessor`, as far as they are
     /// configured.
-    pub fn start(
+    pub(crate) fn start(
         self,
         tables: Arc<dyn SharedTables>,
         shutdown: &watch::Receiver<bool>,

@@ -18,7 +18,7 @@ const PARTS: usize = 16;
 /// What clients have of one thing. A client is one IPv4 address, or one /64 of IPv6, which is what a
 /// subscriber gets (RFC 6177). Who has nothing takes up no room.
 #[derive(Debug, Default)]
-pub struct Shares {
+pub(crate) struct Shares {
     hasher: RandomState,
     parts: [Mutex<Part>; PARTS],
 }
@@ -44,21 +44,21 @@ struct Waiting<'a> {
 
 /// One piece of what a client has, given back when dropped.
 #[derive(Debug)]
-pub struct Share {
+pub(crate) struct Share {
     shares: Arc<Shares>,
     client: IpAddr,
 }
 
 impl Share {
     /// Whether it is a piece of this.
-    pub fn is_of(&self, shares: &Arc<Shares>) -> bool {
+    pub(crate) fn is_of(&self, shares: &Arc<Shares>) -> bool {
         Arc::ptr_eq(&self.shares, shares)
     }
 }
 
 impl Shares {
     /// A further piece for `client`, unless it has so many already.
-    pub fn take(self: &Arc<Self>, client: IpAddr, most: u32) -> Option<Share> {
+    pub(crate) fn take(self: &Arc<Self>, client: IpAddr, most: u32) -> Option<Share> {
         let client = subscriber(client);
         let mut part = self.part(client).lock();
         let mine = part.taken.entry(client).or_insert(0);
@@ -74,7 +74,7 @@ impl Shares {
 
     /// A further piece for `client`, for which it waits `within` where it has `most` already, unless as
     /// many as `most_waiting` do so.
-    pub async fn wait(
+    pub(crate) async fn wait(
         self: &Arc<Self>,
         client: IpAddr,
         most: u32,
@@ -111,12 +111,12 @@ impl Shares {
     }
 
     /// How many clients have any.
-    pub fn clients(&self) -> usize {
+    pub(crate) fn clients(&self) -> usize {
         self.parts.iter().map(|part| part.lock().taken.len()).sum()
     }
 
     /// How many pieces are waited for.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         let queued = self.parts.iter().map(|part| {
             let part = part.lock();
             part.queues

@@ -40,7 +40,7 @@ use crate::{
 };
 
 /// Everything that outlives a generation.
-pub struct State {
+pub(crate) struct State {
     /// What serves now.
     pub generation: ArcSwap<Generation>,
     /// Every counter and gauge.
@@ -91,7 +91,7 @@ pub struct State {
 
 impl State {
     /// The state of a process that starts now.
-    pub fn new(
+    pub(crate) fn new(
         generation: Generation,
         metrics: Metrics,
         access_log: AccessLog,
@@ -128,27 +128,27 @@ impl State {
     }
 
     /// Monotonic time since the start: the clock of every filter.
-    pub fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.time.since_start()
     }
 
     /// The clocks themselves, for parts that know nothing else of the process.
-    pub const fn time(&self) -> ProcessTime {
+    pub(crate) const fn time(&self) -> ProcessTime {
         self.time
     }
 
     /// This moment by both clocks.
-    pub fn moment(&self) -> Moment {
+    pub(crate) fn moment(&self) -> Moment {
         self.time.now()
     }
 
     /// Both clocks, for whoever has a task of its own.
-    pub fn clock(&self) -> Arc<dyn Clock> {
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(self.time)
     }
 
     /// Lets this generation serve.
-    pub fn take_up(&self, generation: Generation) {
+    pub(crate) fn take_up(&self, generation: Generation) {
         let never_block = Arc::clone(&generation.never_block);
         self.store.decisions().spare(never_block);
         self.generation.store(Arc::new(generation));
@@ -168,7 +168,7 @@ impl State {
     }
 
     /// Has a decision made that a pipeline proposes because of this request.
-    pub fn propose(&self, proposal: Proposal, site: &Arc<str>, id: RequestId) {
+    pub(crate) fn propose(&self, proposal: Proposal, site: &Arc<str>, id: RequestId) {
         let Moment { unix_ms, .. } = self.moment();
         let lifetime = u64::try_from(proposal.lifetime.as_millis()).unwrap_or(u64::MAX);
         self.store.propose(decision::Decision {
@@ -194,7 +194,7 @@ impl State {
     }
 
     /// Whether `client` gets no connection.
-    pub fn shuts_out(&self, generation: &Generation, client: IpAddr) -> bool {
+    pub(crate) fn shuts_out(&self, generation: &Generation, client: IpAddr) -> bool {
         let listed = generation.blocklist.lookup(client).is_some();
         if !listed && !self.store.decisions().denies_connection(client, self.now()) {
             return false;
@@ -203,7 +203,7 @@ impl State {
     }
 
     /// Counts, keeps and logs an ended request.
-    pub fn conclude(&self, mut request: Ended) {
+    pub(crate) fn conclude(&self, mut request: Ended) {
         if self.veil.hides() {
             request.hide(&self.veil, self.moment().unix_ms);
         }
@@ -237,12 +237,12 @@ impl State {
     }
 
     /// Whether the process is about to end.
-    pub fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         *self.shutdown.borrow()
     }
 
     /// Whether a peer's word about its client counts.
-    pub fn trusts(generation: &Generation, peer: IpAddr) -> bool {
+    pub(crate) fn trusts(generation: &Generation, peer: IpAddr) -> bool {
         generation.client_address.trusted.lookup(peer).is_some()
     }
 }
@@ -296,24 +296,24 @@ impl SharedTables for State {
 
 /// Number of requests under way.
 #[derive(Debug, Default)]
-pub struct InFlight(AtomicUsize);
+pub(crate) struct InFlight(AtomicUsize);
 
 impl InFlight {
     /// Counts a request until the guard is dropped.
-    pub fn enter(self: &Arc<Self>) -> InFlightGuard {
+    pub(crate) fn enter(self: &Arc<Self>) -> InFlightGuard {
         self.0.fetch_add(1, Ordering::Relaxed);
         InFlightGuard(Arc::clone(self))
     }
 
     /// Requests under way now.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// One request under way.
 #[derive(Debug)]
-pub struct InFlightGuard(Arc<InFlight>);
+pub(crate) struct InFlightGuard(Arc<InFlight>);
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {

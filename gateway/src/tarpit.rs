@@ -10,7 +10,7 @@ use crate::families::Families;
 
 /// Bounds of the tarpit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TarpitLimits {
+pub(crate) struct TarpitLimits {
     /// Connections held at once.
     pub max_connections: usize,
     /// Connections held at once for one client.
@@ -22,7 +22,7 @@ pub struct TarpitLimits {
 }
 
 /// The places of the tarpit.
-pub struct Tarpit {
+pub(crate) struct Tarpit {
     held: Mutex<Held>,
     metrics: TarpitMetrics,
 }
@@ -34,8 +34,7 @@ struct Held {
 }
 
 impl Tarpit {
-    /// An empty tarpit.
-    pub fn new(metrics: TarpitMetrics) -> Self {
+    pub(crate) fn new(metrics: TarpitMetrics) -> Self {
         Self {
             held: Mutex::default(),
             metrics,
@@ -91,8 +90,7 @@ impl Drop for Place {
 
 /// What the tarpit counts.
 #[derive(Debug, Clone)]
-pub struct TarpitMetrics {
-    /// Connections held now.
+pub(crate) struct TarpitMetrics {
     pub held: IntGauge,
     /// Connections taken in.
     pub entered: IntCounter,
@@ -100,7 +98,6 @@ pub struct TarpitMetrics {
     pub shed: IntCounter,
     /// Requests refused instead, because they are not for pages.
     pub refused: IntCounter,
-    /// Bytes dripped.
     pub bytes: IntCounter,
     /// How long connections stayed.
     pub stay: Histogram,

@@ -25,21 +25,21 @@ mod server;
 mod site;
 mod trust;
 
-pub use certificate::Expiry;
-pub use client::{ClientPolicy, Refusal, admits};
-pub use site::{Arrival, SiteTls};
-pub use trust::client_config;
+pub(crate) use certificate::Expiry;
+pub(crate) use client::{ClientPolicy, Refusal, admits};
+pub(crate) use site::{Arrival, SiteTls};
+pub(crate) use trust::client_config;
 
 use certificate::Certificate;
 use names::Certificates;
 
 /// The alert record that refuses a server name which no certificate is for: fatal,
 /// unrecognized_name (RFC 8446 sections 5.1 and 6.2).
-pub const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+pub(crate) const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// Everything that TLS handshakes need until the next reload.
 #[derive(Debug)]
-pub struct Tls {
+pub(crate) struct Tls {
     certificates: Arc<Certificates>,
     hosts: Arc<Hosts>,
     /// For each site, in the order of the file, its place in `doors`.
@@ -58,8 +58,7 @@ struct Door {
 
 /// What a client with a certain server name gets.
 #[derive(Debug, Clone)]
-pub struct Chosen {
-    /// For rustls.
+pub(crate) struct Chosen {
     pub config: Arc<ServerConfig>,
     /// Which clients this lets in.
     policy: Option<Arc<ClientPolicy>>,
@@ -67,7 +66,7 @@ pub struct Chosen {
 
 /// What the handshake of a connection said.
 #[derive(Debug)]
-pub struct TlsFacts {
+pub(crate) struct TlsFacts {
     /// Which clients the handshake let in.
     policy: Option<Arc<ClientPolicy>>,
     /// The client's certificate as the field `Client-Cert` (RFC 9440 section 2.2), where it showed
@@ -78,7 +77,7 @@ pub struct TlsFacts {
 impl Tls {
     /// Reads all certificates and authorities, and notes everything that is wrong with them. What
     /// `previous` gave out as session tickets stays good.
-    pub fn build(
+    pub(crate) fn build(
         config: &Config,
         hosts: &Arc<Hosts>,
         context: &mut BuildContext,
@@ -159,7 +158,7 @@ impl Tls {
 
     /// What a client gets that sends this server name, or none. `None` where no certificate is for
     /// it: then [`UNRECOGNIZED_NAME`] is the answer.
-    pub fn server_config(&self, server_name: Option<&str>) -> Option<Chosen> {
+    pub(crate) fn server_config(&self, server_name: Option<&str>) -> Option<Chosen> {
         let name = server_name.map(lower_case);
         self.certificates.find(name.as_deref())?;
         // Without a name, only the site of all names can be meant.
@@ -173,25 +172,25 @@ impl Tls {
     }
 
     /// The policy of a site, by its place in the file.
-    pub fn client_policy(&self, site: usize) -> Option<&Arc<ClientPolicy>> {
+    pub(crate) fn client_policy(&self, site: usize) -> Option<&Arc<ClientPolicy>> {
         let door = self.doors.get(*self.door_of_site.get(site)?)?;
         door.policy.as_ref()
     }
 
     /// The port of the first listener that speaks TLS.
-    pub const fn https_port(&self) -> Option<u16> {
+    pub(crate) const fn https_port(&self) -> Option<u16> {
         self.https_port
     }
 
     /// When each certificate ends, for the gauge.
-    pub fn expiries(&self) -> impl Iterator<Item = Expiry<'_>> {
+    pub(crate) fn expiries(&self) -> impl Iterator<Item = Expiry<'_>> {
         self.certificates.all().map(Certificate::expiry)
     }
 }
 
 impl Chosen {
     /// What a finished handshake of this configuration said.
-    pub fn facts(&self, session: &ServerConnection) -> TlsFacts {
+    pub(crate) fn facts(&self, session: &ServerConnection) -> TlsFacts {
         let shown = session.peer_certificates().and_then(<[_]>::first);
         TlsFacts {
             policy: self.policy.clone(),

@@ -84,7 +84,7 @@ pub(crate) trait Recipient: fmt::Debug + Send + Sync {
 
 /// Large answers that are under way.
 #[derive(Debug, Default)]
-pub struct UnreadAnswers(Mutex<Entries>);
+pub(crate) struct UnreadAnswers(Mutex<Entries>);
 
 #[derive(Debug, Default)]
 struct Entries {
@@ -122,14 +122,14 @@ pub(crate) struct Victim {
 
 /// An answer whose body is still to come.
 #[derive(Debug)]
-pub struct AnswerBody {
+pub(crate) struct AnswerBody {
     is_large: bool,
     entry: Option<UnreadAnswer>,
 }
 
 impl AnswerBody {
     /// One of this length, where that is known.
-    pub fn new(length: Option<u64>) -> Self {
+    pub(crate) fn new(length: Option<u64>) -> Self {
         Self {
             is_large: length.is_none_or(|length| length > LARGE),
             entry: None,
@@ -152,7 +152,7 @@ impl AnswerBody {
     }
 
     /// Whether it may be a large one.
-    pub const fn is_large(&self) -> bool {
+    pub(crate) const fn is_large(&self) -> bool {
         self.is_large
     }
 }
@@ -184,14 +184,14 @@ impl UnreadAnswers {
     }
 
     /// Whether a client's would be within the bound, if none of them were taken in.
-    pub fn has_room(&self, client: IpAddr, limits: &Limits) -> bool {
+    pub(crate) fn has_room(&self, client: IpAddr, limits: &Limits) -> bool {
         let entries = self.0.lock();
         let under_way = entries.by_client.get(&subscriber(client)).copied();
         under_way.unwrap_or_default() < limits.unread_of_client / HELD
     }
 
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.lock().answers.len()
     }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::{config, hash::Key};
 
 mod address;
-pub mod attempt;
+pub(crate) mod attempt;
 mod balance;
 mod budget;
 mod build;
@@ -23,7 +23,7 @@ mod delivery;
 pub(crate) mod handshake;
 mod health;
 mod kept;
-pub mod metrics;
+pub(crate) mod metrics;
 mod named;
 mod peer;
 mod probe;
@@ -37,14 +37,13 @@ mod tasks;
 mod tls;
 mod watch;
 
-pub use balance::MOST_TRIES;
-pub use health::fetch;
-pub use peer::tcp_keepalive;
-pub use probe::{Asked, Told};
-pub use resolve::settle;
-pub use sticky::Sticky;
-pub use tls::connector_ca_file;
-pub use watch::watched;
+pub(crate) use balance::MOST_TRIES;
+pub(crate) use health::fetch;
+pub(crate) use probe::{Asked, Told};
+pub(crate) use resolve::settle;
+pub(crate) use sticky::Sticky;
+pub(crate) use tls::connector_ca_file;
+pub(crate) use watch::watched;
 
 use address::Address;
 use balance::{Ask, Balancer, Choice, Tried};
@@ -54,7 +53,7 @@ use table::{Endpoint, Table};
 
 /// One origin.
 #[derive(Debug)]
-pub struct Upstream {
+pub(crate) struct Upstream {
     /// Label of logs and metrics.
     pub name: Arc<str>,
     /// The cookie that keeps clients with their servers, where there is one.
@@ -127,13 +126,13 @@ pub(crate) enum Refusal {
 
 impl Upstream {
     /// Whether its servers are asked over HTTP/2.
-    pub fn speaks_http2(&self) -> bool {
+    pub(crate) fn speaks_http2(&self) -> bool {
         let first = self.servers.first();
         first.is_some_and(|server| server.peer.options.alpn.get_min_http_version() == 2)
     }
 
     /// Builds an origin, or notes what is wrong with it. Names are not looked up here.
-    pub fn build(
+    pub(crate) fn build(
         spec: &config::Upstream,
         secret: &[u8; 32],
         context: &mut BuildContext,
@@ -142,7 +141,7 @@ impl Upstream {
     }
 
     /// Its servers and how they are chosen, for people.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let servers: Vec<&str> = self.servers.iter().map(|server| &*server.label).collect();
         match servers.as_slice() {
             [only] => (*only).to_owned(),

@@ -18,7 +18,7 @@ use thornwall_detectors::{
     signal::Evidence,
 };
 
-pub use crate::config::PrivacyMode;
+pub(crate) use crate::config::PrivacyMode;
 
 /// Milliseconds of a day.
 const DAY_MS: u64 = 86_400_000;
@@ -28,7 +28,7 @@ const SHOWN: usize = 8;
 
 /// Tells addresses as far as they may be told.
 #[derive(Debug)]
-pub struct Veil {
+pub(crate) struct Veil {
     mode: PrivacyMode,
     key: ArcSwapOption<DayKey>,
 }
@@ -50,7 +50,7 @@ impl std::fmt::Debug for DayKey {
 
 impl Veil {
     /// A veil of this kind.
-    pub const fn new(mode: PrivacyMode) -> Self {
+    pub(crate) const fn new(mode: PrivacyMode) -> Self {
         Self {
             mode,
             key: ArcSwapOption::const_empty(),
@@ -58,17 +58,17 @@ impl Veil {
     }
 
     /// Whether addresses are hidden at all.
-    pub fn hides(&self) -> bool {
+    pub(crate) fn hides(&self) -> bool {
         self.mode != PrivacyMode::Full
     }
 
     /// Whether this network is told as something else.
-    pub fn hides_subject(&self, subject: Prefix) -> bool {
+    pub(crate) fn hides_subject(&self, subject: Prefix) -> bool {
         self.hides() && !subject.is_coarse()
     }
 
     /// A client, as it may be told at this time (milliseconds of Unix time).
-    pub fn client(&self, address: IpAddr, now_ms: u64) -> String {
+    pub(crate) fn client(&self, address: IpAddr, now_ms: u64) -> String {
         match self.mode {
             PrivacyMode::Full => address.to_string(),
             PrivacyMode::Hash => self.hash(
@@ -80,7 +80,7 @@ impl Veil {
     }
 
     /// The subject of a decision, as it may be told at this time.
-    pub fn subject(&self, subject: Prefix, now_ms: u64) -> String {
+    pub(crate) fn subject(&self, subject: Prefix, now_ms: u64) -> String {
         match self.mode {
             _ if !self.hides_subject(subject) => subject.to_string(),
             PrivacyMode::Full => subject.to_string(),
@@ -91,7 +91,7 @@ impl Veil {
     }
 
     /// What a signal rests on, as it may be told at this time.
-    pub fn evidence(&self, evidence: &Evidence, now_ms: u64) -> String {
+    pub(crate) fn evidence(&self, evidence: &Evidence, now_ms: u64) -> String {
         let network = |first, length| Prefix::around(first, length);
         match evidence {
             Evidence::Network(first, length, by) if self.hides() => {

@@ -33,7 +33,7 @@ const LONGEST_NOTE: usize = 200;
 /// Which decisions are wanted.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Those that cover this address.
     pub covering: Option<IpAddr>,
     /// Those of this site.
@@ -49,7 +49,7 @@ pub struct Wanted {
 /// What an operator decides.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Order {
+pub(crate) struct Order {
     /// An address or a network.
     pub subject: String,
     /// The site that it is for; all where absent.
@@ -74,7 +74,7 @@ const fn deny() -> Action {
 /// What an operator takes back.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Release {
+pub(crate) struct Release {
     /// An address or a network.
     pub subject: String,
     /// The site that it was for; all where absent.
@@ -86,7 +86,7 @@ pub struct Release {
 
 /// What became of an order or a release.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Done {
+pub(crate) struct Done {
     /// The subject as it was understood, as far as `[privacy]` tells it.
     pub subject: String,
     /// Whether it survives a crash.
@@ -97,7 +97,7 @@ pub struct Done {
 
 /// Some decisions, as far as `[privacy]` tells them.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Shown {
+pub(crate) struct Shown {
     /// In the order of their addresses.
     pub decisions: Vec<ShownDecision>,
     /// Where the next page begins, if there is one.
@@ -106,7 +106,7 @@ pub struct Shown {
 
 /// A decision, as far as `[privacy]` tells it.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct ShownDecision {
+pub(crate) struct ShownDecision {
     /// Whom it is about.
     pub subject: String,
     /// Where it holds.

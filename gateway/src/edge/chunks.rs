@@ -43,7 +43,6 @@ enum At {
     TrailerLf,
     /// The very last line feed is due.
     LastLf,
-    /// Over.
     Done,
 }
 
@@ -53,7 +52,7 @@ enum At {
 pub(super) struct Malformed;
 
 /// Whether something failed since a chunked body was malformed.
-pub fn is_malformed(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
+pub(crate) fn is_malformed(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
     let failure = cause.downcast_ref::<io::Error>();
     failure.is_some_and(|failure| {
         failure

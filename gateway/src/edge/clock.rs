@@ -21,7 +21,6 @@ impl Clock {
         self.0.load(Relaxed)
     }
 
-    /// Moves the clock.
     pub(super) fn set(&self, since_start: Duration) {
         let millis = since_start.as_millis() & u128::from(Tick::MAX);
         self.0

@@ -29,7 +29,7 @@ const PREFACE_KEPT: usize = 1024;
 
 /// Who has another protocol carried on over a connection, and to which site.
 #[derive(Debug)]
-pub struct Tunnel {
+pub(crate) struct Tunnel {
     /// Who asked for it: not whose connection it is, where that is a proxy's.
     pub client: IpAddr,
     /// The site's number.
@@ -40,7 +40,7 @@ pub struct Tunnel {
 
 impl Tunnel {
     /// A client's tunnel that nobody has looked at.
-    pub const fn new(client: IpAddr, site: u16) -> Self {
+    pub(crate) const fn new(client: IpAddr, site: u16) -> Self {
         Self {
             client,
             site,
@@ -51,7 +51,7 @@ impl Tunnel {
 
 /// Shared by the connection's task, the sweep and the requests on it.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     /// The socket's other end.
     peer: SocketAddr,
     /// Whom a trusted proxy named in its PROXY header.
@@ -97,7 +97,7 @@ impl Connection {
     }
 
     /// What the request of a session came over; `None` once it was taken out of the session.
-    pub fn of(session: &Session) -> Option<&Arc<Self>> {
+    pub(crate) fn of(session: &Session) -> Option<&Arc<Self>> {
         let client = session.as_downstream();
         if let Some(stream) = client.stream() {
             let stream = (**stream).as_any().downcast_ref::<H1Stream>();
@@ -108,44 +108,46 @@ impl Connection {
     }
 
     /// Who the connection of a session is from; an address that cannot be had counts as unspecified.
-    pub fn client_of(session: &Session) -> IpAddr {
+    pub(crate) fn client_of(session: &Session) -> IpAddr {
         Self::of(session).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |c| c.client())
     }
 
     /// The socket's other end; a mapped IPv4 address as IPv4.
-    pub fn peer(&self) -> IpAddr {
+    pub(crate) fn peer(&self) -> IpAddr {
         canonical(self.peer.ip())
     }
 
     /// Who the connection is from: whom a PROXY header named, or the peer.
-    pub fn client(&self) -> IpAddr {
+    pub(crate) fn client(&self) -> IpAddr {
         self.named.get().copied().unwrap_or_else(|| self.peer())
     }
 
     /// Whether its client may be a proxy that names others in header fields. Where proxies name
     /// clients by the PROXY protocol, one that names nobody asks for itself, or does not know who
     /// does (`LOCAL`, `UNKNOWN`): the fields of such requests are anybody's.
-    pub fn may_name_others(&self) -> bool {
+    pub(crate) fn may_name_others(&self) -> bool {
         !self.unnamed.load(Relaxed)
     }
 
     /// What the TLS handshake said; `None` over plain TCP.
-    pub fn tls(&self) -> Option<&TlsFacts> {
+    pub(crate) fn tls(&self) -> Option<&TlsFacts> {
         self.tls.get()
     }
 
     /// The raw ClientHello, record headers included.
-    pub fn client_hello(&self) -> Option<&Bytes> {
+    #[expect(dead_code, reason = "kept for prints of clients, which come next")]
+    pub(crate) fn client_hello(&self) -> Option<&Bytes> {
         self.client_hello.get()
     }
 
     /// The first bytes that an HTTP/2 client sent, up to 1 KiB; empty for others.
-    pub fn http2_preface(&self) -> Vec<u8> {
+    #[expect(dead_code, reason = "kept for prints of clients, which come next")]
+    pub(crate) fn http2_preface(&self) -> Vec<u8> {
         self.http2_preface.lock().clone()
     }
 
     /// From here on, the bytes of this HTTP/1 connection are those of another protocol.
-    pub fn upgrade(&self, tunnel: Option<Tunnel>) {
+    pub(crate) fn upgrade(&self, tunnel: Option<Tunnel>) {
         if let Some(tunnel) = tunnel {
             // A connection is upgraded once.
             let _ = self.tunnel.set(Box::new(tunnel));
@@ -163,12 +165,12 @@ impl Connection {
     }
 
     /// No more bytes of the current request's body are due.
-    pub fn body_is_complete(&self) {
+    pub(crate) fn body_is_complete(&self) {
         self.watch.set_body_due(false);
     }
 
     /// An origin takes in so many bytes of an upload over HTTP/2.
-    pub fn took_in(&self, bytes: usize) {
+    pub(crate) fn took_in(&self, bytes: usize) {
         let before = self.taken_in.fetch_add(bytes as u64, Relaxed);
         if before < PROVEN && before + bytes as u64 >= PROVEN {
             self.upload_goes_on.notify_one();
@@ -181,13 +183,13 @@ impl Connection {
     }
 
     /// The connection is held in the tarpit from here on, which has limits of its own.
-    pub fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.upgraded.store(true, Relaxed);
         self.enter(Phase::Held);
     }
 
     /// One of its HTTP/2 streams is held in the tarpit: the connection is not idle meanwhile.
-    pub fn hold_stream(self: &Arc<Self>) -> OpenStream {
+    pub(crate) fn hold_stream(self: &Arc<Self>) -> OpenStream {
         OpenStream::hold(self)
     }
 
@@ -265,7 +267,7 @@ impl Recipient for Connection {
 
 /// A request of an HTTP/2 connection, counted as under way as long as it lasts.
 #[derive(Debug)]
-pub struct OpenStream {
+pub(crate) struct OpenStream {
     connection: Arc<Connection>,
     held: bool,
 }

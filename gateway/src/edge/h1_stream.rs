@@ -36,7 +36,7 @@ const FRAME: usize = 16;
 
 /// A client's HTTP/1 connection.
 #[derive(Debug)]
-pub struct H1Stream {
+pub(crate) struct H1Stream {
     transport: Transport,
     /// Read, and given to nobody yet.
     pub(super) ahead: BytesMut,
@@ -50,11 +50,8 @@ pub struct H1Stream {
 /// What is still to come of the current request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Body {
-    /// Nothing.
     Done,
-    /// So many bytes.
     Length(u64),
-    /// Chunks.
     Chunked(Chunks),
     /// Nobody can tell: where it ends is unknown.
     Malformed,
@@ -72,12 +69,12 @@ impl H1Stream {
     }
 
     /// Whose connection it is.
-    pub fn connection(&self) -> &Arc<Connection> {
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
         self.transport.connection()
     }
 
     /// The connection is to end by a reset, so that nobody takes its end for that of an answer.
-    pub fn reset_at_the_end(&self) {
+    pub(crate) fn reset_at_the_end(&self) {
         self.transport.socket().reset_at_the_end();
     }
 

@@ -25,7 +25,7 @@ use crate::{ending::Ending, generation::Generation, limits::ListenerFacts, state
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Task `listener`: accepts until the process stops, but while a successor proves itself.
-pub async fn listen(edge: Arc<Edge>, socket: TcpListener, facts: ListenerFacts) {
+pub(crate) async fn listen(edge: Arc<Edge>, socket: TcpListener, facts: ListenerFacts) {
     let mut shutdown = edge.state.shutdown.clone();
     let mut accepting = edge.state.accepting.subscribe();
     let mut failing = false;

@@ -75,7 +75,7 @@ impl Drop for Registered {
 }
 
 /// Task `sweep`: moves the clock, and ends what is overdue.
-pub async fn sweep(edge: Arc<Edge>) {
+pub(crate) async fn sweep(edge: Arc<Edge>) {
     let mut ticks = interval(SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -49,12 +49,12 @@ enum Reader {
 const LOOKS: u32 = 8;
 
 /// The running request is to get a connection to an origin: nobody reads its body meanwhile.
-pub fn pause() {
+pub(crate) fn pause() {
     let _ = PROGRESS.try_with(|progress| *progress.reader.lock() = Reader::Nobody);
 }
 
 /// The running request has got a connection to an origin, for which its body is read.
-pub fn resume(connection: Option<&Digest>) {
+pub(crate) fn resume(connection: Option<&Digest>) {
     let _ = PROGRESS.try_with(|progress| {
         let socket = connection.and_then(|digest| digest.socket_digest.clone());
         *progress.reader.lock() = Reader::Origin(socket);
@@ -62,14 +62,14 @@ pub fn resume(connection: Option<&Digest>) {
 }
 
 /// Bytes of the running request's body came in.
-pub fn note_body(bytes: usize) {
+pub(crate) fn note_body(bytes: usize) {
     // Only requests with a body on HTTP/2 are guarded.
     let _ = PROGRESS.try_with(|progress| progress.received.fetch_add(bytes as u64, Relaxed));
 }
 
 /// The running request's body may take its time from here on: it is complete, or it is one half of
 /// a conversation. An answer releases nothing: Pingora goes on waiting for the rest of the body.
-pub fn release() {
+pub(crate) fn release() {
     let _ = PROGRESS.try_with(|progress| progress.over.store(true, Relaxed));
 }
 

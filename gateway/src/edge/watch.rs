@@ -36,9 +36,7 @@ macro_rules! phases {
 phases! {
     /// PROXY header, or the first bytes of TLS.
     Opening,
-    /// TLS handshake.
     Handshake,
-    /// HTTP/2 preface.
     Preface,
     /// Between two HTTP/1 requests.
     Idle,
@@ -182,7 +180,6 @@ impl Watch {
         self.streams.load(Relaxed) == 0
     }
 
-    /// Bytes came in.
     pub(super) fn received(&self, bytes: usize) {
         // Only the connection's own task writes here, so that no locked instruction is needed.
         let total = self.received.load(Relaxed) + bytes as u64;
@@ -190,7 +187,6 @@ impl Watch {
         self.clear(AWAITS_READ);
     }
 
-    /// Bytes went out.
     pub(super) fn sent(&self, bytes: usize) {
         let total = self.sent.load(Relaxed) + bytes as u64;
         self.sent.store(total, Relaxed);

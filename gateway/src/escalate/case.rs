@@ -11,7 +11,6 @@ use crate::request_id::RequestId;
 
 /// Most requests that a case shows.
 pub(super) const MOST_SAMPLES: usize = 32;
-/// Most signals.
 const MOST_SIGNALS: usize = 32;
 /// Most ids of requests.
 const MOST_IDS: usize = 8;
@@ -131,7 +130,6 @@ impl Case {
         case
     }
 
-    /// Counts a request.
     pub(super) fn count(&mut self, score: f32, now_ms: u64) {
         self.requests = self.requests.saturating_add(1);
         self.last_ms = self.last_ms.max(now_ms);

@@ -22,7 +22,7 @@ use super::case::{Case, Place, Rank, rank};
 use crate::request_id::RequestId;
 
 /// Most cases that a table may be made for: with their bounds they take less than 64 MiB.
-pub const MOST_CASES: usize = 10_000;
+pub(crate) const MOST_CASES: usize = 10_000;
 /// A case without a request for so long has ended.
 const IDLE_MS: u64 = 600_000;
 /// Longest name of a site that a message can have.
@@ -30,7 +30,7 @@ const LONGEST_SITE: usize = 64;
 
 /// What clients did, as far as filters found it dubious.
 #[derive(Debug)]
-pub struct Cases {
+pub(crate) struct Cases {
     seed: CaseSeed,
     most: usize,
     table: Mutex<Table>,
@@ -52,7 +52,7 @@ struct Table {
 
 impl Cases {
     /// An empty table for at most so many cases.
-    pub fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self {
             seed: CaseSeed::default(),
             most: most.clamp(1, MOST_CASES),
@@ -65,7 +65,7 @@ impl Cases {
 
     /// Counts a request, and says whether its facts are wanted. A case that is not known begins with
     /// them.
-    pub fn sight(&self, sighting: &Sighting) -> Interest {
+    pub(crate) fn sight(&self, sighting: &Sighting) -> Interest {
         let id = self.seed.case(sighting);
         let now_ms = millis(sighting.now);
         let mut table = self.table.lock();
@@ -84,7 +84,7 @@ impl Cases {
     }
 
     /// Takes up the facts of a request, which came at `unix_ms`.
-    pub fn submit(&self, question: Question, request: RequestId, unix_ms: u64) {
+    pub(crate) fn submit(&self, question: Question, request: RequestId, unix_ms: u64) {
         let (id, sighting) = (question.case, question.sighting);
         let now_ms = millis(sighting.now);
         let mut table = self.table.lock();
@@ -104,7 +104,11 @@ impl Cases {
 
     /// The message about the case that is worth most, of those that are to be sent. `name` tells the
     /// names of sites.
-    pub fn next(&self, now_ms: u64, name: impl Fn(u16) -> Option<Arc<str>>) -> Option<v1::Case> {
+    pub(crate) fn next(
+        &self,
+        now_ms: u64,
+        name: impl Fn(u16) -> Option<Arc<str>>,
+    ) -> Option<v1::Case> {
         let mut table = self.table.lock();
         table.wake(now_ms);
         while let Some((_, id)) = table.waiting.pop_last() {
@@ -130,7 +134,7 @@ impl Cases {
 
     /// Notes that a client followed a link that only the tarpit has. What the sidecar was told of it
     /// was about a bot.
-    pub fn trap(&self, sighting: &Sighting) {
+    pub(crate) fn trap(&self, sighting: &Sighting) {
         let id = self.seed.case(sighting);
         let mut table = self.table.lock();
         // Each case comes here once, so that there are no more of them than cases, but for those
@@ -144,32 +148,32 @@ impl Cases {
     }
 
     /// A case whose client turned out to be a bot.
-    pub fn next_trapped(&self) -> Option<CaseId> {
+    pub(crate) fn next_trapped(&self) -> Option<CaseId> {
         self.table.lock().trapped.pop_front()
     }
 
     /// How long nothing is to be sent, unless somebody is notified.
-    pub fn nap(&self, now_ms: u64) -> Duration {
+    pub(crate) fn nap(&self, now_ms: u64) -> Duration {
         let first = self.table.lock().resting.first().map(|(ready, _)| *ready);
         let nap = first.map_or(IDLE_MS, |ready| ready.saturating_sub(now_ms));
         Duration::from_millis(nap)
     }
 
     /// Notes that a case was assessed; whether it is known.
-    pub fn answered(&self, id: CaseId) -> bool {
+    pub(crate) fn answered(&self, id: CaseId) -> bool {
         let mut table = self.table.lock();
         let case = table.cases.get_mut(&id);
         case.map(Case::answer).is_some()
     }
 
     /// Whether an assessment of this case is still to come.
-    pub fn is_open(&self, id: CaseId) -> bool {
+    pub(crate) fn is_open(&self, id: CaseId) -> bool {
         let table = self.table.lock();
         table.cases.get(&id).is_some_and(|case| !case.is_assessed)
     }
 
     /// Puts what was sent, and came to nothing, into the queue again.
-    pub fn send_again(&self) {
+    pub(crate) fn send_again(&self) {
         let mut table = self.table.lock();
         let lost = |(id, case): (&CaseId, &mut Case)| case.forget_sending().then_some(*id);
         let lost: Vec<CaseId> = table.cases.iter_mut().filter_map(lost).collect();
@@ -179,7 +183,7 @@ impl Cases {
     }
 
     /// Ends cases that are idle.
-    pub fn sweep(&self, now_ms: u64) {
+    pub(crate) fn sweep(&self, now_ms: u64) {
         let mut table = self.table.lock();
         let idle = |case: &Case| case.last_ms + IDLE_MS < now_ms;
         let ended = table.cases.iter().filter(|(_, case)| idle(case));
@@ -192,22 +196,17 @@ impl Cases {
     }
 
     /// Cases that are kept now.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.table.lock().cases.len()
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Messages sent so far.
-    pub fn sent(&self) -> u64 {
+    pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Relaxed)
     }
 
     /// Cases that found no room, or that ended before they were sent.
-    pub fn shed(&self) -> u64 {
+    pub(crate) fn shed(&self) -> u64 {
         self.shed.load(Relaxed)
     }
 }

@@ -16,7 +16,7 @@ const MOST_WAITING: (usize, usize) = (64, 4_096);
 
 /// What a case came to.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Label {
+pub(crate) struct Label {
     /// 0 (a person) to 1 (a bot).
     pub score: f32,
     /// What the sidecar has done about it.
@@ -30,12 +30,10 @@ pub struct Label {
 /// What a sidecar has done about a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Course {
+pub(crate) enum Course {
     /// People are told.
     Alert,
-    /// 403.
     Deny,
-    /// Nothing.
     None,
     /// A slow stream.
     Tarpit,
@@ -45,7 +43,7 @@ pub enum Course {
 
 impl Course {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Alert,
         Self::Deny,
         Self::None,
@@ -54,7 +52,7 @@ impl Course {
     ];
 
     /// How it is written.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Alert => "alert",
             Self::Deny => "deny",
@@ -65,7 +63,7 @@ impl Course {
     }
 
     /// What happens to requests, where something does.
-    pub const fn action(self) -> Option<decision::Action> {
+    pub(crate) const fn action(self) -> Option<decision::Action> {
         match self {
             Self::Alert | Self::None => None,
             Self::Deny => Some(decision::Action::Deny),
@@ -77,14 +75,14 @@ impl Course {
 
 impl Label {
     /// What happens to requests, where something does.
-    pub const fn action(&self) -> Option<decision::Action> {
+    pub(crate) const fn action(&self) -> Option<decision::Action> {
         self.course.action()
     }
 }
 
 /// What cases came to, the last ones of them, and who waits for others.
 #[derive(Debug)]
-pub struct Labels {
+pub(crate) struct Labels {
     most: usize,
     kept: Mutex<Kept>,
 }
@@ -100,7 +98,7 @@ struct Kept {
 
 impl Labels {
     /// None yet, and of so many cases at most.
-    pub fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self {
             most,
             kept: Mutex::default(),
@@ -109,7 +107,7 @@ impl Labels {
 
     /// Keeps what a case came to, and tells those who wait for it. A word that is not the last one
     /// takes the place of no other, and nobody has waited for it.
-    pub fn keep(&self, case: CaseId, label: Label) {
+    pub(crate) fn keep(&self, case: CaseId, label: Label) {
         let mut kept = self.kept.lock();
         if label.pending {
             kept.note(self.most, case, label);
@@ -124,7 +122,7 @@ impl Labels {
     }
 
     /// What a case came to, where that is still known.
-    pub fn find(&self, case: CaseId) -> Option<Label> {
+    pub(crate) fn find(&self, case: CaseId) -> Option<Label> {
         self.kept.lock().labels.get(&case).cloned()
     }
 

@@ -32,7 +32,7 @@ const LONGEST_NAME: usize = 64;
 
 /// Where sidecars are, and how they are talked to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// As they are written.
     addresses: Vec<String>,
     gateway: Option<String>,

@@ -12,7 +12,7 @@ use super::{Cases, Label, Labels, Tally};
 
 /// What the gateway and one sidecar have with each other.
 #[derive(Debug)]
-pub struct Sidecar {
+pub(crate) struct Sidecar {
     /// Where it is, as it is written.
     pub address: String,
     /// What clients did, as far as filters found it dubious.
@@ -29,7 +29,7 @@ pub struct Sidecar {
 
 impl Sidecar {
     /// Nothing known yet, and not connected.
-    pub fn new(address: &str, max_cases: usize, max_labels: usize) -> Self {
+    pub(crate) fn new(address: &str, max_cases: usize, max_labels: usize) -> Self {
         Self {
             address: address.to_owned(),
             cases: Cases::new(max_cases),
@@ -42,17 +42,17 @@ impl Sidecar {
     }
 
     /// Whether the sidecar is there.
-    pub fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.connected.load(Relaxed)
     }
 
     /// What it calls its numbering, where it was ever there.
-    pub fn name(&self) -> Option<String> {
+    pub(crate) fn name(&self) -> Option<String> {
         self.name.lock().clone()
     }
 
     /// Why it is not there, as far as that is known.
-    pub fn trouble(&self) -> Option<String> {
+    pub(crate) fn trouble(&self) -> Option<String> {
         self.trouble.lock().clone()
     }
 

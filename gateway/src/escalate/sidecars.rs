@@ -26,7 +26,7 @@ use crate::hash::Key;
 const MOST_LABELS: usize = 16_384;
 
 /// All sidecars of this gateway, one at least.
-pub struct Sidecars {
+pub(crate) struct Sidecars {
     first: Drawer,
     others: Vec<Drawer>,
     /// What names of sites hash to, by number: a number never gets another name.
@@ -45,7 +45,7 @@ struct Drawer {
 impl Sidecars {
     /// Sidecars at these addresses, nobody connected; nothing where there is no address. Together they
     /// keep as many cases as given, each its share: one that is away takes no room from the others.
-    pub fn new(
+    pub(crate) fn new(
         addresses: &[&str],
         max_cases: usize,
         key_seed: KeySeed,
@@ -71,13 +71,13 @@ impl Sidecars {
     }
 
     /// All of them, in the order of the configuration.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Sidecar>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Sidecar>> {
         let others = self.others.iter().map(|other| &other.sidecar);
         iter::once(&self.first.sidecar).chain(others)
     }
 
     /// What a case came to, where that is still known.
-    pub fn label(&self, case: CaseId) -> Option<Label> {
+    pub(crate) fn label(&self, case: CaseId) -> Option<Label> {
         self.iter().find_map(|sidecar| sidecar.labels.find(case))
     }
 

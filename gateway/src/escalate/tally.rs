@@ -9,7 +9,7 @@ use super::labels::Course;
 
 /// Counts of answers; clones are the same counts.
 #[derive(Debug, Clone, Default)]
-pub struct Tally(Arc<Counts>);
+pub(crate) struct Tally(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -33,17 +33,17 @@ impl Tally {
     }
 
     /// Assessments that came to this.
-    pub fn answers(&self, course: Course) -> u64 {
+    pub(crate) fn answers(&self, course: Course) -> u64 {
         self.0.answers[course as usize].load(Relaxed)
     }
 
     /// Answers that could not be taken.
-    pub fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> u64 {
         self.0.refused.load(Relaxed)
     }
 
     /// Connections that could not be made, or were lost.
-    pub fn failures(&self) -> u64 {
+    pub(crate) fn failures(&self) -> u64 {
         self.0.failures.load(Relaxed)
     }
 }

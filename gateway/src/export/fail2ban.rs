@@ -35,16 +35,16 @@ const EXPORT: &str = "fail2ban";
 
 /// Where SIGHUP is told to.
 #[derive(Debug, Default, Clone)]
-pub struct BanLog {
+pub(crate) struct BanLog {
     reopen: Arc<AtomicBool>,
 }
 
 /// The writer thread, which is waited for at the end.
-pub struct BanLogWriter(Receiver<()>);
+pub(crate) struct BanLogWriter(Receiver<()>);
 
 impl BanLog {
     /// Opens the log: what the store is to tell, and the thread that writes it.
-    pub fn open(
+    pub(crate) fn open(
         &self,
         path: &Path,
         decisions: Arc<Decisions>,
@@ -66,14 +66,14 @@ impl BanLog {
     }
 
     /// Has the file opened anew before the next line.
-    pub fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         self.reopen.store(true, Ordering::Release);
     }
 }
 
 impl BanLogWriter {
     /// Waits for the last line. The store must have ended before.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         if self.0.recv_timeout(LAST_LINES).is_err() {
             log::error!("the last lines for fail2ban could not be written");
         }

@@ -6,7 +6,7 @@ use crate::families::Families;
 
 /// Counters and the gauge of both exports.
 #[derive(Debug, Clone)]
-pub struct ExportMetrics {
+pub(crate) struct ExportMetrics {
     /// Ranges in the file for nftables.
     pub(super) ranges: IntGauge,
     writes: IntCounterVec,

@@ -31,7 +31,6 @@ pub(crate) fn script(source: &Source<'_>) -> String {
 
 /// What the script is made of.
 pub(crate) struct Source<'a> {
-    /// What is decided.
     pub(crate) decisions: &'a Decisions,
     /// Where ranges and files are counted.
     pub(crate) metrics: &'a ExportMetrics,

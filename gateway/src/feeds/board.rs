@@ -13,14 +13,14 @@ use crate::families::Families;
 
 /// Everything that is told about feeds.
 #[derive(Debug)]
-pub struct Board {
+pub(crate) struct Board {
     standings: Mutex<BTreeMap<Arc<str>, Standing>>,
     metrics: FeedMetrics,
 }
 
 /// How one feed stands.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// `waiting` before the first reading, then `ok`, `failing`, or `ended` where its last good copy
     /// has ended too.
     pub state: &'static str,
@@ -40,7 +40,7 @@ pub struct Standing {
 
 /// What is counted about feeds.
 #[derive(Debug, Clone)]
-pub struct FeedMetrics {
+pub(crate) struct FeedMetrics {
     entries: IntGaugeVec,
     failing: IntGaugeVec,
     fetches: IntCounterVec,
@@ -94,7 +94,7 @@ impl FeedMetrics {
 
 impl Board {
     /// A board with no feed on it.
-    pub fn new(metrics: FeedMetrics) -> Self {
+    pub(crate) fn new(metrics: FeedMetrics) -> Self {
         Self {
             standings: Mutex::default(),
             metrics,
@@ -102,7 +102,7 @@ impl Board {
     }
 
     /// How every feed stands.
-    pub fn standings(&self) -> BTreeMap<Arc<str>, Standing> {
+    pub(crate) fn standings(&self) -> BTreeMap<Arc<str>, Standing> {
         self.standings.lock().clone()
     }
 

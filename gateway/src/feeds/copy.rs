@@ -28,7 +28,6 @@ pub(crate) struct Copies {
     none: bool,
 }
 
-/// A copy.
 #[derive(Debug, Default)]
 pub(crate) struct Copy {
     pub(crate) subjects: Vec<Prefix>,

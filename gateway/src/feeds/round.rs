@@ -14,7 +14,6 @@ const LEAST_PART: usize = 10;
 
 /// What a reading brought.
 pub(crate) enum Round {
-    /// A list.
     Fresh(Parsed, Validators),
     /// The same as before.
     Unchanged,

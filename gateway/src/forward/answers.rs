@@ -21,7 +21,7 @@ const HOP_BY_HOP: [HeaderName; 4] = [
 const MOST_INTERIM: u8 = 32;
 
 /// Refuses answers that would mislead the client, or that nobody asked for.
-pub fn judge(response: &ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+pub(crate) fn judge(response: &ResponseHeader, exchange: &mut Exchange) -> Result<()> {
     let refused = |what| Err(Error::explain(REFUSED_ANSWER, what).into_up());
     let headers = &response.headers;
     exchange.interim += u8::from(response.status.is_informational());
@@ -69,7 +69,7 @@ fn is_plainly_chunked(headers: &HeaderMap) -> bool {
 }
 
 /// Makes an answer one for this client.
-pub fn suit(session: &mut Session, response: &mut ResponseHeader, exchange: &Exchange) {
+pub(crate) fn suit(session: &mut Session, response: &mut ResponseHeader, exchange: &Exchange) {
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         if let Some(connection) = &exchange.connection {
             let whose = exchange.client.zip(exchange.site());

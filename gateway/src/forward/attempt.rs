@@ -33,13 +33,17 @@ pub(super) async fn choose(
 }
 
 /// A connection could not be made.
-pub fn failed_to_connect(exchange: &mut Exchange, error: Box<Error>, now: Duration) -> Box<Error> {
+pub(crate) fn failed_to_connect(
+    exchange: &mut Exchange,
+    error: Box<Error>,
+    now: Duration,
+) -> Box<Error> {
     exchange.failed_connects = exchange.failed_connects.saturating_add(1);
     exchange.attempt.failed_to_connect(error, now)
 }
 
 /// An exchange broke off after a connection was there.
-pub fn failed_while_proxying(
+pub(crate) fn failed_while_proxying(
     session: &mut Session,
     exchange: &mut Exchange,
     error: Box<Error>,

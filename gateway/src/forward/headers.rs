@@ -15,7 +15,7 @@ const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 
 /// Tells the origin who asks, in the words that it trusts us to use: whatever the client itself
 /// sent in them is replaced, unless the client is a proxy that we trust.
-pub fn prepare(
+pub(crate) fn prepare(
     session: &mut Session,
     request: &mut RequestHeader,
     exchange: &Exchange,

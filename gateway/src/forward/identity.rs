@@ -122,7 +122,7 @@ fn own_proto(exchange: &Exchange) -> HeaderValue {
 
 /// The id that a trusted proxy has given a request: one, of the characters that proxies make ids of,
 /// so that it is safe in logs, and no longer than theirs are.
-pub fn proxy_id(request: &RequestHeader) -> Option<HeaderValue> {
+pub(crate) fn proxy_id(request: &RequestHeader) -> Option<HeaderValue> {
     let mut sent = request.headers.get_all(&REQUEST_ID).iter();
     let (id, None) = (sent.next()?, sent.next()) else {
         return None;

@@ -19,7 +19,7 @@ const GATHERED: u64 = 60 << 10;
 /// Waits for the first bytes of the request's body, and for all of one that says that it is small. Pingora
 /// keeps them for the origin as it does for a second try. How long is the edge's business, as with any
 /// body.
-pub async fn await_body(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+pub(crate) async fn await_body(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
     let client = session.as_downstream_mut();
     let begun = client.is_body_empty() || client.body_bytes_read() > 0;
     if begun || exchange.upgrade || may_answer_first(client.req_header(), exchange) {

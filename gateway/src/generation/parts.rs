@@ -19,12 +19,12 @@ use thornwall_filters::{
     metrics::FilterMetrics,
     pipeline::Pipeline,
 };
-use thornwall_settings::load::Problem;
+use thornwall_settings::{file::ConfigFile, load::Problem};
 use toml::Spanned;
 
 use super::{ClientAddress, Cold, Inputs, Site, edge, socket_address, unknown};
 use crate::{
-    config::{self, Config, ConfigFile},
+    config::{self, Config},
     cookies::Cookies,
     escalate::{self, Sidecars},
     hosts::normalise_host,
@@ -35,7 +35,6 @@ use crate::{
     tls::SiteTls,
     upstream::Upstream,
 };
-use thornwall_settings::file::ConfigFile;
 
 /// What filters may need, and the counters among it that other gateways keep too.
 pub(super) fn context(

@@ -31,7 +31,6 @@ pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(ends)
 }
 
-/// Sends one packet.
 pub(super) fn send(
     channel: impl AsFd,
     message: &Message,

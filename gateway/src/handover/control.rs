@@ -31,7 +31,7 @@ use crate::data_dir::DataDir;
 /// What the command asks for: one line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Request {
+pub(crate) enum Request {
     /// A new process is to take the place of this one.
     Upgrade {
         /// Its configuration, as an absolute path.
@@ -44,12 +44,9 @@ pub enum Request {
 /// What the command is told: one line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reply {
+pub(crate) enum Reply {
     /// Everything is as it was.
-    Refused {
-        /// What went wrong.
-        why: String,
-    },
+    Refused { why: String },
     /// The new process serves, and the old one drains.
     Upgraded {
         /// The old one's id.
@@ -75,12 +72,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 const BACKLOG: i32 = 16;
 
 /// Where the socket of a data folder is.
-pub fn socket_path(data_dir: &Path) -> PathBuf {
+pub(crate) fn socket_path(data_dir: &Path) -> PathBuf {
     data_dir.join("control.sock")
 }
 
 /// Asks the process that holds this data folder, and waits for its answer for at most `patience`.
-pub fn ask(data_dir: &Path, request: &Request, patience: Duration) -> io::Result<Reply> {
+pub(crate) fn ask(data_dir: &Path, request: &Request, patience: Duration) -> io::Result<Reply> {
     let mut stream = BlockingStream::connect(socket_path(data_dir))?;
     stream.set_read_timeout(Some(patience))?;
     let mut line = serde_json::to_vec(request)?;
@@ -95,7 +92,7 @@ pub fn ask(data_dir: &Path, request: &Request, patience: Duration) -> io::Result
 }
 
 /// The socket, and all that a successor gets.
-pub struct Control {
+pub(crate) struct Control {
     listener: UnixListener,
     path: PathBuf,
     estate: Estate,
@@ -104,7 +101,7 @@ pub struct Control {
 impl Control {
     /// Takes the predecessor's listener, or makes one that its owner alone can connect to. A successor gets
     /// `sockets` too. Needs a runtime.
-    pub fn open(
+    pub(crate) fn open(
         data_dir: &DataDir,
         sockets: Vec<(Role, OwnedFd)>,
         inherited: &mut Inherited,
@@ -135,7 +132,11 @@ impl Control {
 
     /// Serves one command at a time until the process is told to stop, or until a successor serves,
     /// whose id is sent. Task `control`.
-    pub async fn serve(self, mut shutdown: watch::Receiver<bool>, successor: oneshot::Sender<u32>) {
+    pub(crate) async fn serve(
+        self,
+        mut shutdown: watch::Receiver<bool>,
+        successor: oneshot::Sender<u32>,
+    ) {
         let mut told = shutdown.clone();
         // An error means that the sender is gone, which is a stop too.
         let stopped = async {

@@ -13,13 +13,13 @@ use super::{HandoverError, Legacy, Message, PROTOCOL, Role, channel};
 /// The running process, which waits for this one. It ends this one where that takes too long, so
 /// nothing here has a deadline of its own.
 #[derive(Debug)]
-pub struct Predecessor {
+pub(crate) struct Predecessor {
     pub(super) channel: OwnedFd,
 }
 
 impl Predecessor {
     /// The process that started this one with a channel as its standard input.
-    pub fn meet() -> Result<Self, HandoverError> {
+    pub(crate) fn meet() -> Result<Self, HandoverError> {
         let channel = io::stdin().as_fd().try_clone_to_owned()?;
         let is_channel = sockopt::socket_domain(&channel) == Ok(AddressFamily::UNIX)
             && sockopt::socket_type(&channel) == Ok(SocketType::SEQPACKET);
@@ -31,7 +31,7 @@ impl Predecessor {
     }
 
     /// Says that everything is built, and receives every descriptor.
-    pub fn inherit(&self) -> Result<Inherited, HandoverError> {
+    pub(crate) fn inherit(&self) -> Result<Inherited, HandoverError> {
         let ready = Message::Ready { protocol: PROTOCOL };
         channel::send(&self.channel, &ready, &[])?;
         let mut inherited = Inherited::default();
@@ -52,7 +52,7 @@ impl Predecessor {
     }
 
     /// Asks for what only one process may hold. From its return on, it is ours.
-    pub fn release(&self) -> Result<Legacy, HandoverError> {
+    pub(crate) fn release(&self) -> Result<Legacy, HandoverError> {
         channel::send(&self.channel, &Message::Release, &[])?;
         match channel::receive(&self.channel)?.0 {
             Message::Released { legacy } => Ok(legacy),
@@ -61,12 +61,12 @@ impl Predecessor {
     }
 
     /// Says that every listener is served: the running process stops accepting.
-    pub fn serving(&self) -> Result<(), HandoverError> {
+    pub(crate) fn serving(&self) -> Result<(), HandoverError> {
         channel::send(&self.channel, &Message::Serving, &[])
     }
 
     /// Says why this process cannot take over. Where nobody listens any more, nobody has to know.
-    pub fn fail(&self, why: &str) {
+    pub(crate) fn fail(&self, why: &str) {
         let why = why.chars().take(MOST_CHARS).collect();
         let _ = channel::send(&self.channel, &Message::Failed { why }, &[]);
     }
@@ -77,28 +77,28 @@ const MOST_CHARS: usize = 8000;
 
 /// Descriptors of the running process that are still to be taken.
 #[derive(Debug, Default)]
-pub struct Inherited(Vec<(Role, OwnedFd)>);
+pub(crate) struct Inherited(Vec<(Role, OwnedFd)>);
 
 impl Inherited {
     /// The operator's listener, if it has this address.
-    pub fn admin(&mut self, address: &str) -> Option<std::net::TcpListener> {
+    pub(crate) fn admin(&mut self, address: &str) -> Option<std::net::TcpListener> {
         let is_it = |role: &Role| matches!(role, Role::Admin(had) if is_same(had, address));
         self.take(is_it).map(Into::into)
     }
 
     /// The listener of the command.
-    pub fn control(&mut self) -> Option<std::os::unix::net::UnixListener> {
+    pub(crate) fn control(&mut self) -> Option<std::os::unix::net::UnixListener> {
         self.take(|role| *role == Role::Control).map(Into::into)
     }
 
     /// The lock of the data folder.
-    pub fn lock(&mut self) -> Result<std::fs::File, HandoverError> {
+    pub(crate) fn lock(&mut self) -> Result<std::fs::File, HandoverError> {
         let lock = self.take(|role| *role == Role::Lock).map(Into::into);
         lock.ok_or_else(|| HandoverError::Unexpected("no lock".to_owned()))
     }
 
     /// The public listener with this address.
-    pub fn public(&mut self, address: &str) -> Option<std::net::TcpListener> {
+    pub(crate) fn public(&mut self, address: &str) -> Option<std::net::TcpListener> {
         let is_it = |role: &Role| matches!(role, Role::Public(had) if is_same(had, address));
         self.take(is_it).map(Into::into)
     }

@@ -5,9 +5,8 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 use crate::{ending::Ending, families::Families};
 
-/// Counters of connections.
 #[derive(Debug, Clone)]
-pub struct EdgeMetrics {
+pub(crate) struct EdgeMetrics {
     open: IntGauge,
     accepted: IntCounter,
     closed: IntCounterVec,
@@ -68,7 +67,7 @@ impl EdgeMetrics {
     }
 
     /// An exchange ended with an error. Pingora itself gives up on HTTP/2 clients that take nothing in.
-    pub fn ended_with(&self, error: &pingora::Error) {
+    pub(crate) fn ended_with(&self, error: &pingora::Error) {
         let theirs = *error.esource() == ErrorSource::Downstream;
         if theirs && *error.etype() == ErrorType::WriteTimedout {
             self.stream_reset(Ending::SendStalled);

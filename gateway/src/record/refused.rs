@@ -12,7 +12,7 @@ use crate::request_id::RequestId;
 
 /// A head that was refused before it could become a request.
 #[derive(Debug)]
-pub struct RefusedHead<'a> {
+pub(crate) struct RefusedHead<'a> {
     /// The id that the answer carries.
     pub id: RequestId,
     /// Who sent it, where that is known.
@@ -31,7 +31,7 @@ pub struct RefusedHead<'a> {
 
 impl Ended {
     /// Sums up a head that never became a request.
-    pub fn refused(head: &RefusedHead<'_>) -> Self {
+    pub(crate) fn refused(head: &RefusedHead<'_>) -> Self {
         let (method, path) = parts_of(head.line);
         Self {
             id: head.id,

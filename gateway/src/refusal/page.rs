@@ -5,7 +5,6 @@ use bytes::Bytes;
 /// A status in the words of each form.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Words {
-    /// A short page.
     pub page: &'static str,
     /// Problem details (RFC 9457 section 3); without a type of its own, the title is that of the
     /// status (section 4.2.1).

@@ -23,7 +23,7 @@ pub(super) fn known(
 }
 
 /// The file to answer with, where this is a request for one.
-pub async fn answer(
+pub(crate) async fn answer(
     request: &RequestHeader,
     exchange: &Exchange,
     now: Duration,

@@ -17,7 +17,6 @@ pub(crate) struct Want {
     pub(crate) site: u16,
     /// Whether it is asked for by HTTPS.
     pub(crate) secure: bool,
-    /// The host.
     pub(crate) host: Box<str>,
     /// The port, where it makes another place than none.
     pub(crate) port: Option<u16>,

@@ -43,7 +43,7 @@ const CAME_BACK: u64 = 60;
 
 /// What is known of all hosts.
 #[derive(Debug)]
-pub struct Robots {
+pub(crate) struct Robots {
     most_hosts: usize,
     most_bytes: usize,
     hasher: RandomState,
@@ -119,7 +119,7 @@ impl Robots {
     }
 
     /// Its size and losses.
-    pub fn stats(&self) -> Arc<TableStats> {
+    pub(crate) fn stats(&self) -> Arc<TableStats> {
         Arc::clone(&self.stats)
     }
 

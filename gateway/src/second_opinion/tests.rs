@@ -3,7 +3,6 @@
 use std::cell::Cell;
 
 use thornwall_decisions::decision::ReasonCode;
-use thornwall_decisions::decision::ReasonCode;
 use thornwall_detectors::signal::Trail;
 use thornwall_filters::{
     filter::Holds,

@@ -21,7 +21,7 @@ use crate::{admin::PROCESS, arrivals::Arrivals};
 /// A listener that is bound but not served.
 #[derive(Debug, Error)]
 #[error("listener {address} is not served: {why}; see whether a local firewall refuses it")]
-pub struct NotServed {
+pub(crate) struct NotServed {
     address: SocketAddr,
     why: String,
 }

@@ -24,7 +24,7 @@ const BACKLOG: u32 = 65_535;
 const UNSENT: u32 = 128 << 10;
 
 /// Everything that is listened on, there before anything is served.
-pub struct Sockets {
+pub(crate) struct Sockets {
     /// Public sockets and their addresses as configured, in the order of the file.
     pub public: Vec<(String, std::net::TcpListener)>,
     /// The operator's socket.
@@ -34,7 +34,7 @@ pub struct Sockets {
 impl Sockets {
     /// Takes over what a predecessor had, and binds the rest. A taken address is an error at once.
     /// Needs a runtime.
-    pub fn open(cold: &Cold, inherited: &mut Inherited) -> Result<Self, ServeError> {
+    pub(crate) fn open(cold: &Cold, inherited: &mut Inherited) -> Result<Self, ServeError> {
         let mut public = Vec::with_capacity(cold.listeners.len());
         for (address, _) in &cold.listeners {
             let socket = match inherited.public(address) {
@@ -55,7 +55,7 @@ impl Sockets {
     }
 
     /// Copies for a successor: the operator's socket, and the public ones in the order of the file.
-    pub fn share(&self, cold: &Cold) -> io::Result<Vec<(Role, OwnedFd)>> {
+    pub(crate) fn share(&self, cold: &Cold) -> io::Result<Vec<(Role, OwnedFd)>> {
         let admin = self.admin.as_fd().try_clone_to_owned()?;
         let mut shared = vec![(Role::Admin(cold.admin.clone()), admin)];
         for (address, socket) in &self.public {
@@ -66,7 +66,7 @@ impl Sockets {
     }
 
     /// Where the public sockets and the operator's really are.
-    pub fn addresses(&self) -> io::Result<(Vec<SocketAddr>, SocketAddr)> {
+    pub(crate) fn addresses(&self) -> io::Result<(Vec<SocketAddr>, SocketAddr)> {
         let public = self.public.iter().map(|(_, socket)| socket.local_addr());
         Ok((public.collect::<io::Result<_>>()?, self.admin.local_addr()?))
     }

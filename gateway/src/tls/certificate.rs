@@ -37,7 +37,7 @@ struct Stapled {
 
 /// When a certificate ends.
 #[derive(Debug)]
-pub struct Expiry<'a> {
+pub(crate) struct Expiry<'a> {
     /// Its first name.
     pub host: &'a str,
     /// Kind of its key.
@@ -92,7 +92,6 @@ impl Certificate {
         self.bare.key.algorithm()
     }
 
-    /// The signing key.
     pub(super) fn signing_key(&self) -> &dyn SigningKey {
         &*self.bare.key
     }

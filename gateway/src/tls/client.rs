@@ -18,14 +18,14 @@ use crate::config::{self, ClientCertificateMode};
 /// Whom a site lets in. Two of them are equal where the same clients pass both, so a connection
 /// outlives a reload that changes nothing for it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ClientPolicy {
+pub(crate) struct ClientPolicy {
     mode: ClientCertificateMode,
     authorities: Vec<CertificateDer<'static>>,
 }
 
 /// Why a request may not come over its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The handshake was not made under the site's rules; a connection of its own will do.
     Misdirected,
     /// Without TLS no certificate can be shown.
@@ -37,7 +37,7 @@ pub enum Refusal {
 impl Refusal {
     /// The status to answer with; 421 makes browsers open another connection (RFC 9110 section
     /// 15.5.20).
-    pub const fn status(self) -> u16 {
+    pub(crate) const fn status(self) -> u16 {
         match self {
             Self::Misdirected => 421,
             Self::PlainText => 403,
@@ -47,7 +47,7 @@ impl Refusal {
     }
 
     /// The code of logs and metrics.
-    pub const fn reason(self) -> Reason {
+    pub(crate) const fn reason(self) -> Reason {
         match self {
             Self::Misdirected => Reason::TlsMisdirected,
             Self::PlainText => Reason::TlsRequired,
@@ -60,7 +60,10 @@ impl Refusal {
 ///
 /// A client chooses its server name and each request's host separately, and HTTP/2 clients share
 /// connections between hosts. So what the handshake asked of the client must be what the site asks.
-pub fn admits(connection: Option<&TlsFacts>, site: Option<&ClientPolicy>) -> Result<(), Refusal> {
+pub(crate) fn admits(
+    connection: Option<&TlsFacts>,
+    site: Option<&ClientPolicy>,
+) -> Result<(), Refusal> {
     let Some(asked) = site else {
         return Ok(());
     };

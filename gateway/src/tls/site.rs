@@ -11,7 +11,7 @@ use crate::{config, tls::Refusal};
 
 /// A site's rules about TLS.
 #[derive(Debug)]
-pub struct SiteTls {
+pub(crate) struct SiteTls {
     /// `Strict-Transport-Security`, where the site sends it.
     pub hsts: Option<HeaderValue>,
     /// Whom the site lets in.
@@ -21,7 +21,7 @@ pub struct SiteTls {
 
 /// How a request came, and what for.
 #[derive(Debug, Clone, Copy)]
-pub struct Arrival<'a> {
+pub(crate) struct Arrival<'a> {
     /// What the handshake of its connection said.
     pub tls: Option<&'a TlsFacts>,
     /// Whether the client itself spoke TLS, to us or to a proxy that we trust to say so.
@@ -32,7 +32,7 @@ pub struct Arrival<'a> {
 
 impl SiteTls {
     /// The rules of a site; notes what makes little sense.
-    pub fn build(
+    pub(crate) fn build(
         spec: &config::Site,
         policy: Option<Arc<ClientPolicy>>,
         context: &mut BuildContext,
@@ -54,7 +54,7 @@ impl SiteTls {
     }
 
     /// Whether a request may go on as it came.
-    pub fn admits(&self, arrival: &Arrival<'_>) -> Result<(), Refusal> {
+    pub(crate) fn admits(&self, arrival: &Arrival<'_>) -> Result<(), Refusal> {
         if self.redirect && !arrival.secure && !is_challenge(arrival.path) {
             return Err(Refusal::Redirect);
         }

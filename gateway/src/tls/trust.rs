@@ -9,7 +9,7 @@ use super::pem;
 
 /// Trusts the authorities of `ca_file`, or those of the system, and shows the certificate of a chain
 /// file and a key file, if there is one. The error names the file and what is wrong with it.
-pub fn client_config(
+pub(crate) fn client_config(
     ca_file: Option<&Path>,
     certificate: Option<(&Path, &Path)>,
 ) -> Result<ClientConfig, String> {

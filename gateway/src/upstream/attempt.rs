@@ -32,13 +32,13 @@ use super::{
 use crate::{hash::Key, request_id::RequestId};
 
 /// What a refused answer fails with. Whoever answers is there, and would say the same again.
-pub const REFUSED_ANSWER: ErrorType = ErrorType::new("RefusedAnswer");
+pub(crate) const REFUSED_ANSWER: ErrorType = ErrorType::new("RefusedAnswer");
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// What is remembered from try to try.
 #[derive(Debug, Default)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// When the first try began: what the client took for its body is not the servers' time.
     began: Option<Duration>,
     upstream: Option<Arc<Upstream>>,
@@ -85,26 +85,26 @@ enum Next {
 
 impl Attempt {
     /// The server's connection, where it carries this request alone.
-    pub const fn origin(&self) -> Option<RawFd> {
+    pub(crate) const fn origin(&self) -> Option<RawFd> {
         self.origin
     }
 
     /// Requests that the server has under way, as a share of those that it may have; `None` where
     /// it has no bound.
-    pub fn load(&self) -> Option<f32> {
+    pub(crate) fn load(&self) -> Option<f32> {
         let endpoint = &self.lease.as_ref()?.endpoint;
         let most = endpoint.max_connections;
         (most > 0).then(|| endpoint.standing.in_flight() as f32 / most as f32)
     }
 
     /// The name of the server that was chosen.
-    pub fn authority(&self) -> Option<String> {
+    pub(crate) fn authority(&self) -> Option<String> {
         let (upstream, lease) = self.upstream.as_ref().zip(self.lease.as_ref())?;
         Some(upstream.authority_of(&lease.endpoint))
     }
 
     /// Whether the server that was chosen is spoken to over TLS.
-    pub fn speaks_tls(&self) -> bool {
+    pub(crate) fn speaks_tls(&self) -> bool {
         let lease = self.lease.as_ref();
         lease.is_some_and(|lease| lease.endpoint.peer.is_tls())
     }
@@ -391,7 +391,7 @@ fn was_not_processed(error: &Error) -> bool {
 
 /// Which of Pingora's bounds the head of an answer went beyond: 256 fields, and 1 MiB. Neither can be
 /// set, and the second one is told by words alone.
-pub fn bound_hit(error: &Error) -> Option<Reason> {
+pub(crate) fn bound_hit(error: &Error) -> Option<Reason> {
     if *error.etype() != ErrorType::InvalidHTTPHeader {
         return None;
     }

@@ -25,7 +25,7 @@ const MOST_TRIED: usize = 5;
 
 /// Most tries of one request: one for each server, and each of them once more where its kept
 /// connection was over.
-pub const MOST_TRIES: usize = 2 * MOST_TRIED;
+pub(crate) const MOST_TRIES: usize = 2 * MOST_TRIED;
 
 /// Most further tries that can be configured.
 pub(super) const MOST_RETRIES: usize = MOST_TRIED - 1;
@@ -55,7 +55,6 @@ impl Tried {
 /// What a server is chosen by.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ask<'a> {
-    /// The time.
     pub now: Duration,
     /// What `consistent_hash` hashes.
     pub key: Key,
@@ -97,7 +96,6 @@ impl Balancer {
         }
     }
 
-    /// Chooses.
     pub(super) fn choose(&self, table: &Table, ask: &Ask<'_>) -> Choice {
         if let [only] = &*table.endpoints {
             return self.choose_only(only, ask);

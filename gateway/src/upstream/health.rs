@@ -197,7 +197,11 @@ impl Upstream {
 
 /// The beginning of what an upstream answers to a request of our own. `None` where it has no
 /// server.
-pub async fn fetch(upstream: &Upstream, asked: &Asked<'_>, now: Duration) -> Result<super::Told> {
+pub(crate) async fn fetch(
+    upstream: &Upstream,
+    asked: &Asked<'_>,
+    now: Duration,
+) -> Result<super::Told> {
     let table = upstream.table.load_full();
     let well = table
         .endpoints

@@ -10,7 +10,7 @@ use crate::families::Families;
 
 /// The families of upstreams.
 #[derive(Debug)]
-pub struct UpstreamMetrics {
+pub(crate) struct UpstreamMetrics {
     in_flight: IntGaugeVec,
     up: IntGaugeVec,
     addresses: IntGaugeVec,
@@ -33,7 +33,6 @@ struct Sums {
 }
 
 impl UpstreamMetrics {
-    /// Registers the families.
     pub(crate) fn register(make: &Families<'_>) -> prometheus::Result<Self> {
         let (server, upstream) = (&["upstream", "server"][..], &["upstream"][..]);
         Ok(Self {
@@ -91,7 +90,7 @@ impl UpstreamMetrics {
     }
 
     /// Fills the families with what these upstreams count now.
-    pub fn show<'a>(&self, upstreams: impl Iterator<Item = &'a Upstream>, now: Duration) {
+    pub(crate) fn show<'a>(&self, upstreams: impl Iterator<Item = &'a Upstream>, now: Duration) {
         self.clear();
         for upstream in upstreams {
             let name = &*upstream.name;

@@ -6,7 +6,7 @@ use super::{Upstream, address::Address};
 
 impl Upstream {
     /// Whether one of its servers is at this host, in the form that sites are looked up by, and port.
-    pub fn is_at(&self, host: &str, port: u16) -> bool {
+    pub(crate) fn is_at(&self, host: &str, port: u16) -> bool {
         let address = literal(host);
         let configured = |address: &Address| names(address, host, port);
         let looked_up = |place: &pingora::protocols::l4::socket::SocketAddr| {
@@ -26,7 +26,7 @@ impl Upstream {
     }
 
     /// Whether one of its servers listens on this port.
-    pub fn has_port(&self, port: u16) -> bool {
+    pub(crate) fn has_port(&self, port: u16) -> bool {
         let own = |address: &Address| match address {
             Address::Inet(address) => address.port() == port,
             Address::Name(_, own) => *own == port,

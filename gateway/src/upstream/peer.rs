@@ -66,7 +66,7 @@ fn options(spec: &config::Upstream) -> PeerOptions {
 }
 
 /// A peer that vanished without a word is noticed after some 90 s.
-pub const fn tcp_keepalive() -> TcpKeepalive {
+pub(crate) const fn tcp_keepalive() -> TcpKeepalive {
     TcpKeepalive {
         idle: Duration::from_secs(60),
         interval: Duration::from_secs(10),

@@ -22,7 +22,7 @@ pub(super) struct Probe {
 }
 
 /// What a server is asked for.
-pub struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     /// Host, with its port where it names one.
     pub authority: &'a str,
     /// Path, and query.
@@ -34,10 +34,8 @@ pub struct Asked<'a> {
 }
 
 /// What a server said.
-pub struct Told {
-    /// Status.
+pub(crate) struct Told {
     pub status: u16,
-    /// Fields.
     pub fields: HeaderMap,
     /// The beginning of the body.
     pub body: Vec<u8>,

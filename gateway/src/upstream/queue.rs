@@ -23,7 +23,6 @@ pub(super) struct Queue {
 pub(super) struct Limits {
     /// Requests in waiting.
     pub max_waiting: u32,
-    /// Longest wait.
     pub timeout: Duration,
 }
 

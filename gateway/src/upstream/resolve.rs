@@ -48,7 +48,7 @@ impl Resolver for System {
 }
 
 /// Waits a little for names that are not known yet, so that the first requests find servers.
-pub async fn settle(upstreams: impl IntoIterator<Item = Arc<Upstream>>) {
+pub(crate) async fn settle(upstreams: impl IntoIterator<Item = Arc<Upstream>>) {
     let mut lookups = JoinSet::new();
     for upstream in upstreams
         .into_iter()

@@ -51,7 +51,6 @@ impl<T> Known<T> {
 /// The part of an upstream that outlives a generation.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    /// Further tries.
     pub budget: Budget,
     /// Requests that wait for a server.
     pub queue: Queue,

@@ -21,7 +21,7 @@ const NAME_BYTES: usize = 12;
 
 /// The cookie of one upstream.
 #[derive(Debug)]
-pub struct Sticky {
+pub(crate) struct Sticky {
     name: String,
     /// What follows the value, in plain and over TLS.
     attributes: [String; 2],
@@ -29,7 +29,7 @@ pub struct Sticky {
 
 impl Sticky {
     /// Reads the settings, or notes what is wrong with them.
-    pub fn build(spec: &config::StickyCookie, context: &mut BuildContext) -> Option<Self> {
+    pub(crate) fn build(spec: &config::StickyCookie, context: &mut BuildContext) -> Option<Self> {
         let name = spec.name.get_ref();
         if !cookies::is_name(name) {
             let what =
@@ -48,7 +48,7 @@ impl Sticky {
     }
 
     /// What the cookie says of a server.
-    pub fn value(secret: &[u8; 32], upstream: &str, server: &str) -> Box<str> {
+    pub(crate) fn value(secret: &[u8; 32], upstream: &str, server: &str) -> Box<str> {
         let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("any length of key will do");
         for part in ["sticky cookie", upstream, server] {
             mac.update(part.as_bytes());
@@ -60,12 +60,12 @@ impl Sticky {
     }
 
     /// The server that a request names.
-    pub fn read<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+    pub(crate) fn read<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
         cookie(headers, &self.name)
     }
 
     /// Takes the cookie out of what the origin sees.
-    pub fn strip(&self, request: &mut RequestHeader) -> Result<()> {
+    pub(crate) fn strip(&self, request: &mut RequestHeader) -> Result<()> {
         if self.read(&request.headers).is_none() {
             return Ok(());
         }
@@ -84,7 +84,12 @@ impl Sticky {
     }
 
     /// Gives the cookie to a client.
-    pub fn set(&self, response: &mut ResponseHeader, value: &str, secure: bool) -> Result<()> {
+    pub(crate) fn set(
+        &self,
+        response: &mut ResponseHeader,
+        value: &str,
+        secure: bool,
+    ) -> Result<()> {
         let attributes = &self.attributes[usize::from(secure)];
         let cookie = format!("{}={value}{attributes}", self.name);
         response.append_header(SET_COOKIE, cookie)?;

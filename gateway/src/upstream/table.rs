@@ -28,7 +28,6 @@ pub(super) struct Endpoint {
     pub max_connections: u32,
     /// What Pingora connects to.
     pub peer: HttpPeer,
-    /// How it stands.
     pub standing: Arc<Standing>,
 }
 

@@ -225,7 +225,7 @@ fn system_authorities() -> usize {
 
 /// The file that Pingora's connectors must read authorities from, so that they do not panic where
 /// those of the system cannot be read: an empty one.
-pub fn connector_ca_file() -> Option<String> {
+pub(crate) fn connector_ca_file() -> Option<String> {
     (system_authorities() == 0).then(|| "/dev/null".to_owned())
 }
 

@@ -78,7 +78,7 @@ struct Watched<F: ?Sized> {
 }
 
 /// Runs a request so that waits have an end in it.
-pub async fn watched<F: Future + Send + ?Sized>(request: Pin<Box<F>>) -> F::Output {
+pub(crate) async fn watched<F: Future + Send + ?Sized>(request: Pin<Box<F>>) -> F::Output {
     let clock = None;
     WAIT.scope(Cell::default(), Watched { request, clock })
         .await

@@ -154,7 +154,7 @@ fn what_is_idle_ends() {
     cases.sweep(600_002);
     assert_eq!((cases.len(), cases.shed()), (1, 1));
     cases.sweep(1_200_000);
-    assert!(cases.is_empty());
+    assert_eq!(cases.len(), 0);
     assert!(next(&cases, 1_200_000).is_none());
 }
 
@@ -214,5 +214,5 @@ fn sites_that_are_gone_have_no_cases() {
     let cases = Cases::new(10);
     ask(&cases, 1, 0.5, 0);
     assert!(cases.next(0, |_| None).is_none());
-    assert!(cases.is_empty());
+    assert_eq!(cases.len(), 0);
 }
