@@ -125,8 +125,7 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     let keeper = Keeper::start(decisions, time, &cold, metrics.store.clone())?;
     let (replication, standings) = keeper.share(&cold, time)?;
     let stores = (keeper.store.clone(), time, standings);
-    let state = State::new(generation, metrics, access_log, stores, shutdown);
-    let state = Arc::new(state);
+    let state = Arc::new(State::new(generation, metrics, access_log, stores, shutdown));
     let reloader = Reloader::new(path, secret, Arc::clone(&state));
     let heirlooms = heirlooms(&state, &keeper);
     let control = sockets
