@@ -125,13 +125,12 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     let keeper = Keeper::start(decisions, time, &cold, metrics.store.clone())?;
     let (replication, standings) = keeper.share(&cold, time)?;
     let stores = (keeper.store.clone(), time, standings);
-    let state = Arc::new(State::new(generation, metrics, access_log, stores, shutdown));
+    let state = Arc::new(State::new(
+        generation, metrics, access_log, stores, shutdown,
+    ));
     let reloader = Reloader::new(path, secret, Arc::clone(&state));
     let heirlooms = heirlooms(&state, &keeper);
-    let control = sockets
-        .share(&cold)
-        .and_then(|shared| Control::open(&data_dir, shared, &mut inherited, heirlooms))
-        .map_err(ServeError::io("control socket"))?;
+    let control = open_control(&data_dir, &cold, &sockets, &mut inherited, heirlooms)?;
     drop((inside, inherited));
     runtime.block_on(take_turn(&state, predecessor, &keeper))?;
     let ban_log = start_ban_log(&state, &cold)?;
@@ -155,6 +154,19 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     ban_log.into_iter().for_each(BanLogWriter::finish);
     drop(data_dir);
     served
+}
+
+/// The socket of the command `upgrade`, with copies of all sockets for a successor.
+fn open_control(
+    data_dir: &DataDir,
+    cold: &Cold,
+    sockets: &Sockets,
+    inherited: &mut Inherited,
+    heirlooms: Vec<Arc<dyn Heirloom>>,
+) -> Result<Control, ServeError> {
+    let shared = sockets.share(cold);
+    let opened = shared.and_then(|shared| Control::open(data_dir, shared, inherited, heirlooms));
+    opened.map_err(ServeError::io("control socket"))
 }
 
 /// What a successor takes over besides the sockets.
