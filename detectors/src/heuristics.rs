@@ -1,10 +1,11 @@
 //! Everything that one request says of its client, judged without memory.
 
+mod robots;
+
 use crate::{
     headers::{self, fields::Fields},
     path,
     request::RequestView,
-    robots,
     signal::{Reason, Signal},
     user_agent::{self, UserAgent},
 };

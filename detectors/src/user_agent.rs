@@ -10,10 +10,6 @@ mod contact;
 mod judge;
 mod purpose;
 
-use http::header::USER_AGENT;
-
-use crate::request::RequestView;
-
 pub use browser::{Browser, Engine, Family, Platform};
 pub use judge::judge;
 pub use purpose::Purpose;
@@ -124,15 +120,6 @@ impl Flaw {
 }
 
 impl<'a> UserAgent<'a> {
-    /// Parses a request's user agent.
-    pub fn of(view: &RequestView<'a>) -> Self {
-        let sent = view.headers.get(USER_AGENT);
-        sent.map_or_else(
-            || Self::parse(""),
-            |value| Self::parse_bytes(value.as_bytes()),
-        )
-    }
-
     /// Parses a user agent's text.
     pub fn parse(text: &'a str) -> Self {
         Self::parse_bytes(text.as_bytes())
