@@ -9,8 +9,8 @@ pub mod alteration;
 pub mod asked;
 pub mod cookies;
 pub mod features;
-#[cfg(test)]
-mod fixture;
+#[cfg(any(test, feature = "fixture"))]
+pub mod fixture;
 pub mod headers;
 pub mod heuristics;
 pub mod model;

@@ -1,6 +1,10 @@
 //! The facts of one request, read-only, as every judge sees them.
 
-use std::{borrow::Cow, net::IpAddr, time::Duration};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderName, Method, Uri, Version};
 use thiserror::Error;
@@ -44,7 +48,28 @@ pub struct SiteFacts<'a> {
     pub robots: Option<&'a Robots>,
 }
 
-impl RequestView<'_> {
+impl<'a> RequestView<'a> {
+    /// A request of which nothing else is known: without TLS, from this machine, to a site without a
+    /// robots.txt, at the gateway's start. Whoever judges again what was recorded fills in what he
+    /// knows with `..RequestView::bare(..)`, so that a new fact needs a value here and in the gateway.
+    pub fn bare(method: &'a Method, uri: &'a Uri, headers: &'a HeaderMap) -> Self {
+        Self {
+            method,
+            uri,
+            path: plain_path(uri.path()),
+            version: Version::HTTP_11,
+            headers,
+            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            host: "site.example",
+            site: SiteFacts {
+                id: 0,
+                robots: None,
+            },
+            secure: false,
+            now: Duration::ZERO,
+        }
+    }
+
     /// A header's text, or `None` where it is absent or not visible ASCII.
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())

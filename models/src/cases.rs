@@ -12,9 +12,7 @@
 use std::{
     fs::File,
     io::{BufReader, Read},
-    net::{IpAddr, Ipv4Addr},
     path::Path,
-    time::Duration,
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
@@ -22,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use thornwall_detectors::{
     features::{FEATURES, Feature, extract},
     model::sha256_hex,
-    request::{RequestView, SiteFacts, plain_path},
+    request::RequestView,
 };
 
 use crate::{
@@ -201,19 +199,9 @@ fn values(facts: &Facts) -> Result<Vec<f32>, String> {
     let uri = Uri::try_from(&sample.path).map_err(|error| format!("path: {error}"))?;
     let headers = headers(&facts.claims)?;
     let features = extract(&RequestView {
-        method: &method,
-        uri: &uri,
-        path: plain_path(uri.path()),
         version: version(facts.claims.http_version)?,
-        headers: &headers,
-        client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
-        host: "site.example",
-        site: SiteFacts {
-            id: 0,
-            robots: None,
-        },
         secure: facts.claims.tls,
-        now: Duration::ZERO,
+        ..RequestView::bare(&method, &uri, &headers)
     });
     let known = |(feature, value)| {
         if is_known(feature, &headers) {

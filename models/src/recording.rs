@@ -3,9 +3,7 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader, Read},
-    net::{IpAddr, Ipv4Addr},
     path::Path,
-    time::Duration,
 };
 
 use flate2::read::MultiGzDecoder;
@@ -15,7 +13,7 @@ use thiserror::Error;
 use thornwall_detectors::{
     alteration::{self, Alteration, Message},
     model::sha256_hex,
-    request::{RequestView, SiteFacts, plain_path},
+    request::RequestView,
 };
 
 /// The host that every recorded request is made to ask for, so that no port or name of one run
@@ -105,19 +103,10 @@ impl Recorded {
     /// client's address, the host and the time are the same for all.
     pub fn view(&self) -> RequestView<'_> {
         RequestView {
-            method: &self.message.method,
-            uri: &self.uri,
-            path: plain_path(self.uri.path()),
             version: self.message.version,
-            headers: &self.message.headers,
-            client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
             host: HOST,
-            site: SiteFacts {
-                id: 0,
-                robots: None,
-            },
             secure: self.secure,
-            now: Duration::ZERO,
+            ..RequestView::bare(&self.message.method, &self.uri, &self.message.headers)
         }
     }
 

@@ -1,7 +1,7 @@
 //! What of a request gets into a question, and what makes a case of requests.
 
-use http::{HeaderValue, Method, Uri};
-use thornwall_detectors::{request::SiteFacts, signal::Signal};
+use http::HeaderValue;
+use thornwall_detectors::{fixture::Request, signal::Signal};
 
 use super::*;
 
@@ -14,22 +14,14 @@ fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 fn question(target: &str, headers: &HeaderMap, trail: &Trail) -> Question {
-    let uri: Uri = target.parse().unwrap();
-    let request = RequestView {
-        method: &Method::GET,
-        uri: &uri,
-        path: uri.path().into(),
-        version: Version::HTTP_2,
-        headers,
-        client: "2001:db8:1:2:3::4".parse().unwrap(),
-        host: "site.example",
-        site: SiteFacts {
-            id: 7,
-            robots: None,
-        },
-        secure: true,
-        now: Duration::from_secs(9),
-    };
+    let request = Request::new(&format!("GET {target}"), &[])
+        .headers(headers.clone())
+        .version(Version::HTTP_2)
+        .client("2001:db8:1:2:3::4")
+        .site(7)
+        .secure()
+        .at(Duration::from_secs(9));
+    let request = request.view();
     let sighting = Sighting::of(&request, trail.score(), &KeySeed::new(&[1; 32]));
     let case = CaseSeed::default().case(&sighting);
     Question::of(&request, trail, sighting, case)

@@ -190,9 +190,8 @@ mod tests {
         time::Duration,
     };
 
-    use http::{HeaderMap, Method, Uri, Version};
     use thornwall_detectors::{
-        request::{RequestView, SiteFacts},
+        fixture::Request,
         signal::{Reason, Trail},
     };
     use toml::Spanned;
@@ -359,23 +358,11 @@ mod tests {
     }
 
     fn judge(filter: &dyn Filter, client: &str, trail: &mut Trail) -> Verdict {
-        let request = RequestView {
-            method: &Method::GET,
-            uri: &Uri::from_static("/"),
-            path: "/".into(),
-            version: Version::HTTP_11,
-            headers: &HeaderMap::new(),
-            client: client.parse().unwrap(),
-            host: "shop.example",
-            site: SiteFacts {
-                id: 0,
-                robots: None,
-            },
-            secure: false,
-            now: Duration::from_secs(1),
-        };
+        let request = Request::new("GET /", &[])
+            .client(client)
+            .at(Duration::from_secs(1));
         let mut round = Round::default();
-        let verdict = filter.judge(&request, &mut round).unwrap();
+        let verdict = filter.judge(&request.view(), &mut round).unwrap();
         *trail = round.trail;
         verdict
     }

@@ -162,11 +162,8 @@ impl Filter for Escalate {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
-
-    use http::{HeaderMap, Method, Uri, Version};
     use parking_lot::Mutex;
-    use thornwall_detectors::{request::SiteFacts, signal::Signal};
+    use thornwall_detectors::{fixture::Request, signal::Signal};
 
     use super::*;
     use crate::escalation::{CaseId, Interest};
@@ -210,30 +207,17 @@ mod tests {
     }
 
     fn judge(filter: &dyn Filter, signals: &[(Reason, f32)], observed: bool) -> Round {
-        let uri: Uri = "/a?b=c".parse().unwrap();
-        let headers = HeaderMap::new();
-        let view = RequestView {
-            method: &Method::GET,
-            uri: &uri,
-            path: uri.path().into(),
-            version: Version::HTTP_11,
-            headers: &headers,
-            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            host: "site.example",
-            site: SiteFacts {
-                id: 0,
-                robots: None,
-            },
-            secure: false,
-            now: Duration::ZERO,
-        };
+        let request = Request::new("GET /a?b=c", &[]);
         let mut round = Round::default();
         round.observe(observed);
         for (reason, weight) in signals {
             round.trail.push(Signal::new(*reason, *weight));
         }
         round.observe(false);
-        assert_eq!(filter.judge(&view, &mut round).unwrap(), Verdict::Pass);
+        assert_eq!(
+            filter.judge(&request.view(), &mut round).unwrap(),
+            Verdict::Pass
+        );
         round
     }
 

@@ -153,13 +153,7 @@ impl Weights {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        net::{IpAddr, Ipv4Addr},
-        time::Duration,
-    };
-
-    use http::{HeaderMap, HeaderValue, Method, Uri, Version, header::USER_AGENT};
-    use thornwall_detectors::request::{RequestView, SiteFacts};
+    use thornwall_detectors::fixture::Request;
     use toml::Spanned;
 
     use super::{Config, build};
@@ -188,27 +182,15 @@ mod tests {
         })
     }
 
-    fn score(configuration: &str, target: &str, agent: &'static str) -> f32 {
+    fn score(configuration: &str, target: &str, agent: &str) -> f32 {
         let filter = built(configuration).unwrap();
-        let uri: Uri = target.parse().unwrap();
-        let headers = HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(agent))]);
-        let view = RequestView {
-            method: &Method::GET,
-            uri: &uri,
-            path: uri.path().into(),
-            version: Version::HTTP_11,
-            headers: &headers,
-            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            host: "site.example",
-            site: SiteFacts {
-                id: 0,
-                robots: None,
-            },
-            secure: false,
-            now: Duration::ZERO,
-        };
+        let agent = format!("User-Agent: {agent}");
+        let request = Request::new(&format!("GET {target}"), &[&agent]);
         let mut round = Round::default();
-        assert_eq!(filter.judge(&view, &mut round).unwrap(), Verdict::Pass);
+        assert_eq!(
+            filter.judge(&request.view(), &mut round).unwrap(),
+            Verdict::Pass
+        );
         round.trail.score()
     }
 

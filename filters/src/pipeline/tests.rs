@@ -3,8 +3,6 @@
 mod lab;
 
 use std::{
-    borrow::Cow,
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Method, Uri, Version};
 use prometheus::Registry;
 use thornwall_detectors::{
-    request::{RequestView, SiteFacts},
+    fixture::Request,
+    request::RequestView,
     signal::{Reason, Signal},
 };
 
@@ -102,22 +100,8 @@ fn stage(signal: Option<f32>, verdict: Result<Verdict, &'static str>) -> Stage {
 }
 
 fn judge_at(pipeline: &Pipeline, client: &str, now: Duration) -> Judgement {
-    let client: IpAddr = client.parse().unwrap();
-    pipeline.judge(&RequestView {
-        method: &Method::GET,
-        uri: &Uri::from_static("/a"),
-        path: Cow::Borrowed("/a"),
-        version: Version::HTTP_11,
-        headers: &HeaderMap::new(),
-        client,
-        host: "t.example",
-        site: SiteFacts {
-            id: 0,
-            robots: None,
-        },
-        secure: false,
-        now,
-    })
+    let request = Request::new("GET /a", &[]).client(client).at(now);
+    pipeline.judge(&request.view())
 }
 
 fn judge(pipeline: &Pipeline) -> Judgement {

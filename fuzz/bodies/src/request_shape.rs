@@ -1,16 +1,7 @@
 //! Any request can be judged: user agent, headers, path and features hold for every byte.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    time::Duration,
-};
-
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
-use thornwall_detectors::{
-    features, heuristics,
-    request::{RequestView, SiteFacts, plain_path},
-    user_agent::UserAgent,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use thornwall_detectors::{features, heuristics, request::RequestView, user_agent::UserAgent};
 
 use crate::text;
 
@@ -36,19 +27,8 @@ pub(crate) fn run(bytes: &[u8]) {
         }
     }
     let view = RequestView {
-        method: &method,
-        uri: &uri,
-        path: plain_path(uri.path()),
-        version: Version::HTTP_11,
-        headers: &headers,
-        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        host: "fuzz.example",
-        site: SiteFacts {
-            id: 0,
-            robots: None,
-        },
         secure,
-        now: Duration::ZERO,
+        ..RequestView::bare(&method, &uri, &headers)
     };
     heuristics::judge(&view, &mut |signal| {
         assert!((0.0..=1.0).contains(&signal.weight))

@@ -8,12 +8,12 @@
 //! The gateway's own ladder acts on single requests and comes first: what it holds to these requests is
 //! tested in `detectors/src/heuristics/tests/predecessor.rs`.
 
-use std::{net::Ipv4Addr, path::Path, time::Duration};
+use std::path::Path;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use thornwall_detectors::{
     heuristics,
-    request::{RequestView, SiteFacts, plain_path},
+    request::{RequestView, SiteFacts},
     robots::Robots,
     signal::Trail,
 };
@@ -175,19 +175,12 @@ fn noticed(line: &str, headers: &HeaderMap) -> Trail {
     let (method, uri): (Method, Uri) = (method.parse().unwrap(), target.parse().unwrap());
     let robots = Robots::parse(ROBOTS.as_bytes());
     let view = RequestView {
-        method: &method,
-        uri: &uri,
-        path: plain_path(uri.path()),
-        version: Version::HTTP_11,
-        headers,
-        client: Ipv4Addr::new(192, 0, 2, 7).into(),
-        host: "shop.example",
         site: SiteFacts {
             id: 0,
             robots: Some(&robots),
         },
         secure: true,
-        now: Duration::ZERO,
+        ..RequestView::bare(&method, &uri, headers)
     };
     let mut trail = Trail::default();
     heuristics::judge(&view, &mut |signal| trail.push(signal));

@@ -1,9 +1,7 @@
 //! What keys join and what they keep apart, and mistakes in writing them.
 
-use std::time::Duration;
-
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
-use thornwall_detectors::request::{RequestView, SiteFacts};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use thornwall_detectors::fixture::Request;
 use toml::Spanned;
 
 use super::{KeyRule, KeySpec};
@@ -37,21 +35,11 @@ fn key(rule: &KeyRule, (client, path, fields): Sent<'_>) -> Key {
         let name: HeaderName = name.parse().unwrap();
         headers.append(name, HeaderValue::from_str(value).unwrap());
     }
-    rule.key(&RequestView {
-        method: &Method::GET,
-        uri: &Uri::from_static("/"),
-        path: path.into(),
-        version: Version::HTTP_11,
-        headers: &headers,
-        client: client.parse().unwrap(),
-        host: "shop.example",
-        site: SiteFacts {
-            id: 3,
-            robots: None,
-        },
-        secure: false,
-        now: Duration::ZERO,
-    })
+    let request = Request::new(&format!("GET {path}"), &[])
+        .headers(headers)
+        .client(client)
+        .site(3);
+    rule.key(&request.view())
 }
 
 #[test]

@@ -1,15 +1,10 @@
 //! The filter against a real model file.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    path::Path,
-    time::Duration,
-};
+use std::path::Path;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use thornwall_detectors::{
     features::{FEATURES, extract},
-    request::{SiteFacts, plain_path},
     signal::TRAIL_CAPACITY,
 };
 
@@ -141,20 +136,10 @@ impl Case {
             headers.append(name, HeaderValue::from_str(value).expect("a header value"));
         }
         let uri: Uri = self.path.parse().expect("a path");
+        let method = Method::from_bytes(self.method.as_bytes()).expect("a method");
         look(&RequestView {
-            method: &Method::from_bytes(self.method.as_bytes()).expect("a method"),
-            uri: &uri,
-            path: plain_path(uri.path()),
-            version: Version::HTTP_11,
-            headers: &headers,
-            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            host: "site.example",
-            site: SiteFacts {
-                id: 0,
-                robots: None,
-            },
             secure: self.secure,
-            now: Duration::ZERO,
+            ..RequestView::bare(&method, &uri, &headers)
         })
     }
 }

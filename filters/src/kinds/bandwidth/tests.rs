@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Uri, Version};
-use thornwall_detectors::request::{RequestView, SiteFacts};
+use thornwall_detectors::fixture::Request;
 use toml::Spanned;
 
 use super::{Config, MOST_WAIT, build};
@@ -26,22 +25,8 @@ fn build_one(config: &str, context: &mut BuildContext) -> Option<Box<dyn Filter>
 fn ask(filter: &dyn Filter, client: &str, observing: bool) -> Holds {
     let mut round = Round::default();
     round.observe(observing);
-    let request = RequestView {
-        method: &Method::GET,
-        uri: &Uri::from_static("/"),
-        path: "/".into(),
-        version: Version::HTTP_11,
-        headers: &HeaderMap::new(),
-        client: client.parse().unwrap(),
-        host: "shop.example",
-        site: SiteFacts {
-            id: 0,
-            robots: None,
-        },
-        secure: false,
-        now: Duration::from_secs(1),
-    };
-    let verdict = filter.judge(&request, &mut round).unwrap();
+    let request = Request::new("GET /", &[]).client(client).at(START);
+    let verdict = filter.judge(&request.view(), &mut round).unwrap();
     assert_eq!(verdict, Verdict::Pass);
     round.holds
 }

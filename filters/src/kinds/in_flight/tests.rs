@@ -2,11 +2,7 @@
 
 use std::{mem, time::Duration};
 
-use http::{HeaderMap, Method, Uri, Version};
-use thornwall_detectors::{
-    request::{RequestView, SiteFacts},
-    signal::Reason,
-};
+use thornwall_detectors::{fixture::Request, signal::Reason};
 use toml::Spanned;
 
 use super::{Config, build};
@@ -29,22 +25,8 @@ fn build_one(config: &str, context: &mut BuildContext) -> Option<Box<dyn Filter>
 /// A request that lasts as long as its round.
 fn ask(filter: &dyn Filter, client: &str) -> (Verdict, Round) {
     let mut round = Round::default();
-    let request = RequestView {
-        method: &Method::GET,
-        uri: &Uri::from_static("/"),
-        path: "/".into(),
-        version: Version::HTTP_11,
-        headers: &HeaderMap::new(),
-        client: client.parse().unwrap(),
-        host: "shop.example",
-        site: SiteFacts {
-            id: 0,
-            robots: None,
-        },
-        secure: false,
-        now: Duration::from_secs(1),
-    };
-    let verdict = filter.judge(&request, &mut round).unwrap();
+    let request = Request::new("GET /", &[]).client(client);
+    let verdict = filter.judge(&request.view(), &mut round).unwrap();
     (verdict, round)
 }
 

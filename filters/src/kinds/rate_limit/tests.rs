@@ -2,9 +2,9 @@
 
 use std::{mem, time::Duration};
 
-use http::{HeaderMap, Method, Uri, Version};
+use http::Method;
 use thornwall_detectors::{
-    request::{RequestView, SiteFacts},
+    fixture::Request,
     signal::{Reason, Trail},
 };
 use toml::Spanned;
@@ -417,20 +417,9 @@ fn judge_round(
     filter: &dyn Filter,
     (site, client, path, method): Sent<'_>,
 ) -> Verdict {
-    let request = RequestView {
-        method,
-        uri: &Uri::from_static("/"),
-        path: path.into(),
-        version: Version::HTTP_11,
-        headers: &HeaderMap::new(),
-        client: client.parse().unwrap(),
-        host: "shop.example",
-        site: SiteFacts {
-            id: site,
-            robots: None,
-        },
-        secure: false,
-        now: NOW,
-    };
-    filter.judge(&request, round).unwrap()
+    let request = Request::new(&format!("{method} {path}"), &[])
+        .client(client)
+        .site(site)
+        .at(NOW);
+    filter.judge(&request.view(), round).unwrap()
 }

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use thornwall_detectors::{
     alteration::{self, Alteration, Message},
     path,
-    request::{RequestView, SiteFacts, plain_path},
+    request::{RequestView, plain_path},
 };
 
 use super::metrics;
@@ -124,19 +124,11 @@ impl Request {
 
     fn view(&self, client: u32, now: Duration) -> RequestView<'_> {
         RequestView {
-            method: &self.message.method,
-            uri: &self.uri,
-            path: plain_path(self.uri.path()),
             version: self.message.version,
-            headers: &self.message.headers,
             client: IpAddr::V4(Ipv4Addr::from(client)),
-            host: "site.example",
-            site: SiteFacts {
-                id: 0,
-                robots: None,
-            },
             secure: self.secure,
             now,
+            ..RequestView::bare(&self.message.method, &self.uri, &self.message.headers)
         }
     }
 

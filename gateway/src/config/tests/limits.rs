@@ -3,8 +3,8 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Method, Uri, Version, header::ACCEPT};
-use thornwall_detectors::request::{RequestView, SiteFacts};
+use http::{HeaderMap, HeaderValue, Method, Uri, header::ACCEPT};
+use thornwall_detectors::request::RequestView;
 use thornwall_filters::{
     build::BuildContext,
     filter::{Filter, Round},
@@ -43,24 +43,15 @@ impl Limits {
     /// it was let through.
     fn passes(&self, asked_as_page: bool, is_page: bool) -> bool {
         let uri = Uri::from_static("/a");
+        let headers = if asked_as_page {
+            &self.page
+        } else {
+            &self.part
+        };
         let request = RequestView {
-            method: &Method::GET,
-            uri: &uri,
-            path: uri.path().into(),
-            version: Version::HTTP_11,
-            headers: if asked_as_page {
-                &self.page
-            } else {
-                &self.part
-            },
             client: Ipv4Addr::new(192, 0, 2, 1).into(),
-            host: "t.example",
-            site: SiteFacts {
-                id: 0,
-                robots: None,
-            },
-            secure: false,
             now: self.now,
+            ..RequestView::bare(&Method::GET, &uri, headers)
         };
         let answer = Answer {
             asked: self.now,
