@@ -26,8 +26,8 @@ use thornwall_filters::{
     build::BuildContext,
     filter::{Filter, Round},
     key::KeySeed,
+    kinds::FilterSpec,
     rate::{Buckets, Quota},
-    spec::FilterSpec,
 };
 
 const CLIENTS: u32 = 1_000_000;
@@ -95,7 +95,7 @@ fn measure_filter(key: &str, clients: &[u32]) {
         "name = 'f'\nrate_limit = {{ key = {key}, requests = 50, burst = 200, capacity = 2097152 }}"
     );
     let spec: FilterSpec = toml::from_str(&text).unwrap();
-    let filter = spec.build(&mut BuildContext::default()).unwrap();
+    let (_, filter) = spec.build(&mut BuildContext::default()).unwrap();
     let mut headers = HeaderMap::new();
     let cookies = "theme=dark; sid=4f6c1b7e9a2d4f6c1b7e9a2d; lang=en";
     headers.insert(COOKIE, HeaderValue::from_static(cookies));

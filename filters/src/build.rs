@@ -8,10 +8,7 @@ use std::{
     collections::HashMap,
     ops::{Range, RangeInclusive},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 use toml::Spanned;
@@ -21,6 +18,7 @@ use crate::{
     escalation::Escalation,
     key::KeySeed,
     rate::{SharedLimit, adaptive::Adaptive},
+    table_stats::TableStats,
 };
 use thornwall_decisions::decisions::Decisions;
 use thornwall_settings::load::Problem;
@@ -153,48 +151,5 @@ impl BuildContext {
     /// Shows a bounded table's size, capacity and evictions in the metrics.
     pub fn show_table(&mut self, name: &str, stats: Arc<TableStats>) {
         self.tables.push((format!("{}.{name}", self.scope), stats));
-    }
-}
-
-/// Size and losses of a bounded table, kept by the table and read when metrics are scraped.
-#[derive(Debug, Default)]
-pub struct TableStats {
-    /// Entries held now.
-    pub entries: AtomicU64,
-    /// Entries given up to make room.
-    pub evictions: AtomicU64,
-    /// Requests that found no room: of a rate they were only estimated, else let through.
-    pub overflows: AtomicU64,
-    /// Most entries that it may hold.
-    pub capacity: u64,
-}
-
-impl TableStats {
-    /// Statistics of an empty table.
-    pub fn with_capacity(capacity: u64) -> Self {
-        Self {
-            capacity,
-            ..Self::default()
-        }
-    }
-
-    /// One more entry.
-    pub fn added(&self) {
-        self.entries.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// One entry less.
-    pub fn removed(&self) {
-        self.entries.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// One entry gave its place to another.
-    pub fn evicted(&self) {
-        self.evictions.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// One request found no room.
-    pub fn overflowed(&self) {
-        self.overflows.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -6,14 +6,16 @@
 pub mod build;
 pub mod counters;
 pub mod deception;
+pub mod decide;
 pub mod escalation;
 pub mod filter;
 pub mod key;
 pub mod kinds;
 pub mod metrics;
+pub mod mode;
 pub mod pipeline;
 pub mod rate;
-pub mod spec;
+pub mod table_stats;
 pub mod verdict;
 pub mod watcher;
 pub mod when;

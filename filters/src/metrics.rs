@@ -4,6 +4,8 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
 };
 
+use crate::mode::Mode;
+
 /// Families of metrics that all pipelines share; they outlive generations.
 #[derive(Debug, Clone)]
 pub struct FilterMetrics {
@@ -65,13 +67,13 @@ impl FilterMetrics {
     }
 
     /// The metrics of one filter.
-    pub fn stage(&self, pipeline: &str, filter: &str, mode: &str) -> StageMetrics {
+    pub fn stage(&self, pipeline: &str, filter: &str, mode: Mode) -> StageMetrics {
         StageMetrics {
             duration: self.duration.with_label_values(&[pipeline, filter]),
             errors: self.errors.with_label_values(&[pipeline, filter]),
             verdicts: VERDICTS.map(|verdict| {
                 self.verdicts
-                    .with_label_values(&[pipeline, filter, mode, verdict])
+                    .with_label_values(&[pipeline, filter, mode.name(), verdict])
             }),
         }
     }

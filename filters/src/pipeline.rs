@@ -15,24 +15,24 @@ use thornwall_detectors::{
 };
 use toml::Spanned;
 
-use self::{decide::Decide, ladder::Slower};
+use self::ladder::Slower;
 use crate::{
     build::BuildContext,
+    decide::{Decide, DecideSpec, Proposal},
     escalation::Referral,
     filter::{Filter, Holds, Round},
     key::KeySeed,
+    kinds::{FilterSpec, KindFacts},
     metrics::{FilterMetrics, StageMetrics},
+    mode::{Mode, OnError},
     rate::{adaptive::Adaptive, pages::may_be_page},
-    spec::{FilterSpec, Mode, OnError},
     verdict::{Answer, Denial, Refusal, Ruling, Verdict},
     watcher::{Answer as Begun, Finished, Note, Watcher},
     when::Condition,
 };
 
-mod decide;
 mod ladder;
 
-pub use decide::{DecideSpec, Proposal};
 pub use ladder::{Ladder, LadderSpec, ThrottleSpec};
 
 /// One `[[pipeline]]` as it is written.
@@ -68,7 +68,9 @@ pub struct Pipeline {
 /// One filter and what the runner does around it.
 struct Stage {
     name: String,
-    kind: &'static str,
+    kind: KindFacts,
+    /// Whether it is the filter that enforces what is decided, whatever a client asks for.
+    enforces_decisions: bool,
     filter: Box<dyn Filter>,
     mode: Mode,
     on_error: OnError,
@@ -216,9 +218,7 @@ impl Pipeline {
 
     /// Whether what is decided about a client is enforced here, whatever it asks for.
     pub fn enforces_decisions(&self) -> bool {
-        self.stages.iter().any(|stage| {
-            stage.kind == "blocklist" && stage.mode == Mode::Enforce && stage.condition.is_none()
-        })
+        self.stages.iter().any(|stage| stage.enforces_decisions)
     }
 
     /// Limits that change with the origin, by the names of their filters.
@@ -227,7 +227,7 @@ impl Pipeline {
     }
 
     /// Names and kinds of the filters, in order, for people.
-    pub fn describe(&self) -> impl Iterator<Item = (&str, &'static str, Mode)> {
+    pub fn describe(&self) -> impl Iterator<Item = (&str, KindFacts, Mode)> {
         self.stages
             .iter()
             .map(|stage| (stage.name.as_str(), stage.kind, stage.mode))
@@ -322,18 +322,17 @@ impl Stage {
             Some(decide) => Some(Decide::build(decide.get_ref(), context)?),
             None => None,
         };
-        let mode = match spec.mode {
-            Mode::Enforce => "enforce",
-            Mode::Observe => "observe",
-        };
+        let (kind, filter) = spec.build(context)?;
+        let always = spec.mode == Mode::Enforce && condition.is_none();
         Some(Self {
-            kind: spec.kind_name(),
-            filter: spec.build(context)?,
+            kind,
+            enforces_decisions: always && spec.blocklist.is_some(),
+            filter,
             mode: spec.mode,
             on_error: spec.on_error,
             condition,
             decide,
-            metrics: metrics.stage(pipeline, &name, mode),
+            metrics: metrics.stage(pipeline, &name, spec.mode),
             name,
         })
     }
@@ -389,11 +388,12 @@ const MOST_FILTERS: usize = 64;
 
 /// The model's say rests on what the rules have noticed before it.
 fn warn_of_order(spec: &PipelineSpec, context: &mut BuildContext) {
-    let place = |kind: &str| spec.filter.iter().position(|f| f.kind_name() == kind);
-    let Some(model) = place("anomaly") else {
+    let place = |is_it: fn(&FilterSpec) -> bool| spec.filter.iter().position(is_it);
+    let Some(model) = place(|filter| filter.anomaly.is_some()) else {
         return;
     };
-    if place("heuristics").is_none_or(|rules| rules > model) {
+    let rules = place(|filter| filter.heuristics.is_some());
+    if rules.is_none_or(|rules| rules > model) {
         let (pipeline, filter) = (spec.name.get_ref(), spec.filter[model].name.get_ref());
         context.warnings.push(format!(
             "{pipeline}.{filter}: `anomaly` stands before `heuristics` or without it, so it cannot tell who \

@@ -40,7 +40,7 @@ use self::{
     sharing::Sharing,
     table::{Place, Table},
 };
-use crate::{build::TableStats, key::Key, verdict::Limit};
+use crate::{key::Key, table_stats::TableStats, verdict::Limit};
 
 /// The time after which a client may have its turn once the other gateways have been heard.
 const UNTIL_HEARD: Duration = Duration::from_millis(100);

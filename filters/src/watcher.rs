@@ -1,8 +1,8 @@
 //! What filters learn from requests that have ended.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
-use crate::rate::pages::Claim;
+use crate::key::Key;
 
 /// Learns from the answers of origins.
 pub trait Watcher: Send + Sync {
@@ -21,6 +21,17 @@ pub struct Note {
     pub in_use: u32,
     /// Whom it concerns whether it is answered with a page.
     pub claim: Option<Claim>,
+}
+
+/// Whose bucket the answer to a request concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// The bucket's key.
+    pub(crate) key: Key,
+    /// What the request costs if it is answered with a page.
+    pub(crate) cost: NonZeroU32,
+    /// What it has taken out of the bucket so far.
+    pub(crate) taken: u32,
 }
 
 /// An origin's answer that begins, or that will not come.

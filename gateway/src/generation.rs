@@ -7,13 +7,14 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 use http::HeaderName;
 use thornwall_decisions::{decisions::Decisions, prefix_set::PrefixSet};
 use thornwall_filters::{
-    build::{BuildContext, Carried, TableStats},
+    build::{BuildContext, Carried},
     counters::SharedCounters,
     deception::links::Links,
     kinds::blocklist::read_files,
     metrics::FilterMetrics,
     pipeline::Pipeline,
     rate::SharedLimit,
+    table_stats::TableStats,
 };
 use thornwall_settings::{file::ConfigFile, load::Problem};
 use toml::Spanned;

@@ -8,7 +8,7 @@ use prometheus::{
 };
 use thornwall_decisions::store::StoreMetrics;
 use thornwall_detectors::signal::Reason;
-use thornwall_filters::{build::TableStats, metrics::FilterMetrics};
+use thornwall_filters::{metrics::FilterMetrics, table_stats::TableStats};
 
 use crate::{
     export::ExportMetrics,

@@ -18,7 +18,7 @@ use thornwall_decisions::{
     limit_report::Group,
     store::{Store, shared::SharedTables},
 };
-use thornwall_filters::{key::Key, pipeline::Proposal, rate::groups::groups};
+use thornwall_filters::{decide::Proposal, key::Key, rate::groups::groups};
 
 use crate::{
     access_log::AccessLog,

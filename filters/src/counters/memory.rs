@@ -13,7 +13,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::{CounterKey, Counters, place};
-use crate::build::TableStats;
+use crate::table_stats::TableStats;
 
 /// How much is remembered.
 #[derive(Debug, Clone, Copy)]

@@ -31,6 +31,7 @@ use crate::{
     build::BuildContext,
     filter::{Filter, FilterError, Hold, Round},
     key::{Key, KeyRule, KeySpec},
+    kinds::Kind,
     rate::{Buckets, Quota},
     verdict::Verdict,
 };
@@ -57,30 +58,31 @@ pub struct Config {
     pub capacity: Option<Spanned<u64>>,
 }
 
-/// Builds the filter, or notes what is wrong.
-pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
-    let config = spec.get_ref();
-    let key = KeyRule::build(config.key.as_ref(), context);
-    let rate = context.within("bytes_per_sec", Some(&config.bytes_per_sec), BYTES_PER_SEC);
-    let burst = context.within("burst_bytes", config.burst_bytes.as_ref(), BURST_BYTES);
-    let capacity = context.within("capacity", config.capacity.as_ref(), CAPACITY);
-    let rate = rate??;
-    let least = *BURST_BYTES.start();
-    let quota = Quota {
-        requests: count(rate)?,
-        per: Duration::from_secs(1),
-        burst: count(burst?.unwrap_or_else(|| rate.max(least)))?,
-    };
-    let capacity = usize::try_from(capacity?.unwrap_or(DEFAULT_CAPACITY)).ok()?;
-    let key = key?;
-    key.warn_of_sharing("bandwidth", context);
-    let buckets = context.carry_over(
-        "bandwidth",
-        |buckets: &Buckets| buckets.quota() == quota && buckets.capacity() == capacity,
-        || Buckets::new(quota, capacity),
-    );
-    context.show_table("bandwidth", buckets.stats());
-    Some(Box::new(Bandwidth { key, buckets }))
+impl Kind for Config {
+    fn build(spec: &Spanned<Self>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+        let config = spec.get_ref();
+        let key = KeyRule::build(config.key.as_ref(), context);
+        let rate = context.within("bytes_per_sec", Some(&config.bytes_per_sec), BYTES_PER_SEC);
+        let burst = context.within("burst_bytes", config.burst_bytes.as_ref(), BURST_BYTES);
+        let capacity = context.within("capacity", config.capacity.as_ref(), CAPACITY);
+        let rate = rate??;
+        let least = *BURST_BYTES.start();
+        let quota = Quota {
+            requests: count(rate)?,
+            per: Duration::from_secs(1),
+            burst: count(burst?.unwrap_or_else(|| rate.max(least)))?,
+        };
+        let capacity = usize::try_from(capacity?.unwrap_or(DEFAULT_CAPACITY)).ok()?;
+        let key = key?;
+        key.warn_of_sharing("bandwidth", context);
+        let buckets = context.carry_over(
+            "bandwidth",
+            |buckets: &Buckets| buckets.quota() == quota && buckets.capacity() == capacity,
+            || Buckets::new(quota, capacity),
+        );
+        context.show_table("bandwidth", buckets.stats());
+        Some(Box::new(Bandwidth { key, buckets }))
+    }
 }
 
 struct Bandwidth {

@@ -30,17 +30,6 @@ use std::{
 };
 
 use serde::Deserialize;
-use thornwall_detectors::{
-    request::RequestView,
-    signal::{Evidence, Reason, Signal, Trail},
-};
-use toml::Spanned;
-
-use crate::{
-    build::BuildContext,
-    filter::{Filter, FilterError, Round},
-    verdict::{Denial, Verdict},
-};
 use thornwall_decisions::{
     decision::Action,
     decisions::{Decisions, Found},
@@ -49,7 +38,19 @@ use thornwall_decisions::{
         list::{LineError, ListError, read_list},
     },
 };
+use thornwall_detectors::{
+    request::RequestView,
+    signal::{Evidence, Reason, Signal, Trail},
+};
 use thornwall_settings::load::Problem;
+use toml::Spanned;
+
+use crate::{
+    build::BuildContext,
+    filter::{Filter, FilterError, Round},
+    kinds::Kind,
+    verdict::{Denial, Verdict},
+};
 
 /// The table `blocklist`.
 #[derive(Debug, Deserialize)]
@@ -60,13 +61,14 @@ pub struct Config {
     pub files: Vec<Spanned<String>>,
 }
 
-/// Builds the filter, or notes what is wrong.
-pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
-    let listed = read_files(&spec.get_ref().files, context)?;
-    Some(Box::new(Blocklist {
-        listed,
-        decisions: Arc::clone(&context.decisions),
-    }))
+impl Kind for Config {
+    fn build(spec: &Spanned<Self>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+        let listed = read_files(&spec.get_ref().files, context)?;
+        Some(Box::new(Blocklist {
+            listed,
+            decisions: Arc::clone(&context.decisions),
+        }))
+    }
 }
 
 /// The addresses of all files, or notes what is wrong with them.
@@ -196,10 +198,11 @@ mod tests {
     };
     use toml::Spanned;
 
-    use super::{Config, build};
+    use super::Config;
     use crate::{
         build::BuildContext,
         filter::{Filter, Round},
+        kinds::Kind,
         verdict::{Denial, Verdict},
     };
     use thornwall_decisions::{
@@ -233,7 +236,7 @@ mod tests {
                 scope: String::from("standard.known_bad"),
                 ..BuildContext::default()
             };
-            (build(&file.blocklist, &mut context), context)
+            (Config::build(&file.blocklist, &mut context), context)
         }
 
         fn path(&self) -> &Path {

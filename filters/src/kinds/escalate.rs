@@ -46,6 +46,7 @@ use crate::{
     escalation::{Escalation, Question, Referral, Sighting},
     filter::{Filter, FilterError, Round},
     key::KeySeed,
+    kinds::Kind,
     verdict::Verdict,
 };
 
@@ -70,48 +71,50 @@ fn usual_band() -> Spanned<[f32; 2]> {
 /// A visitor notices what takes longer.
 const LONGEST_WAIT_MS: u64 = 2000;
 
-/// Builds the filter, or notes what is wrong.
-pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
-    let config = spec.get_ref();
-    let before = context.problems.len();
-    let [first, last] = *config.score.get_ref();
-    if !(0.0..=1.0).contains(&first) || !(first..=1.0).contains(&last) {
-        let what = format!("[{first}, {last}] is no band of scores; expected such as [0.45, 0.85]");
-        context.problem(config.score.span(), what);
-    }
-    let mut reasons = [false; Reason::ALL.len()];
-    for code in &config.reasons {
-        match Reason::from_code(code.get_ref()) {
-            Some(reason) if is_noticed(reason) => reasons[reason as usize] = true,
-            found => {
-                let known = if found.is_some() {
-                    "no filter before it can notice"
-                } else {
-                    "unknown reason code"
-                };
-                let what = format!(
-                    "{known} `{}`; expected one that filters notice, such as path.probe",
-                    code.get_ref()
-                );
-                context.problem(code.span(), what);
+impl Kind for Config {
+    fn build(spec: &Spanned<Self>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+        let config = spec.get_ref();
+        let before = context.problems.len();
+        let [first, last] = *config.score.get_ref();
+        if !(0.0..=1.0).contains(&first) || !(first..=1.0).contains(&last) {
+            let what =
+                format!("[{first}, {last}] is no band of scores; expected such as [0.45, 0.85]");
+            context.problem(config.score.span(), what);
+        }
+        let mut reasons = [false; Reason::ALL.len()];
+        for code in &config.reasons {
+            match Reason::from_code(code.get_ref()) {
+                Some(reason) if is_noticed(reason) => reasons[reason as usize] = true,
+                found => {
+                    let known = if found.is_some() {
+                        "no filter before it can notice"
+                    } else {
+                        "unknown reason code"
+                    };
+                    let what = format!(
+                        "{known} `{}`; expected one that filters notice, such as path.probe",
+                        code.get_ref()
+                    );
+                    context.problem(code.span(), what);
+                }
             }
         }
+        let wait = context.within("wait_ms", config.wait_ms.as_ref(), 0..=LONGEST_WAIT_MS);
+        let Some(port) = context.escalation.clone() else {
+            let what = "there is no sidecar to escalate to; add [escalation] with its address";
+            context.problem(spec.span(), what);
+            return None;
+        };
+        (context.problems.len() == before).then(|| {
+            Box::new(Escalate {
+                band: first..=last,
+                reasons,
+                wait: Duration::from_millis(wait.flatten().unwrap_or_default()),
+                seed: context.key_seed,
+                port,
+            }) as Box<dyn Filter>
+        })
     }
-    let wait = context.within("wait_ms", config.wait_ms.as_ref(), 0..=LONGEST_WAIT_MS);
-    let Some(port) = context.escalation.clone() else {
-        let what = "there is no sidecar to escalate to; add [escalation] with its address";
-        context.problem(spec.span(), what);
-        return None;
-    };
-    (context.problems.len() == before).then(|| {
-        Box::new(Escalate {
-            band: first..=last,
-            reasons,
-            wait: Duration::from_millis(wait.flatten().unwrap_or_default()),
-            seed: context.key_seed,
-            port,
-        }) as Box<dyn Filter>
-    })
 }
 
 /// Whether a filter can have noted the reason when a request comes here: whatever ends a request before, or is
@@ -200,7 +203,7 @@ mod tests {
             escalation: port,
             ..BuildContext::default()
         };
-        build(&file.escalate, &mut context).ok_or_else(|| {
+        Config::build(&file.escalate, &mut context).ok_or_else(|| {
             let problem = context.problems.remove(0);
             (text[problem.span.unwrap_or(0..0)].to_owned(), problem.what)
         })

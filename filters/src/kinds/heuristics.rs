@@ -65,6 +65,7 @@ use toml::Spanned;
 use crate::{
     build::BuildContext,
     filter::{Filter, FilterError, Round},
+    kinds::Kind,
     verdict::Verdict,
 };
 
@@ -77,43 +78,47 @@ pub struct Config {
     weights: BTreeMap<Spanned<String>, Spanned<f32>>,
 }
 
-/// Builds the filter, or notes what is wrong.
-pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
-    // The catalogue's automaton is built on first use, which must not be somebody's request.
-    let _ = UserAgent::parse("-");
-    let mut weights = Weights::default();
-    let before = context.problems.len();
-    for (code, weight) in &spec.get_ref().weights {
-        let Some(reason) = heuristics::FINDINGS
-            .iter()
-            .find(|reason| reason.code() == code.get_ref())
-        else {
-            context.problem(
-                code.span(),
-                format!(
-                    "unknown reason code `{}`; expected one of {}",
-                    code.get_ref(),
-                    heuristics::FINDINGS
-                        .iter()
-                        .map(|reason| reason.code())
-                        .collect::<Vec<_>>()
-                        .join(", ")
-                ),
-            );
-            continue;
-        };
-        if !(0.0..=1.0).contains(weight.get_ref()) {
-            context.problem(
-                weight.span(),
-                format!(
-                    "weight {} is out of range; expected 0 to 1",
-                    weight.get_ref()
-                ),
-            );
+impl Kind for Config {
+    const COST: &'static str = "about 1 us";
+
+    fn build(spec: &Spanned<Self>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+        // The catalogue's automaton is built on first use, which must not be somebody's request.
+        let _ = UserAgent::parse("-");
+        let mut weights = Weights::default();
+        let before = context.problems.len();
+        for (code, weight) in &spec.get_ref().weights {
+            let Some(reason) = heuristics::FINDINGS
+                .iter()
+                .find(|reason| reason.code() == code.get_ref())
+            else {
+                context.problem(
+                    code.span(),
+                    format!(
+                        "unknown reason code `{}`; expected one of {}",
+                        code.get_ref(),
+                        heuristics::FINDINGS
+                            .iter()
+                            .map(|reason| reason.code())
+                            .collect::<Vec<_>>()
+                            .join(", ")
+                    ),
+                );
+                continue;
+            };
+            if !(0.0..=1.0).contains(weight.get_ref()) {
+                context.problem(
+                    weight.span(),
+                    format!(
+                        "weight {} is out of range; expected 0 to 1",
+                        weight.get_ref()
+                    ),
+                );
+            }
+            weights.0[*reason as usize] = Some(*weight.get_ref());
         }
-        weights.0[*reason as usize] = Some(*weight.get_ref());
+        (context.problems.len() == before)
+            .then(|| Box::new(Heuristics { weights }) as Box<dyn Filter>)
     }
-    (context.problems.len() == before).then(|| Box::new(Heuristics { weights }) as Box<dyn Filter>)
 }
 
 struct Heuristics {
@@ -156,10 +161,11 @@ mod tests {
     use thornwall_detectors::fixture::Request;
     use toml::Spanned;
 
-    use super::{Config, build};
+    use super::Config;
     use crate::{
         build::BuildContext,
         filter::{Filter, Round},
+        kinds::Kind,
         verdict::Verdict,
     };
 
@@ -176,7 +182,7 @@ mod tests {
             )
         })?;
         let mut context = BuildContext::default();
-        build(&file.heuristics, &mut context).ok_or_else(|| {
+        Config::build(&file.heuristics, &mut context).ok_or_else(|| {
             let problem = context.problems.remove(0);
             (text[problem.span.unwrap_or(0..0)].to_owned(), problem.what)
         })

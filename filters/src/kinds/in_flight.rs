@@ -40,6 +40,7 @@ use crate::{
     build::BuildContext,
     filter::{Filter, FilterError, Round},
     key::{KeyRule, KeySpec},
+    kinds::Kind,
     verdict::{Denial, Refusal, Verdict},
 };
 
@@ -63,36 +64,37 @@ pub struct Config {
     pub capacity: Option<Spanned<u64>>,
 }
 
-/// Builds the filter, or notes what is wrong.
-pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
-    let config = spec.get_ref();
-    let key = KeyRule::build(config.key.as_ref(), context);
-    let most = context.within("most", Some(&config.most), MOST);
-    let capacity = context.within("capacity", config.capacity.as_ref(), CAPACITY);
-    let status = config
-        .status
-        .as_ref()
-        .map_or(429, |status| *status.get_ref());
-    if let (Some(place), false) = (&config.status, matches!(status, 429 | 503)) {
-        let what = format!("`status` is {status}; expected 429 or 503");
-        context.problem(place.span(), what);
-        return None;
+impl Kind for Config {
+    fn build(spec: &Spanned<Self>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+        let config = spec.get_ref();
+        let key = KeyRule::build(config.key.as_ref(), context);
+        let most = context.within("most", Some(&config.most), MOST);
+        let capacity = context.within("capacity", config.capacity.as_ref(), CAPACITY);
+        let status = config
+            .status
+            .as_ref()
+            .map_or(429, |status| *status.get_ref());
+        if let (Some(place), false) = (&config.status, matches!(status, 429 | 503)) {
+            let what = format!("`status` is {status}; expected 429 or 503");
+            context.problem(place.span(), what);
+            return None;
+        }
+        let capacity = usize::try_from(capacity?.unwrap_or(DEFAULT_CAPACITY)).ok()?;
+        let key = key?;
+        key.warn_of_sharing("in_flight", context);
+        let counts = context.carry_over(
+            "in_flight",
+            |counts: &Counts| counts.fits(capacity),
+            || Counts::new(capacity),
+        );
+        context.show_table("in_flight", Arc::clone(counts.stats()));
+        Some(Box::new(InFlight {
+            key,
+            most: u32::try_from(most??).ok()?,
+            status,
+            counts,
+        }))
     }
-    let capacity = usize::try_from(capacity?.unwrap_or(DEFAULT_CAPACITY)).ok()?;
-    let key = key?;
-    key.warn_of_sharing("in_flight", context);
-    let counts = context.carry_over(
-        "in_flight",
-        |counts: &Counts| counts.fits(capacity),
-        || Counts::new(capacity),
-    );
-    context.show_table("in_flight", Arc::clone(counts.stats()));
-    Some(Box::new(InFlight {
-        key,
-        most: u32::try_from(most??).ok()?,
-        status,
-        counts,
-    }))
 }
 
 struct InFlight {

@@ -117,8 +117,9 @@ use crate::{
     build::BuildContext,
     filter::{Filter, FilterError, Round},
     key::{KeyRule, KeySpec},
+    kinds::Kind,
+    mode::Mode,
     rate::{Buckets, Quota, SharedLimit, adaptive::Adaptive, pages::asks_for_page},
-    spec::Mode,
     verdict::{Denial, Refusal, Verdict},
     watcher::{Answer, Finished, Note, Watcher},
     when::{Condition, When},
@@ -188,55 +189,56 @@ pub struct CostSpec {
 /// Most entries of `costs`: each is looked at for every request.
 const MOST_COSTS: usize = 16;
 
-/// Builds the filter, or notes what is wrong.
-pub fn build(spec: &Spanned<Config>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
-    let config = spec.get_ref();
-    let key = KeyRule::build(config.key.as_ref(), context);
-    let requests = context.within("requests", Some(&config.requests), REQUESTS);
-    let per_secs = context.within("per_secs", config.per_secs.as_ref(), PER_SECS);
-    let burst = context.within("burst", config.burst.as_ref(), BURST);
-    let capacity = context.within("capacity", config.capacity.as_ref(), CAPACITY);
-    let requests = requests?.unwrap_or_default();
-    let quota = Quota {
-        requests: count(requests)?,
-        per: Duration::from_secs(per_secs?.unwrap_or(DEFAULT_PER_SECS)),
-        burst: count(burst?.unwrap_or(requests))?,
-    };
-    let costs = costs(&config.costs, quota.burst, context)?;
-    let capacity = usize::try_from(capacity?.unwrap_or(DEFAULT_CAPACITY)).ok()?;
-    let key = key?;
-    key.warn_of_sharing("rate_limit", context);
-    let learning = match &config.adaptive {
-        Some(spec) => Some(Learning::build(
-            spec,
-            config.counts,
-            (&key, quota),
-            context,
-        )?),
-        None => None,
-    };
-    let limits = learning.as_ref().map(|learning| &learning.limits);
-    let observes = learning
-        .as_ref()
-        .is_some_and(|learning| learning.mode == Mode::Observe);
-    let size = Size {
-        quota,
-        capacity,
-        shared: config.shared && context.gateways_share,
-    };
-    let table = match config.counts {
-        Counts::Pages => "pages",
-        Counts::Requests => "buckets",
-    };
-    Some(Box::new(RateLimit {
-        signal: signal(&key, config.counts),
-        counts: config.counts,
-        costs,
-        buckets: size.table(table, limits.filter(|_| !observes), context),
-        observed: observes.then(|| size.table("observed", limits, context)),
-        learning,
-        key,
-    }))
+impl Kind for Config {
+    fn build(spec: &Spanned<Self>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+        let config = spec.get_ref();
+        let key = KeyRule::build(config.key.as_ref(), context);
+        let requests = context.within("requests", Some(&config.requests), REQUESTS);
+        let per_secs = context.within("per_secs", config.per_secs.as_ref(), PER_SECS);
+        let burst = context.within("burst", config.burst.as_ref(), BURST);
+        let capacity = context.within("capacity", config.capacity.as_ref(), CAPACITY);
+        let requests = requests?.unwrap_or_default();
+        let quota = Quota {
+            requests: count(requests)?,
+            per: Duration::from_secs(per_secs?.unwrap_or(DEFAULT_PER_SECS)),
+            burst: count(burst?.unwrap_or(requests))?,
+        };
+        let costs = costs(&config.costs, quota.burst, context)?;
+        let capacity = usize::try_from(capacity?.unwrap_or(DEFAULT_CAPACITY)).ok()?;
+        let key = key?;
+        key.warn_of_sharing("rate_limit", context);
+        let learning = match &config.adaptive {
+            Some(spec) => Some(Learning::build(
+                spec,
+                config.counts,
+                (&key, quota),
+                context,
+            )?),
+            None => None,
+        };
+        let limits = learning.as_ref().map(|learning| &learning.limits);
+        let observes = learning
+            .as_ref()
+            .is_some_and(|learning| learning.mode == Mode::Observe);
+        let size = Size {
+            quota,
+            capacity,
+            shared: config.shared && context.gateways_share,
+        };
+        let table = match config.counts {
+            Counts::Pages => "pages",
+            Counts::Requests => "buckets",
+        };
+        Some(Box::new(RateLimit {
+            signal: signal(&key, config.counts),
+            counts: config.counts,
+            costs,
+            buckets: size.table(table, limits.filter(|_| !observes), context),
+            observed: observes.then(|| size.table("observed", limits, context)),
+            learning,
+            key,
+        }))
+    }
 }
 
 /// What tables of buckets are made by.

@@ -19,10 +19,12 @@ use thornwall_detectors::{
 
 use crate::{
     build::BuildContext,
+    decide::Proposal,
     filter::{Filter, FilterError, Hold, Round},
+    kinds::KindFacts,
     metrics::FilterMetrics,
-    pipeline::{Judgement, Pipeline, PipelineSpec, Proposal, Stage},
-    spec::{Mode, OnError},
+    mode::{Mode, OnError},
+    pipeline::{Judgement, Pipeline, PipelineSpec, Stage},
     verdict::{Answer, Denial, Ruling, Verdict},
     watcher::{Answer as Begun, Finished, Note, Watcher},
     when::Condition,
@@ -89,13 +91,17 @@ fn pipeline(stages: Vec<Stage>) -> Pipeline {
 fn stage(signal: Option<f32>, verdict: Result<Verdict, &'static str>) -> Stage {
     Stage {
         name: "s".to_owned(),
-        kind: "test",
+        kind: KindFacts {
+            name: "test",
+            cost: "",
+        },
+        enforces_decisions: false,
         filter: Box::new(Says { signal, verdict }),
         mode: Mode::Enforce,
         on_error: OnError::Pass,
         condition: None,
         decide: None,
-        metrics: metrics().stage("p", "s", "enforce"),
+        metrics: metrics().stage("p", "s", Mode::Enforce),
     }
 }
 

@@ -19,23 +19,13 @@ use super::Buckets;
 use crate::{
     key::Key,
     verdict::Limit,
-    watcher::{Answer, Note},
+    watcher::{Answer, Claim, Note},
 };
 
 /// Debts are never more than what comes back in this many times the time of a whole bucket.
 const MOST_BURSTS: u32 = 4;
 /// And never less than this much: there may be a thousand requests under way.
 const LEAST_DEBT: Duration = Duration::from_secs(60);
-
-/// Whose bucket the answer to a request concerns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Claim {
-    key: Key,
-    /// What the request costs if it is answered with a page.
-    cost: NonZeroU32,
-    /// What it has taken out of the bucket so far.
-    taken: u32,
-}
 
 /// Whether a request says that it wants a page: that is what bounds those that are under way.
 pub(crate) fn asks_for_page(request: &RequestView<'_>) -> bool {

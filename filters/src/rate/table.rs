@@ -9,7 +9,7 @@ use super::{
     sketch::Sketch,
     slots::{Reach, Slot, Slots},
 };
-use crate::{build::TableStats, key::Key};
+use crate::{key::Key, table_stats::TableStats};
 
 /// Buckets in shards.
 pub(super) struct Table {

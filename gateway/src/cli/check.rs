@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, path::Path};
 
-use thornwall_filters::spec::Mode;
+use thornwall_filters::{kinds::KindFacts, mode::Mode};
 use thornwall_settings::token::Token;
 
 use super::{bold, build, print};
@@ -61,7 +61,7 @@ fn describe_site(text: &mut String, site: &Site) {
             Mode::Enforce => "",
             Mode::Observe => "  (observes only)",
         };
-        let cost = cost(kind);
+        let KindFacts { name: kind, cost } = kind;
         let _ = writeln!(text, "    {}. {name:<16} {kind:<12} {cost}{note}", at + 1);
     }
     let ladder = site.pipeline.ladder();
@@ -74,15 +74,6 @@ fn describe_site(text: &mut String, site: &Site) {
         if score.is_finite() {
             let _ = writeln!(text, "    score {score:.2} and above: {action}");
         }
-    }
-}
-
-/// What a filter costs each request, in the order of magnitude that its histogram shows.
-fn cost(kind: &str) -> &'static str {
-    match kind {
-        "anomaly" => "about 1 us, 6 us where the shape is new",
-        "heuristics" => "about 1 us",
-        _ => "below 1 us",
     }
 }
 

@@ -1,7 +1,7 @@
 //! What protects a site before a reload and not after it: a file that was cut off may well be a valid
 //! one with fewer filters, or none.
 
-use thornwall_filters::spec::Mode;
+use thornwall_filters::mode::Mode;
 
 use crate::{
     generation::{Generation, Site},
@@ -45,7 +45,7 @@ fn of_site(site: &Site, now: &Site, lost: &mut Vec<String>) {
     for (filter, kind, mode) in site.pipeline.describe() {
         let kept = now.pipeline.describe().find(|kept| kept.0 == filter);
         match kept {
-            None => lost.push(format!("site {name} loses filter {filter} ({kind})")),
+            None => lost.push(format!("site {name} loses filter {filter} ({})", kind.name)),
             Some((_, _, Mode::Observe)) if matches!(mode, Mode::Enforce) => {
                 lost.push(format!("site {name}: filter {filter} only observes now"));
             }

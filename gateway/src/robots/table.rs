@@ -15,7 +15,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use thornwall_filters::build::TableStats;
+use thornwall_filters::table_stats::TableStats;
 use tokio::sync::{Notify, watch};
 
 use super::{

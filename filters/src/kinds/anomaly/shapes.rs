@@ -11,7 +11,7 @@ use std::{
 use foldhash::quality::RandomState;
 use thornwall_detectors::features::COUNT;
 
-use crate::build::TableStats;
+use crate::table_stats::TableStats;
 
 /// Slots that one shape may lie in: one cache line.
 const WAYS: usize = 4;

@@ -21,7 +21,7 @@ fn built(text: &str, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
     context.models_dir = root.join("models");
     context.workers = 2;
     let written: Written = toml::from_str(text).expect("the keys are known");
-    build(&written.anomaly, context)
+    Config::build(&written.anomaly, context)
 }
 
 /// The same, where it must go well.

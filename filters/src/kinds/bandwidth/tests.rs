@@ -5,10 +5,11 @@ use std::time::Duration;
 use thornwall_detectors::fixture::Request;
 use toml::Spanned;
 
-use super::{Config, MOST_WAIT, build};
+use super::{Config, MOST_WAIT};
 use crate::{
     build::BuildContext,
     filter::{Filter, Holds, Round},
+    kinds::Kind,
     verdict::Verdict,
 };
 
@@ -19,7 +20,7 @@ struct File {
 
 fn build_one(config: &str, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
     let file: File = toml::from_str(config).unwrap();
-    build(&file.bandwidth, context)
+    Config::build(&file.bandwidth, context)
 }
 
 fn ask(filter: &dyn Filter, client: &str, observing: bool) -> Holds {

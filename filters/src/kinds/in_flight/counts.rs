@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::{build::TableStats, filter::Hold, key::Key};
+use crate::{filter::Hold, key::Key, table_stats::TableStats};
 
 /// Parts of the table, each under a lock of its own.
 const SHARDS: usize = 16;

@@ -5,10 +5,11 @@ use std::{mem, time::Duration};
 use thornwall_detectors::{fixture::Request, signal::Reason};
 use toml::Spanned;
 
-use super::{Config, build};
+use super::Config;
 use crate::{
     build::BuildContext,
     filter::{Filter, Round},
+    kinds::Kind,
     verdict::{Denial, Refusal, Verdict},
 };
 
@@ -19,7 +20,7 @@ struct File {
 
 fn build_one(config: &str, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
     let file: File = toml::from_str(config).unwrap();
-    build(&file.in_flight, context)
+    Config::build(&file.in_flight, context)
 }
 
 /// A request that lasts as long as its round.

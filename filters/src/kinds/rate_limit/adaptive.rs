@@ -10,11 +10,11 @@ use super::Counts;
 use crate::{
     build::BuildContext,
     key::KeyRule,
+    mode::Mode,
     rate::{
         Buckets, Quota,
         adaptive::{Adaptive, Answered, Bounds, HEADROOM},
     },
-    spec::Mode,
     watcher::Finished,
 };
 

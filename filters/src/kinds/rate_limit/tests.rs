@@ -9,10 +9,11 @@ use thornwall_detectors::{
 };
 use toml::Spanned;
 
-use super::{Config, build};
+use super::Config;
 use crate::{
     build::BuildContext,
     filter::{Filter, Round},
+    kinds::Kind,
     verdict::{Denial, Refusal, Verdict},
     watcher::{Answer, Finished, Note},
 };
@@ -387,7 +388,7 @@ fn a_limit_that_stays_has_nothing_to_learn() {
 
 fn build_one(config: &str, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
     let file: File = toml::from_str(config).unwrap();
-    build(&file.rate_limit, context)
+    Config::build(&file.rate_limit, context)
 }
 
 fn judge(filter: &dyn Filter, site: u16, client: &str) -> Verdict {

@@ -27,8 +27,9 @@ impl Limits {
         let pipeline = standard_pipeline();
         let limits = pipeline.filter.iter();
         let limits = limits.filter(|filter| filter.rate_limit.is_some());
-        let build = |filter: &thornwall_filters::spec::FilterSpec| {
-            filter.build(&mut BuildContext::default()).unwrap()
+        let build = |filter: &thornwall_filters::kinds::FilterSpec| {
+            let (_, filter) = filter.build(&mut BuildContext::default()).unwrap();
+            filter
         };
         let accepting = |value| HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(value))]);
         Self {

@@ -88,14 +88,14 @@ pub struct Proposal {
 }
 
 /// Counts offences, and proposes decisions.
-pub(super) struct Decide {
+pub(crate) struct Decide {
     spec: DecideSpec,
     by: Arc<str>,
     counters: Arc<dyn Counters>,
 }
 
 impl Decide {
-    pub(super) fn build(spec: &DecideSpec, context: &mut BuildContext) -> Option<Self> {
+    pub(crate) fn build(spec: &DecideSpec, context: &mut BuildContext) -> Option<Self> {
         let (first, most) = (spec.for_secs.get_ref(), spec.most_secs.get_ref());
         if most.get() > MOST_SECS {
             let what = format!("`most_secs` is {most}; expected at most {MOST_SECS}");
@@ -115,7 +115,7 @@ impl Decide {
     }
 
     /// Counts an offence; the decision that it leads to, if it is one too many.
-    pub(super) fn count(&self, request: &RequestView<'_>, reason: Reason) -> Option<Proposal> {
+    pub(crate) fn count(&self, request: &RequestView<'_>, reason: Reason) -> Option<Proposal> {
         let (site, now) = (request.site.id, request.now);
         let client = subscriber(canonical(request.client));
         let whom = octets(client);
