@@ -46,8 +46,6 @@ reasons! {
     DecisionOperator = "decision.operator",
     /// A sidecar assessed the client's case while the request waited for it.
     EscalationAssessed = "escalation.assessed",
-    /// A feed lists the subject.
-    FeedListed = "feed.listed",
     /// A filter failed and is configured with `on_error = "deny"`.
     FilterFailed = "filter.failed",
     /// A client that claims to be a browser accepts no content encoding.

@@ -4,7 +4,7 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
 };
 
-use crate::mode::Mode;
+use crate::{mode::Mode, verdict::Verdict};
 
 /// Families of metrics that all pipelines share; they outlive generations.
 #[derive(Debug, Clone)]
@@ -21,11 +21,8 @@ pub struct StageMetrics {
     pub duration: Histogram,
     /// Judgements that failed, whatever `on_error` made of them.
     pub errors: IntCounter,
-    verdicts: [IntCounter; VERDICTS.len()],
+    verdicts: [IntCounter; Verdict::NAMES.len()],
 }
-
-/// Labels of `verdict`: what a filter can say.
-const VERDICTS: [&str; 5] = ["allow", "deny", "pass", "tarpit", "throttle"];
 
 /// 250 ns to 1 ms: a filter decides from memory, a model call takes some microseconds.
 const BUCKETS: &[f64] = &[
@@ -71,7 +68,7 @@ impl FilterMetrics {
         StageMetrics {
             duration: self.duration.with_label_values(&[pipeline, filter]),
             errors: self.errors.with_label_values(&[pipeline, filter]),
-            verdicts: VERDICTS.map(|verdict| {
+            verdicts: Verdict::NAMES.map(|verdict| {
                 self.verdicts
                     .with_label_values(&[pipeline, filter, mode.name(), verdict])
             }),
@@ -80,10 +77,8 @@ impl FilterMetrics {
 }
 
 impl StageMetrics {
-    /// Counts one verdict by its name.
-    pub fn count(&self, verdict: &str) {
-        if let Some(at) = VERDICTS.iter().position(|name| *name == verdict) {
-            self.verdicts[at].inc();
-        }
+    /// Counts one verdict.
+    pub fn count(&self, verdict: &Verdict) {
+        self.verdicts[verdict.place()].inc();
     }
 }

@@ -30,10 +30,11 @@ use crate::{
     watcher::{Answer as Begun, Finished, Note, Watcher},
     when::Condition,
 };
+use thornwall_decisions::{decision::Action, ladder::Ladder};
 
 mod ladder;
 
-pub use ladder::{Ladder, LadderSpec, ThrottleSpec};
+pub use ladder::{LadderSpec, ThrottleSpec};
 
 /// One `[[pipeline]]` as it is written.
 #[derive(Debug, Deserialize)]
@@ -133,7 +134,7 @@ impl Pipeline {
         let decide = spec.decide.as_ref();
         let decide = decide.map(|spec| Decide::build(spec.get_ref(), context));
         context.scope.clone_from(name);
-        let ladder = Ladder::build(spec.ladder.as_ref(), context);
+        let ladder = ladder::build(spec.ladder.as_ref(), context);
         let slower = Slower::build(spec.throttle.as_ref(), context);
         Some(Self {
             name: name.clone(),
@@ -161,14 +162,15 @@ impl Pipeline {
         let asked = self.ask_filters(request, &mut round, &mut timings, &mut notes);
         let (verdict, decide) = match asked {
             Some((verdict, stage)) => (verdict, stage.decide.as_ref()),
-            None => (self.ladder.verdict(&round.trail), self.decide.as_ref()),
+            None => (self.ladder_verdict(&round.trail), self.decide.as_ref()),
         };
-        let proposal = match (verdict, decide) {
-            (Verdict::Deny(Denial { reason, .. }) | Verdict::Tarpit(reason), Some(decide)) => {
-                decide.count(request, reason).map(Box::new)
-            }
-            _ => None,
+        let offence = match verdict {
+            Verdict::Act(action, reason) => (!action.serves()).then_some(reason),
+            Verdict::Limit(denial) => Some(denial.reason),
+            Verdict::Allow(_) | Verdict::Pass => None,
         };
+        let proposal = decide.zip(offence);
+        let proposal = proposal.and_then(|(decide, reason)| decide.count(request, reason));
         let Round {
             trail,
             mut holds,
@@ -182,10 +184,10 @@ impl Pipeline {
         }
         Judgement {
             ruling,
-            throttled: matches!(verdict, Verdict::Throttle(_)),
+            throttled: matches!(verdict, Verdict::Act(Action::Throttle, _)),
             score: trail.score(),
             trail,
-            proposal,
+            proposal: proposal.map(Box::new),
             referral,
             holds,
             timings,
@@ -270,12 +272,24 @@ impl Pipeline {
         None
     }
 
+    /// The harshest action that the trail's score reaches, put down to its strongest signal.
+    fn ladder_verdict(&self, trail: &Trail) -> Verdict {
+        let strongest = trail.strongest();
+        let reached = strongest.zip(self.ladder.action(trail.score()));
+        reached.map_or(Verdict::Pass, |(signal, action)| {
+            Verdict::Act(action, signal.reason)
+        })
+    }
+
     fn rule(&self, verdict: Verdict, request: &RequestView<'_>, notes: &mut Notes) -> Ruling {
         match verdict {
             Verdict::Allow(_) | Verdict::Pass => Ruling::Forward,
-            Verdict::Deny(denial) => Ruling::Answer(Answer::Deny(denial)),
-            Verdict::Tarpit(reason) => Ruling::Answer(Answer::Tarpit(reason)),
-            Verdict::Throttle(_) => {
+            Verdict::Limit(denial) => Ruling::Answer(Answer::Deny(denial)),
+            Verdict::Act(Action::Deny, reason) => {
+                Ruling::Answer(Answer::Deny(Denial::forbidden(reason)))
+            }
+            Verdict::Act(Action::Tarpit, reason) => Ruling::Answer(Answer::Tarpit(reason)),
+            Verdict::Act(Action::Throttle, _) => {
                 let client = (request.site.id, request.client);
                 self.slow_down(client, may_be_page(request), request.now, notes)
             }
@@ -360,7 +374,7 @@ impl Stage {
 
     fn count(&self, verdict: &Verdict, took: Duration) {
         self.metrics.duration.observe(took.as_secs_f64());
-        self.metrics.count(verdict.name());
+        self.metrics.count(verdict);
     }
 
     fn settle(&self, error: &crate::filter::FilterError, trail: &mut Trail) -> Verdict {
@@ -368,7 +382,7 @@ impl Stage {
         log::debug!("filter failed; filter={} error={error}", self.name);
         trail.push(Signal::new(Reason::FilterFailed, 0.0));
         match self.on_error {
-            OnError::Deny => Verdict::Deny(Denial::forbidden(Reason::FilterFailed)),
+            OnError::Deny => Verdict::Act(Action::Deny, Reason::FilterFailed),
             OnError::Pass => Verdict::Pass,
         }
     }

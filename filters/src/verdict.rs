@@ -4,31 +4,42 @@ use std::time::Duration;
 
 use thornwall_detectors::signal::Reason;
 
+use thornwall_decisions::decision::Action;
+
 /// What one filter says.
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Verdict {
+    /// Have this done to the request, and ask no further filter.
+    Act(Action, Reason),
     /// Let the request through and ask no further filter.
     Allow(Reason),
-    /// Answer with a refusal.
-    Deny(Denial),
+    /// Refuse this request, since what its client may have is used up.
+    Limit(Denial),
     /// Go on; signals may have been added to the trail.
     Pass,
-    /// Hold the client in a slow stream of worthless text.
-    Tarpit(Reason),
-    /// Let the request through while the client stays below the pipeline's slower rate.
-    Throttle(Reason),
 }
 
 impl Verdict {
-    /// The label of metrics and logs.
-    pub const fn name(&self) -> &'static str {
+    /// The names of all verdicts, by [`Verdict::place`].
+    pub(crate) const NAMES: [&str; 2 + Action::COUNT] = {
+        let mut names = ["pass"; 2 + Action::COUNT];
+        names[0] = "allow";
+        let mut at = 0;
+        while at < Action::COUNT {
+            names[2 + at] = Action::ALL[at].name();
+            at += 1;
+        }
+        names
+    };
+
+    /// The place of its name. A limit's refusal has always been counted as a denial.
+    pub(crate) const fn place(&self) -> usize {
         match self {
-            Self::Allow(_) => "allow",
-            Self::Deny(_) => "deny",
-            Self::Pass => "pass",
-            Self::Tarpit(_) => "tarpit",
-            Self::Throttle(_) => "throttle",
+            Self::Allow(_) => 0,
+            Self::Pass => 1,
+            Self::Act(action, _) => 2 + *action as usize,
+            Self::Limit(_) => 2 + Action::Deny as usize,
         }
     }
 }
@@ -117,4 +128,21 @@ pub enum Answer {
     Deny(Denial),
     /// A slow stream.
     Tarpit(Reason),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verdict_has_the_name_that_it_is_counted_by() {
+        let reason = Reason::PathProbe;
+        let check = |verdict: Verdict, name| assert_eq!(Verdict::NAMES[verdict.place()], name);
+        check(Verdict::Allow(reason), "allow");
+        check(Verdict::Pass, "pass");
+        for action in Action::ALL {
+            check(Verdict::Act(action, reason), action.name());
+        }
+        check(Verdict::Limit(Denial::forbidden(reason)), "deny");
+    }
 }

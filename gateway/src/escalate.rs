@@ -22,7 +22,7 @@ mod tally;
 
 pub(crate) use cases::{Cases, MOST_CASES};
 pub(crate) use client::Client;
-pub(crate) use labels::{Course, Label, Labels};
+pub(crate) use labels::{Consequence, Label, Labels};
 pub(crate) use link::Settings;
 pub(crate) use sidecar::Sidecar;
 pub(crate) use sidecars::Sidecars;

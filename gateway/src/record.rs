@@ -14,7 +14,7 @@ use thornwall_detectors::signal::{Reason, Signal};
 use thornwall_filters::{escalation::CaseId, pipeline::Judgement};
 
 use crate::{
-    escalate::{Course, Label},
+    escalate::{Consequence, Label},
     request_id::RequestId,
     veil::Veil,
 };
@@ -107,7 +107,7 @@ pub(crate) struct LabelRecord {
     /// 0 (a person) to 1 (a bot).
     pub score: f32,
     /// What the sidecar has done.
-    pub action: Course,
+    pub action: Consequence,
     /// The step that weighed most.
     pub reason: String,
     /// Whether it still asks others.
@@ -120,7 +120,7 @@ impl LabelRecord {
         Self {
             case: case.to_string(),
             score: label.score,
-            action: label.course,
+            action: label.consequence,
             reason: label.reason.to_string(),
             pending: label.pending,
         }

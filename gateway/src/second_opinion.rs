@@ -77,7 +77,7 @@ fn apply(label: &Label, judgement: &mut Judgement, slow_down: impl FnOnce(&mut N
     };
     judgement.throttled |= action == Action::Throttle;
     // A throttled client is to be served, so this does not weigh on its score.
-    let weight = if action == Action::Throttle { 0.0 } else { 1.0 };
+    let weight = if action.serves() { 0.0 } else { 1.0 };
     let evidence = Evidence::Score(label.score);
     let signal = Signal::with_evidence(reason, weight, evidence);
     judgement.trail.push(signal);

@@ -161,51 +161,57 @@ impl fmt::Display for Scope {
     }
 }
 
-/// What happens to requests of the subject.
-///
-/// The numbers are on disks: one that was given stays, whatever is added and in which order. They say nothing
-/// about which action is harsher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[repr(u8)]
-pub enum Action {
-    /// 403; for the whole deployment, no connection at all.
-    Deny = 0,
-    /// A slow stream of worthless text.
-    Tarpit = 1,
+macro_rules! actions {
+    ($($(#[$about:meta])* $name:ident = $number:literal $text:literal,)+) => {
+        /// What is done to a client. Actions are listed, and compared, by how harsh they are.
+        ///
+        /// The numbers are on disks: one that was given stays, whatever is added. They say nothing
+        /// about which action is harsher.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Action { $($(#[$about])* #[serde(rename = $text)] $name,)+ }
+
+        impl Action {
+            /// Every action, the mildest first.
+            pub const ALL: [Self; Self::COUNT] = [$(Self::$name,)+];
+
+            /// How many there are: `action as usize` is below it.
+            pub const COUNT: usize = [$($number,)+].len();
+
+            /// The number in records on the disk.
+            pub(crate) const fn number(self) -> u8 {
+                match self { $(Self::$name => $number,)+ }
+            }
+
+            /// The action of a number in a record; `None` where another version wrote it.
+            pub(crate) const fn from_number(number: u8) -> Option<Self> {
+                match number { $($number => Some(Self::$name),)+ _ => None }
+            }
+
+            /// How it is written.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+        }
+    };
+}
+
+// The mildest first.
+actions! {
     /// The pipeline's slower rate.
-    Throttle = 2,
+    Throttle = 2 "throttle",
+    /// A slow stream of worthless text.
+    Tarpit = 1 "tarpit",
+    /// 403; for the whole deployment, no connection at all.
+    Deny = 0 "deny",
 }
 
 impl Action {
-    /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Deny, Self::Tarpit, Self::Throttle];
-
-    /// The number in records on the disk.
-    pub(crate) const fn number(self) -> u8 {
-        self as u8
-    }
-
-    /// The action of a number in a record; `None` where another version wrote it.
-    pub(crate) fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.number() == number)
-    }
-
-    /// Which of two is worse for the client: the order of a ladder's rungs.
-    pub(crate) const fn harshness(self) -> u8 {
+    /// Whether the client's requests are served all the same: such an action weighs nothing on
+    /// their score, and is no offence that leads to a decision.
+    pub const fn serves(self) -> bool {
         match self {
-            Self::Deny => 2,
-            Self::Tarpit => 1,
-            Self::Throttle => 0,
-        }
-    }
-
-    /// How it is written.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Deny => "deny",
-            Self::Tarpit => "tarpit",
-            Self::Throttle => "throttle",
+            Self::Throttle => true,
+            Self::Tarpit | Self::Deny => false,
         }
     }
 }
@@ -214,12 +220,12 @@ impl FromStr for Action {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "deny" => Ok(Self::Deny),
-            "tarpit" => Ok(Self::Tarpit),
-            "throttle" => Ok(Self::Throttle),
-            _ => Err("expected deny, tarpit or throttle".to_owned()),
-        }
+        let found = Self::ALL.into_iter().find(|action| action.name() == text);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().rev().map(|action| action.name()).collect();
+            let (last, others) = names.split_last().unwrap_or((&"", &[]));
+            format!("expected {} or {last}", others.join(", "))
+        })
     }
 }
 

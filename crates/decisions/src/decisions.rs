@@ -151,7 +151,7 @@ impl Layers {
             other.origin == Origin::Operator
                 && other.until > now
                 && (other.site == EVERY_SITE || other.site == site)
-                && other.action.harshness() > row.action.harshness()
+                && other.action > row.action
         };
         let layers = [&self.recent, &self.base].into_iter();
         let around = layers.flat_map(|layer| layer.around(client));

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod decision;
 pub mod decisions;
 pub mod feed;
+pub mod ladder;
 pub mod limit_report;
 pub mod prefix_set;
 pub mod store;

@@ -49,7 +49,7 @@ use crate::{
     build::BuildContext,
     filter::{Filter, FilterError, Round},
     kinds::Kind,
-    verdict::{Denial, Verdict},
+    verdict::Verdict,
 };
 
 /// The table `blocklist`.
@@ -110,7 +110,8 @@ impl Filter for Blocklist {
         let trail = &mut round.trail;
         let (client, site) = (request.client, request.site.id);
         let found = self.decisions.lookup(client, site, request.now);
-        if let Some(found) = found.filter(|found| found.action != Action::Throttle) {
+        // Whom a list names is denied, though a decision has it served.
+        if let Some(found) = found.filter(|found| !found.action.serves()) {
             return Ok(enforce(&found, trail));
         }
         let Some((first, last)) = self.listed.lookup(client) else {
@@ -125,7 +126,7 @@ impl Filter for Blocklist {
             1.0,
             evidence,
         ));
-        Ok(Verdict::Deny(Denial::forbidden(Reason::BlocklistListed)))
+        Ok(Verdict::Act(Action::Deny, Reason::BlocklistListed))
     }
 }
 
@@ -136,17 +137,10 @@ fn enforce(found: &Found, trail: &mut Trail) -> Verdict {
         subject, origin, ..
     } = found;
     let evidence = Evidence::Network(subject.first(), subject.length(), origin.name());
-    // A throttled client is to be served, so what was decided does not weigh on its score.
-    let weight = match found.action {
-        Action::Deny | Action::Tarpit => 1.0,
-        Action::Throttle => 0.0,
-    };
+    // A client that is to be served keeps its score, whatever was decided.
+    let weight = if found.action.serves() { 0.0 } else { 1.0 };
     trail.push(Signal::with_evidence(reason, weight, evidence));
-    match found.action {
-        Action::Deny => Verdict::Deny(Denial::forbidden(reason)),
-        Action::Tarpit => Verdict::Tarpit(reason),
-        Action::Throttle => Verdict::Throttle(reason),
-    }
+    Verdict::Act(found.action, reason)
 }
 
 /// A mistake inside of a list is reported at its line, everything else where the list is named.
@@ -203,7 +197,7 @@ mod tests {
         build::BuildContext,
         filter::{Filter, Round},
         kinds::Kind,
-        verdict::{Denial, Verdict},
+        verdict::Verdict,
     };
     use thornwall_decisions::{
         decision::Action,
@@ -266,7 +260,7 @@ mod tests {
             let mut trail = Trail::default();
             let verdict = judge(filter.as_ref(), client, &mut trail);
             let expected = evidence.map_or(Verdict::Pass, |_| {
-                Verdict::Deny(Denial::forbidden(Reason::BlocklistListed))
+                Verdict::Act(Action::Deny, Reason::BlocklistListed)
             });
             assert_eq!(verdict, expected, "{client}");
             let noted: Vec<String> = trail
@@ -304,11 +298,11 @@ mod tests {
         table.show();
         let filter = filter.unwrap();
         let judged = |client| judge(filter.as_ref(), client, &mut Trail::default());
-        let denied = Verdict::Deny(Denial::forbidden(Reason::BlocklistListed));
+        let denied = Verdict::Act(Action::Deny, Reason::BlocklistListed);
         assert_eq!(judged("192.0.2.1"), denied);
         assert_eq!(
             judged("192.0.2.2"),
-            Verdict::Throttle(Reason::DecisionEnforced)
+            Verdict::Act(Action::Throttle, Reason::DecisionEnforced)
         );
     }
 

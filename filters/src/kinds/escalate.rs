@@ -277,7 +277,7 @@ mod tests {
         );
         for code in [
             "upstream.busy",
-            "feed.listed",
+            "host.unknown",
             "tls.redirect",
             "rate_limit.client",
         ] {

@@ -116,7 +116,7 @@ impl Filter for InFlight {
                 round
                     .trail
                     .push(Signal::with_evidence(reason, 0.0, evidence));
-                return Ok(Verdict::Deny(Denial {
+                return Ok(Verdict::Limit(Denial {
                     reason,
                     refusal: Refusal::Busy(self.status, RETRY_AFTER),
                 }));

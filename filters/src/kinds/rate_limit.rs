@@ -378,7 +378,7 @@ impl Filter for RateLimit {
             return Ok(Verdict::Pass);
         };
         round.trail.push(self.signal);
-        Ok(Verdict::Deny(Denial {
+        Ok(Verdict::Limit(Denial {
             reason: self.signal.reason,
             refusal: Refusal::Limited(limit),
         }))

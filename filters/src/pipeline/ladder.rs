@@ -1,18 +1,18 @@
-//! From score to action.
+//! The ladder as it is written, and the slower rate of those whom it throttles.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use serde::Deserialize;
-use thornwall_detectors::signal::Trail;
 use toml::Spanned;
 
 use crate::{
     build::BuildContext,
     key::Key,
     rate::{Buckets, Quota},
-    verdict::{Denial, Limit, Verdict},
+    verdict::Limit,
     watcher::{Answer, Note},
 };
+use thornwall_decisions::{decision::Action, ladder::Ladder};
 
 /// The table `[pipeline.ladder]`: score, 0..1, at which each action starts.
 #[derive(Debug, Default, Deserialize)]
@@ -55,75 +55,47 @@ const fn nonzero(value: u32) -> NonZeroU32 {
     NonZeroU32::new(value).expect("the defaults are not zero")
 }
 
-/// Score at which each action starts; infinite where the action never does.
-#[derive(Debug, Clone, Copy)]
-pub struct Ladder {
-    /// First score that is throttled.
-    pub throttle: f32,
-    /// First score that is tarpitted.
-    pub tarpit: f32,
-    /// First score that is denied.
-    pub deny: f32,
+impl LadderSpec {
+    /// Where an action starts, as it is written.
+    const fn rung(&self, action: Action) -> Option<&Spanned<f32>> {
+        match action {
+            Action::Throttle => self.throttle.as_ref(),
+            Action::Tarpit => self.tarpit.as_ref(),
+            Action::Deny => self.deny.as_ref(),
+        }
+    }
 }
 
-impl Ladder {
-    /// Checks the rungs: each in 0..=1, in ascending order.
-    pub(super) fn build(
-        spec: Option<&Spanned<LadderSpec>>,
-        context: &mut BuildContext,
-    ) -> Option<Self> {
-        let unset = LadderSpec::default();
-        let spec = spec.map_or(&unset, Spanned::get_ref);
-        let rungs = [
-            ("throttle", &spec.throttle),
-            ("tarpit", &spec.tarpit),
-            ("deny", &spec.deny),
-        ];
-        let mut below = ("", 0.0);
-        let mut sound = true;
-        for (name, rung) in rungs {
-            let Some(rung) = rung else { continue };
-            let score = *rung.get_ref();
-            if !(score > 0.0 && score <= 1.0) {
-                let what = format!("`{name} = {score}` is no score; expected above 0 and up to 1");
-                context.problem(rung.span(), what);
-                sound = false;
-            } else if score <= below.1 {
-                let what = format!(
-                    "`{name} = {score}` starts below `{}`; expected more than {}",
-                    below.0, below.1
-                );
-                context.problem(rung.span(), what);
-                sound = false;
-            }
-            below = (name, score);
-        }
-        let start = |rung: &Option<Spanned<f32>>| {
-            rung.as_ref().map_or(f32::INFINITY, |rung| *rung.get_ref())
+/// Checks the rungs: each above 0 and up to 1, in ascending order.
+pub(super) fn build(
+    spec: Option<&Spanned<LadderSpec>>,
+    context: &mut BuildContext,
+) -> Option<Ladder> {
+    let unset = LadderSpec::default();
+    let spec = spec.map_or(&unset, Spanned::get_ref);
+    let mut below = ("", 0.0);
+    let mut sound = true;
+    for action in Action::ALL {
+        let Some(rung) = spec.rung(action) else {
+            continue;
         };
-        sound.then(|| Self {
-            throttle: start(&spec.throttle),
-            tarpit: start(&spec.tarpit),
-            deny: start(&spec.deny),
-        })
-    }
-
-    /// The highest rung that the trail reaches, put down to its strongest signal.
-    pub(super) fn verdict(&self, trail: &Trail) -> Verdict {
-        let score = trail.score();
-        let Some(strongest) = trail.strongest() else {
-            return Verdict::Pass;
-        };
-        if score >= self.deny {
-            Verdict::Deny(Denial::forbidden(strongest.reason))
-        } else if score >= self.tarpit {
-            Verdict::Tarpit(strongest.reason)
-        } else if score >= self.throttle {
-            Verdict::Throttle(strongest.reason)
-        } else {
-            Verdict::Pass
+        let (name, score) = (action.name(), *rung.get_ref());
+        if !(score > 0.0 && score <= 1.0) {
+            let what = format!("`{name} = {score}` is no score; expected above 0 and up to 1");
+            context.problem(rung.span(), what);
+            sound = false;
+        } else if score <= below.1 {
+            let what = format!(
+                "`{name} = {score}` starts below `{}`; expected more than {}",
+                below.0, below.1
+            );
+            context.problem(rung.span(), what);
+            sound = false;
         }
+        below = (name, score);
     }
+    let start = |action| spec.rung(action).map(|rung| *rung.get_ref());
+    sound.then(|| Ladder::new(start))
 }
 
 /// Clients whose slower bucket is remembered.

@@ -29,6 +29,7 @@ use crate::{
     watcher::{Answer as Begun, Finished, Note, Watcher},
     when::Condition,
 };
+use thornwall_decisions::decision::Action;
 
 /// Says the same about every request.
 struct Says {
@@ -114,7 +115,7 @@ fn judge(pipeline: &Pipeline) -> Judgement {
     judge_at(pipeline, "192.0.2.1", Duration::ZERO)
 }
 
-const DENIED: Verdict = Verdict::Deny(Denial::forbidden(Reason::BlocklistListed));
+const DENIED: Verdict = Verdict::Act(Action::Deny, Reason::BlocklistListed);
 
 fn denied(reason: Reason) -> Ruling {
     Ruling::Answer(Answer::Deny(Denial::forbidden(reason)))
@@ -187,13 +188,13 @@ fn a_verdict_ends_the_round() {
         (allowed.ruling, allowed.timings.len()),
         (Ruling::Forward, 1)
     );
-    let held = first(Verdict::Tarpit(Reason::PathProbe));
+    let held = first(Verdict::Act(Action::Tarpit, Reason::PathProbe));
     assert_eq!(
         held.ruling,
         Ruling::Answer(Answer::Tarpit(Reason::PathProbe))
     );
     assert_eq!(
-        first(Verdict::Throttle(Reason::PathProbe)).ruling,
+        first(Verdict::Act(Action::Throttle, Reason::PathProbe)).ruling,
         Ruling::Forward
     );
 }
@@ -324,7 +325,10 @@ fn what_filters_hold_lasts_as_long_as_a_request_that_is_forwarded() {
     check(stage(Some(0.6), Ok(Verdict::Pass)), 1);
     check(stage(None, Ok(DENIED)), 0);
     check(stage(Some(0.9), Ok(Verdict::Pass)), 0);
-    check(stage(None, Ok(Verdict::Tarpit(Reason::PathProbe))), 0);
+    check(
+        stage(None, Ok(Verdict::Act(Action::Tarpit, Reason::PathProbe))),
+        0,
+    );
 }
 
 #[test]
@@ -388,7 +392,7 @@ fn a_filter_learns_from_the_end_of_requests_that_it_noted() {
         assert_eq!(count.load(Ordering::Relaxed), told, "{path} {verdict:?}");
     };
     check("/a", Verdict::Pass, 1);
-    check("/a", Verdict::Throttle(Reason::PathProbe), 1);
+    check("/a", Verdict::Act(Action::Throttle, Reason::PathProbe), 1);
     check("/a", DENIED, 0);
     check("/b", Verdict::Pass, 0);
 }

@@ -12,7 +12,7 @@ use thornwall_decisions::store::shared::Standing;
 
 use super::Admin;
 use crate::{
-    escalate::{Course, Sidecar},
+    escalate::{Consequence, Sidecar},
     generation::Generation,
     state::State,
 };
@@ -91,10 +91,10 @@ fn escalation(state: &State) -> Option<Map<String, Value>> {
 
 /// How the way to one sidecar does.
 fn way_to(sidecar: &Sidecar) -> Value {
-    let answers = |course: Course| {
+    let answers = |consequence: Consequence| {
         (
-            course.name().to_owned(),
-            sidecar.tally.answers(course).into(),
+            consequence.name().to_owned(),
+            sidecar.tally.answers(consequence).into(),
         )
     };
     json!({
@@ -104,7 +104,7 @@ fn way_to(sidecar: &Sidecar) -> Value {
         "cases": sidecar.cases.len(),
         "sent": sidecar.cases.sent(),
         "shed": sidecar.cases.shed(),
-        "answers": Course::ALL.map(answers).into_iter().collect::<Map<String, Value>>(),
+        "answers": Consequence::all().map(answers).collect::<Map<String, Value>>(),
         "refused": sidecar.tally.refused(),
     })
 }

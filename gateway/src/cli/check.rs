@@ -64,16 +64,9 @@ fn describe_site(text: &mut String, site: &Site) {
         let KindFacts { name: kind, cost } = kind;
         let _ = writeln!(text, "    {}. {name:<16} {kind:<12} {cost}{note}", at + 1);
     }
-    let ladder = site.pipeline.ladder();
-    let rungs = [
-        ("throttle", ladder.throttle),
-        ("tarpit", ladder.tarpit),
-        ("deny", ladder.deny),
-    ];
-    for (action, score) in rungs {
-        if score.is_finite() {
-            let _ = writeln!(text, "    score {score:.2} and above: {action}");
-        }
+    for (action, score) in site.pipeline.ladder().rungs() {
+        let action = action.name();
+        let _ = writeln!(text, "    score {score:.2} and above: {action}");
     }
 }
 

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use thiserror::Error;
 use thornwall_decisions::{
     clock::Moment,
-    decision::{self, Change, Key, LONGEST, ReasonCode, Scope, Source},
+    decision::{self, Action, Change, Key, LONGEST, ReasonCode, Scope, Source},
     prefix_set::Prefix,
 };
 use thornwall_detectors::address::neighbourhood;
 use thornwall_filters::escalation::CaseId;
 use thornwall_proto::v1;
 
-use super::labels::{Course, Label};
+use super::labels::{Consequence, Label};
 
 /// The longest that a sidecar decides for, unless one of its operators does: a month.
 const LONGEST_MS: u64 = 30 * 86_400_000;
@@ -64,7 +64,7 @@ pub(super) fn label(sent: &v1::Assessment) -> Result<(CaseId, Label), AnswerErro
     }
     let label = Label {
         score: sent.score,
-        course: course(sent.action()),
+        consequence: consequence(sent.action()),
         reason: reason(&sent.reason)?,
         pending: sent.pending,
     };
@@ -77,7 +77,7 @@ pub(super) fn decision(
     now: Moment,
     known: impl Fn(&str) -> bool,
 ) -> Result<Taken, AnswerError> {
-    let Some(action) = course(sent.action()).action() else {
+    let Some(action) = consequence(sent.action()).action() else {
         return Ok(Taken::Nothing);
     };
     let Some(scope) = scope(&sent.site, known) else {
@@ -133,13 +133,13 @@ pub(super) fn withdrawal(
 }
 
 /// What a sidecar has done. A value of a later version is nothing that could be done here.
-const fn course(action: v1::Action) -> Course {
+const fn consequence(action: v1::Action) -> Consequence {
     match action {
-        v1::Action::Unspecified | v1::Action::None => Course::None,
-        v1::Action::Alert => Course::Alert,
-        v1::Action::Throttle => Course::Throttle,
-        v1::Action::Tarpit => Course::Tarpit,
-        v1::Action::Deny => Course::Deny,
+        v1::Action::Unspecified | v1::Action::None => Consequence::None,
+        v1::Action::Alert => Consequence::Alert,
+        v1::Action::Throttle => Consequence::Act(Action::Throttle),
+        v1::Action::Tarpit => Consequence::Act(Action::Tarpit),
+        v1::Action::Deny => Consequence::Act(Action::Deny),
     }
 }
 

@@ -317,7 +317,7 @@ async fn receive(
 
 fn assess(sidecar: &Sidecar, assessment: &v1::Assessment) -> Result<(), AnswerError> {
     let (case, label) = answers::label(assessment)?;
-    sidecar.tally.count(label.course);
+    sidecar.tally.count(label.consequence);
     if sidecar.cases.answered(case) {
         sidecar.labels.keep(case, label);
     }

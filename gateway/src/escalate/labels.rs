@@ -7,7 +7,7 @@ use std::{
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use thornwall_decisions::decision::{self, ReasonCode};
+use thornwall_decisions::decision::{Action, ReasonCode};
 use thornwall_filters::escalation::CaseId;
 use tokio::sync::oneshot;
 
@@ -20,7 +20,7 @@ pub(crate) struct Label {
     /// 0 (a person) to 1 (a bot).
     pub score: f32,
     /// What the sidecar has done about it.
-    pub course: Course,
+    pub consequence: Consequence,
     /// The step of the sidecar that weighed most.
     pub reason: ReasonCode,
     /// Whether the sidecar still asks others, and has another word later.
@@ -29,54 +29,72 @@ pub(crate) struct Label {
 
 /// What a sidecar has done about a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Course {
-    /// People are told.
+#[serde(try_from = "String", into = "&'static str")]
+pub(crate) enum Consequence {
+    /// An action against its requests.
+    Act(Action),
+    /// People are notified.
     Alert,
-    Deny,
+    /// Nothing.
     None,
-    /// A slow stream.
-    Tarpit,
-    /// The slower rate.
-    Throttle,
 }
 
-impl Course {
-    /// All of them.
-    pub(crate) const ALL: [Self; 5] = [
-        Self::Alert,
-        Self::Deny,
-        Self::None,
-        Self::Tarpit,
-        Self::Throttle,
-    ];
+impl Consequence {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 2 + Action::COUNT;
+
+    /// Every consequence.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        let actions = Action::ALL.into_iter().map(Self::Act);
+        [Self::None, Self::Alert].into_iter().chain(actions)
+    }
+
+    /// The place of its count, below [`Self::COUNT`].
+    pub(crate) const fn place(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Alert => 1,
+            Self::Act(action) => 2 + action as usize,
+        }
+    }
 
     /// How it is written.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::Act(action) => action.name(),
             Self::Alert => "alert",
-            Self::Deny => "deny",
             Self::None => "none",
-            Self::Tarpit => "tarpit",
-            Self::Throttle => "throttle",
         }
     }
 
     /// What happens to requests, where something does.
-    pub(crate) const fn action(self) -> Option<decision::Action> {
+    pub(crate) const fn action(self) -> Option<Action> {
         match self {
+            Self::Act(action) => Some(action),
             Self::Alert | Self::None => None,
-            Self::Deny => Some(decision::Action::Deny),
-            Self::Tarpit => Some(decision::Action::Tarpit),
-            Self::Throttle => Some(decision::Action::Throttle),
         }
+    }
+}
+
+impl From<Consequence> for &'static str {
+    fn from(consequence: Consequence) -> Self {
+        consequence.name()
+    }
+}
+
+impl TryFrom<String> for Consequence {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let found = Self::all().find(|known| known.name() == text);
+        found.ok_or("no consequence of an assessment")
     }
 }
 
 impl Label {
     /// What happens to requests, where something does.
-    pub(crate) const fn action(&self) -> Option<decision::Action> {
-        self.course.action()
+    pub(crate) const fn action(&self) -> Option<Action> {
+        self.consequence.action()
     }
 }
 

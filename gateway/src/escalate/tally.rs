@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use super::labels::Course;
+use super::labels::Consequence;
 
 /// Counts of answers; clones are the same counts.
 #[derive(Debug, Clone, Default)]
@@ -13,15 +13,15 @@ pub(crate) struct Tally(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// By the place of the course.
-    answers: [AtomicU64; Course::ALL.len()],
+    /// By the place of the consequence.
+    answers: [AtomicU64; Consequence::COUNT],
     refused: AtomicU64,
     failures: AtomicU64,
 }
 
 impl Tally {
-    pub(super) fn count(&self, course: Course) {
-        self.0.answers[course as usize].fetch_add(1, Relaxed);
+    pub(super) fn count(&self, consequence: Consequence) {
+        self.0.answers[consequence.place()].fetch_add(1, Relaxed);
     }
 
     pub(super) fn refuse(&self) {
@@ -33,8 +33,8 @@ impl Tally {
     }
 
     /// Assessments that came to this.
-    pub(crate) fn answers(&self, course: Course) -> u64 {
-        self.0.answers[course as usize].load(Relaxed)
+    pub(crate) fn answers(&self, consequence: Consequence) -> u64 {
+        self.0.answers[consequence.place()].load(Relaxed)
     }
 
     /// Answers that could not be taken.

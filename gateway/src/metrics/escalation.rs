@@ -3,7 +3,7 @@
 use prometheus::{IntCounterVec, IntGaugeVec};
 
 use crate::{
-    escalate::{Course, Sidecar},
+    escalate::{Consequence, Sidecar},
     families::{Families, bring_to, gauge_value},
 };
 
@@ -75,10 +75,10 @@ impl EscalationMetrics {
         ] {
             bring_to(&counters.with_label_values(&address), total);
         }
-        for course in Course::ALL {
-            let labels = [address[0], course.name()];
+        for consequence in Consequence::all() {
+            let labels = [address[0], consequence.name()];
             let counter = self.answers.with_label_values(&labels);
-            bring_to(&counter, sidecar.tally.answers(course));
+            bring_to(&counter, sidecar.tally.answers(consequence));
         }
     }
 }

@@ -53,13 +53,9 @@ fn of_site(site: &Site, now: &Site, lost: &mut Vec<String>) {
         }
     }
     let (before, after) = (site.pipeline.ladder(), now.pipeline.ladder());
-    let rungs = [
-        ("throttle", before.throttle, after.throttle),
-        ("tarpit", before.tarpit, after.tarpit),
-        ("deny", before.deny, after.deny),
-    ];
-    for (rung, before, after) in rungs {
-        if before.is_finite() && !after.is_finite() {
+    for (action, _) in before.rungs() {
+        if after.start(action).is_none() {
+            let rung = action.name();
             lost.push(format!("site {name} loses the rung {rung} of its ladder"));
         }
     }

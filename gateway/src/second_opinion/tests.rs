@@ -10,7 +10,7 @@ use thornwall_filters::{
 };
 
 use super::*;
-use crate::escalate::Course;
+use crate::escalate::Consequence;
 
 fn judgement(throttled: bool) -> Judgement {
     let mut trail = Trail::default();
@@ -31,11 +31,11 @@ fn judgement(throttled: bool) -> Judgement {
 #[test]
 fn an_assessment_counts_for_the_request_that_waited() {
     let slowed = Cell::new(0);
-    let check = |course: Course, throttled: bool, ruling: &str, score: f32| {
+    let check = |consequence: Consequence, throttled: bool, ruling: &str, score: f32| {
         let mut judgement = judgement(throttled);
         let label = Label {
             score: 0.9,
-            course,
+            consequence,
             reason: ReasonCode::try_from("sidecar.rules".to_owned()).unwrap(),
             pending: false,
         };
@@ -43,16 +43,31 @@ fn an_assessment_counts_for_the_request_that_waited() {
             slowed.set(slowed.get() + 1);
             Ruling::Forward
         });
-        assert_eq!(judgement.ruling.name(), ruling, "{course:?}");
-        assert_eq!(judgement.score, score, "{course:?}");
+        assert_eq!(judgement.ruling.name(), ruling, "{consequence:?}");
+        assert_eq!(judgement.score, score, "{consequence:?}");
         judgement.throttled
     };
-    assert!(!check(Course::None, false, "forward", 0.5));
-    assert!(!check(Course::Alert, false, "forward", 0.5));
-    assert!(!check(Course::Deny, false, "deny", 1.0));
-    assert!(!check(Course::Tarpit, false, "tarpit", 1.0));
-    assert!(check(Course::Throttle, false, "forward", 0.5));
-    assert!(check(Course::Throttle, true, "forward", 0.5));
+    assert!(!check(Consequence::None, false, "forward", 0.5));
+    assert!(!check(Consequence::Alert, false, "forward", 0.5));
+    assert!(!check(Consequence::Act(Action::Deny), false, "deny", 1.0));
+    assert!(!check(
+        Consequence::Act(Action::Tarpit),
+        false,
+        "tarpit",
+        1.0
+    ));
+    assert!(check(
+        Consequence::Act(Action::Throttle),
+        false,
+        "forward",
+        0.5
+    ));
+    assert!(check(
+        Consequence::Act(Action::Throttle),
+        true,
+        "forward",
+        0.5
+    ));
     // One request is taken from the slower rate once.
     assert_eq!(slowed.get(), 1);
 }

@@ -88,3 +88,22 @@ fn subjects_are_read_as_operators_write_them() {
     assert!(warned.unwrap().contains("192.0.2.0/24"));
     assert_eq!(parse_subject("192.0.2.7").unwrap().1, None);
 }
+
+#[test]
+fn actions_are_written_and_numbered_as_ever() {
+    let written = [
+        (Action::Throttle, 2, "throttle"),
+        (Action::Tarpit, 1, "tarpit"),
+        (Action::Deny, 0, "deny"),
+    ];
+    for (action, number, name) in written {
+        assert_eq!(action.number(), number);
+        assert_eq!(Action::from_number(number), Some(action));
+        assert_eq!((action.name(), name.parse()), (name, Ok(action)));
+        assert_eq!(serde_json::to_value(action).unwrap(), name);
+    }
+    assert_eq!(Action::from_number(3), None);
+    assert!(Action::ALL.is_sorted() && Action::Throttle < Action::Deny);
+    let expected = "expected deny, tarpit or throttle";
+    assert_eq!("Deny".parse::<Action>(), Err(expected.to_owned()));
+}

@@ -249,8 +249,7 @@ impl Writer {
             return Outcome::Spared;
         }
         // Of what filters decide the harsher counts, and of equals what holds for longer.
-        let harsher =
-            |row: Row| (row.action.harshness(), row.until) >= (decision.action.harshness(), until);
+        let harsher = |row: Row| (row.action, row.until) >= (decision.action, until);
         let stands = |row: Row| harsher(row) && !replaces(&decision, &row);
         if from == From::Here && before.is_some_and(stands) {
             return Outcome::Superseded;

@@ -42,7 +42,7 @@ fn so_many_of_a_key_are_under_way_at_once() {
         let (verdict, round) = ask(filter.as_ref(), "192.0.2.1");
         let reason = Reason::InFlightExceeded;
         let refusal = Refusal::Busy(told, Duration::from_secs(1));
-        assert_eq!(verdict, Verdict::Deny(Denial { reason, refusal }));
+        assert_eq!(verdict, Verdict::Limit(Denial { reason, refusal }));
         assert!(round.holds.is_empty());
         assert_eq!(round.trail.signals()[0].evidence.to_string(), "client");
         assert_eq!(ask(filter.as_ref(), "192.0.2.2").0, Verdict::Pass);
@@ -64,7 +64,7 @@ fn counts_live_on_through_reloads() {
     let passes = |client: &str| ask(after.as_ref(), client);
     let second = passes("192.0.2.1");
     assert_eq!(second.0, Verdict::Pass);
-    assert_eq!(passes("192.0.2.1").0.name(), "deny");
+    assert!(matches!(passes("192.0.2.1").0, Verdict::Limit(_)));
     drop(round);
     assert_eq!(passes("192.0.2.1").0, Verdict::Pass);
 }

@@ -25,9 +25,10 @@ use thornwall_detectors::{
 use super::metrics;
 use crate::{
     build::BuildContext,
-    pipeline::{Judgement, Ladder, Pipeline, PipelineSpec},
+    pipeline::{Judgement, Pipeline, PipelineSpec},
     verdict::{Answer, Refusal, Ruling},
 };
+use thornwall_decisions::{decision::Action, ladder::Ladder};
 
 /// One line of the recording.
 #[derive(Deserialize)]
@@ -251,8 +252,13 @@ impl Walked {
         names.sort_unstable();
         let counts = self.rungs.entry(names).or_default();
         counts[0] += 1;
-        if judged.ruling != Ruling::Forward || judged.score >= ladder.throttle {
-            counts[if judged.score >= ladder.tarpit { 2 } else { 1 }] += 1;
+        let reached = ladder.action(judged.score);
+        if judged.ruling != Ruling::Forward || reached.is_some() {
+            counts[if reached >= Some(Action::Tarpit) {
+                2
+            } else {
+                1
+            }] += 1;
             let trail = judged.trail.signals().iter();
             let trail: Vec<String> = trail
                 .map(|signal| format!("{} {:.2} {}", signal.reason, signal.weight, signal.evidence))

@@ -142,7 +142,10 @@ fn labels_are_checked() {
     };
     let id = "00000000000000000000000000000abc";
     let (case, kept) = label(&sent(id, 0.9, "sidecar.rules")).unwrap();
-    assert_eq!((case, kept.course), (CaseId(0xabc), Course::Tarpit));
+    assert_eq!(
+        (case, kept.consequence),
+        (CaseId(0xabc), Consequence::Act(Action::Tarpit))
+    );
     for (case, score, reason, expected) in [
         ("abc", 0.9, "a", AnswerError::Case),
         (

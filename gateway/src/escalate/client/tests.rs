@@ -344,7 +344,13 @@ async fn a_case_becomes_a_decision_and_a_label() {
     }));
     until("withdrawn", async || gateway.decided().await.is_empty()).await;
     assert_eq!(gateway.sidecar.tally.refused(), 2);
-    assert_eq!(gateway.sidecar.tally.answers(super::super::Course::Deny), 1);
+    assert_eq!(
+        gateway
+            .sidecar
+            .tally
+            .answers(super::super::Consequence::Act(Action::Deny)),
+        1
+    );
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use super::*;
 fn label(score: f32) -> Label {
     Label {
         score,
-        course: Course::Deny,
+        consequence: Consequence::Act(Action::Deny),
         reason: ReasonCode::try_from("sidecar.rules".to_owned()).unwrap(),
         pending: false,
     }
