@@ -23,7 +23,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header::COOKIE};
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use thornwall_detectors::request::RequestView;
 use thornwall_filters::{
-    build::BuildContext,
+    context::FilterContext,
     filter::{Filter, Round},
     key::KeySeed,
     kinds::FilterSpec,
@@ -95,7 +95,7 @@ fn measure_filter(key: &str, clients: &[u32]) {
         "name = 'f'\nrate_limit = {{ key = {key}, requests = 50, burst = 200, capacity = 2097152 }}"
     );
     let spec: FilterSpec = toml::from_str(&text).unwrap();
-    let (_, filter) = spec.build(&mut BuildContext::default()).unwrap();
+    let (_, filter) = spec.build(&mut FilterContext::default()).unwrap();
     let mut headers = HeaderMap::new();
     let cookies = "theme=dark; sid=4f6c1b7e9a2d4f6c1b7e9a2d; lang=en";
     headers.insert(COOKIE, HeaderValue::from_static(cookies));

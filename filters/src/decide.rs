@@ -12,7 +12,7 @@ use thornwall_detectors::{
 use toml::Spanned;
 
 use crate::{
-    build::BuildContext,
+    context::FilterContext,
     counters::{CounterKey, Counters},
 };
 use thornwall_decisions::{decision::Action, prefix_set::Prefix};
@@ -95,21 +95,21 @@ pub(crate) struct Decide {
 }
 
 impl Decide {
-    pub(crate) fn build(spec: &DecideSpec, context: &mut BuildContext) -> Option<Self> {
+    pub(crate) fn build(spec: &DecideSpec, context: &mut FilterContext) -> Option<Self> {
         let (first, most) = (spec.for_secs.get_ref(), spec.most_secs.get_ref());
         if most.get() > MOST_SECS {
             let what = format!("`most_secs` is {most}; expected at most {MOST_SECS}");
-            context.problem(spec.most_secs.span(), what);
+            context.report.problem(spec.most_secs.span(), what);
             return None;
         }
         if first > most {
             let what = format!("`for_secs` is {first}; expected at most `most_secs`, {most}");
-            context.problem(spec.for_secs.span(), what);
+            context.report.problem(spec.for_secs.span(), what);
             return None;
         }
         Some(Self {
             spec: spec.clone(),
-            by: context.scope.as_str().into(),
+            by: context.report.scope.as_str().into(),
             counters: Arc::clone(&context.counters),
         })
     }

@@ -24,7 +24,7 @@ pub const LONGEST_TEXT: usize = 256;
 /// Longest name of a header field, and longest `Accept-Language`.
 pub const LONGEST_NAME: usize = 64;
 /// Longest name of a query's parameter.
-pub const LONGEST_PARAMETER: usize = 32;
+pub(crate) const LONGEST_PARAMETER: usize = 32;
 /// Longest method.
 pub const LONGEST_METHOD: usize = 16;
 /// Most names of header fields.

@@ -4,31 +4,32 @@
 //! its line in `kinds!`, which makes everything else of it.
 
 use serde::Deserialize;
+use thornwall_settings::report::Noted;
 use toml::Spanned;
 
 use crate::{
-    build::BuildContext,
+    context::FilterContext,
     decide::DecideSpec,
     filter::Filter,
     mode::{Mode, OnError},
     when::When,
 };
 
-pub mod anomaly;
-pub mod bandwidth;
+pub(crate) mod anomaly;
+pub(crate) mod bandwidth;
 pub mod blocklist;
-pub mod escalate;
-pub mod heuristics;
-pub mod in_flight;
-pub mod rate_limit;
+pub(crate) mod escalate;
+pub(crate) mod heuristics;
+pub(crate) mod in_flight;
+pub(crate) mod rate_limit;
 
 /// What the table of a kind of filter is.
 pub(crate) trait Kind: Sized {
     /// What such a filter costs each request, in the order of magnitude that its histogram shows.
     const COST: &'static str = "below 1 us";
 
-    /// Builds a filter from its table, or notes in `context` what is wrong with it.
-    fn build(spec: &Spanned<Self>, context: &mut BuildContext) -> Option<Box<dyn Filter>>;
+    /// Builds a filter from its table, or notes in the report what is wrong with it.
+    fn build(spec: &Spanned<Self>, context: &mut FilterContext) -> Result<Box<dyn Filter>, Noted>;
 }
 
 /// What is known of a kind without a filter of it.
@@ -42,11 +43,11 @@ pub struct KindFacts {
 
 /// The table of a filter, whichever kind it is of.
 trait Table {
-    fn build(&self, context: &mut BuildContext) -> Option<Box<dyn Filter>>;
+    fn build(&self, context: &mut FilterContext) -> Result<Box<dyn Filter>, Noted>;
 }
 
 impl<K: Kind> Table for Spanned<K> {
-    fn build(&self, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+    fn build(&self, context: &mut FilterContext) -> Result<Box<dyn Filter>, Noted> {
         K::build(self, context)
     }
 }
@@ -107,13 +108,16 @@ kinds! {
 }
 
 impl FilterSpec {
-    /// Builds the filter, or notes in `context` what is wrong with it.
-    pub fn build(&self, context: &mut BuildContext) -> Option<(KindFacts, Box<dyn Filter>)> {
+    /// Builds the filter, or notes in the report what is wrong with it.
+    pub fn build(
+        &self,
+        context: &mut FilterContext,
+    ) -> Result<(KindFacts, Box<dyn Filter>), Noted> {
         let tables = KINDS.iter().zip(self.tables());
         let mut written = tables.filter_map(|(kind, table)| Some((*kind, table?)));
         let (Some((kind, table)), None) = (written.next(), written.next()) else {
             let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-            context.problem(
+            context.report.problem(
                 self.name.span(),
                 format!(
                     "filter `{}` must have exactly one kind; expected one of {}",
@@ -121,8 +125,8 @@ impl FilterSpec {
                     kinds.join(", ")
                 ),
             );
-            return None;
+            return Err(Noted);
         };
-        Some((kind, table.build(context)?))
+        Ok((kind, table.build(context)?))
     }
 }

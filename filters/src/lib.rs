@@ -3,7 +3,8 @@
 //! A filter decides from memory: it opens no socket, spawns no task and writes no response. What a filter says is data (a [`verdict::Verdict`]); the gateway turns the pipeline's
 //! [`verdict::Ruling`] into bytes. This crate knows neither Pingora nor gRPC.
 
-pub mod build;
+pub mod carry;
+pub mod context;
 pub mod counters;
 pub mod deception;
 pub mod decide;
@@ -18,4 +19,4 @@ pub mod rate;
 pub mod table_stats;
 pub mod verdict;
 pub mod watcher;
-pub mod when;
+pub(crate) mod when;

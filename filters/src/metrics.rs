@@ -64,7 +64,7 @@ impl FilterMetrics {
     }
 
     /// The metrics of one filter.
-    pub fn stage(&self, pipeline: &str, filter: &str, mode: Mode) -> StageMetrics {
+    pub(crate) fn stage(&self, pipeline: &str, filter: &str, mode: Mode) -> StageMetrics {
         StageMetrics {
             duration: self.duration.with_label_values(&[pipeline, filter]),
             errors: self.errors.with_label_values(&[pipeline, filter]),

@@ -13,11 +13,12 @@ use thornwall_detectors::{
     request::RequestView,
     signal::{Reason, Signal, Trail},
 };
+use thornwall_settings::report::Report;
 use toml::Spanned;
 
 use self::ladder::Slower;
 use crate::{
-    build::BuildContext,
+    context::FilterContext,
     decide::{Decide, DecideSpec, Proposal},
     escalation::Referral,
     filter::{Filter, Holds, Round},
@@ -117,11 +118,11 @@ impl Pipeline {
     pub fn build(
         spec: &PipelineSpec,
         metrics: &FilterMetrics,
-        context: &mut BuildContext,
+        context: &mut FilterContext,
     ) -> Option<Self> {
         let name = spec.name.get_ref();
-        check_filter_names(spec, context);
-        warn_of_order(spec, context);
+        check_filter_names(spec, &mut context.report);
+        warn_of_order(spec, &mut context.report);
         let stages: Vec<Option<Stage>> = spec
             .filter
             .iter()
@@ -130,11 +131,11 @@ impl Pipeline {
         let adaptive = std::mem::take(&mut context.adaptive).into_iter();
         let filter = |scope: String| scope[name.len() + 1..].to_owned();
         let adaptive = adaptive.map(|(scope, adaptive)| (filter(scope), adaptive));
-        context.scope = format!("{name}.ladder");
+        context.report.scope = format!("{name}.ladder");
         let decide = spec.decide.as_ref();
         let decide = decide.map(|spec| Decide::build(spec.get_ref(), context));
-        context.scope.clone_from(name);
-        let ladder = ladder::build(spec.ladder.as_ref(), context);
+        context.report.scope.clone_from(name);
+        let ladder = ladder::build(spec.ladder.as_ref(), &mut context.report);
         let slower = Slower::build(spec.throttle.as_ref(), context);
         Some(Self {
             name: name.clone(),
@@ -324,19 +325,19 @@ impl Stage {
         pipeline: &str,
         spec: &FilterSpec,
         metrics: &FilterMetrics,
-        context: &mut BuildContext,
+        context: &mut FilterContext,
     ) -> Option<Self> {
         let name = spec.name.get_ref().clone();
-        context.scope = format!("{pipeline}.{name}");
+        context.report.scope = format!("{pipeline}.{name}");
         let condition = spec
             .when
             .as_ref()
-            .map(|when| Condition::build(when.get_ref(), context));
+            .map(|when| Condition::build(when.get_ref(), &mut context.report));
         let decide = match &spec.decide {
             Some(decide) => Some(Decide::build(decide.get_ref(), context)?),
             None => None,
         };
-        let (kind, filter) = spec.build(context)?;
+        let (kind, filter) = spec.build(context).ok()?;
         let always = spec.mode == Mode::Enforce && condition.is_none();
         Some(Self {
             kind,
@@ -401,7 +402,7 @@ fn now() -> Instant {
 const MOST_FILTERS: usize = 64;
 
 /// The model's say rests on what the rules have noticed before it.
-fn warn_of_order(spec: &PipelineSpec, context: &mut BuildContext) {
+fn warn_of_order(spec: &PipelineSpec, report: &mut Report) {
     let place = |is_it: fn(&FilterSpec) -> bool| spec.filter.iter().position(is_it);
     let Some(model) = place(|filter| filter.anomaly.is_some()) else {
         return;
@@ -409,29 +410,29 @@ fn warn_of_order(spec: &PipelineSpec, context: &mut BuildContext) {
     let rules = place(|filter| filter.heuristics.is_some());
     if rules.is_none_or(|rules| rules > model) {
         let (pipeline, filter) = (spec.name.get_ref(), spec.filter[model].name.get_ref());
-        context.warnings.push(format!(
+        report.warnings.push(format!(
             "{pipeline}.{filter}: `anomaly` stands before `heuristics` or without it, so it cannot tell who \
              contradicts himself, and what is noticed later adds to its weight"
         ));
     }
 }
 
-fn check_filter_names(spec: &PipelineSpec, context: &mut BuildContext) {
+fn check_filter_names(spec: &PipelineSpec, report: &mut Report) {
     if spec.filter.len() > MOST_FILTERS {
         let what = format!("more than {MOST_FILTERS} filters in one pipeline");
-        context.problem(spec.name.span(), what);
+        report.problem(spec.name.span(), what);
     }
     for (at, filter) in spec.filter.iter().enumerate() {
         let name = filter.name.get_ref();
         if name.is_empty() {
-            context.problem(filter.name.span(), "empty filter name; expected a label");
+            report.problem(filter.name.span(), "empty filter name; expected a label");
         }
         if spec.filter[..at]
             .iter()
             .any(|other| other.name.get_ref() == name)
         {
             let what = format!("filter `{name}` is there twice; expected unique names");
-            context.problem(filter.name.span(), what);
+            report.problem(filter.name.span(), what);
         }
     }
 }

@@ -17,10 +17,10 @@
 //! more than its own (max-min fairness), so that a flood on one site leaves the others their
 //! buckets.
 
-pub mod adaptive;
+pub(crate) mod adaptive;
 mod gcra;
 pub mod groups;
-pub mod pages;
+pub(crate) mod pages;
 mod shares;
 mod sharing;
 mod sketch;
@@ -31,13 +31,12 @@ mod tests;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-pub use self::sharing::EXACT_BELOW;
 use sha2::{Digest, Sha256};
 
 use self::{
     adaptive::Adaptive,
     gcra::Gcra,
-    sharing::Sharing,
+    sharing::{EXACT_BELOW, Sharing},
     table::{Place, Table},
 };
 use crate::{key::Key, table_stats::TableStats, verdict::Limit};
@@ -114,7 +113,7 @@ impl Buckets {
     /// The same, of a limit that changes: what `adaptive` says of a site counts in place of the
     /// quota's requests there, and its burst scales along.
     #[must_use]
-    pub fn following(mut self, adaptive: Arc<Adaptive>) -> Self {
+    pub(crate) fn following(mut self, adaptive: Arc<Adaptive>) -> Self {
         self.adaptive = Some(adaptive);
         self
     }
@@ -131,7 +130,7 @@ impl Buckets {
     }
 
     /// The same; how many requests are missing in the bucket afterwards.
-    pub fn take_counting(&self, key: Key, cost: u32, now: Duration) -> Result<u32, Limit> {
+    pub(crate) fn take_counting(&self, key: Key, cost: u32, now: Duration) -> Result<u32, Limit> {
         let scaled = self.scaled(key);
         let gcra = scaled.as_ref().unwrap_or(&self.gcra);
         let taken = self.take_at(gcra, (key, cost), now, true)?;
@@ -210,7 +209,7 @@ impl Buckets {
     }
 
     /// Whether gateways keep the limit together.
-    pub const fn is_shared(&self) -> bool {
+    pub(crate) const fn is_shared(&self) -> bool {
         self.sharing.is_some()
     }
 

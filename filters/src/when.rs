@@ -5,7 +5,7 @@ use serde::Deserialize;
 use thornwall_detectors::request::{RequestView, is_ambiguous, written_path};
 use toml::Spanned;
 
-use crate::build::BuildContext;
+use thornwall_settings::report::Report;
 
 /// The table `when`: a request must meet every key that is there.
 ///
@@ -29,7 +29,7 @@ pub struct When {
 
 /// A [`When`] that is ready to be asked.
 #[derive(Debug, Default)]
-pub struct Condition {
+pub(crate) struct Condition {
     hosts: Option<Vec<Pattern>>,
     methods: Option<Vec<Method>>,
     not_paths: Vec<Pattern>,
@@ -38,23 +38,23 @@ pub struct Condition {
 
 impl Condition {
     /// Compiles `when`, or notes what is wrong with it.
-    pub fn build(when: &When, context: &mut BuildContext) -> Self {
+    pub(crate) fn build(when: &When, report: &mut Report) -> Self {
         Self {
             hosts: when
                 .hosts
                 .as_deref()
-                .map(|hosts| patterns(hosts, "", context)),
-            methods: when.methods.as_deref().map(|list| methods(list, context)),
-            not_paths: patterns(when.not_paths.as_deref().unwrap_or_default(), "/*", context),
+                .map(|hosts| patterns(hosts, "", report)),
+            methods: when.methods.as_deref().map(|list| methods(list, report)),
+            not_paths: patterns(when.not_paths.as_deref().unwrap_or_default(), "/*", report),
             paths: when
                 .paths
                 .as_deref()
-                .map(|paths| patterns(paths, "/*", context)),
+                .map(|paths| patterns(paths, "/*", report)),
         }
     }
 
     /// Whether the filter looks at this request.
-    pub fn holds(&self, request: &RequestView<'_>) -> bool {
+    pub(crate) fn holds(&self, request: &RequestView<'_>) -> bool {
         let any = |patterns: &[Pattern], text: &str| patterns.iter().any(|p| p.matches(text));
         // What origins may read in several ways is looked at whatever it begins with.
         let ambiguous = is_ambiguous(&request.path);
@@ -73,27 +73,27 @@ impl Condition {
     }
 }
 
-fn patterns(texts: &[Spanned<String>], starts: &str, context: &mut BuildContext) -> Vec<Pattern> {
+fn patterns(texts: &[Spanned<String>], starts: &str, report: &mut Report) -> Vec<Pattern> {
     let mut compiled = Vec::with_capacity(texts.len());
     for text in texts {
         match Pattern::parse(text.get_ref(), starts) {
             // Hosts are looked at in lower case; paths keep theirs.
             Ok(pattern) if starts.is_empty() => compiled.push(pattern.lower_case()),
             Ok(pattern) => compiled.push(pattern.written()),
-            Err(what) => context.problem(text.span(), what),
+            Err(what) => report.problem(text.span(), what),
         }
     }
     compiled
 }
 
-fn methods(names: &[Spanned<String>], context: &mut BuildContext) -> Vec<Method> {
+fn methods(names: &[Spanned<String>], report: &mut Report) -> Vec<Method> {
     let mut parsed = Vec::with_capacity(names.len());
     for name in names {
         match Method::from_bytes(name.get_ref().as_bytes()) {
             Ok(method) if name.get_ref().chars().all(|c| c.is_ascii_uppercase()) => {
                 parsed.push(method);
             }
-            _ => context.problem(
+            _ => report.problem(
                 name.span(),
                 format!(
                     "`{}` is not a method; expected an upper-case name such as \"GET\"",

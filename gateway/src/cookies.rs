@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use thornwall_filters::build::BuildContext;
+use thornwall_settings::report::Report;
 use toml::Spanned;
 
 use crate::{config, hosts::normalise_host};
@@ -19,7 +19,7 @@ pub(crate) struct Cookies {
 
 impl Cookies {
     /// The rules of a site; notes what makes no sense.
-    pub(crate) fn build(spec: &config::Site, context: &mut BuildContext) -> Self {
+    pub(crate) fn build(spec: &config::Site, report: &mut Report) -> Self {
         let mut built = Self::default();
         for (from, to) in entries(spec.cookie_domain.as_ref()) {
             match (normalise_host(from), normalise_host(to), to.is_empty()) {
@@ -28,7 +28,7 @@ impl Cookies {
                 _ => note(
                     spec.cookie_domain.as_ref(),
                     "expected names, such as { \"app.internal\" = \"shop.example\" }, or \"\" for none",
-                    context,
+                    report,
                 ),
             }
         }
@@ -37,7 +37,7 @@ impl Cookies {
                 built.paths.push((from.clone(), to.clone()));
             } else {
                 let what = "expected paths, such as { \"/app/\" = \"/\" }";
-                note(spec.cookie_path.as_ref(), what, context);
+                note(spec.cookie_path.as_ref(), what, report);
             }
         }
         built
@@ -97,9 +97,9 @@ fn entries(rules: Option<&Rules>) -> impl Iterator<Item = (&String, &String)> {
     rules.into_iter().flat_map(|rules| rules.get_ref())
 }
 
-fn note(rules: Option<&Rules>, what: &str, context: &mut BuildContext) {
+fn note(rules: Option<&Rules>, what: &str, report: &mut Report) {
     let span = rules.map(Spanned::span).unwrap_or_default();
-    context.problem(span, what);
+    report.problem(span, what);
 }
 
 /// What a field may carry.

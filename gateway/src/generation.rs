@@ -7,15 +7,11 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 use http::HeaderName;
 use thornwall_decisions::{decisions::Decisions, prefix_set::PrefixSet};
 use thornwall_filters::{
-    build::{BuildContext, Carried},
-    counters::SharedCounters,
-    deception::links::Links,
-    kinds::blocklist::read_files,
-    metrics::FilterMetrics,
-    pipeline::Pipeline,
-    rate::SharedLimit,
+    carry::Carried, context::FilterContext, counters::SharedCounters, deception::links::Links,
+    kinds::blocklist::read_files, metrics::FilterMetrics, pipeline::Pipeline, rate::SharedLimit,
     table_stats::TableStats,
 };
+use thornwall_settings::report::Report;
 use thornwall_settings::{file::ConfigFile, load::Problem};
 use toml::Spanned;
 
@@ -176,9 +172,9 @@ impl Generation {
         config.complete();
         let (mut context, shared_counters) = parts::context(file, &config, inputs);
         let sidecars = parts::sidecars(&config, &mut context);
-        loops::warn(&config, &mut context);
+        loops::warn(&config, &mut context.report);
         let built = Self::assemble(&config, file, inputs, &mut context);
-        problems.append(&mut context.problems);
+        problems.append(&mut context.report.problems);
         problems.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
         match built {
             Some(mut generation) if problems.is_empty() => {
@@ -186,8 +182,8 @@ impl Generation {
                 generation.shared_counters = shared_counters;
                 generation.sidecars = sidecars;
                 generation.shared_limits = context.shared_limits;
-                generation.carried = context.carried;
-                generation.warnings = context.warnings;
+                generation.carried = context.carry.carried;
+                generation.warnings = context.report.warnings;
                 Ok(generation)
             }
             _ => Err(problems),
@@ -198,30 +194,34 @@ impl Generation {
         config: &Config,
         file: &ConfigFile,
         inputs: &Inputs<'_>,
-        context: &mut BuildContext,
+        context: &mut FilterContext,
     ) -> Option<Self> {
-        let cold = parts::checked_cold(config, file, context);
-        let client_address = parts::client_address(&config.client_address, context);
-        let tarpit = parts::tarpit(&config.tarpit, context);
+        let report = &mut context.report;
+        let cold = parts::checked_cold(config, file, report);
+        let client_address = parts::client_address(&config.client_address, report);
+        let tarpit = parts::tarpit(&config.tarpit, report);
         let held = tarpit.as_ref().map_or(0, |tarpit| tarpit.max_connections);
-        let limits = edge::limits(&config.limits, held, context);
-        let blocklist = read_files(&config.blocklist.files, context);
-        let never_block = never::build(config, context);
-        let feeds = feeds::build(&config.feed, context);
-        let upstreams = parts::upstreams(&config.upstream, inputs.secret, context);
+        let limits = edge::limits(&config.limits, held, report);
+        let blocklist = read_files(&config.blocklist.files, report);
+        let never_block = never::build(config, report);
+        let feeds = feeds::build(&config.feed, report);
+        let upstreams =
+            parts::upstreams(&config.upstream, inputs.secret, report, &mut context.carry);
         let pipelines = parts::pipelines(config, inputs.metrics, context);
-        let hosts = Arc::new(Hosts::build(&config.site, context));
+        let robots = parts::robots(context);
+        let report = &mut context.report;
+        let hosts = Arc::new(Hosts::build(&config.site, report));
         let before = inputs.previous.map(|previous| &previous.tls);
-        let tls = Tls::build(config, &hosts, context, before);
-        parts::check_sites(&config.site, &file.path, context);
+        let tls = Tls::build(config, &hosts, report, before);
+        parts::check_sites(&config.site, &file.path, report);
         let sites: Vec<Option<Site>> = config
             .site
             .iter()
             .enumerate()
             .map(|(at, site)| {
                 let policy = tls.as_ref().and_then(|tls| tls.client_policy(at));
-                let asks = SiteTls::build(site, policy.cloned(), context);
-                parts::site(site, asks, &upstreams, &pipelines, inputs, context)
+                let asks = SiteTls::build(site, policy.cloned(), report);
+                parts::site(site, asks, &upstreams, &pipelines, inputs, report)
             })
             .collect();
         let sites: Vec<Site> = sites.into_iter().collect::<Option<_>>()?;
@@ -230,15 +230,15 @@ impl Generation {
             sites,
             hosts,
             ports: parts::ports(config),
-            robots: parts::robots(context),
+            robots,
             client_address: client_address?,
             tarpit: tarpit?,
             limits: Arc::new(limits?),
-            blocklist: blocklist?,
+            blocklist: blocklist.ok()?,
             never_block: Arc::new(never_block?),
             feeds: feeds?,
             tls: tls?,
-            admin_hosts: parts::admin_hosts(&config.admin, context),
+            admin_hosts: parts::admin_hosts(&config.admin, report),
             cold: cold?,
             tables: Vec::new(),
             shared_counters: None,
@@ -276,11 +276,11 @@ impl Cold {
         let config = loaded
             .value
             .ok_or_else(|| file.describe(&loaded.problems))?;
-        let mut context = BuildContext {
+        let mut report = Report {
             folder: file.folder(),
-            ..BuildContext::default()
+            ..Report::default()
         };
-        parts::cold(&config, file, &mut context).ok_or_else(|| file.describe(&context.problems))
+        parts::cold(&config, file, &mut report).ok_or_else(|| file.describe(&report.problems))
     }
 }
 

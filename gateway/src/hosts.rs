@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::Ipv6Addr};
 
-use thornwall_filters::build::BuildContext;
+use thornwall_settings::report::Report;
 
 use crate::config;
 
@@ -17,12 +17,12 @@ pub(crate) struct Hosts {
 
 impl Hosts {
     /// Collects the hosts of all sites; notes what is no host and what two sites claim.
-    pub(crate) fn build(sites: &[config::Site], context: &mut BuildContext) -> Self {
+    pub(crate) fn build(sites: &[config::Site], report: &mut Report) -> Self {
         let mut hosts = Self::default();
         for (at, site) in sites.iter().enumerate() {
             for host in site.hosts.get_ref() {
                 if let Err(what) = hosts.add(host, at) {
-                    context.problem(site.hosts.span(), what);
+                    report.problem(site.hosts.span(), what);
                 }
             }
         }

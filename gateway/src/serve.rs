@@ -117,17 +117,15 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     // Whoever finds the port open may send any of them.
     let signals = Signals::catch()?;
     let sockets = Sockets::open(&cold, &mut inherited)?;
-    let dropped = metrics.log_dropped.clone();
-    let (access_log, log_writer) = AccessLog::open(&cold.access_log, dropped)
+    let (access_log, log_writer) = AccessLog::open(&cold.access_log, metrics.log_dropped.clone())
         .map_err(ServeError::io(cold.access_log.clone()))?;
     let (stop, shutdown) = watch::channel(false);
     let time = ProcessTime::start();
     let keeper = Keeper::start(decisions, time, &cold, metrics.store.clone())?;
     let (replication, standings) = keeper.share(&cold, time)?;
     let stores = (keeper.store.clone(), time, standings);
-    let state = Arc::new(State::new(
-        generation, metrics, access_log, stores, shutdown,
-    ));
+    let state = State::new(generation, metrics, access_log, stores, shutdown);
+    let state = Arc::new(state);
     let reloader = Reloader::new(path, secret, Arc::clone(&state));
     let heirlooms = heirlooms(&state, &keeper);
     let control = open_control(&data_dir, &cold, &sockets, &mut inherited, heirlooms)?;

@@ -19,7 +19,7 @@ use thornwall_decisions::{
         },
     },
 };
-use thornwall_filters::build::BuildContext;
+use thornwall_settings::report::Report;
 use thornwall_settings::{regular_file, secret_file};
 use tokio::{sync::watch, task::JoinHandle};
 use toml::Spanned;
@@ -74,26 +74,26 @@ pub(crate) struct Replication {
 
 impl Shared {
     /// What the configuration says, or what is wrong with it. No file is read.
-    pub(crate) fn read(spec: &config::Store, context: &mut BuildContext) -> Option<Self> {
-        let before = context.problems.len();
-        check_keys(spec, context);
+    pub(crate) fn read(spec: &config::Store, report: &mut Report) -> Option<Self> {
+        let before = report.problems.len();
+        check_keys(spec, report);
         let tenant = spec.tenant.get_ref().clone();
         if Names::new(&tenant).is_none() {
             let what =
                 format!("`{tenant}` is no tenant; expected 1 to 64 of a-z, 0-9, `_` and `-`");
-            context.problem(spec.tenant.span(), what);
+            report.problem(spec.tenant.span(), what);
         }
         for url in [&spec.url, &spec.predecessor_url].into_iter().flatten() {
             match Access::new(url.get_ref(), Credentials::default(), None, 0) {
                 Ok(access) if access.is_remote() && !Access::wants_tls(url.get_ref()) => {
-                    context.warnings.push(exposed(url.get_ref()));
+                    report.warnings.push(exposed(url.get_ref()));
                 }
                 Ok(_) => {}
-                Err(error) => context.problem(url.span(), error.to_string()),
+                Err(error) => report.problem(url.span(), error.to_string()),
             }
         }
         let path =
-            |file: &Option<Spanned<String>>| file.as_ref().map(|f| context.resolve(f.get_ref()));
+            |file: &Option<Spanned<String>>| file.as_ref().map(|f| report.resolve(f.get_ref()));
         let store = spec.url.as_ref().map(|url| Server {
             url: url.get_ref().clone(),
             username: spec.username.as_ref().map(|name| name.get_ref().clone()),
@@ -110,7 +110,7 @@ impl Shared {
             certificate: None,
             database: PREDECESSORS_DATABASE,
         });
-        (context.problems.len() == before).then_some(Self {
+        (report.problems.len() == before).then_some(Self {
             store,
             predecessor,
             tenant,
@@ -118,7 +118,7 @@ impl Shared {
     }
 
     /// Reads all files, and notes what is wrong with them.
-    pub(crate) fn check(&self, spec: &config::Store, context: &mut BuildContext) {
+    pub(crate) fn check(&self, spec: &config::Store, report: &mut Report) {
         let servers = [
             (&self.store, &spec.url),
             (&self.predecessor, &spec.predecessor_url),
@@ -127,7 +127,7 @@ impl Shared {
             if let (Some(server), Some(url)) = (server, url)
                 && let Err(what) = server.access()
             {
-                context.problem(url.span(), what);
+                report.problem(url.span(), what);
             }
         }
     }
@@ -205,7 +205,7 @@ fn exposed(url: &str) -> String {
 }
 
 /// Keys that mean something only beside others.
-fn check_keys(spec: &config::Store, context: &mut BuildContext) {
+fn check_keys(spec: &config::Store, report: &mut Report) {
     let redis_only = [
         ("url", &spec.url),
         ("username", &spec.username),
@@ -217,21 +217,21 @@ fn check_keys(spec: &config::Store, context: &mut BuildContext) {
         for (name, value) in redis_only {
             if let Some(value) = value {
                 let what = format!("{name} goes with kind = \"redis\"; this store is the memory");
-                context.problem(value.span(), what);
+                report.problem(value.span(), what);
             }
         }
     } else if spec.url.is_none() {
         let what = "kind = \"redis\" without url; expected one such as \"redis://127.0.0.1:6379\"";
-        context.problem(spec.kind.span(), what);
+        report.problem(spec.kind.span(), what);
     }
     let pair = (&spec.client_chain_file, &spec.client_key_file);
     if let (Some(alone), None) | (None, Some(alone)) = pair {
         let what = "client_chain_file and client_key_file belong together; expected both";
-        context.problem(alone.span(), what);
+        report.problem(alone.span(), what);
     }
     if let (Some(file), None) = (&spec.predecessor_password_file, &spec.predecessor_url) {
         let what = "predecessor_password_file without predecessor_url";
-        context.problem(file.span(), what);
+        report.problem(file.span(), what);
     }
     let urls = [&spec.url, &spec.predecessor_url].into_iter().flatten();
     let any_tls = urls.into_iter().any(|url| Access::wants_tls(url.get_ref()));
@@ -242,7 +242,7 @@ fn check_keys(spec: &config::Store, context: &mut BuildContext) {
     ];
     for file in tls_only.into_iter().flatten().filter(|_| !any_tls) {
         let what = "of no use without TLS; expected an address that begins with rediss";
-        context.problem(file.span(), what);
+        report.problem(file.span(), what);
     }
 }
 

@@ -8,8 +8,8 @@ use std::{borrow::Cow, sync::Arc};
 
 use http::HeaderValue;
 use rustls::{ServerConfig, ServerConnection, pki_types::UnixTime};
-use thornwall_filters::build::BuildContext;
 use thornwall_settings::load::Problem;
+use thornwall_settings::report::Report;
 
 use crate::{
     config::{self, Config},
@@ -80,28 +80,28 @@ impl Tls {
     pub(crate) fn build(
         config: &Config,
         hosts: &Arc<Hosts>,
-        context: &mut BuildContext,
+        report: &mut Report,
         previous: Option<&Self>,
     ) -> Option<Self> {
-        let before = context.problems.len();
+        let before = report.problems.len();
         let now = UnixTime::now();
         let loaded: Vec<Certificate> = config
             .certificate
             .iter()
-            .filter_map(|spec| Certificate::load(spec, now, context))
+            .filter_map(|spec| Certificate::load(spec, now, report))
             .collect();
         let https_port = https_port(config);
-        let certificates = Certificates::index(config, loaded, context);
-        check_listeners(config, context);
-        if https_port.is_some() && context.problems.len() == before {
-            certificates.check_hosts(&config.site, context);
+        let certificates = Certificates::index(config, loaded, report);
+        check_listeners(config, report);
+        if https_port.is_some() && report.problems.len() == before {
+            certificates.check_hosts(&config.site, report);
         }
         let policies: Vec<Option<Arc<ClientPolicy>>> = config
             .site
             .iter()
-            .map(|site| ClientPolicy::of_site(site, context))
+            .map(|site| ClientPolicy::of_site(site, report))
             .collect();
-        if context.problems.len() > before {
+        if report.problems.len() > before {
             return None;
         }
         let mut tls = Self {
@@ -113,9 +113,9 @@ impl Tls {
         };
         let opened = tls.open_doors(policies, previous);
         if let Err(error) = opened {
-            context
+            report
                 .problems
-                .push(Problem::in_file(&context.file, format!("TLS: {error}")));
+                .push(Problem::in_file(&report.file, format!("TLS: {error}")));
             return None;
         }
         Some(tls)
@@ -213,41 +213,41 @@ fn https_port(config: &Config) -> Option<u16> {
 }
 
 /// Listeners, certificates and sites must fit together.
-fn check_listeners(config: &Config, context: &mut BuildContext) {
+fn check_listeners(config: &Config, report: &mut Report) {
     let secure = config.listener.iter().find(|listener| listener.tls);
     match (secure, config.certificate.as_slice()) {
-        (Some(listener), []) => context.problem(
+        (Some(listener), []) => report.problem(
             listener.address.span(),
             "tls = true without a certificate; expected a `[[certificate]]`",
         ),
-        (None, [_, ..]) => context
+        (None, [_, ..]) => report
             .warnings
             .push("no listener has tls = true, so the certificates are shown to nobody".to_owned()),
         _ => {}
     }
     if secure.is_none() {
         for site in &config.site {
-            check_plain_site(config, site, context);
+            check_plain_site(config, site, report);
         }
     }
 }
 
 /// What a site cannot ask for where nobody speaks TLS.
-fn check_plain_site(config: &Config, site: &config::Site, context: &mut BuildContext) {
+fn check_plain_site(config: &Config, site: &config::Site, report: &mut Report) {
     let behind_proxy = !config.client_address.trusted_proxies.is_empty();
     if site.redirect_to_https && !behind_proxy {
         let what = "redirect_to_https without HTTPS; expected a listener with tls = true";
-        context.problem(site.name.span(), what);
+        report.problem(site.name.span(), what);
     }
     if site.hsts.is_some() && !behind_proxy {
-        context.warnings.push(format!(
+        report.warnings.push(format!(
             "site `{}`: hsts is sent to nobody, since no listener has tls = true",
             site.name.get_ref()
         ));
     }
     if let Some(asked) = &site.client_certificate {
         let what = "client certificates without TLS; expected a listener with tls = true";
-        context.problem(asked.ca_file.span(), what);
+        report.problem(asked.ca_file.span(), what);
     }
 }
 

@@ -9,7 +9,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use http::HeaderName;
 use pingora::upstreams::peer::HttpPeer;
-use thornwall_filters::build::BuildContext;
+use thornwall_filters::carry::Carry;
+use thornwall_settings::report::Report;
 use tokio::time::Instant;
 
 use crate::{config, hash::Key};
@@ -135,9 +136,10 @@ impl Upstream {
     pub(crate) fn build(
         spec: &config::Upstream,
         secret: &[u8; 32],
-        context: &mut BuildContext,
+        report: &mut Report,
+        carry: &mut Carry,
     ) -> Option<Self> {
-        build::upstream(spec, secret, context)
+        build::upstream(spec, secret, report, carry)
     }
 
     /// Its servers and how they are chosen, for people.

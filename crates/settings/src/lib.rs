@@ -8,5 +8,6 @@ pub mod load;
 pub mod pem;
 pub mod printable;
 pub mod regular_file;
+pub mod report;
 pub mod secret_file;
 pub mod token;

@@ -27,7 +27,7 @@ const MOST_ITEMS: usize = 1024;
 /// Largest report that is read.
 pub const MOST_BYTES: usize = 4 << 20;
 /// Largest report that is written.
-pub const FULL_AT: usize = MOST_BYTES / 2;
+pub(crate) const FULL_AT: usize = MOST_BYTES / 2;
 /// Most bytes of an entry besides its site and its items: a digest, two numbers and what is around them.
 const ENTRY_BYTES: usize = 96;
 /// Most bytes of an item, and the comma.

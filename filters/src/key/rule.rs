@@ -11,7 +11,7 @@ use thornwall_detectors::{cookies, request::RequestView, signal::Label};
 use toml::Spanned;
 
 use super::{Key, KeySeed, Owner, template::Template};
-use crate::build::BuildContext;
+use thornwall_settings::report::{Noted, Report};
 
 /// Most facts of one key.
 const MOST_PARTS: usize = 8;
@@ -79,23 +79,27 @@ pub struct KeyRule {
 
 impl KeyRule {
     /// Reads `key`, or notes what is wrong with it; without one, clients are counted.
-    pub fn build(spec: Option<&Spanned<KeySpec>>, context: &mut BuildContext) -> Option<Self> {
-        let before = context.problems.len();
+    pub fn build(
+        spec: Option<&Spanned<KeySpec>>,
+        seed: KeySeed,
+        report: &mut Report,
+    ) -> Result<Self, Noted> {
+        let before = report.problems.len();
         let mut parts = match spec.map(|spec| (spec.get_ref(), spec.span())) {
             None => vec![Part::Client],
-            Some((KeySpec::One(text), span)) => parse(text, span, context).into_iter().collect(),
-            Some((KeySpec::All(texts), span)) => parse_all(texts, span, context),
+            Some((KeySpec::One(text), span)) => parse(text, span, report).into_iter().collect(),
+            Some((KeySpec::All(texts), span)) => parse_all(texts, span, report),
         };
-        if context.problems.len() != before {
-            return None;
+        if report.problems.len() != before {
+            return Err(Noted);
         }
         // The order in which they are written means nothing.
         parts.sort_by_cached_key(Part::to_string);
         let names: Vec<String> = parts.iter().map(Part::to_string).collect();
-        Some(Self {
+        Ok(Self {
             label: Label::new(&names.join("+")),
             parts,
-            seed: context.key_seed,
+            seed,
         })
     }
 
@@ -125,12 +129,12 @@ impl KeyRule {
     }
 
     /// Warns where nothing in the key of a filter of this kind tells clients apart.
-    pub fn warn_of_sharing(&self, kind: &str, context: &mut BuildContext) {
+    pub(crate) fn warn_of_sharing(&self, kind: &str, report: &mut Report) {
         let common = |part: &Part| matches!(part, Part::Path | Part::Site);
         if self.parts.iter().all(common) {
-            context.warnings.push(format!(
+            report.warnings.push(format!(
                 "{}: a `{kind}` with key = \"{}\" lets one attacker shut everybody out",
-                context.scope,
+                report.scope,
                 self.label.as_str()
             ));
         }
@@ -163,39 +167,35 @@ impl Owner {
     }
 }
 
-fn parse_all(
-    texts: &[Spanned<String>],
-    span: Range<usize>,
-    context: &mut BuildContext,
-) -> Vec<Part> {
+fn parse_all(texts: &[Spanned<String>], span: Range<usize>, report: &mut Report) -> Vec<Part> {
     if texts.is_empty() || texts.len() > MOST_PARTS {
         let what = format!(
             "`key` lists {} facts; expected 1 to {MOST_PARTS}",
             texts.len()
         );
-        context.problem(span, what);
+        report.problem(span, what);
     }
     let mut parts = Vec::new();
     for text in texts {
-        let Some(part) = parse(text.get_ref(), text.span(), context) else {
+        let Some(part) = parse(text.get_ref(), text.span(), report) else {
             continue;
         };
         if parts.contains(&part) {
-            context.problem(
+            report.problem(
                 text.span(),
                 format!("`{part}` is there twice; expected it once"),
             );
         }
         if part == Part::Site && texts.len() > 1 {
             let what = "each site counts for itself anyway; expected `site` alone or not at all";
-            context.problem(text.span(), what);
+            report.problem(text.span(), what);
         }
         parts.push(part);
     }
     parts
 }
 
-fn parse(text: &str, span: Range<usize>, context: &mut BuildContext) -> Option<Part> {
+fn parse(text: &str, span: Range<usize>, report: &mut Report) -> Option<Part> {
     let (kind, name) = match text.split_once(':') {
         Some((kind, name)) => (kind, Some(name)),
         None => (text, None),
@@ -208,22 +208,22 @@ fn parse(text: &str, span: Range<usize>, context: &mut BuildContext) -> Option<P
         ("header", Some(name)) => match HeaderName::from_bytes(name.as_bytes()) {
             Ok(name) => Part::Header(name),
             Err(_) => {
-                context.problem(span, format!("`{name}` is no name of a header"));
+                report.problem(span, format!("`{name}` is no name of a header"));
                 return None;
             }
         },
         ("cookie", Some(name)) if cookies::is_name(name) => Part::Cookie(name.to_owned()),
         ("cookie", Some(name)) => {
-            context.problem(span, format!("`{name}` is no name of a cookie"));
+            report.problem(span, format!("`{name}` is no name of a cookie"));
             return None;
         }
         (fact, _) if TO_COME.contains(&fact) => {
             let what = format!("the fact `{fact}` is still to come; expected {EXPECTED}");
-            context.problem(span, what);
+            report.problem(span, what);
             return None;
         }
         _ => {
-            context.problem(span, format!("`{text}` is no key; expected {EXPECTED}"));
+            report.problem(span, format!("`{text}` is no key; expected {EXPECTED}"));
             return None;
         }
     };

@@ -47,10 +47,11 @@ use thornwall_detectors::{
     request::RequestView,
     signal::{Evidence, Reason, Signal, Trail},
 };
+use thornwall_settings::report::{Noted, Report};
 use toml::Spanned;
 
 use crate::{
-    build::BuildContext,
+    context::FilterContext,
     filter::{Filter, FilterError, Round},
     kinds::Kind,
     verdict::Verdict,
@@ -98,42 +99,42 @@ fn default_shapes() -> Spanned<usize> {
 impl Kind for Config {
     const COST: &'static str = "about 1 us, 6 us where the shape is new";
 
-    fn build(spec: &Spanned<Self>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+    fn build(spec: &Spanned<Self>, context: &mut FilterContext) -> Result<Box<dyn Filter>, Noted> {
         let config = spec.get_ref();
-        let sound = check(config, context);
+        let sound = check(config, &mut context.report);
         let name = &config.model;
         match load(name.get_ref(), context) {
-            Ok(model) if sound => Some(Box::new(Anomaly::new(config, model, context))),
-            Ok(_) => None,
+            Ok(model) if sound => Ok(Box::new(Anomaly::new(config, model, context))),
+            Ok(_) => Err(Noted),
             Err(error) => {
                 let what = format!("model `{}` cannot be used: {error}", name.get_ref());
-                context.problem(name.span(), what);
-                None
+                context.report.problem(name.span(), what);
+                Err(Noted)
             }
         }
     }
 }
 
 /// Notes every key that is out of range.
-fn check(config: &Config, context: &mut BuildContext) -> bool {
-    let before = context.problems.len();
+fn check(config: &Config, report: &mut Report) -> bool {
+    let before = report.problems.len();
     if let Some(threshold) = &config.threshold
         && !(*threshold.get_ref() > 0.0 && *threshold.get_ref() < 1.0)
     {
-        context.problem(threshold.span(), "`threshold` must lie between 0 and 1");
+        report.problem(threshold.span(), "`threshold` must lie between 0 and 1");
     }
     if !(LEAST_WEIGHT..=MOST_WEIGHT).contains(config.weight.get_ref()) {
         let what = format!("`weight` must lie in {LEAST_WEIGHT}..={MOST_WEIGHT}");
-        context.problem(config.weight.span(), what);
+        report.problem(config.weight.span(), what);
     }
     if *config.cached_shapes.get_ref() > MOST_SHAPES {
         let what = format!("`cached_shapes` must be at most {MOST_SHAPES}");
-        context.problem(config.cached_shapes.span(), what);
+        report.problem(config.cached_shapes.span(), what);
     }
-    context.problems.len() == before
+    report.problems.len() == before
 }
 
-fn load(name: &str, context: &BuildContext) -> Result<Model, ModelError> {
+fn load(name: &str, context: &FilterContext) -> Result<Model, ModelError> {
     let bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     if name.is_empty() || !name.bytes().all(bare) {
         return Err(ModelError::Name);
@@ -151,7 +152,7 @@ struct Anomaly {
 }
 
 impl Anomaly {
-    fn new(config: &Config, model: Model, context: &mut BuildContext) -> Self {
+    fn new(config: &Config, model: Model, context: &mut FilterContext) -> Self {
         let capacity = *config.cached_shapes.get_ref();
         let sha256 = &model.card().onnx_sha256;
         let shapes = (capacity > 0).then(|| {

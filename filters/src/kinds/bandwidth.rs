@@ -25,10 +25,11 @@ use std::{num::NonZeroU32, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use thornwall_detectors::request::RequestView;
+use thornwall_settings::report::Noted;
 use toml::Spanned;
 
 use crate::{
-    build::BuildContext,
+    context::FilterContext,
     filter::{Filter, FilterError, Hold, Round},
     key::{Key, KeyRule, KeySpec},
     kinds::Kind,
@@ -59,29 +60,31 @@ pub struct Config {
 }
 
 impl Kind for Config {
-    fn build(spec: &Spanned<Self>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+    fn build(spec: &Spanned<Self>, context: &mut FilterContext) -> Result<Box<dyn Filter>, Noted> {
         let config = spec.get_ref();
-        let key = KeyRule::build(config.key.as_ref(), context);
-        let rate = context.within("bytes_per_sec", Some(&config.bytes_per_sec), BYTES_PER_SEC);
-        let burst = context.within("burst_bytes", config.burst_bytes.as_ref(), BURST_BYTES);
-        let capacity = context.within("capacity", config.capacity.as_ref(), CAPACITY);
-        let rate = rate??;
+        let key = KeyRule::build(config.key.as_ref(), context.key_seed, &mut context.report);
+        let report = &mut context.report;
+        let rate = report.within("bytes_per_sec", &config.bytes_per_sec, BYTES_PER_SEC);
+        let burst =
+            report.within_where_set("burst_bytes", config.burst_bytes.as_ref(), BURST_BYTES);
+        let capacity = report.within_where_set("capacity", config.capacity.as_ref(), CAPACITY);
+        let rate = rate?;
         let least = *BURST_BYTES.start();
         let quota = Quota {
             requests: count(rate)?,
             per: Duration::from_secs(1),
             burst: count(burst?.unwrap_or_else(|| rate.max(least)))?,
         };
-        let capacity = usize::try_from(capacity?.unwrap_or(DEFAULT_CAPACITY)).ok()?;
+        let capacity = usize::try_from(capacity?.unwrap_or(DEFAULT_CAPACITY)).map_err(|_| Noted)?;
         let key = key?;
-        key.warn_of_sharing("bandwidth", context);
+        key.warn_of_sharing("bandwidth", &mut context.report);
         let buckets = context.carry_over(
             "bandwidth",
             |buckets: &Buckets| buckets.quota() == quota && buckets.capacity() == capacity,
             || Buckets::new(quota, capacity),
         );
         context.show_table("bandwidth", buckets.stats());
-        Some(Box::new(Bandwidth { key, buckets }))
+        Ok(Box::new(Bandwidth { key, buckets }))
     }
 }
 
@@ -113,8 +116,10 @@ impl Hold for Pace {
     }
 }
 
-fn count(value: u64) -> Option<NonZeroU32> {
-    u32::try_from(value).ok().and_then(NonZeroU32::new)
+/// A number of bytes that is in its range.
+fn count(value: u64) -> Result<NonZeroU32, Noted> {
+    let value = u32::try_from(value).ok().and_then(NonZeroU32::new);
+    value.ok_or(Noted)
 }
 
 #[cfg(test)]

@@ -42,11 +42,14 @@ use thornwall_detectors::{
     request::RequestView,
     signal::{Evidence, Reason, Signal, Trail},
 };
-use thornwall_settings::load::Problem;
+use thornwall_settings::{
+    load::Problem,
+    report::{Noted, Report},
+};
 use toml::Spanned;
 
 use crate::{
-    build::BuildContext,
+    context::FilterContext,
     filter::{Filter, FilterError, Round},
     kinds::Kind,
     verdict::Verdict,
@@ -62,9 +65,9 @@ pub struct Config {
 }
 
 impl Kind for Config {
-    fn build(spec: &Spanned<Self>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
-        let listed = read_files(&spec.get_ref().files, context)?;
-        Some(Box::new(Blocklist {
+    fn build(spec: &Spanned<Self>, context: &mut FilterContext) -> Result<Box<dyn Filter>, Noted> {
+        let listed = read_files(&spec.get_ref().files, &mut context.report)?;
+        Ok(Box::new(Blocklist {
             listed,
             decisions: Arc::clone(&context.decisions),
         }))
@@ -72,32 +75,32 @@ impl Kind for Config {
 }
 
 /// The addresses of all files, or notes what is wrong with them.
-pub fn read_files(files: &[Spanned<String>], context: &mut BuildContext) -> Option<PrefixSet> {
-    let lists = read_lists(files, context)?;
+pub fn read_files(files: &[Spanned<String>], report: &mut Report) -> Result<PrefixSet, Noted> {
+    let lists = read_lists(files, report)?;
     for (file, prefixes) in files.iter().zip(&lists) {
-        warn_of_broad(file.get_ref(), prefixes, context);
+        warn_of_broad(file.get_ref(), prefixes, report);
     }
-    Some(lists.into_iter().flatten().collect())
+    Ok(lists.into_iter().flatten().collect())
 }
 
 /// The networks of each file, or notes what is wrong with them.
 pub fn read_lists(
     files: &[Spanned<String>],
-    context: &mut BuildContext,
-) -> Option<Vec<Vec<Prefix>>> {
+    report: &mut Report,
+) -> Result<Vec<Vec<Prefix>>, Noted> {
     let mut lists = Vec::new();
     for file in files {
-        let path = context.resolve(file.get_ref());
+        let path = report.resolve(file.get_ref());
         match read_list(&path) {
             Ok(list) => {
                 let told = |LineError { line, what }| format!("{}:{line}: {what}", path.display());
-                context.warnings.extend(list.warnings.into_iter().map(told));
+                report.warnings.extend(list.warnings.into_iter().map(told));
                 lists.push(list.prefixes);
             }
-            Err(error) => note(file, error, context),
+            Err(error) => note(file, error, report),
         }
     }
-    (lists.len() == files.len()).then_some(lists)
+    (lists.len() == files.len()).then_some(lists).ok_or(Noted)
 }
 
 struct Blocklist {
@@ -144,15 +147,15 @@ fn enforce(found: &Found, trail: &mut Trail) -> Verdict {
 }
 
 /// A mistake inside of a list is reported at its line, everything else where the list is named.
-fn note(file: &Spanned<String>, error: ListError, context: &mut BuildContext) {
-    let path = context.resolve(file.get_ref());
+fn note(file: &Spanned<String>, error: ListError, report: &mut Report) {
+    let path = report.resolve(file.get_ref());
     match error {
         ListError::Lines(errors) => {
-            context
+            report
                 .problems
                 .extend(errors.into_iter().map(|error| at_line(&path, error)));
         }
-        error => context.problem(file.span(), format!("list `{}` {error}", path.display())),
+        error => report.problem(file.span(), format!("list `{}` {error}", path.display())),
     }
 }
 
@@ -165,11 +168,11 @@ fn at_line(path: &Path, error: LineError) -> Problem {
     }
 }
 
-fn warn_of_broad(file: &str, prefixes: &[Prefix], context: &mut BuildContext) {
+fn warn_of_broad(file: &str, prefixes: &[Prefix], report: &mut Report) {
     let broad = prefixes.iter().filter(|prefix| prefix.is_broad());
     for prefix in broad.take(MAX_WARNINGS) {
-        let scope = &context.scope;
-        context.warnings.push(format!(
+        let scope = &report.scope;
+        report.warnings.push(format!(
             "{scope}: `{file}` lists {prefix}, a large part of all addresses: people are likely behind it"
         ));
     }
@@ -190,11 +193,12 @@ mod tests {
         fixture::Request,
         signal::{Reason, Trail},
     };
+    use thornwall_settings::report::Report;
     use toml::Spanned;
 
     use super::Config;
     use crate::{
-        build::BuildContext,
+        context::FilterContext,
         filter::{Filter, Round},
         kinds::Kind,
         verdict::Verdict,
@@ -222,15 +226,19 @@ mod tests {
             Self(folder)
         }
 
-        fn build(&self, config: &str) -> (Option<Box<dyn Filter>>, BuildContext) {
+        fn build(&self, config: &str) -> (Option<Box<dyn Filter>>, FilterContext) {
             let file: File = toml::from_str(config).unwrap();
-            let mut context = BuildContext {
-                folder: self.0.clone(),
-                file: PathBuf::from("thornwall.toml"),
-                scope: String::from("standard.known_bad"),
-                ..BuildContext::default()
+            let mut context = FilterContext {
+                report: Report {
+                    folder: self.0.clone(),
+                    file: PathBuf::from("thornwall.toml"),
+                    scope: String::from("standard.known_bad"),
+                    ..Report::default()
+                },
+                ..FilterContext::default()
             };
-            (Config::build(&file.blocklist, &mut context), context)
+            let filter = Config::build(&file.blocklist, &mut context);
+            (filter.ok(), context)
         }
 
         fn path(&self) -> &Path {
@@ -254,7 +262,7 @@ mod tests {
             ],
         );
         let (filter, context) = folder.build("blocklist = { files = ['a.txt', 'b.txt'] }");
-        assert!(context.problems.is_empty() && context.warnings.is_empty());
+        assert!(context.report.problems.is_empty() && context.report.warnings.is_empty());
         let filter = filter.unwrap();
         let check = |client: &str, evidence: Option<&str>| {
             let mut trail = Trail::default();
@@ -318,8 +326,8 @@ mod tests {
         let config = "blocklist = { files = ['good.txt', 'bad.txt', 'none.txt', '.'] }";
         let (filter, context) = folder.build(config);
         assert!(filter.is_none());
-        let [name, missing, no_file] = context.problems.as_slice() else {
-            panic!("{:?}", context.problems);
+        let [name, missing, no_file] = context.report.problems.as_slice() else {
+            panic!("{:?}", context.report.problems);
         };
         let bad = folder.path().join("bad.txt");
         let line = |number: usize| format!("{}:{number}: ", bad.display());
@@ -349,9 +357,14 @@ mod tests {
         );
         let (filter, context) = folder.build("blocklist = { files = ['all.txt'] }");
         assert!(filter.is_some());
-        assert_eq!(context.warnings.len(), 2, "{:?}", context.warnings);
-        assert!(context.warnings[0].contains("`all.txt` lists 0.0.0.0/0"));
-        assert!(context.warnings[1].contains("`all.txt` lists ::/0"));
+        assert_eq!(
+            context.report.warnings.len(),
+            2,
+            "{:?}",
+            context.report.warnings
+        );
+        assert!(context.report.warnings[0].contains("`all.txt` lists 0.0.0.0/0"));
+        assert!(context.report.warnings[1].contains("`all.txt` lists ::/0"));
     }
 
     fn judge(filter: &dyn Filter, client: &str, trail: &mut Trail) -> Verdict {

@@ -39,10 +39,11 @@ use thornwall_detectors::{
     request::RequestView,
     signal::{Reason, Trail},
 };
+use thornwall_settings::report::Noted;
 use toml::Spanned;
 
 use crate::{
-    build::BuildContext,
+    context::FilterContext,
     escalation::{Escalation, Question, Referral, Sighting},
     filter::{Filter, FilterError, Round},
     key::KeySeed,
@@ -72,14 +73,14 @@ fn usual_band() -> Spanned<[f32; 2]> {
 const LONGEST_WAIT_MS: u64 = 2000;
 
 impl Kind for Config {
-    fn build(spec: &Spanned<Self>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+    fn build(spec: &Spanned<Self>, context: &mut FilterContext) -> Result<Box<dyn Filter>, Noted> {
         let config = spec.get_ref();
-        let before = context.problems.len();
+        let before = context.report.problems.len();
         let [first, last] = *config.score.get_ref();
         if !(0.0..=1.0).contains(&first) || !(first..=1.0).contains(&last) {
             let what =
                 format!("[{first}, {last}] is no band of scores; expected such as [0.45, 0.85]");
-            context.problem(config.score.span(), what);
+            context.report.problem(config.score.span(), what);
         }
         let mut reasons = [false; Reason::ALL.len()];
         for code in &config.reasons {
@@ -95,25 +96,30 @@ impl Kind for Config {
                         "{known} `{}`; expected one that filters notice, such as path.probe",
                         code.get_ref()
                     );
-                    context.problem(code.span(), what);
+                    context.report.problem(code.span(), what);
                 }
             }
         }
-        let wait = context.within("wait_ms", config.wait_ms.as_ref(), 0..=LONGEST_WAIT_MS);
+        let wait = context.report.within_where_set(
+            "wait_ms",
+            config.wait_ms.as_ref(),
+            0..=LONGEST_WAIT_MS,
+        );
         let Some(port) = context.escalation.clone() else {
             let what = "there is no sidecar to escalate to; add [escalation] with its address";
-            context.problem(spec.span(), what);
-            return None;
+            context.report.problem(spec.span(), what);
+            return Err(Noted);
         };
-        (context.problems.len() == before).then(|| {
-            Box::new(Escalate {
-                band: first..=last,
-                reasons,
-                wait: Duration::from_millis(wait.flatten().unwrap_or_default()),
-                seed: context.key_seed,
-                port,
-            }) as Box<dyn Filter>
-        })
+        if context.report.problems.len() > before {
+            return Err(Noted);
+        }
+        Ok(Box::new(Escalate {
+            band: first..=last,
+            reasons,
+            wait: Duration::from_millis(wait?.unwrap_or_default()),
+            seed: context.key_seed,
+            port,
+        }))
     }
 }
 
@@ -199,12 +205,12 @@ mod tests {
             let place = text[error.span().unwrap_or(0..0)].to_owned();
             (place, error.to_string())
         })?;
-        let mut context = BuildContext {
+        let mut context = FilterContext {
             escalation: port,
-            ..BuildContext::default()
+            ..FilterContext::default()
         };
-        Config::build(&file.escalate, &mut context).ok_or_else(|| {
-            let problem = context.problems.remove(0);
+        Config::build(&file.escalate, &mut context).map_err(|_| {
+            let problem = context.report.problems.remove(0);
             (text[problem.span.unwrap_or(0..0)].to_owned(), problem.what)
         })
     }

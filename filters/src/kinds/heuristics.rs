@@ -60,10 +60,11 @@ use thornwall_detectors::{
     signal::{Reason, Signal},
     user_agent::UserAgent,
 };
+use thornwall_settings::report::Noted;
 use toml::Spanned;
 
 use crate::{
-    build::BuildContext,
+    context::FilterContext,
     filter::{Filter, FilterError, Round},
     kinds::Kind,
     verdict::Verdict,
@@ -81,17 +82,17 @@ pub struct Config {
 impl Kind for Config {
     const COST: &'static str = "about 1 us";
 
-    fn build(spec: &Spanned<Self>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+    fn build(spec: &Spanned<Self>, context: &mut FilterContext) -> Result<Box<dyn Filter>, Noted> {
         // The catalogue's automaton is built on first use, which must not be somebody's request.
         let _ = UserAgent::parse("-");
         let mut weights = Weights::default();
-        let before = context.problems.len();
+        let before = context.report.problems.len();
         for (code, weight) in &spec.get_ref().weights {
             let Some(reason) = heuristics::FINDINGS
                 .iter()
                 .find(|reason| reason.code() == code.get_ref())
             else {
-                context.problem(
+                context.report.problem(
                     code.span(),
                     format!(
                         "unknown reason code `{}`; expected one of {}",
@@ -106,7 +107,7 @@ impl Kind for Config {
                 continue;
             };
             if !(0.0..=1.0).contains(weight.get_ref()) {
-                context.problem(
+                context.report.problem(
                     weight.span(),
                     format!(
                         "weight {} is out of range; expected 0 to 1",
@@ -116,8 +117,10 @@ impl Kind for Config {
             }
             weights.0[*reason as usize] = Some(*weight.get_ref());
         }
-        (context.problems.len() == before)
-            .then(|| Box::new(Heuristics { weights }) as Box<dyn Filter>)
+        if context.report.problems.len() > before {
+            return Err(Noted);
+        }
+        Ok(Box::new(Heuristics { weights }))
     }
 }
 
@@ -163,7 +166,7 @@ mod tests {
 
     use super::Config;
     use crate::{
-        build::BuildContext,
+        context::FilterContext,
         filter::{Filter, Round},
         kinds::Kind,
         verdict::Verdict,
@@ -181,9 +184,9 @@ mod tests {
                 error.to_string(),
             )
         })?;
-        let mut context = BuildContext::default();
-        Config::build(&file.heuristics, &mut context).ok_or_else(|| {
-            let problem = context.problems.remove(0);
+        let mut context = FilterContext::default();
+        Config::build(&file.heuristics, &mut context).map_err(|_| {
+            let problem = context.report.problems.remove(0);
             (text[problem.span.unwrap_or(0..0)].to_owned(), problem.what)
         })
     }

@@ -33,11 +33,12 @@ use thornwall_detectors::{
     request::RequestView,
     signal::{Evidence, Reason, Signal},
 };
+use thornwall_settings::report::Noted;
 use toml::Spanned;
 
 use self::counts::{Counts, Entry};
 use crate::{
-    build::BuildContext,
+    context::FilterContext,
     filter::{Filter, FilterError, Round},
     key::{KeyRule, KeySpec},
     kinds::Kind,
@@ -65,32 +66,33 @@ pub struct Config {
 }
 
 impl Kind for Config {
-    fn build(spec: &Spanned<Self>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+    fn build(spec: &Spanned<Self>, context: &mut FilterContext) -> Result<Box<dyn Filter>, Noted> {
         let config = spec.get_ref();
-        let key = KeyRule::build(config.key.as_ref(), context);
-        let most = context.within("most", Some(&config.most), MOST);
-        let capacity = context.within("capacity", config.capacity.as_ref(), CAPACITY);
+        let key = KeyRule::build(config.key.as_ref(), context.key_seed, &mut context.report);
+        let report = &mut context.report;
+        let most = report.within("most", &config.most, MOST);
+        let capacity = report.within_where_set("capacity", config.capacity.as_ref(), CAPACITY);
         let status = config
             .status
             .as_ref()
             .map_or(429, |status| *status.get_ref());
         if let (Some(place), false) = (&config.status, matches!(status, 429 | 503)) {
             let what = format!("`status` is {status}; expected 429 or 503");
-            context.problem(place.span(), what);
-            return None;
+            report.problem(place.span(), what);
+            return Err(Noted);
         }
-        let capacity = usize::try_from(capacity?.unwrap_or(DEFAULT_CAPACITY)).ok()?;
+        let capacity = usize::try_from(capacity?.unwrap_or(DEFAULT_CAPACITY)).map_err(|_| Noted)?;
         let key = key?;
-        key.warn_of_sharing("in_flight", context);
+        key.warn_of_sharing("in_flight", &mut context.report);
         let counts = context.carry_over(
             "in_flight",
             |counts: &Counts| counts.fits(capacity),
             || Counts::new(capacity),
         );
         context.show_table("in_flight", Arc::clone(counts.stats()));
-        Some(Box::new(InFlight {
+        Ok(Box::new(InFlight {
             key,
-            most: u32::try_from(most??).ok()?,
+            most: u32::try_from(most?).map_err(|_| Noted)?,
             status,
             counts,
         }))

@@ -109,12 +109,12 @@ use thornwall_detectors::{
     request::RequestView,
     signal::{Evidence, Label, Reason, Signal},
 };
+use thornwall_settings::report::{Noted, Report};
 use toml::Spanned;
 
-pub use self::adaptive::AdaptiveSpec;
-use self::adaptive::{Learning, follows};
+use self::adaptive::{AdaptiveSpec, Learning, follows};
 use crate::{
-    build::BuildContext,
+    context::FilterContext,
     filter::{Filter, FilterError, Round},
     key::{KeyRule, KeySpec},
     kinds::Kind,
@@ -190,23 +190,24 @@ pub struct CostSpec {
 const MOST_COSTS: usize = 16;
 
 impl Kind for Config {
-    fn build(spec: &Spanned<Self>, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+    fn build(spec: &Spanned<Self>, context: &mut FilterContext) -> Result<Box<dyn Filter>, Noted> {
         let config = spec.get_ref();
-        let key = KeyRule::build(config.key.as_ref(), context);
-        let requests = context.within("requests", Some(&config.requests), REQUESTS);
-        let per_secs = context.within("per_secs", config.per_secs.as_ref(), PER_SECS);
-        let burst = context.within("burst", config.burst.as_ref(), BURST);
-        let capacity = context.within("capacity", config.capacity.as_ref(), CAPACITY);
-        let requests = requests?.unwrap_or_default();
+        let key = KeyRule::build(config.key.as_ref(), context.key_seed, &mut context.report);
+        let report = &mut context.report;
+        let requests = report.within("requests", &config.requests, REQUESTS);
+        let per_secs = report.within_where_set("per_secs", config.per_secs.as_ref(), PER_SECS);
+        let burst = report.within_where_set("burst", config.burst.as_ref(), BURST);
+        let capacity = report.within_where_set("capacity", config.capacity.as_ref(), CAPACITY);
+        let requests = requests?;
         let quota = Quota {
             requests: count(requests)?,
             per: Duration::from_secs(per_secs?.unwrap_or(DEFAULT_PER_SECS)),
             burst: count(burst?.unwrap_or(requests))?,
         };
-        let costs = costs(&config.costs, quota.burst, context)?;
-        let capacity = usize::try_from(capacity?.unwrap_or(DEFAULT_CAPACITY)).ok()?;
+        let costs = costs(&config.costs, quota.burst, &mut context.report)?;
+        let capacity = usize::try_from(capacity?.unwrap_or(DEFAULT_CAPACITY)).map_err(|_| Noted)?;
         let key = key?;
-        key.warn_of_sharing("rate_limit", context);
+        key.warn_of_sharing("rate_limit", &mut context.report);
         let learning = match &config.adaptive {
             Some(spec) => Some(Learning::build(
                 spec,
@@ -229,7 +230,7 @@ impl Kind for Config {
             Counts::Pages => "pages",
             Counts::Requests => "buckets",
         };
-        Some(Box::new(RateLimit {
+        Ok(Box::new(RateLimit {
             signal: signal(&key, config.counts),
             counts: config.counts,
             costs,
@@ -254,7 +255,7 @@ impl Size {
         &self,
         name: &str,
         limits: Option<&Arc<Adaptive>>,
-        context: &mut BuildContext,
+        context: &mut FilterContext,
     ) -> Arc<Buckets> {
         let (quota, capacity) = (self.quota, self.capacity);
         let fits = |buckets: &Buckets| {
@@ -274,7 +275,7 @@ impl Size {
         let buckets = context.carry_over(name, fits, make);
         context.show_table(name, buckets.stats());
         if self.shared {
-            let name = format!("{}.{name}", context.scope);
+            let name = format!("{}.{name}", context.report.scope);
             context
                 .shared_limits
                 .push(SharedLimit::new(&name, &buckets));
@@ -287,9 +288,9 @@ impl Size {
 fn costs(
     specs: &[Spanned<CostSpec>],
     burst: NonZeroU32,
-    context: &mut BuildContext,
-) -> Option<Vec<(Condition, NonZeroU32)>> {
-    let before = context.problems.len();
+    report: &mut Report,
+) -> Result<Vec<(Condition, NonZeroU32)>, Noted> {
+    let before = report.problems.len();
     let mut costs = Vec::with_capacity(specs.len());
     for (at, spec) in specs.iter().enumerate() {
         let CostSpec {
@@ -299,16 +300,16 @@ fn costs(
         } = spec.get_ref();
         if at == MOST_COSTS {
             let what = format!("more than {MOST_COSTS} costs");
-            context.problem(spec.span(), what);
+            report.problem(spec.span(), what);
         }
         if paths.is_none() && methods.is_none() {
             let what = "a cost of every request; expected `paths`, `methods` or both";
-            context.problem(spec.span(), what);
+            report.problem(spec.span(), what);
         }
         let value = *cost.get_ref();
         if !(1..=u64::from(burst.get())).contains(&value) {
             let what = format!("`cost` is {value}; expected 1 to the burst, {burst}");
-            context.problem(cost.span(), what);
+            report.problem(cost.span(), what);
         }
         let when = When {
             paths: paths.clone(),
@@ -316,9 +317,11 @@ fn costs(
             ..When::default()
         };
         let cost = count(value).unwrap_or(burst);
-        costs.push((Condition::build(&when, context), cost));
+        costs.push((Condition::build(&when, report), cost));
     }
-    (context.problems.len() == before).then_some(costs)
+    (report.problems.len() == before)
+        .then_some(costs)
+        .ok_or(Noted)
 }
 
 /// What is noted of a request beyond the limit.
@@ -415,8 +418,10 @@ impl RateLimit {
     }
 }
 
-fn count(value: u64) -> Option<NonZeroU32> {
-    u32::try_from(value).ok().and_then(NonZeroU32::new)
+/// A number that is in its range.
+fn count(value: u64) -> Result<NonZeroU32, Noted> {
+    let value = u32::try_from(value).ok().and_then(NonZeroU32::new);
+    value.ok_or(Noted)
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use serde::Deserialize;
+use thornwall_settings::report::Report;
 use toml::Spanned;
 
 use crate::{
-    build::BuildContext,
+    context::FilterContext,
     key::Key,
     rate::{Buckets, Quota},
     verdict::Limit,
@@ -67,10 +68,7 @@ impl LadderSpec {
 }
 
 /// Checks the rungs: each above 0 and up to 1, in ascending order.
-pub(super) fn build(
-    spec: Option<&Spanned<LadderSpec>>,
-    context: &mut BuildContext,
-) -> Option<Ladder> {
+pub(super) fn build(spec: Option<&Spanned<LadderSpec>>, report: &mut Report) -> Option<Ladder> {
     let unset = LadderSpec::default();
     let spec = spec.map_or(&unset, Spanned::get_ref);
     let mut below = ("", 0.0);
@@ -82,14 +80,14 @@ pub(super) fn build(
         let (name, score) = (action.name(), *rung.get_ref());
         if !(score > 0.0 && score <= 1.0) {
             let what = format!("`{name} = {score}` is no score; expected above 0 and up to 1");
-            context.problem(rung.span(), what);
+            report.problem(rung.span(), what);
             sound = false;
         } else if score <= below.1 {
             let what = format!(
                 "`{name} = {score}` starts below `{}`; expected more than {}",
                 below.0, below.1
             );
-            context.problem(rung.span(), what);
+            report.problem(rung.span(), what);
             sound = false;
         }
         below = (name, score);
@@ -109,7 +107,7 @@ pub(super) struct Slower {
 }
 
 impl Slower {
-    pub(super) fn build(spec: Option<&Spanned<ThrottleSpec>>, context: &mut BuildContext) -> Self {
+    pub(super) fn build(spec: Option<&Spanned<ThrottleSpec>>, context: &mut FilterContext) -> Self {
         let unset = ThrottleSpec::default();
         let values = spec.map_or(&unset, Spanned::get_ref);
         let quota = |each: NonZeroU32| Quota {

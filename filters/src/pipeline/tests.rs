@@ -17,8 +17,10 @@ use thornwall_detectors::{
     signal::{Reason, Signal},
 };
 
+use thornwall_settings::report::Report;
+
 use crate::{
-    build::BuildContext,
+    context::FilterContext,
     decide::Proposal,
     filter::{Filter, FilterError, Hold, Round},
     kinds::KindFacts,
@@ -82,9 +84,9 @@ fn pipeline(stages: Vec<Stage>) -> Pipeline {
          [throttle]\nrequests = 1\nper_secs = 10\nburst = 2\nparts = 3\n",
     )
     .unwrap();
-    let mut context = BuildContext::default();
+    let mut context = FilterContext::default();
     let mut pipeline = Pipeline::build(&spec, &metrics(), &mut context).unwrap();
-    assert_eq!(context.problems, []);
+    assert_eq!(context.report.problems, []);
     pipeline.stages = stages;
     pipeline
 }
@@ -232,13 +234,13 @@ fn a_failing_filter_is_settled_by_its_own_rule() {
 #[test]
 fn a_filter_looks_only_at_what_it_is_for() {
     let check = |when: &str, looks: bool| {
-        let mut context = BuildContext::default();
+        let mut report = Report::default();
         let mut only = stage(None, Ok(DENIED));
         only.condition = Some(Condition::build(
             &toml::from_str(when).unwrap(),
-            &mut context,
+            &mut report,
         ));
-        assert_eq!(context.problems, []);
+        assert_eq!(report.problems, []);
         let judgement = judge(&pipeline(vec![only]));
         assert_eq!(judgement.ruling != Ruling::Forward, looks, "{when}");
     };
@@ -261,7 +263,7 @@ fn repeated_offences_lead_to_decisions_that_hold_longer_each_time() {
          [ladder]\ndeny = 0.95\n",
     )
     .unwrap();
-    let mut context = BuildContext::default();
+    let mut context = FilterContext::default();
     let mut pipeline = Pipeline::build(&spec, &metrics(), &mut context).unwrap();
     pipeline.stages = vec![stage(Some(1.0), Ok(Verdict::Pass))];
     let proposed = |client: &str, secs: u64| {
@@ -298,9 +300,9 @@ fn what_is_wrong_with_a_decide_table_is_told() {
     let check = |decide: &str, part: &str| {
         let text = format!("name = \"p\"\ndecide = {decide}\n");
         let spec: PipelineSpec = toml::from_str(&text).unwrap();
-        let mut context = BuildContext::default();
+        let mut context = FilterContext::default();
         assert!(Pipeline::build(&spec, &metrics(), &mut context).is_none());
-        assert!(context.problems[0].what.contains(part), "{part}");
+        assert!(context.report.problems[0].what.contains(part), "{part}");
     };
     check(
         "{ for_secs = 100, most_secs = 99 }",
@@ -385,7 +387,7 @@ fn a_filter_learns_from_the_end_of_requests_that_it_noted() {
         let mut learning = stage(None, Ok(Verdict::Pass));
         learning.filter = Box::new(Learns(Arc::clone(&count)));
         let when = toml::from_str(&format!("paths = [\"{path}\"]")).unwrap();
-        learning.condition = Some(Condition::build(&when, &mut BuildContext::default()));
+        learning.condition = Some(Condition::build(&when, &mut Report::default()));
         let other = || stage(None, Ok(Verdict::Pass));
         let pipeline = pipeline(vec![other(), learning, other(), stage(None, Ok(verdict))]);
         pipeline.finished(&judge(&pipeline).notes, &FINISHED);

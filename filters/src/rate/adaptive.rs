@@ -289,7 +289,7 @@ fn ramp(value: f32, (none, full): (f32, f32)) -> f32 {
 }
 
 /// What `headroom` may be.
-pub const HEADROOM: RangeInclusive<f32> = 1.0..=100.0;
+pub(crate) const HEADROOM: RangeInclusive<f32> = 1.0..=100.0;
 
 #[cfg(test)]
 mod tests {

@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use crate::key::Key;
 
 /// Bursts below which a limit is kept to the request between two exchanges.
-pub const EXACT_BELOW: u32 = 100;
+pub(crate) const EXACT_BELOW: u32 = 100;
 /// Parts of the journal, each under a lock of its own.
 const PARTS: usize = 16;
 /// Keys of one part between two exchanges: a million a second in all.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use thornwall_filters::build::BuildContext;
+use thornwall_settings::report::Report;
 use thornwall_settings::{pem::plain, regular_file, token::Token};
 use toml::Spanned;
 use tonic::{
@@ -73,22 +73,22 @@ impl Settings {
     pub(crate) fn read(
         spec: &config::Escalation,
         tenant: &str,
-        context: &mut BuildContext,
+        report: &mut Report,
     ) -> Option<Self> {
-        let before = context.problems.len();
-        check_addresses(spec, context);
+        let before = report.problems.len();
+        check_addresses(spec, report);
         let max_cases = *spec.max_cases.get_ref();
         if !(16..=MOST_CASES).contains(&max_cases) {
             let what = format!("`max_cases` is {max_cases}; expected 16 to {MOST_CASES}");
-            context.problem(spec.max_cases.span(), what);
+            report.problem(spec.max_cases.span(), what);
         }
         if let Some(name) = &spec.gateway
             && !is_name(name.get_ref())
         {
             let what = "no name of a gateway; expected 1 to 64 of a-z, A-Z, 0-9, `_`, `.` and `-`";
-            context.problem(name.span(), what);
+            report.problem(name.span(), what);
         }
-        let path = |file: &Spanned<String>| context.resolve(file.get_ref());
+        let path = |file: &Spanned<String>| report.resolve(file.get_ref());
         let files = [&spec.ca_file, &spec.certificate_file, &spec.key_file];
         let tls = match files.map(|file| file.as_ref().map(path)) {
             [Some(ca), Some(certificate), Some(key)] => Some(TlsFiles {
@@ -100,7 +100,7 @@ impl Settings {
         };
         let token_file = spec.token_file.as_ref().map(path);
         let addresses = spec.addresses().into_iter();
-        (context.problems.len() == before).then(|| Self {
+        (report.problems.len() == before).then(|| Self {
             addresses: addresses.map(|(text, _)| text.to_owned()).collect(),
             gateway: spec.gateway.as_ref().map(|name| name.get_ref().clone()),
             tenant: tenant.to_owned(),
@@ -118,14 +118,14 @@ impl Settings {
     }
 
     /// Reads all files, and notes what is wrong with them.
-    pub(crate) fn check(&self, spec: &config::Escalation, context: &mut BuildContext) {
+    pub(crate) fn check(&self, spec: &config::Escalation, report: &mut Report) {
         // They share their files, so that the second says nothing new of them.
         let wrong = spec
             .addresses()
             .into_iter()
             .find_map(|(address, span)| Some((span, self.link(address).err()?)));
         if let Some((span, what)) = wrong {
-            context.problem(span, what);
+            report.problem(span, what);
         }
     }
 
@@ -226,31 +226,27 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// Each address alone, and whether the files go with them.
-fn check_addresses(spec: &config::Escalation, context: &mut BuildContext) {
-    let before = context.problems.len();
+fn check_addresses(spec: &config::Escalation, report: &mut Report) {
+    let before = report.problems.len();
     let addresses = spec.addresses();
     let mut schemes = Vec::new();
     for (at, (address, span)) in addresses.iter().enumerate() {
         match scheme(address) {
             Ok(scheme) => schemes.push((scheme, span.clone())),
-            Err(what) => context.problem(span.clone(), what),
+            Err(what) => report.problem(span.clone(), what),
         }
         if addresses[..at].iter().any(|(other, _)| other == address) {
             let what = format!("`{address}` is named twice; expected each sidecar once");
-            context.problem(span.clone(), what);
+            report.problem(span.clone(), what);
         }
     }
-    if context.problems.len() == before {
-        check_files(spec, &schemes, context);
+    if report.problems.len() == before {
+        check_files(spec, &schemes, report);
     }
 }
 
 /// Which files go with which ways.
-fn check_files(
-    spec: &config::Escalation,
-    schemes: &[(Scheme, Range<usize>)],
-    context: &mut BuildContext,
-) {
+fn check_files(spec: &config::Escalation, schemes: &[(Scheme, Range<usize>)], report: &mut Report) {
     let first = |wanted: Scheme| schemes.iter().find(|(scheme, _)| *scheme == wanted);
     let files = [
         ("ca_file", &spec.ca_file),
@@ -268,19 +264,19 @@ fn check_files(
                 "gateway and sidecar show each other certificates over TLS; add {}",
                 missing.join(", ")
             );
-            context.problem(span.clone(), what);
+            report.problem(span.clone(), what);
         }
     } else {
         for (name, file) in files {
             if let Some(file) = file {
                 let what = format!("{name} is of no use without TLS; expected an https:// address");
-                context.problem(file.span(), what);
+                report.problem(file.span(), what);
             }
         }
     }
     if let Some((_, span)) = first(Scheme::Http).filter(|_| spec.token_file.is_none()) {
         let what = "anybody on this machine can connect there; add token_file, or use unix:/PATH";
-        context.problem(span.clone(), what);
+        report.problem(span.clone(), what);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thornwall_filters::build::BuildContext;
+use thornwall_settings::report::Report;
 use toml::Spanned;
 
 use crate::{
@@ -27,14 +27,10 @@ const HEADERS: std::ops::RangeInclusive<u32> = 8..=256;
 const LONGEST_SECS: u32 = 86_400;
 
 /// Bounds on clients, beside a tarpit that may hold `held` of them.
-pub(super) fn limits(
-    spec: &config::Limits,
-    held: usize,
-    context: &mut BuildContext,
-) -> Option<Limits> {
-    let before = context.problems.len();
-    check(&spec.max_header_bytes, HEADER_BYTES, context);
-    check(&spec.max_headers, HEADERS, context);
+pub(super) fn limits(spec: &config::Limits, held: usize, report: &mut Report) -> Option<Limits> {
+    let before = report.problems.len();
+    check(&spec.max_header_bytes, HEADER_BYTES, report);
+    check(&spec.max_headers, HEADERS, report);
     let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let millis = |secs: std::num::NonZeroU32| secs.get().min(LONGEST_SECS) * 1000;
     let files = open_files();
@@ -44,16 +40,16 @@ pub(super) fn limits(
     };
     let most = files / 2;
     if wanted > most {
-        context.warnings.push(format!(
+        report.warnings.push(format!(
             "limits.max_connections = {wanted} is lowered to {most}, half of the limit on open \
              files: each may need another one towards the origin"
         ));
     }
     let (all, of_client) = (
-        unread(&spec.max_unread_bytes, context),
-        unread(&spec.max_unread_bytes_per_client, context),
+        unread(&spec.max_unread_bytes, report),
+        unread(&spec.max_unread_bytes_per_client, report),
     );
-    (context.problems.len() == before).then_some(())?;
+    (report.problems.len() == before).then_some(())?;
     Some(Limits {
         max_connections: wanted.min(most),
         max_per_client: spec.max_connections_per_client.get(),
@@ -76,24 +72,24 @@ pub(super) fn limits(
 }
 
 /// Bytes for at least one answer; 0 for any number.
-fn unread(bytes: &Spanned<u64>, context: &mut BuildContext) -> Option<u64> {
+fn unread(bytes: &Spanned<u64>, report: &mut Report) -> Option<u64> {
     match *bytes.get_ref() {
         0 => Some(u64::MAX),
         enough @ HELD.. => Some(enough),
         _ => {
             let what =
                 format!("less than one answer holds; expected at least {HELD}, or 0 for any");
-            context.problem(bytes.span(), what);
+            report.problem(bytes.span(), what);
             None
         }
     }
 }
 
-fn check(number: &Spanned<u32>, bounds: std::ops::RangeInclusive<u32>, context: &mut BuildContext) {
+fn check(number: &Spanned<u32>, bounds: std::ops::RangeInclusive<u32>, report: &mut Report) {
     if !bounds.contains(number.get_ref()) {
         let (least, most) = (bounds.start(), bounds.end());
         let what = format!("out of bounds; expected {least} to {most}");
-        context.problem(number.span(), what);
+        report.problem(number.span(), what);
     }
 }
 

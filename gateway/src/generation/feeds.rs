@@ -6,7 +6,7 @@ use thornwall_decisions::{
     feed::{Column, Form},
     prefix_set::list::MAX_LIST_BYTES,
 };
-use thornwall_filters::build::BuildContext;
+use thornwall_settings::report::Report;
 use toml::Spanned;
 use url::Url;
 
@@ -26,42 +26,42 @@ const LIFETIME_SECS: RangeInclusive<u64> = 1..=366 * 86_400;
 /// At most what is read of any list.
 const BYTES: RangeInclusive<u64> = 1024..=MAX_LIST_BYTES as u64;
 
-pub(super) fn build(specs: &[config::Feed], context: &mut BuildContext) -> Option<Vec<Arc<Spec>>> {
+pub(super) fn build(specs: &[config::Feed], report: &mut Report) -> Option<Vec<Arc<Spec>>> {
     let mut names = HashSet::new();
     for (at, spec) in specs.iter().enumerate() {
         let name = spec.name.get_ref();
         if !names.insert(name) {
             let what = format!("feed `{name}` is there twice; expected unique names");
-            context.problem(spec.name.span(), what);
+            report.problem(spec.name.span(), what);
         }
         if at == MOST_FEEDS {
             let what = format!("too many feeds; expected at most {MOST_FEEDS}");
-            context.problem(spec.name.span(), what);
+            report.problem(spec.name.span(), what);
         }
     }
     // All of them, so that every mistake is told.
-    let built: Vec<_> = specs.iter().map(|spec| feed(spec, context)).collect();
+    let built: Vec<_> = specs.iter().map(|spec| feed(spec, report)).collect();
     built.into_iter().map(|spec| spec.map(Arc::new)).collect()
 }
 
-fn feed(spec: &config::Feed, context: &mut BuildContext) -> Option<Spec> {
-    let before = context.problems.len();
-    check_name(&spec.name, context);
-    let place = place(spec, context);
-    let form = form(spec, context);
-    within("seconds", &spec.every_secs, EVERY_SECS, context);
-    within("seconds", &spec.lifetime_secs, LIFETIME_SECS, context);
-    within("bytes", &spec.max_bytes, BYTES, context);
+fn feed(spec: &config::Feed, report: &mut Report) -> Option<Spec> {
+    let before = report.problems.len();
+    check_name(&spec.name, report);
+    let place = place(spec, report);
+    let form = form(spec, report);
+    within("seconds", &spec.every_secs, EVERY_SECS, report);
+    within("seconds", &spec.lifetime_secs, LIFETIME_SECS, report);
+    within("bytes", &spec.max_bytes, BYTES, report);
     if spec.lifetime_secs.get_ref() < spec.every_secs.get_ref() {
         let what = "lifetime_secs is shorter than every_secs, so entries would end before they are \
                     read again; expected at least as long";
         // One of them is written there, if not both.
         let written = [&spec.lifetime_secs, &spec.every_secs].map(Spanned::span);
         let span = written.into_iter().find(|span| !span.is_empty());
-        context.problem(span.unwrap_or_else(|| spec.name.span()), what);
+        report.problem(span.unwrap_or_else(|| spec.name.span()), what);
     }
     let (place, form) = (place?, form?);
-    (context.problems.len() == before).then(|| Spec {
+    (report.problems.len() == before).then(|| Spec {
         name: spec.name.get_ref().as_str().into(),
         place,
         form,
@@ -72,33 +72,33 @@ fn feed(spec: &config::Feed, context: &mut BuildContext) -> Option<Spec> {
     })
 }
 
-fn check_name(name: &Spanned<String>, context: &mut BuildContext) {
+fn check_name(name: &Spanned<String>, report: &mut Report) {
     let text = name.get_ref();
     let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
     if !(1..=LONGEST_NAME).contains(&text.len()) || !text.bytes().all(plain) {
         let what = format!(
             "`{text}` is no name of a feed; expected 1 to {LONGEST_NAME} of a-z, 0-9, _, -"
         );
-        context.problem(name.span(), what);
+        report.problem(name.span(), what);
     }
 }
 
-fn place(spec: &config::Feed, context: &mut BuildContext) -> Option<Place> {
+fn place(spec: &config::Feed, report: &mut Report) -> Option<Place> {
     match (&spec.url, &spec.file) {
         (Some(url), None) => match read_url(url.get_ref()) {
             Ok(url) => Some(Place::Url(url)),
             Err(what) => {
-                context.problem(url.span(), what);
+                report.problem(url.span(), what);
                 None
             }
         },
-        (None, Some(file)) => Some(Place::File(context.resolve(file.get_ref()))),
+        (None, Some(file)) => Some(Place::File(report.resolve(file.get_ref()))),
         _ => {
             let what = format!(
                 "feed `{}` needs a place; expected either url or file",
                 spec.name.get_ref()
             );
-            context.problem(spec.name.span(), what);
+            report.problem(spec.name.span(), what);
             None
         }
     }
@@ -116,22 +116,22 @@ fn read_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-fn form(spec: &config::Feed, context: &mut BuildContext) -> Option<Form> {
+fn form(spec: &config::Feed, report: &mut Report) -> Option<Form> {
     let misplaced = |what: &str, format: &str| format!("`{what}` belongs to format = \"{format}\"");
     if let (Some(pointer), true) = (&spec.pointer, spec.format != FeedFormat::Json) {
-        context.problem(pointer.span(), misplaced("pointer", "json"));
+        report.problem(pointer.span(), misplaced("pointer", "json"));
     }
     if let (Some(column), true) = (&spec.column, spec.format != FeedFormat::Csv) {
-        context.problem(column.span(), misplaced("column", "csv"));
+        report.problem(column.span(), misplaced("column", "csv"));
     }
     match spec.format {
-        FeedFormat::Csv => column(spec.column.as_ref(), context).map(Form::Csv),
-        FeedFormat::Json => pointer(spec, context),
+        FeedFormat::Csv => column(spec.column.as_ref(), report).map(Form::Csv),
+        FeedFormat::Json => pointer(spec, report),
         FeedFormat::Text => Some(Form::Text),
     }
 }
 
-fn column(column: Option<&Spanned<toml::Value>>, context: &mut BuildContext) -> Option<Column> {
+fn column(column: Option<&Spanned<toml::Value>>, report: &mut Report) -> Option<Column> {
     let Some(column) = column else {
         return Some(Column::Number(0));
     };
@@ -142,38 +142,33 @@ fn column(column: Option<&Spanned<toml::Value>>, context: &mut BuildContext) -> 
     };
     if read.is_none() {
         let what = "is no column; expected a number from 0, or a name of the first record";
-        context.problem(column.span(), what);
+        report.problem(column.span(), what);
     }
     read
 }
 
-fn pointer(spec: &config::Feed, context: &mut BuildContext) -> Option<Form> {
+fn pointer(spec: &config::Feed, report: &mut Report) -> Option<Form> {
     let expected = "expected a JSON Pointer (RFC 6901) in which * means every element, such as \
                     \"/data/*/ip\"";
     let Some(pointer) = &spec.pointer else {
         let what = format!("format = \"json\" needs a pointer; {expected}");
-        context.problem(spec.name.span(), what);
+        report.problem(spec.name.span(), what);
         return None;
     };
     match pointer.get_ref().parse() {
         Ok(pointer) => Some(Form::Json(pointer)),
         Err(error) => {
             let what = format!("`{}` {error}; {expected}", pointer.get_ref());
-            context.problem(pointer.span(), what);
+            report.problem(pointer.span(), what);
             None
         }
     }
 }
 
-fn within(
-    unit: &str,
-    value: &Spanned<u64>,
-    bounds: RangeInclusive<u64>,
-    context: &mut BuildContext,
-) {
+fn within(unit: &str, value: &Spanned<u64>, bounds: RangeInclusive<u64>, report: &mut Report) {
     if !bounds.contains(value.get_ref()) {
         let (least, most) = bounds.into_inner();
         let what = format!("out of bounds; expected {least} to {most} {unit}");
-        context.problem(value.span(), what);
+        report.problem(value.span(), what);
     }
 }

@@ -2,14 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use thornwall_filters::build::BuildContext;
+use thornwall_settings::report::Report;
 
 use super::socket_address;
 use crate::config::Config;
 
 /// Warns of servers that are listeners of ours. Names are looked up later, and what they come to
 /// may change.
-pub(super) fn warn(config: &Config, context: &mut BuildContext) {
+pub(super) fn warn(config: &Config, report: &mut Report) {
     let ours: Vec<SocketAddr> = config.listener.iter().filter_map(socket_address).collect();
     for upstream in &config.upstream {
         for server in upstream.servers.get_ref() {
@@ -20,7 +20,7 @@ pub(super) fn warn(config: &Config, context: &mut BuildContext) {
             };
             if ours.iter().any(|listener| reaches(address, *listener)) {
                 let name = upstream.name.get_ref();
-                context.warnings.push(format!(
+                report.warnings.push(format!(
                     "upstream `{name}`: {written} is a listener of the gateway itself; what a site \
                      sends there comes back to it, and is answered with 508"
                 ));

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use thornwall_decisions::prefix_set::{Prefix, PrefixSet};
-use thornwall_filters::{build::BuildContext, kinds::blocklist::read_lists};
+use thornwall_filters::kinds::blocklist::read_lists;
+use thornwall_settings::report::Report;
 
 use crate::config::Config;
 
@@ -12,27 +13,27 @@ const MOST_WARNINGS: usize = 10;
 
 /// What `[never_block]` names, trusted proxies, and servers of upstreams, but not this machine
 /// itself: what comes from there may be anybody's, through a tunnel.
-pub(super) fn build(config: &Config, context: &mut BuildContext) -> Option<PrefixSet> {
-    let before = context.problems.len();
+pub(super) fn build(config: &Config, report: &mut Report) -> Option<PrefixSet> {
+    let before = report.problems.len();
     let mut never = Vec::new();
     for text in &config.never_block.addresses {
         match Prefix::lenient(text.get_ref()) {
             Ok((prefix, warning)) => {
                 never.push(prefix);
                 let warning = warning.map(|what| format!("never_block.addresses: {what}"));
-                context.warnings.extend(warning);
+                report.warnings.extend(warning);
             }
-            Err(error) => context.problem(text.span(), error.to_string()),
+            Err(error) => report.problem(text.span(), error.to_string()),
         }
     }
-    let lists = read_lists(&config.never_block.files, context)?;
+    let lists = read_lists(&config.never_block.files, report).ok()?;
     never.extend(lists.into_iter().flatten());
     for broad in never
         .iter()
         .filter(|prefix| prefix.is_broad())
         .take(MOST_WARNINGS)
     {
-        context.warnings.push(format!(
+        report.warnings.push(format!(
             "[never_block]: {broad} is a large part of all addresses: nobody in it is ever blocked"
         ));
     }
@@ -44,7 +45,7 @@ pub(super) fn build(config: &Config, context: &mut BuildContext) -> Option<Prefi
         .iter()
         .flat_map(|upstream| upstream.servers.get_ref());
     never.extend(servers.filter_map(|server| host(server.address.get_ref())));
-    (context.problems.len() == before).then(|| never.into_iter().collect())
+    (report.problems.len() == before).then(|| never.into_iter().collect())
 }
 
 /// A server's address, where it is written as one and is another machine's.

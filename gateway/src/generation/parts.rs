@@ -12,13 +12,15 @@ use std::{
 use http::HeaderName;
 use thornwall_decisions::prefix_set::{Prefix, PrefixSet};
 use thornwall_filters::{
-    build::BuildContext,
+    carry::Carry,
+    context::FilterContext,
     counters::{MemoryCounters, SharedCounters},
     deception::links::Links,
     key::KeySeed,
     metrics::FilterMetrics,
     pipeline::Pipeline,
 };
+use thornwall_settings::report::Report;
 use thornwall_settings::{file::ConfigFile, load::Problem};
 use toml::Spanned;
 
@@ -41,10 +43,10 @@ pub(super) fn context(
     file: &ConfigFile,
     config: &Config,
     inputs: &Inputs<'_>,
-) -> (BuildContext, Option<Arc<SharedCounters>>) {
+) -> (FilterContext, Option<Arc<SharedCounters>>) {
     let folder = file.folder();
     let resolve = |path: &String| folder.join(path);
-    let mut context = BuildContext {
+    let mut context = FilterContext {
         models_dir: config
             .server
             .models_dir
@@ -58,15 +60,21 @@ pub(super) fn context(
             Some(_) => KeySeed::shared(config.store.tenant.get_ref()),
             None => KeySeed::new(inputs.secret),
         },
-        previous: inputs
-            .previous
-            .map(|previous| previous.carried.clone())
-            .unwrap_or_default(),
-        file: file.path.clone(),
-        folder,
-        ..BuildContext::default()
+        carry: Carry {
+            previous: inputs
+                .previous
+                .map(|previous| previous.carried.clone())
+                .unwrap_or_default(),
+            ..Carry::default()
+        },
+        report: Report {
+            file: file.path.clone(),
+            folder,
+            scope: "clients".to_owned(),
+            ..Report::default()
+        },
+        ..FilterContext::default()
     };
-    context.scope = "clients".to_owned();
     let shared = context
         .gateways_share
         .then(|| context.carry_over("shared_counters", |_| true, SharedCounters::default));
@@ -91,13 +99,13 @@ pub(super) fn context(
 
 /// What is kept for sidecars, over all generations. What is wrong with `[escalation]` is told where
 /// it is resolved.
-pub(super) fn sidecars(config: &Config, context: &mut BuildContext) -> Option<Arc<Sidecars>> {
+pub(super) fn sidecars(config: &Config, context: &mut FilterContext) -> Option<Arc<Sidecars>> {
     let spec = config.escalation.as_ref()?;
     let addresses: Vec<&str> = spec.addresses().iter().map(|(text, _)| *text).collect();
     let decisions = Arc::clone(&context.decisions);
     let most = *spec.max_cases.get_ref();
     let fresh = Sidecars::new(&addresses, most, context.key_seed, decisions)?;
-    context.scope = "escalation".to_owned();
+    context.report.scope = "escalation".to_owned();
     let sidecars = context.carry_over("sidecars", |_| true, || fresh);
     context.escalation = Some(Arc::<Sidecars>::clone(&sidecars));
     Some(sidecars)
@@ -128,9 +136,9 @@ fn threads(config: &Config) -> usize {
 const DECISIONS: RangeInclusive<usize> = 1024..=4_194_304;
 
 /// Sockets, threads and the ring of recent decisions.
-fn check_process(config: &Config, file: &ConfigFile, context: &mut BuildContext) {
+fn check_process(config: &Config, file: &ConfigFile, report: &mut Report) {
     if config.listener.is_empty() {
-        context.problems.push(Problem::in_file(
+        report.problems.push(Problem::in_file(
             &file.path,
             "no listener; expected a `[[listener]]` with an address",
         ));
@@ -138,46 +146,46 @@ fn check_process(config: &Config, file: &ConfigFile, context: &mut BuildContext)
     for listener in &config.listener {
         if socket_address(listener).is_none() {
             let what = no_socket(listener.address.get_ref());
-            context.problem(listener.address.span(), what);
+            report.problem(listener.address.span(), what);
         }
     }
     let admin = config.admin.address.get_ref();
     match admin.parse::<std::net::SocketAddr>() {
-        Ok(address) if address.ip().is_unspecified() => context.warnings.push(format!(
+        Ok(address) if address.ip().is_unspecified() => report.warnings.push(format!(
             "admin.address = \"{admin}\" listens on every network; it belongs on a private one"
         )),
         Ok(_) => {}
-        Err(_) => context.problem(config.admin.address.span(), no_socket(admin)),
+        Err(_) => report.problem(config.admin.address.span(), no_socket(admin)),
     }
     if *config.server.threads.get_ref() > MOST_THREADS {
         let what = format!("too many threads; expected at most {MOST_THREADS}");
-        context.problem(config.server.threads.span(), what);
+        report.problem(config.server.threads.span(), what);
     }
     let recent = *config.server.recent_decisions.get_ref();
     if !(16..=1 << 20).contains(&recent) {
         let what = "out of bounds; expected 16 to 1048576 decisions";
-        context.problem(config.server.recent_decisions.span(), what);
+        report.problem(config.server.recent_decisions.span(), what);
     }
 }
 
-pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContext) -> Option<Cold> {
-    let before = context.problems.len();
-    check_process(config, file, context);
-    let decisions = most_decisions(&config.store, context);
-    let shared = Shared::read(&config.store, context);
-    check_privacy(config, context);
+pub(super) fn cold(config: &Config, file: &ConfigFile, report: &mut Report) -> Option<Cold> {
+    let before = report.problems.len();
+    check_process(config, file, report);
+    let decisions = most_decisions(&config.store, report);
+    let shared = Shared::read(&config.store, report);
+    check_privacy(config, report);
     let tenant = config.store.tenant.get_ref();
     let escalation = config.escalation.as_ref();
-    let escalation = escalation.and_then(|spec| escalate::Settings::read(spec, tenant, context));
-    let data_dir = context.resolve(&config.server.data_dir);
-    let resolved = |path: &Option<String>| path.as_ref().map(|path| context.resolve(path));
-    let shared = shared.filter(|_| context.problems.len() == before)?;
+    let escalation = escalation.and_then(|spec| escalate::Settings::read(spec, tenant, report));
+    let data_dir = report.resolve(&config.server.data_dir);
+    let resolved = |path: &Option<String>| path.as_ref().map(|path| report.resolve(path));
+    let shared = shared.filter(|_| report.problems.len() == before)?;
     Some(Cold {
         listeners: config.listener.iter().map(edge::listener).collect(),
         admin: config.admin.address.get_ref().clone(),
         threads: threads(config),
         token_file: match &config.admin.token_file {
-            Some(path) => context.resolve(path),
+            Some(path) => report.resolve(path),
             None => data_dir.join("admin.token"),
         },
         viewer_token_file: resolved(&config.admin.viewer_token_file),
@@ -186,12 +194,12 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
         escalation,
         max_decisions: decisions,
         data_dir,
-        access_log: access_log(&config.access_log.file, context),
+        access_log: access_log(&config.access_log.file, report),
         recent_decisions: *config.server.recent_decisions.get_ref(),
         privacy: *config.privacy.mode.get_ref(),
         nftables_file: resolved(&config.export.nftables_file),
         fail2ban_log: resolved(&config.export.fail2ban_log),
-        onnxruntime: context.onnxruntime.clone(),
+        onnxruntime: resolved(&config.server.onnxruntime),
     })
 }
 
@@ -199,28 +207,28 @@ pub(super) fn cold(config: &Config, file: &ConfigFile, context: &mut BuildContex
 pub(super) fn checked_cold(
     config: &Config,
     file: &ConfigFile,
-    context: &mut BuildContext,
+    report: &mut Report,
 ) -> Option<Cold> {
-    let cold = cold(config, file, context)?;
-    cold.shared.check(&config.store, context);
+    let cold = cold(config, file, report)?;
+    cold.shared.check(&config.store, report);
     if let (Some(settings), Some(spec)) = (&cold.escalation, &config.escalation) {
-        settings.check(spec, context);
+        settings.check(spec, report);
     }
     Some(cold)
 }
 
-fn most_decisions(spec: &config::Store, context: &mut BuildContext) -> usize {
+fn most_decisions(spec: &config::Store, report: &mut Report) -> usize {
     let decisions = *spec.max_decisions.get_ref();
     if !DECISIONS.contains(&decisions) {
         let (least, most) = DECISIONS.into_inner();
         let what = format!("out of bounds; expected {least} to {most} decisions");
-        context.problem(spec.max_decisions.span(), what);
+        report.problem(spec.max_decisions.span(), what);
     }
     decisions
 }
 
 /// What others are told cannot be taken back, and is told as it is or not at all.
-fn check_privacy(config: &Config, context: &mut BuildContext) {
+fn check_privacy(config: &Config, report: &mut Report) {
     if *config.privacy.mode.get_ref() == config::PrivacyMode::Full {
         return;
     }
@@ -238,7 +246,7 @@ fn check_privacy(config: &Config, context: &mut BuildContext) {
             "{key} hands out addresses, which privacy.mode forbids; expected one of the two, or \
              privacy.mode = \"full\""
         );
-        context.problem(config.privacy.mode.span(), what);
+        report.problem(config.privacy.mode.span(), what);
     }
 }
 
@@ -246,27 +254,27 @@ fn no_socket(text: &str) -> String {
     format!("`{text}` is no socket address; expected address and port, such as \"127.0.0.1:8080\"")
 }
 
-fn access_log(file: &str, context: &BuildContext) -> String {
+fn access_log(file: &str, report: &Report) -> String {
     match file {
         "stdout" | "off" => file.to_owned(),
-        path => context.resolve(path).display().to_string(),
+        path => report.resolve(path).display().to_string(),
     }
 }
 
 pub(super) fn client_address(
     spec: &config::ClientAddress,
-    context: &mut BuildContext,
+    report: &mut Report,
 ) -> Option<ClientAddress> {
-    let before = context.problems.len();
+    let before = report.problems.len();
     let mut prefixes = Vec::new();
     for text in &spec.trusted_proxies {
         match text.get_ref().parse::<Prefix>() {
             Ok(prefix) => prefixes.push(prefix),
-            Err(error) => context.problem(text.span(), error.to_string()),
+            Err(error) => report.problem(text.span(), error.to_string()),
         }
     }
     for broad in prefixes.iter().filter(|prefix| prefix.is_broad()) {
-        context.warnings.push(format!(
+        report.warnings.push(format!(
             "client_address.trusted_proxies: {broad} is a large part of all addresses: whoever is in it is \
              nobody's client, so that no list, decision or cap holds, and may name any address as its own"
         ));
@@ -274,52 +282,52 @@ pub(super) fn client_address(
     let header = HeaderName::from_bytes(spec.header.get_ref().as_bytes());
     if header.is_err() {
         let what = format!("`{}` is no header name", spec.header.get_ref());
-        context.problem(spec.header.span(), what);
+        report.problem(spec.header.span(), what);
     }
     let header = header.ok()?;
-    (context.problems.len() == before).then(|| ClientAddress {
+    (report.problems.len() == before).then(|| ClientAddress {
         trusted: prefixes.into_iter().collect::<PrefixSet>(),
         header,
     })
 }
 
 /// As requests have them.
-pub(super) fn admin_hosts(spec: &config::Admin, context: &mut BuildContext) -> Vec<String> {
+pub(super) fn admin_hosts(spec: &config::Admin, report: &mut Report) -> Vec<String> {
     let mut names = Vec::new();
     for host in &spec.hosts {
         match normalise_host(host.get_ref()) {
             Some(name) => names.push(name),
             None => {
                 let what = format!("`{}` is no host name", host.get_ref());
-                context.problem(host.span(), what);
+                report.problem(host.span(), what);
             }
         }
     }
     names
 }
 
-pub(super) fn tarpit(spec: &config::Tarpit, context: &mut BuildContext) -> Option<TarpitLimits> {
-    let before = context.problems.len();
+pub(super) fn tarpit(spec: &config::Tarpit, report: &mut Report) -> Option<TarpitLimits> {
+    let before = report.problems.len();
     let interval = *spec.interval_ms.get_ref();
     if !(10..=600_000).contains(&interval) {
-        context.problem(
+        report.problem(
             spec.interval_ms.span(),
             "out of bounds; expected 10 to 600000",
         );
     }
     let total = *spec.max_secs.get_ref();
     if !(1..=86_400).contains(&total) {
-        context.problem(spec.max_secs.span(), "out of bounds; expected 1 to 86400");
+        report.problem(spec.max_secs.span(), "out of bounds; expected 1 to 86400");
     }
     let most = most_held();
     if spec.max_connections > most {
-        context.warnings.push(format!(
+        report.warnings.push(format!(
             "tarpit.max_connections = {} is lowered to {most}, half of the limit on open files: \
              the other half is for people",
             spec.max_connections
         ));
     }
-    (context.problems.len() == before).then(|| TarpitLimits {
+    (report.problems.len() == before).then(|| TarpitLimits {
         max_connections: spec.max_connections.min(most),
         max_per_client: spec.max_per_client,
         interval: Duration::from_millis(interval),
@@ -337,12 +345,13 @@ pub(super) type Named<T> = HashMap<String, Option<Arc<T>>>;
 pub(super) fn upstreams(
     specs: &[config::Upstream],
     secret: &[u8; 32],
-    context: &mut BuildContext,
+    report: &mut Report,
+    carry: &mut Carry,
 ) -> Named<Upstream> {
     let mut named = Named::new();
     for spec in specs {
-        let built = Upstream::build(spec, secret, context).map(Arc::new);
-        insert_once(&mut named, "upstream", &spec.name, built, context);
+        let built = Upstream::build(spec, secret, report, carry).map(Arc::new);
+        insert_once(&mut named, "upstream", &spec.name, built, report);
     }
     named
 }
@@ -350,22 +359,28 @@ pub(super) fn upstreams(
 pub(super) fn pipelines(
     config: &Config,
     metrics: &FilterMetrics,
-    context: &mut BuildContext,
+    context: &mut FilterContext,
 ) -> Named<Pipeline> {
     let mut named = Named::new();
     for (at, spec) in config.pipeline.iter().enumerate() {
-        let (before, warnings) = (context.problems.len(), context.warnings.len());
+        let (before, warnings) = (context.report.problems.len(), context.report.warnings.len());
         let built = Pipeline::build(spec, metrics, context).map(Arc::new);
         if config.standard_added && at + 1 == config.pipeline.len() {
             // Nobody wrote what they would be about.
-            context.warnings.truncate(warnings);
+            context.report.warnings.truncate(warnings);
             // Its spans point into the built-in text and not into the file.
-            for problem in &mut context.problems[before..] {
+            for problem in &mut context.report.problems[before..] {
                 problem.span = None;
                 problem.what = format!("built-in pipeline `standard`: {}", problem.what);
             }
         }
-        insert_once(&mut named, "pipeline", &spec.name, built, context);
+        insert_once(
+            &mut named,
+            "pipeline",
+            &spec.name,
+            built,
+            &mut context.report,
+        );
     }
     named
 }
@@ -375,14 +390,14 @@ fn insert_once<T>(
     kind: &str,
     name: &Spanned<String>,
     built: Option<Arc<T>>,
-    context: &mut BuildContext,
+    report: &mut Report,
 ) {
     if named.insert(name.get_ref().clone(), built).is_some() {
         let what = format!(
             "{kind} `{}` is there twice; expected unique names",
             name.get_ref()
         );
-        context.problem(name.span(), what);
+        report.problem(name.span(), what);
     }
 }
 
@@ -393,8 +408,8 @@ pub(super) fn ports(config: &Config) -> Vec<u16> {
 }
 
 /// What is known of the hosts' robots.txt.
-pub(super) fn robots(context: &mut BuildContext) -> Arc<Robots> {
-    context.scope = "sites".to_owned();
+pub(super) fn robots(context: &mut FilterContext) -> Arc<Robots> {
+    context.report.scope = "sites".to_owned();
     let robots = context.carry_over("robots", |_| true, Robots::default);
     context.show_table("robots", robots.stats());
     robots
@@ -406,20 +421,20 @@ pub(super) fn site(
     upstreams: &Named<Upstream>,
     pipelines: &Named<Pipeline>,
     inputs: &Inputs<'_>,
-    context: &mut BuildContext,
+    report: &mut Report,
 ) -> Option<Site> {
     if spec.hosts.get_ref().is_empty() {
-        context.problem(
+        report.problem(
             spec.hosts.span(),
             "no host; expected a name, `*.name` or `*`",
         );
     }
-    let upstream = look_up(upstreams, "upstream", &spec.upstream, context);
-    let pipeline = look_up(pipelines, "pipeline", &spec.pipeline, context);
+    let upstream = look_up(upstreams, "upstream", &spec.upstream, report);
+    let pipeline = look_up(pipelines, "pipeline", &spec.pipeline, report);
     let name = spec.name.get_ref().clone();
     let Some(id) = inputs.decisions.sites().number(&name) else {
         let what = "no number is left for another site; restart to give them anew";
-        context.problem(spec.name.span(), what);
+        report.problem(spec.name.span(), what);
         return None;
     };
     Some(Site {
@@ -429,7 +444,7 @@ pub(super) fn site(
         pipeline: pipeline?,
         links: Arc::new(Links::new(inputs.secret, &name)),
         rewrite_redirects: spec.rewrite_redirects,
-        cookies: Cookies::build(spec, context),
+        cookies: Cookies::build(spec, report),
         mark: Mark::of(id).ok()?,
         tls,
         name: name.into(),
@@ -440,13 +455,13 @@ fn look_up<T>(
     named: &Named<T>,
     kind: &str,
     name: &Spanned<String>,
-    context: &mut BuildContext,
+    report: &mut Report,
 ) -> Option<Arc<T>> {
     let found = named.get(name.get_ref());
     if found.is_none() {
         let mut known: Vec<String> = named.keys().cloned().collect();
         known.sort();
-        context.problem(name.span(), unknown(kind, name, &known));
+        report.problem(name.span(), unknown(kind, name, &known));
     }
     found.and_then(Option::clone)
 }
@@ -454,13 +469,9 @@ fn look_up<T>(
 /// Most sites of one configuration: their numbers are 16 bits wide.
 const MOST_SITES: usize = 65_535;
 
-pub(super) fn check_sites(
-    sites: &[config::Site],
-    file: &std::path::Path,
-    context: &mut BuildContext,
-) {
+pub(super) fn check_sites(sites: &[config::Site], file: &std::path::Path, report: &mut Report) {
     if sites.is_empty() {
-        context.problems.push(Problem::in_file(
+        report.problems.push(Problem::in_file(
             file,
             "no site; expected a `[[site]]`, or exactly one `[[upstream]]`",
         ));
@@ -470,11 +481,11 @@ pub(super) fn check_sites(
         let name = site.name.get_ref();
         if !names.insert(name) {
             let what = format!("site `{name}` is there twice; expected unique names");
-            context.problem(site.name.span(), what);
+            report.problem(site.name.span(), what);
         }
         if at == MOST_SITES {
             let what = format!("too many sites; expected at most {MOST_SITES}");
-            context.problem(site.name.span(), what);
+            report.problem(site.name.span(), what);
         }
     }
 }

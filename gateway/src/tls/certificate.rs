@@ -9,7 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime},
     sign::{CertifiedKey, SigningKey},
 };
-use thornwall_filters::build::BuildContext;
+use thornwall_settings::report::Report;
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
 use super::{ocsp, pem};
@@ -51,29 +51,29 @@ impl Certificate {
     pub(super) fn load(
         spec: &config::Certificate,
         now: UnixTime,
-        context: &mut BuildContext,
+        report: &mut Report,
     ) -> Option<Self> {
-        let chain = load_chain(spec, context);
-        let key = load_key(spec, context);
+        let chain = load_chain(spec, report);
+        let key = load_key(spec, report);
         let (chain, key) = (chain?, key?);
-        let path = context.resolve(spec.chain_file.get_ref());
+        let path = report.resolve(spec.chain_file.get_ref());
         let now = seconds(now);
         let certified = match pair(chain, key) {
             Ok(certified) => certified,
             Err(Problem::Key(what)) => {
-                let path = context.resolve(spec.key_file.get_ref());
-                context.problem(spec.key_file.span(), told(&path, what));
+                let path = report.resolve(spec.key_file.get_ref());
+                report.problem(spec.key_file.span(), told(&path, what));
                 return None;
             }
             Err(Problem::Chain(what)) => {
-                context.problem(spec.chain_file.span(), told(&path, what));
+                report.problem(spec.chain_file.span(), told(&path, what));
                 return None;
             }
         };
-        let expires = look_at_chain(&certified.cert, &path, now, spec, context)?;
+        let expires = look_at_chain(&certified.cert, &path, now, spec, report)?;
         Some(Self {
             hosts: Vec::new(),
-            stapled: staple(&certified, spec, now, context),
+            stapled: staple(&certified, spec, now, report),
             bare: Arc::new(certified),
             expires,
         })
@@ -117,21 +117,18 @@ pub(super) const fn key_kind(algorithm: SignatureAlgorithm) -> &'static str {
 
 fn load_chain(
     spec: &config::Certificate,
-    context: &mut BuildContext,
+    report: &mut Report,
 ) -> Option<Vec<CertificateDer<'static>>> {
-    let path = context.resolve(spec.chain_file.get_ref());
+    let path = report.resolve(spec.chain_file.get_ref());
     pem::certificates(&path)
-        .map_err(|error| context.problem(spec.chain_file.span(), told(&path, error)))
+        .map_err(|error| report.problem(spec.chain_file.span(), told(&path, error)))
         .ok()
 }
 
-fn load_key(
-    spec: &config::Certificate,
-    context: &mut BuildContext,
-) -> Option<PrivateKeyDer<'static>> {
-    let path = context.resolve(spec.key_file.get_ref());
+fn load_key(spec: &config::Certificate, report: &mut Report) -> Option<PrivateKeyDer<'static>> {
+    let path = report.resolve(spec.key_file.get_ref());
     pem::private_key(&path)
-        .map_err(|error| context.problem(spec.key_file.span(), told(&path, error)))
+        .map_err(|error| report.problem(spec.key_file.span(), told(&path, error)))
         .ok()
 }
 
@@ -177,7 +174,7 @@ fn look_at_chain(
     path: &Path,
     now: i64,
     spec: &config::Certificate,
-    context: &mut BuildContext,
+    report: &mut Report,
 ) -> Option<i64> {
     let mut parsed = Vec::with_capacity(chain.len());
     for (at, der) in chain.iter().enumerate() {
@@ -185,7 +182,7 @@ fn look_at_chain(
             Ok((_, certificate)) => parsed.push(certificate),
             Err(error) => {
                 let what = format!("certificate {} is no X.509: {error}", at + 1);
-                context.problem(spec.chain_file.span(), told(path, what));
+                report.problem(spec.chain_file.span(), told(path, what));
                 return None;
             }
         }
@@ -193,16 +190,16 @@ fn look_at_chain(
     for (at, certificate) in parsed.iter().enumerate() {
         if let Some(what) = odd_dates(certificate, now) {
             let what = format!("certificate {} ({}) {what}", at + 1, certificate.subject());
-            context.warnings.push(told(path, what));
+            report.warnings.push(told(path, what));
         }
     }
     if parsed.windows(2).any(|pair| !issued(&pair[1], &pair[0])) {
         let what = "each certificate must be followed by the one that issued it; some clients will \
                     refuse this order";
-        context.warnings.push(told(path, what));
+        report.warnings.push(told(path, what));
     }
     if let [leaf, ..] = parsed.as_slice() {
-        warn_of_names(leaf, spec.hosts.get_ref(), path, context);
+        warn_of_names(leaf, spec.hosts.get_ref(), path, report);
     }
     let ends = parsed.iter().map(|c| c.validity().not_after.timestamp());
     ends.min()
@@ -238,12 +235,7 @@ fn seconds(time: UnixTime) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
-fn warn_of_names(
-    leaf: &X509Certificate<'_>,
-    hosts: &[String],
-    path: &Path,
-    context: &mut BuildContext,
-) {
+fn warn_of_names(leaf: &X509Certificate<'_>, hosts: &[String], path: &Path, report: &mut Report) {
     let names: Vec<String> = match leaf.subject_alternative_name() {
         Ok(Some(names)) => names.value.general_names.iter(),
         _ => [].iter(),
@@ -268,7 +260,7 @@ fn warn_of_names(
                 names.join(", ")
             }
         );
-        context.warnings.push(told(path, what));
+        report.warnings.push(told(path, what));
     }
 }
 
@@ -285,10 +277,10 @@ fn staple(
     certified: &CertifiedKey,
     spec: &config::Certificate,
     now: i64,
-    context: &mut BuildContext,
+    report: &mut Report,
 ) -> Option<Stapled> {
     let file = spec.ocsp_file.as_ref()?;
-    let path = context.resolve(file.get_ref());
+    let path = report.resolve(file.get_ref());
     let (_, leaf) = X509Certificate::from_der(certified.cert.first()?).ok()?;
     let read = pem::read(&path)
         .map_err(|error| error.to_string())
@@ -300,12 +292,12 @@ fn staple(
     let (der, response) = match read {
         Ok(read) => read,
         Err(what) => {
-            context.problem(file.span(), told(&path, what));
+            report.problem(file.span(), told(&path, what));
             return None;
         }
     };
     if let Some(what) = response.oddity(now) {
-        context.warnings.push(told(&path, what));
+        report.warnings.push(told(&path, what));
     }
     let mut key = CertifiedKey::new(certified.cert.clone(), Arc::clone(&certified.key));
     key.ocsp = Some(der);

@@ -10,7 +10,7 @@ use rustls::{
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use thornwall_detectors::signal::Reason;
-use thornwall_filters::build::BuildContext;
+use thornwall_settings::report::Report;
 
 use super::{TlsFacts, pem, server};
 use crate::config::{self, ClientCertificateMode};
@@ -78,9 +78,9 @@ pub(crate) fn admits(
 
 impl ClientPolicy {
     /// What a site asks of its clients; notes what is wrong with its authorities.
-    pub(super) fn of_site(spec: &config::Site, context: &mut BuildContext) -> Option<Arc<Self>> {
+    pub(super) fn of_site(spec: &config::Site, report: &mut Report) -> Option<Arc<Self>> {
         let asked = spec.client_certificate.as_ref()?;
-        let path = context.resolve(asked.ca_file.get_ref());
+        let path = report.resolve(asked.ca_file.get_ref());
         let policy = pem::certificates(&path)
             .map_err(|error| error.to_string())
             .map(|authorities| Self {
@@ -95,7 +95,7 @@ impl ClientPolicy {
             .map(Arc::new)
             .map_err(|what| {
                 let what = format!("{}: {what}", path.display());
-                context.problem(asked.ca_file.span(), what);
+                report.problem(asked.ca_file.span(), what);
             })
             .ok()
     }

@@ -8,7 +8,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use thornwall_filters::build::BuildContext;
+use thornwall_settings::report::Report;
 
 use super::{
     certificate::{Certificate, key_kind},
@@ -37,16 +37,12 @@ pub(super) struct Certificates {
 
 impl Certificates {
     /// Puts certificates under their names; notes names that are none, and what is there twice.
-    pub(super) fn index(
-        config: &Config,
-        loaded: Vec<Certificate>,
-        context: &mut BuildContext,
-    ) -> Self {
+    pub(super) fn index(config: &Config, loaded: Vec<Certificate>, report: &mut Report) -> Self {
         let mut certificates = Self::default();
         let broken = loaded.len() < config.certificate.len();
         let mut names = Vec::with_capacity(config.certificate.len());
         for spec in &config.certificate {
-            names.push(server_names(spec, context));
+            names.push(server_names(spec, report));
         }
         if broken {
             // Which certificate is which is not known any more, and nothing of it will serve.
@@ -55,7 +51,7 @@ impl Certificates {
         let specs = config.certificate.iter().zip(names);
         for ((spec, hosts), mut certificate) in specs.zip(loaded) {
             certificate.hosts = hosts;
-            certificates.add(spec, Arc::new(certificate), context);
+            certificates.add(spec, Arc::new(certificate), report);
         }
         if let Some(first) = certificates.all.first().and_then(|c| c.hosts.first()) {
             certificates.first = certificates
@@ -70,7 +66,7 @@ impl Certificates {
         &mut self,
         spec: &config::Certificate,
         certificate: Arc<Certificate>,
-        context: &mut BuildContext,
+        report: &mut Report,
     ) {
         for host in &certificate.hosts {
             let set = match host.strip_prefix("*.") {
@@ -85,7 +81,7 @@ impl Certificates {
                      one of each kind",
                     key_kind(algorithm)
                 );
-                context.problem(spec.hosts.span(), what);
+                report.problem(spec.hosts.span(), what);
                 continue;
             }
             set.push(Arc::clone(&certificate));
@@ -123,7 +119,7 @@ impl Certificates {
     }
 
     /// Warns of sites whose clients would be refused.
-    pub(super) fn check_hosts(&self, sites: &[config::Site], context: &mut BuildContext) {
+    pub(super) fn check_hosts(&self, sites: &[config::Site], report: &mut Report) {
         for site in sites {
             for host in site.hosts.get_ref() {
                 let name = host.to_ascii_lowercase();
@@ -131,7 +127,7 @@ impl Certificates {
                     || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
                     || self.find(Some(&name)).is_some();
                 if !served {
-                    context.warnings.push(format!(
+                    report.warnings.push(format!(
                         "site `{}`: no certificate is for `{host}`, so HTTPS is refused for it",
                         site.name.get_ref()
                     ));
@@ -160,11 +156,11 @@ impl ResolvesServerCert for Certificates {
 }
 
 /// The names of a certificate in the form that they are looked up by.
-fn server_names(spec: &config::Certificate, context: &mut BuildContext) -> Vec<String> {
+fn server_names(spec: &config::Certificate, report: &mut Report) -> Vec<String> {
     let mut names = Vec::with_capacity(spec.hosts.get_ref().len());
     if spec.hosts.get_ref().is_empty() {
         let what = "no host; expected a name, `*.name` or `*`";
-        context.problem(spec.hosts.span(), what);
+        report.problem(spec.hosts.span(), what);
     }
     for host in spec.hosts.get_ref() {
         match server_name(host) {
@@ -174,7 +170,7 @@ fn server_names(spec: &config::Certificate, context: &mut BuildContext) -> Vec<S
                     "`{host}` is no server name; expected a name, `*.name`, or `*` for clients \
                      that ask for an address"
                 );
-                context.problem(spec.hosts.span(), what);
+                report.problem(spec.hosts.span(), what);
             }
         }
     }

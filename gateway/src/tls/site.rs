@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use thornwall_detectors::request::is_ambiguous;
-use thornwall_filters::build::BuildContext;
+use thornwall_settings::report::Report;
 
 use super::{ClientPolicy, TlsFacts, admits};
 use crate::{config, tls::Refusal};
@@ -35,12 +35,12 @@ impl SiteTls {
     pub(crate) fn build(
         spec: &config::Site,
         policy: Option<Arc<ClientPolicy>>,
-        context: &mut BuildContext,
+        report: &mut Report,
     ) -> Self {
         Self {
             hsts: spec.hsts.as_ref().map(|hsts| {
                 if hsts.preload && !may_be_preloaded(hsts) {
-                    context.warnings.push(format!(
+                    report.warnings.push(format!(
                         "site `{}`: hsts.preload counts only with include_subdomains = true and \
                          max_age_secs of at least {PRELOAD_SECS}",
                         spec.name.get_ref()

@@ -4,7 +4,8 @@ use std::{collections::HashSet, time::Duration};
 
 use arc_swap::ArcSwap;
 use http::HeaderName;
-use thornwall_filters::build::BuildContext;
+use thornwall_filters::carry::Carry;
+use thornwall_settings::report::Report;
 use toml::Spanned;
 
 use super::{
@@ -28,40 +29,45 @@ const MOST_WEIGHT: u32 = 1000;
 pub(super) fn upstream(
     spec: &config::Upstream,
     secret: &[u8; 32],
-    context: &mut BuildContext,
+    report: &mut Report,
+    carry: &mut Carry,
 ) -> Option<Upstream> {
-    let before = context.problems.len();
-    let tls = spec.tls.as_ref().map(|tls| Tls::build(tls, context));
+    let before = report.problems.len();
+    let tls = spec.tls.as_ref().map(|tls| Tls::build(tls, report));
     let tls = tls.as_ref().map(Option::as_ref);
-    let servers = servers(spec, tls.flatten(), context);
-    let settings = settings(spec, secret, context);
+    let servers = servers(spec, tls.flatten(), report);
+    let settings = settings(spec, secret, report);
     let sticky = spec.sticky_cookie.as_ref();
-    let sticky = sticky.map(|sticky| Sticky::build(sticky, context));
-    check_contradictions(spec, context);
-    if context.problems.len() > before {
+    let sticky = sticky.map(|sticky| Sticky::build(sticky, report));
+    check_contradictions(spec, report);
+    if report.problems.len() > before {
         return None;
     }
     let settings = settings?;
     let name = spec.name.get_ref();
-    context.scope = format!("upstream.{name}");
+    report.scope = format!("upstream.{name}");
     let built = Upstream {
         name: name.as_str().into(),
         sticky: sticky.flatten(),
         servers,
         balancer: Balancer::new(settings.balance, settings.ejection),
         table: ArcSwap::from_pointee(Table::default()),
-        shared: context.carry_over("shared", |_: &Shared| true, Shared::default),
+        shared: carry.over(
+            (&report.scope, "shared"),
+            |_: &Shared| true,
+            Shared::default,
+        ),
         settings,
     };
     built.rebuild();
     Some(built)
 }
 
-fn servers(spec: &config::Upstream, tls: Option<&Tls>, context: &mut BuildContext) -> Vec<Server> {
+fn servers(spec: &config::Upstream, tls: Option<&Tls>, report: &mut Report) -> Vec<Server> {
     let written = spec.servers.get_ref();
     if written.is_empty() || written.len() > MOST_ENDPOINTS {
         let what = format!("{} servers; expected 1 to {MOST_ENDPOINTS}", written.len());
-        context.problem(spec.servers.span(), what);
+        report.problem(spec.servers.span(), what);
     }
     let mut seen = HashSet::new();
     for server in written {
@@ -70,12 +76,12 @@ fn servers(spec: &config::Upstream, tls: Option<&Tls>, context: &mut BuildContex
                 "server `{}` is there twice; expected a weight instead",
                 server.address.get_ref()
             );
-            context.problem(server.address.span(), what);
+            report.problem(server.address.span(), what);
         }
     }
     let built = written
         .iter()
-        .map(|server| build_server(spec, server, tls, context));
+        .map(|server| build_server(spec, server, tls, report));
     built.collect::<Vec<_>>().into_iter().flatten().collect()
 }
 
@@ -83,18 +89,18 @@ fn build_server(
     spec: &config::Upstream,
     server: &config::UpstreamServer,
     tls: Option<&Tls>,
-    context: &mut BuildContext,
+    report: &mut Report,
 ) -> Option<Server> {
     let weight = server.weight.get_ref().get();
     if weight > MOST_WEIGHT {
         let what = format!("{weight} is too heavy; expected 1 to {MOST_WEIGHT}");
-        context.problem(server.weight.span(), what);
+        report.problem(server.weight.span(), what);
     }
     let address = Address::parse(server.address.get_ref());
-    let address = address.map_err(|what| context.problem(server.address.span(), what));
+    let address = address.map_err(|what| report.problem(server.address.span(), what));
     let address = address.ok()?;
     let name = name_to_verify(&address, tls);
-    let name = name.map_err(|what| context.problem(server.address.span(), what));
+    let name = name.map_err(|what| report.problem(server.address.span(), what));
     let name = name.ok()?;
     Some(Server {
         label: server.address.get_ref().as_str().into(),
@@ -120,16 +126,12 @@ fn name_to_verify(address: &Address, tls: Option<&Tls>) -> Result<String, String
     wrong_name(&name).map_or(Ok(name), Err)
 }
 
-fn settings(
-    spec: &config::Upstream,
-    secret: &[u8; 32],
-    context: &mut BuildContext,
-) -> Option<Settings> {
+fn settings(spec: &config::Upstream, secret: &[u8; 32], report: &mut Report) -> Option<Settings> {
     let millis = |number: u32| Duration::from_millis(u64::from(number));
     let secs = |number: u32| Duration::from_secs(u64::from(number));
-    let hash = hash_by(spec.hash.as_ref(), context);
+    let hash = hash_by(spec.hash.as_ref(), report);
     let health_check = spec.health_check.as_ref();
-    let health_check = health_check.map(|check| Check::build(check, context));
+    let health_check = health_check.map(|check| Check::build(check, report));
     let (ejection, queue) = (spec.ejection.get_ref(), spec.queue.get_ref());
     Some(Settings {
         balance: *spec.balance.get_ref(),
@@ -151,7 +153,7 @@ fn settings(
             most: secs(ejection.max_secs.get()),
             slow_start: secs(ejection.slow_start_secs),
         },
-        retry: retry(&spec.retry, context),
+        retry: retry(&spec.retry, report),
         queue: queue::Limits {
             max_waiting: queue.max_waiting,
             timeout: millis(queue.timeout_ms.get()),
@@ -159,15 +161,15 @@ fn settings(
     })
 }
 
-fn retry(spec: &Spanned<config::Retry>, context: &mut BuildContext) -> Retry {
+fn retry(spec: &Spanned<config::Retry>, report: &mut Report) -> Retry {
     let retry = spec.get_ref();
     let most = usize::from(retry.most);
     if most > MOST_RETRIES {
         let what = format!("{most} is too often; expected most = 0 to {MOST_RETRIES}");
-        context.problem(spec.span(), what);
+        report.problem(spec.span(), what);
     }
     if retry.percent > 100 {
-        context.problem(spec.span(), "expected percent = 0 to 100");
+        report.problem(spec.span(), "expected percent = 0 to 100");
     }
     Retry {
         most,
@@ -178,7 +180,7 @@ fn retry(spec: &Spanned<config::Retry>, context: &mut BuildContext) -> Retry {
     }
 }
 
-fn hash_by(spec: Option<&Spanned<String>>, context: &mut BuildContext) -> Option<HashBy> {
+fn hash_by(spec: Option<&Spanned<String>>, report: &mut Report) -> Option<HashBy> {
     let Some(spec) = spec else {
         return Some(HashBy::Client);
     };
@@ -195,17 +197,17 @@ fn hash_by(spec: Option<&Spanned<String>>, context: &mut BuildContext) -> Option
             "`{}` cannot be hashed; expected \"client\", \"header:NAME\" or \"cookie:NAME\"",
             spec.get_ref()
         );
-        context.problem(spec.span(), what);
+        report.problem(spec.span(), what);
     }
     found
 }
 
 /// Settings that would have no effect together, or the opposite one.
-fn check_contradictions(spec: &config::Upstream, context: &mut BuildContext) {
+fn check_contradictions(spec: &config::Upstream, report: &mut Report) {
     let hashes = *spec.balance.get_ref() == Balance::ConsistentHash;
     if let (Some(hash), false) = (&spec.hash, hashes) {
         let what = "hash has no effect; expected balance = \"consistent_hash\" beside it";
-        context.problem(hash.span(), what);
+        report.problem(hash.span(), what);
     }
     let limited = spec
         .servers
@@ -215,7 +217,7 @@ fn check_contradictions(spec: &config::Upstream, context: &mut BuildContext) {
     let is_written = |span: std::ops::Range<usize>| !span.is_empty();
     if is_written(spec.queue.span()) && !limited {
         let what = "queue has no effect; expected max_connections at a server beside it";
-        context.problem(spec.queue.span(), what);
+        report.problem(spec.queue.span(), what);
     }
     let times = [
         (
@@ -233,18 +235,18 @@ fn check_contradictions(spec: &config::Upstream, context: &mut BuildContext) {
                 "{name} cannot cut off one of many requests on a connection; expected \
                  http = \"1\" beside it, or read_timeout_secs instead"
             );
-            context.problem(span, what);
+            report.problem(span, what);
         }
     }
     if let (Some(each), Some(total)) = (&spec.try_timeout_ms, &spec.total_timeout_secs)
         && u64::from(each.get_ref().get()) > 1000 * u64::from(total.get_ref().get())
     {
         let what = "try_timeout_ms is longer than total_timeout_secs; expected a shorter time";
-        context.problem(each.span(), what);
+        report.problem(each.span(), what);
     }
     let ejection = spec.ejection.get_ref();
     if ejection.base_secs > ejection.max_secs {
         let what = "base_secs is longer than max_secs; expected a shorter time";
-        context.problem(spec.ejection.span(), what);
+        report.problem(spec.ejection.span(), what);
     }
 }

@@ -8,7 +8,7 @@ use http::{
 };
 use pingora::Result;
 use thornwall_decisions::clock::ProcessTime;
-use thornwall_filters::build::BuildContext;
+use thornwall_settings::report::Report;
 use tokio::{task::JoinSet, time::timeout};
 use toml::Spanned;
 
@@ -40,7 +40,7 @@ pub(super) struct Check {
 
 impl Check {
     /// Reads the settings; notes what is wrong with them.
-    pub(super) fn build(spec: &Spanned<config::HealthCheck>, context: &mut BuildContext) -> Self {
+    pub(super) fn build(spec: &Spanned<config::HealthCheck>, report: &mut Report) -> Self {
         let check = spec.get_ref();
         if let Some(path) = &check.path
             && !is_path(path.get_ref())
@@ -49,7 +49,7 @@ impl Check {
                 "`{}` is no path; expected one such as \"/health\"",
                 path.get_ref()
             );
-            context.problem(path.span(), what);
+            report.problem(path.span(), what);
         }
         if let Some(host) = &check.host
             && host.get_ref().parse::<Authority>().is_err()
@@ -58,7 +58,7 @@ impl Check {
                 "`{}` is no host; expected a name or address",
                 host.get_ref()
             );
-            context.problem(host.span(), what);
+            report.problem(host.span(), what);
         }
         let statuses = check.expect_statuses.get_ref();
         if statuses
@@ -66,11 +66,11 @@ impl Check {
             .any(|status| StatusCode::from_u16(*status).is_err())
         {
             let what = "expected statuses from 100 to 999";
-            context.problem(check.expect_statuses.span(), what);
+            report.problem(check.expect_statuses.span(), what);
         }
         if check.path.is_none() && (check.host.is_some() || !statuses.is_empty()) {
             let what = "host and expect_statuses have no effect; expected a path beside them";
-            context.problem(spec.span(), what);
+            report.problem(spec.span(), what);
         }
         Self {
             path: check.path.as_ref().map(|path| path.get_ref().clone()),

@@ -12,7 +12,7 @@ use pingora::{
 };
 use sha2::Sha256;
 use thornwall_detectors::cookies;
-use thornwall_filters::build::BuildContext;
+use thornwall_settings::report::Report;
 
 use crate::config;
 
@@ -29,12 +29,12 @@ pub(crate) struct Sticky {
 
 impl Sticky {
     /// Reads the settings, or notes what is wrong with them.
-    pub(crate) fn build(spec: &config::StickyCookie, context: &mut BuildContext) -> Option<Self> {
+    pub(crate) fn build(spec: &config::StickyCookie, report: &mut Report) -> Option<Self> {
         let name = spec.name.get_ref();
         if !cookies::is_name(name) {
             let what =
                 format!("`{name}` is no name of a cookie; expected letters, digits, `-`, `_`");
-            context.problem(spec.name.span(), what);
+            report.problem(spec.name.span(), what);
             return None;
         }
         let mut attributes = "; Path=/; HttpOnly; SameSite=Lax".to_owned();
@@ -108,7 +108,7 @@ mod tests {
 
     fn sticky() -> Sticky {
         let spec: config::StickyCookie = toml::from_str("name = \"s\"").unwrap();
-        Sticky::build(&spec, &mut BuildContext::default()).unwrap()
+        Sticky::build(&spec, &mut Report::default()).unwrap()
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Upstreams as they are built from their configuration.
 
-use thornwall_filters::build::BuildContext;
+use thornwall_filters::carry::Carry;
+use thornwall_settings::report::Report;
 
 use super::*;
 
@@ -9,10 +10,10 @@ const CA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/upstream/tests/ca.pem
 /// Builds `[[upstream]]` with these keys beside its name, or says what is wrong.
 fn build(keys: &str) -> Result<Upstream, Vec<String>> {
     let spec: config::Upstream = toml::from_str(&format!("name = \"u\"\n{keys}")).unwrap();
-    let mut context = BuildContext::default();
-    let built = Upstream::build(&spec, &[7; 32], &mut context);
+    let mut report = Report::default();
+    let built = Upstream::build(&spec, &[7; 32], &mut report, &mut Carry::default());
     built.ok_or_else(|| {
-        context
+        report
             .problems
             .into_iter()
             .map(|problem| problem.what)
@@ -161,16 +162,22 @@ fn what_is_learnt_outlives_a_reload() {
         ))
         .unwrap()
     };
-    let mut context = BuildContext::default();
-    let first = Upstream::build(&spec(""), &[0; 32], &mut context).unwrap();
+    let mut carry = Carry::default();
+    let first = Upstream::build(&spec(""), &[0; 32], &mut Report::default(), &mut carry).unwrap();
     first.table.load().endpoints[0]
         .standing
         .set_down(true, Duration::ZERO);
-    let mut context = BuildContext {
-        previous: context.carried,
-        ..BuildContext::default()
+    let mut carry = Carry {
+        previous: carry.carried,
+        ..Carry::default()
     };
-    let second = Upstream::build(&spec(", weight = 2"), &[0; 32], &mut context).unwrap();
+    let second = Upstream::build(
+        &spec(", weight = 2"),
+        &[0; 32],
+        &mut Report::default(),
+        &mut carry,
+    )
+    .unwrap();
     assert!(second.table.load().endpoints[0].standing.is_down());
 }
 
@@ -204,15 +211,15 @@ fn a_generation_that_does_not_serve_forgets_nothing() {
     let spec = |servers: &str| -> config::Upstream {
         toml::from_str(&format!("name = \"u\"\nservers = [{servers}]")).unwrap()
     };
-    let mut context = BuildContext::default();
+    let mut carry = Carry::default();
     let old = spec("{ address = \"127.0.0.1:1\" }");
-    let old = Upstream::build(&old, &[0; 32], &mut context).unwrap();
-    let mut context = BuildContext {
-        previous: context.carried,
-        ..BuildContext::default()
+    let old = Upstream::build(&old, &[0; 32], &mut Report::default(), &mut carry).unwrap();
+    let mut carry = Carry {
+        previous: carry.carried,
+        ..Carry::default()
     };
     let new = spec("{ address = \"a.test:80\" }");
-    let new = Upstream::build(&new, &[0; 32], &mut context).unwrap();
+    let new = Upstream::build(&new, &[0; 32], &mut Report::default(), &mut carry).unwrap();
     new.learn(&"a.test:80".into(), vec!["192.0.2.1:80".parse().unwrap()]);
     let before = Arc::clone(&old.table.load().endpoints[0].standing);
     old.rebuild();

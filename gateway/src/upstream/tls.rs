@@ -19,7 +19,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use thiserror::Error;
-use thornwall_filters::build::BuildContext;
+use thornwall_settings::report::Report;
 use thornwall_settings::{pem::plain, regular_file};
 use toml::Spanned;
 
@@ -55,17 +55,14 @@ enum FileError {
 
 impl Tls {
     /// Reads the files, or notes what is wrong with them.
-    pub(super) fn build(
-        spec: &Spanned<config::UpstreamTls>,
-        context: &mut BuildContext,
-    ) -> Option<Self> {
-        let before = context.problems.len();
+    pub(super) fn build(spec: &Spanned<config::UpstreamTls>, report: &mut Report) -> Option<Self> {
+        let before = report.problems.len();
         let tls = spec.get_ref();
-        check_name(tls, context);
+        check_name(tls, report);
         let mut key = Key::default();
-        let authorities = authorities(spec, &mut key, context);
-        let certificate = certificate(spec, &mut key, context);
-        (context.problems.len() == before).then(|| Self {
+        let authorities = authorities(spec, &mut key, report);
+        let certificate = certificate(spec, &mut key, report);
+        (report.problems.len() == before).then(|| Self {
             server_name: tls.server_name.as_ref().map(|name| name.get_ref().clone()),
             authorities,
             certificate,
@@ -87,7 +84,7 @@ pub(super) fn wrong_name(name: &str) -> Option<String> {
     })
 }
 
-fn check_name(spec: &config::UpstreamTls, context: &mut BuildContext) {
+fn check_name(spec: &config::UpstreamTls, report: &mut Report) {
     let Some(name) = &spec.server_name else {
         return;
     };
@@ -96,29 +93,29 @@ fn check_name(spec: &config::UpstreamTls, context: &mut BuildContext) {
             "`{}` is no name that a certificate can be for; expected a host name or an address",
             name.get_ref()
         );
-        context.problem(name.span(), what);
+        report.problem(name.span(), what);
     } else if let Some(what) = wrong_name(name.get_ref()) {
-        context.problem(name.span(), what);
+        report.problem(name.span(), what);
     }
 }
 
 fn authorities(
     spec: &Spanned<config::UpstreamTls>,
     key: &mut Key,
-    context: &mut BuildContext,
+    report: &mut Report,
 ) -> Option<Arc<CaType>> {
     let Some(file) = &spec.get_ref().ca_file else {
         if system_authorities() == 0 {
             let what = "this system has no certificates of authorities; install them (Debian: \
                         ca-certificates), or name a ca_file";
-            context.problem(spec.span(), what);
+            report.problem(spec.span(), what);
         }
         return None;
     };
-    match read_authorities(&context.resolve(file.get_ref()), key) {
+    match read_authorities(&report.resolve(file.get_ref()), key) {
         Ok(found) => Some(found),
         Err(error) => {
-            context.problem(file.span(), format!("`{}` {error}", file.get_ref()));
+            report.problem(file.span(), format!("`{}` {error}", file.get_ref()));
             None
         }
     }
@@ -157,7 +154,7 @@ fn read_chain(path: &Path, key: &mut Key) -> Result<Vec<CertificateDer<'static>>
 fn certificate(
     spec: &Spanned<config::UpstreamTls>,
     key: &mut Key,
-    context: &mut BuildContext,
+    report: &mut Report,
 ) -> Option<Arc<CertKey>> {
     let tls = spec.get_ref();
     let (chain_file, key_file) = match (&tls.client_chain_file, &tls.client_key_file) {
@@ -165,24 +162,24 @@ fn certificate(
         (Some(chain), Some(key)) => (chain, key),
         _ => {
             let what = "client_chain_file and client_key_file belong together; expected both";
-            context.problem(spec.span(), what);
+            report.problem(spec.span(), what);
             return None;
         }
     };
-    let chain = read_chain(&context.resolve(chain_file.get_ref()), key);
+    let chain = read_chain(&report.resolve(chain_file.get_ref()), key);
     let chain = chain
         .map_err(|error| {
             let what = format!("`{}` {error}", chain_file.get_ref());
-            context.problem(chain_file.span(), what);
+            report.problem(chain_file.span(), what);
         })
         .ok()?;
-    match read_key(&context.resolve(key_file.get_ref()), &chain, key) {
+    match read_key(&report.resolve(key_file.get_ref()), &chain, key) {
         Ok(secret) => {
             let chain = chain.iter().map(|der| der.to_vec()).collect();
             Some(Arc::new(CertKey::new(chain, secret)))
         }
         Err(error) => {
-            context.problem(key_file.span(), format!("`{}` {error}", key_file.get_ref()));
+            report.problem(key_file.span(), format!("`{}` {error}", key_file.get_ref()));
             None
         }
     }

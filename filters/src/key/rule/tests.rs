@@ -2,28 +2,25 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use thornwall_detectors::fixture::Request;
+use thornwall_settings::report::{Noted, Report};
 use toml::Spanned;
 
 use super::{KeyRule, KeySpec};
-use crate::{
-    build::BuildContext,
-    key::{Key, KeySeed},
-};
+use crate::key::{Key, KeySeed};
 
 #[derive(serde::Deserialize)]
 struct File {
     key: Option<Spanned<KeySpec>>,
 }
 
-fn build(text: &str, context: &mut BuildContext) -> Option<KeyRule> {
+fn build(text: &str, report: &mut Report) -> Result<KeyRule, Noted> {
     let file: File = toml::from_str(text).unwrap();
-    context.key_seed = KeySeed::new(&[1; 32]);
-    KeyRule::build(file.key.as_ref(), context)
+    KeyRule::build(file.key.as_ref(), KeySeed::new(&[1; 32]), report)
 }
 
 fn rule(text: &str) -> KeyRule {
-    let mut context = BuildContext::default();
-    build(text, &mut context).unwrap_or_else(|| panic!("{:?}", context.problems))
+    let mut report = Report::default();
+    build(text, &mut report).unwrap_or_else(|_| panic!("{:?}", report.problems))
 }
 
 /// A request: client, path and header fields.
@@ -164,10 +161,10 @@ fn parts_cannot_be_moved_from_one_to_another() {
 #[test]
 fn mistakes_are_reported_where_they_are() {
     let check = |text: &str, place: &str, what: &str| {
-        let mut context = BuildContext::default();
-        assert!(build(text, &mut context).is_none(), "{text}");
-        let [problem] = context.problems.as_slice() else {
-            panic!("{:?}", context.problems);
+        let mut report = Report::default();
+        assert!(build(text, &mut report).is_err(), "{text}");
+        let [problem] = report.problems.as_slice() else {
+            panic!("{:?}", report.problems);
         };
         assert_eq!(&text[problem.span.clone().unwrap()], place);
         assert!(
@@ -214,9 +211,9 @@ fn mistakes_are_reported_where_they_are() {
 #[test]
 fn what_all_share_is_known() {
     let shared = |text: &str| {
-        let mut context = BuildContext::default();
-        rule(text).warn_of_sharing("rate_limit", &mut context);
-        !context.warnings.is_empty()
+        let mut report = Report::default();
+        rule(text).warn_of_sharing("rate_limit", &mut report);
+        !report.warnings.is_empty()
     };
     assert!(shared("key = 'site'") && shared("key = 'path'"));
     assert!(!shared("key = ['path', 'prefix']") && !shared("key = 'header:x'"));

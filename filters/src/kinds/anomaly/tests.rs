@@ -16,24 +16,25 @@ struct Written {
 }
 
 /// Builds what is written, with the models of this repository.
-fn built(text: &str, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+fn built(text: &str, context: &mut FilterContext) -> Option<Box<dyn Filter>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     context.models_dir = root.join("models");
     context.workers = 2;
     let written: Written = toml::from_str(text).expect("the keys are known");
-    Config::build(&written.anomaly, context)
+    Config::build(&written.anomaly, context).ok()
 }
 
 /// The same, where it must go well.
-fn sound(text: &str, context: &mut BuildContext) -> Box<dyn Filter> {
+fn sound(text: &str, context: &mut FilterContext) -> Box<dyn Filter> {
     let filter = built(text, context);
-    filter.unwrap_or_else(|| panic!("{}", context.problems[0]))
+    filter.unwrap_or_else(|| panic!("{}", context.report.problems[0]))
 }
 
 fn problems(text: &str) -> String {
-    let mut context = BuildContext::default();
+    let mut context = FilterContext::default();
     assert!(built(text, &mut context).is_none(), "{text}");
     let said = context
+        .report
         .problems
         .iter()
         .map(|problem| format!("{problem}\n"));
@@ -190,7 +191,7 @@ fn scores_are_those_of_onnx_runtime_in_python() {
     let golden = Golden::read();
     for cached_shapes in [0, 1024] {
         let text = format!("anomaly = {{ model = 'bot_score', cached_shapes = {cached_shapes} }}");
-        let mut context = BuildContext::default();
+        let mut context = FilterContext::default();
         let filter = sound(&text, &mut context);
         for _ in 0..2 {
             for case in &golden.cases {
@@ -224,21 +225,19 @@ fn golden_scores_are_of_the_model_that_is_shipped() {
 fn reload_keeps_scores_of_the_same_model() {
     let text =
         |shapes: usize| format!("anomaly = {{ model = 'bot_score', cached_shapes = {shapes} }}");
-    let mut first = BuildContext::default();
+    let mut first = FilterContext::default();
     let filter = sound(&text(64), &mut first);
     let case = &Golden::read().cases[0];
     case.with_view(|view| judged(filter.as_ref(), view));
-    let entries = |context: &BuildContext| {
+    let entries = |context: &FilterContext| {
         let (name, stats) = &context.tables[0];
         assert_eq!(name, ".shapes");
         stats.entries.load(std::sync::atomic::Ordering::Relaxed)
     };
     assert_eq!(entries(&first), 1);
     for (shapes, kept) in [(64, 1), (128, 0)] {
-        let mut next = BuildContext {
-            previous: first.carried.clone(),
-            ..BuildContext::default()
-        };
+        let mut next = FilterContext::default();
+        next.carry.previous = first.carry.carried.clone();
         sound(&text(shapes), &mut next);
         assert_eq!(entries(&next), kept, "{shapes}");
     }
@@ -249,7 +248,7 @@ fn threshold_of_the_configuration_comes_first() {
     let case = &Golden::read().cases[0];
     let weigh = |threshold: &str| {
         let text = format!("anomaly = {{ model = 'bot_score', threshold = {threshold} }}");
-        let filter = sound(&text, &mut BuildContext::default());
+        let filter = sound(&text, &mut FilterContext::default());
         case.with_view(|view| judged(filter.as_ref(), view)).0
     };
     assert!((weigh("1e-9") - UNCONTRADICTED_SCORE).abs() < 1e-6);
@@ -260,7 +259,7 @@ fn threshold_of_the_configuration_comes_first() {
 /// before it, with weights that count unless `observed`.
 fn lifted(case: &str, before: &[(Reason, f32)], observed: bool) -> f32 {
     let text = "anomaly = { model = 'bot_score', threshold = 1e-9, weight = 0.9 }";
-    let filter = sound(text, &mut BuildContext::default());
+    let filter = sound(text, &mut FilterContext::default());
     let mut round = Round::default();
     round.observe(observed);
     for (reason, weight) in before {
@@ -333,7 +332,7 @@ fn whoever_contradicts_itself_is_weighed_in_full() {
 #[test]
 fn full_trail_is_no_error() {
     let text = "anomaly = { model = 'bot_score' }";
-    let filter = sound(text, &mut BuildContext::default());
+    let filter = sound(text, &mut FilterContext::default());
     let mut round = Round::default();
     for _ in 0..TRAIL_CAPACITY {
         round.trail.push(Signal::new(Reason::MethodUnusual, 0.1));

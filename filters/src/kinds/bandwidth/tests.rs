@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::{Config, MOST_WAIT};
 use crate::{
-    build::BuildContext,
+    context::FilterContext,
     filter::{Filter, Holds, Round},
     kinds::Kind,
     verdict::Verdict,
@@ -18,9 +18,9 @@ struct File {
     bandwidth: Spanned<Config>,
 }
 
-fn build_one(config: &str, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+fn build_one(config: &str, context: &mut FilterContext) -> Option<Box<dyn Filter>> {
     let file: File = toml::from_str(config).unwrap();
-    Config::build(&file.bandwidth, context)
+    Config::build(&file.bandwidth, context).ok()
 }
 
 fn ask(filter: &dyn Filter, client: &str, observing: bool) -> Holds {
@@ -37,7 +37,7 @@ const START: Duration = Duration::from_secs(1);
 
 fn filter() -> Box<dyn Filter> {
     let config = "bandwidth = { bytes_per_sec = 65536, burst_bytes = 131072 }";
-    build_one(config, &mut BuildContext::default()).unwrap()
+    build_one(config, &mut FilterContext::default()).unwrap()
 }
 
 #[test]
@@ -89,10 +89,10 @@ fn who_only_observes_makes_nobody_wait() {
 #[test]
 fn mistakes_are_reported_where_they_are() {
     let check = |config: &str, place: &str, what: &str| {
-        let mut context = BuildContext::default();
+        let mut context = FilterContext::default();
         assert!(build_one(config, &mut context).is_none());
-        let [problem] = context.problems.as_slice() else {
-            panic!("{:?}", context.problems);
+        let [problem] = context.report.problems.as_slice() else {
+            panic!("{:?}", context.report.problems);
         };
         assert_eq!(&config[problem.span.clone().unwrap()], place);
         assert_eq!(problem.what, what);

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::Config;
 use crate::{
-    build::BuildContext,
+    context::FilterContext,
     filter::{Filter, Round},
     kinds::Kind,
     verdict::{Denial, Refusal, Verdict},
@@ -18,9 +18,9 @@ struct File {
     in_flight: Spanned<Config>,
 }
 
-fn build_one(config: &str, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+fn build_one(config: &str, context: &mut FilterContext) -> Option<Box<dyn Filter>> {
     let file: File = toml::from_str(config).unwrap();
-    Config::build(&file.in_flight, context)
+    Config::build(&file.in_flight, context).ok()
 }
 
 /// A request that lasts as long as its round.
@@ -35,7 +35,7 @@ fn ask(filter: &dyn Filter, client: &str) -> (Verdict, Round) {
 fn so_many_of_a_key_are_under_way_at_once() {
     let check = |status: &str, told: u16| {
         let config = format!("in_flight = {{ most = 2{status} }}");
-        let filter = build_one(&config, &mut BuildContext::default()).unwrap();
+        let filter = build_one(&config, &mut FilterContext::default()).unwrap();
         let first = ask(filter.as_ref(), "192.0.2.1");
         let second = ask(filter.as_ref(), "192.0.2.1");
         assert_eq!((first.0, second.0), (Verdict::Pass, Verdict::Pass));
@@ -55,10 +55,10 @@ fn so_many_of_a_key_are_under_way_at_once() {
 
 #[test]
 fn counts_live_on_through_reloads() {
-    let mut context = BuildContext::default();
+    let mut context = FilterContext::default();
     let before = build_one("in_flight = { most = 1 }", &mut context).unwrap();
     let (_, round) = ask(before.as_ref(), "192.0.2.1");
-    context.previous = mem::take(&mut context.carried);
+    context.carry.previous = mem::take(&mut context.carry.carried);
     let after = build_one("in_flight = { most = 2 }", &mut context).unwrap();
     drop(before);
     let passes = |client: &str| ask(after.as_ref(), client);
@@ -72,10 +72,10 @@ fn counts_live_on_through_reloads() {
 #[test]
 fn mistakes_are_reported_where_they_are() {
     let check = |config: &str, place: &str, what: &str| {
-        let mut context = BuildContext::default();
+        let mut context = FilterContext::default();
         assert!(build_one(config, &mut context).is_none());
-        let [problem] = context.problems.as_slice() else {
-            panic!("{:?}", context.problems);
+        let [problem] = context.report.problems.as_slice() else {
+            panic!("{:?}", context.report.problems);
         };
         assert_eq!(&config[problem.span.clone().unwrap()], place);
         assert_eq!(problem.what, what);

@@ -4,11 +4,12 @@ use std::{ops::RangeInclusive, sync::Arc};
 
 use serde::Deserialize;
 use thornwall_detectors::signal::{Evidence, Reason, Signal};
+use thornwall_settings::report::{Noted, Report};
 use toml::Spanned;
 
 use super::Counts;
 use crate::{
-    build::BuildContext,
+    context::FilterContext,
     key::KeyRule,
     mode::Mode,
     rate::{
@@ -48,17 +49,17 @@ impl Learning {
         spec: &Spanned<AdaptiveSpec>,
         counts: Counts,
         (key, quota): (&KeyRule, Quota),
-        context: &mut BuildContext,
-    ) -> Option<Self> {
+        context: &mut FilterContext,
+    ) -> Result<Self, Noted> {
         let place = spec.span();
         let spec = spec.get_ref();
         if (counts, spec.mode) == (Counts::Pages, Mode::Observe) {
             let what = "a changed limit that observes counts requests; expected \
                         `counts = \"requests\"`, or `mode = \"enforce\"`";
-            context.problem(place, what);
-            return None;
+            context.report.problem(place, what);
+            return Err(Noted);
         }
-        let bounds = bounds(spec, quota.requests.get(), context)?;
+        let bounds = bounds(spec, quota.requests.get(), &mut context.report)?;
         let name = match counts {
             Counts::Pages => "adaptive pages",
             Counts::Requests => "adaptive",
@@ -66,9 +67,9 @@ impl Learning {
         let name = format!("{name} {} {}", key.label().as_str(), quota.per.as_secs());
         let fits = |limits: &Adaptive| limits.bounds() == bounds;
         let limits = context.carry_over(&name, fits, || Adaptive::new(bounds));
-        let shown = (context.scope.clone(), Arc::clone(&limits));
+        let shown = (context.report.scope.clone(), Arc::clone(&limits));
         context.adaptive.push(shown);
-        Some(Self {
+        Ok(Self {
             limits,
             mode: spec.mode,
         })
@@ -104,22 +105,22 @@ pub(super) fn follows(buckets: &Buckets, limits: Option<&Arc<Adaptive>>) -> bool
 }
 
 /// The bounds of a limit of `requests`, or what is wrong with them.
-fn bounds(spec: &AdaptiveSpec, requests: u32, context: &mut BuildContext) -> Option<Bounds> {
-    let before = context.problems.len();
+fn bounds(spec: &AdaptiveSpec, requests: u32, report: &mut Report) -> Result<Bounds, Noted> {
+    let before = report.problems.len();
     let requests = u64::from(requests);
-    let floor = context.within("floor", Some(&spec.floor), LIMIT);
-    let ceiling = context.within("ceiling", spec.ceiling.as_ref(), LIMIT);
-    if let Some(Some(floor)) = floor
+    let floor = report.within("floor", &spec.floor, LIMIT);
+    let ceiling = report.within_where_set("ceiling", spec.ceiling.as_ref(), LIMIT);
+    if let Ok(floor) = floor
         && floor > requests
     {
         let what = format!("`floor` is {floor}; expected at most `requests`, {requests}");
-        context.problem(spec.floor.span(), what);
+        report.problem(spec.floor.span(), what);
     }
-    if let (Some(Some(value)), Some(place)) = (ceiling, &spec.ceiling)
+    if let (Ok(Some(value)), Some(place)) = (ceiling, &spec.ceiling)
         && value < requests
     {
         let what = format!("`ceiling` is {value}; expected at least `requests`, {requests}");
-        context.problem(place.span(), what);
+        report.problem(place.span(), what);
     }
     let headroom = spec.headroom.as_ref().map(Spanned::get_ref).copied();
     if let (Some(value), Some(place)) = (headroom, &spec.headroom)
@@ -127,14 +128,14 @@ fn bounds(spec: &AdaptiveSpec, requests: u32, context: &mut BuildContext) -> Opt
     {
         let (least, most) = HEADROOM.into_inner();
         let what = format!("`headroom` is {value}; expected {least} to {most}");
-        context.problem(place.span(), what);
+        report.problem(place.span(), what);
     }
-    if context.problems.len() > before {
-        return None;
+    if report.problems.len() > before {
+        return Err(Noted);
     }
-    Some(Bounds {
-        floor: u32::try_from(floor??).ok()?,
-        ceiling: u32::try_from(ceiling?.unwrap_or(requests)).ok()?,
+    Ok(Bounds {
+        floor: u32::try_from(floor?).map_err(|_| Noted)?,
+        ceiling: u32::try_from(ceiling?.unwrap_or(requests)).map_err(|_| Noted)?,
         headroom: headroom.unwrap_or(DEFAULT_HEADROOM),
     })
 }

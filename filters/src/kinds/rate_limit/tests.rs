@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use super::Config;
 use crate::{
-    build::BuildContext,
+    context::FilterContext,
     filter::{Filter, Round},
     kinds::Kind,
     verdict::{Denial, Refusal, Verdict},
@@ -30,7 +30,7 @@ struct File {
 fn each_key_counts_for_itself() {
     let check = |key: &str, reason: Reason, (site, client): (u16, &str), apart: bool| {
         let config = format!("rate_limit = {{ key = '{key}', requests = 1, per_secs = 10 }}");
-        let filter = build_one(&config, &mut BuildContext::default()).unwrap();
+        let filter = build_one(&config, &mut FilterContext::default()).unwrap();
         assert_eq!(judge(filter.as_ref(), 0, "192.0.2.1"), Verdict::Pass);
         match judge(filter.as_ref(), site, client) {
             Verdict::Pass => assert!(apart, "{key} {site} {client}"),
@@ -58,7 +58,7 @@ fn each_key_counts_for_itself() {
 #[test]
 fn other_keys_are_named_in_the_evidence() {
     let config = "rate_limit = { key = ['path', 'client'], requests = 1, per_secs = 10 }";
-    let filter = build_one(config, &mut BuildContext::default()).unwrap();
+    let filter = build_one(config, &mut FilterContext::default()).unwrap();
     assert_eq!(judge(filter.as_ref(), 0, "192.0.2.1"), Verdict::Pass);
     let mut trail = Trail::default();
     let verdict = judge_into(&mut trail, filter.as_ref(), 0, "192.0.2.1");
@@ -77,7 +77,7 @@ fn several_limits_stand_beside_each_other() {
         "key = 'prefix', requests = 3",
     ]
     .map(|keys| format!("rate_limit = {{ {keys}, per_secs = 60 }}"))
-    .map(|config| build_one(&config, &mut BuildContext::default()).unwrap());
+    .map(|config| build_one(&config, &mut FilterContext::default()).unwrap());
     let passes = |client: &str| {
         let mut asked = limits.iter().map(|limit| judge(limit.as_ref(), 0, client));
         asked.all(|verdict| verdict == Verdict::Pass)
@@ -92,7 +92,7 @@ fn the_first_cost_that_fits_is_taken() {
     let config = "rate_limit = { requests = 1, per_secs = 60, burst = 10, costs = [\
         { paths = ['/search*'], methods = ['POST'], cost = 8 }, \
         { paths = ['/search*', '*.pdf'], cost = 3 }] }";
-    let filter = build_one(config, &mut BuildContext::default()).unwrap();
+    let filter = build_one(config, &mut FilterContext::default()).unwrap();
     // What is left of ten after each, told by the next that is refused.
     let check = |client: &str, path: &str, method: Method, passes: usize| {
         let ask = || judge_as(filter.as_ref(), client, path, &method) == Verdict::Pass;
@@ -108,9 +108,10 @@ fn the_first_cost_that_fits_is_taken() {
 #[test]
 fn mistakes_are_reported_where_they_are() {
     let check = |config: &str, mistakes: &[(&str, &str)]| {
-        let mut context = BuildContext::default();
+        let mut context = FilterContext::default();
         assert!(build_one(config, &mut context).is_none());
         let found: Vec<(&str, &str)> = context
+            .report
             .problems
             .iter()
             .map(|problem| {
@@ -187,10 +188,10 @@ fn mistakes_are_reported_where_they_are() {
 #[test]
 fn a_limit_for_a_whole_site_deserves_a_second_look() {
     let warnings = |key: &str| {
-        let mut context = BuildContext::default();
+        let mut context = FilterContext::default();
         let config = format!("rate_limit = {{ key = '{key}', requests = 1 }}");
         assert!(build_one(&config, &mut context).is_some());
-        context.warnings.len()
+        context.report.warnings.len()
     };
     assert_eq!(
         ["client", "path", "site", "cookie:a"].map(warnings),
@@ -201,14 +202,12 @@ fn a_limit_for_a_whole_site_deserves_a_second_look() {
 #[test]
 fn counts_survive_a_reload_that_leaves_the_limit_alone() {
     let check = |next: &str, survives: bool| {
-        let mut context = BuildContext {
-            scope: String::from("standard.per_client"),
-            ..BuildContext::default()
-        };
+        let mut context = FilterContext::default();
+        context.report.scope = String::from("standard.per_client");
         let before = build_one("rate_limit = { requests = 1 }", &mut context).unwrap();
         assert_eq!(judge(before.as_ref(), 0, "192.0.2.1"), Verdict::Pass);
         assert_eq!(context.tables[0].0, "standard.per_client.buckets");
-        context.previous = mem::take(&mut context.carried);
+        context.carry.previous = mem::take(&mut context.carry.carried);
         let after = build_one(next, &mut context).unwrap();
         let verdict = judge(after.as_ref(), 0, "192.0.2.1");
         assert_eq!(matches!(verdict, Verdict::Limit(_)), survives, "{next}");
@@ -243,7 +242,7 @@ fn ask_page(filter: &dyn Filter, path: &str, page: bool) -> bool {
 fn a_limit_of_pages_counts_what_the_origin_answers_with_one() {
     let check = |more: &str, path: &str, page: bool, passes: usize| {
         let config = format!("rate_limit = {{ counts = 'pages', requests = 4{more} }}");
-        let filter = build_one(&config, &mut BuildContext::default()).unwrap();
+        let filter = build_one(&config, &mut FilterContext::default()).unwrap();
         let asked = (0..50).filter(|_| ask_page(filter.as_ref(), path, page));
         assert_eq!(asked.count(), passes, "{more} {path} {page}");
     };
@@ -260,10 +259,8 @@ fn a_limit_of_pages_counts_what_the_origin_answers_with_one() {
 #[test]
 fn what_a_limit_of_pages_refuses_says_so() {
     let config = "rate_limit = { counts = 'pages', requests = 1 }";
-    let mut context = BuildContext {
-        scope: String::from("standard.pages"),
-        ..BuildContext::default()
-    };
+    let mut context = FilterContext::default();
+    context.report.scope = String::from("standard.pages");
     let filter = build_one(config, &mut context).unwrap();
     assert_eq!(context.tables[0].0, "standard.pages.pages");
     assert!(
@@ -312,7 +309,7 @@ fn a_limit_closes_while_the_origin_fails_and_for_its_site_alone() {
         let config = format!(
             "rate_limit = {{ key = '{key}', requests = 20, adaptive = {{ floor = 4, ceiling = 40 }} }}"
         );
-        let mut context = BuildContext::default();
+        let mut context = FilterContext::default();
         let filter = build_one(&config, &mut context).unwrap();
         assert_eq!(passing(filter.as_ref(), 3), 40, "{key}");
         fail(filter.as_ref(), 1, 1..30);
@@ -325,7 +322,7 @@ fn a_limit_closes_while_the_origin_fails_and_for_its_site_alone() {
 #[test]
 fn an_observing_limit_notes_whom_it_would_have_refused() {
     let config = "rate_limit = { requests = 20, adaptive = { floor = 4, mode = 'observe' } }";
-    let mut context = BuildContext::default();
+    let mut context = FilterContext::default();
     let filter = build_one(config, &mut context).unwrap();
     fail(filter.as_ref(), 1, 1..30);
     let noted = |client: &str| {
@@ -352,11 +349,11 @@ fn an_observing_limit_notes_whom_it_would_have_refused() {
 #[test]
 fn what_was_learnt_survives_a_reload_that_leaves_bounds_and_key_alone() {
     let check = |next: &str, survives: bool| {
-        let mut context = BuildContext::default();
+        let mut context = FilterContext::default();
         let config = "rate_limit = { requests = 20, adaptive = { floor = 4 } }";
         let before = build_one(config, &mut context).unwrap();
         fail(before.as_ref(), 1, 1..30);
-        context.previous = mem::take(&mut context.carried);
+        context.carry.previous = mem::take(&mut context.carry.carried);
         let after = build_one(&format!("rate_limit = {{ {next} }}"), &mut context).unwrap();
         assert_eq!(passing(after.as_ref(), 1) == 4, survives, "{next}");
     };
@@ -381,14 +378,14 @@ fn what_was_learnt_survives_a_reload_that_leaves_bounds_and_key_alone() {
 fn a_limit_that_stays_has_nothing_to_learn() {
     let filter = build_one(
         "rate_limit = { requests = 1 }",
-        &mut BuildContext::default(),
+        &mut FilterContext::default(),
     );
     assert!(filter.unwrap().watcher().is_none());
 }
 
-fn build_one(config: &str, context: &mut BuildContext) -> Option<Box<dyn Filter>> {
+fn build_one(config: &str, context: &mut FilterContext) -> Option<Box<dyn Filter>> {
     let file: File = toml::from_str(config).unwrap();
-    Config::build(&file.rate_limit, context)
+    Config::build(&file.rate_limit, context).ok()
 }
 
 fn judge(filter: &dyn Filter, site: u16, client: &str) -> Verdict {

@@ -24,7 +24,7 @@ use thornwall_detectors::{
 
 use super::metrics;
 use crate::{
-    build::BuildContext,
+    context::FilterContext,
     pipeline::{Judgement, Pipeline, PipelineSpec},
     verdict::{Answer, Refusal, Ruling},
 };
@@ -65,13 +65,13 @@ fn standard(workers: usize) -> Pipeline {
     }
     let text = std::fs::read_to_string(root().join("gateway/src/config/standard.toml")).unwrap();
     let written: Written = toml::from_str(&text).unwrap();
-    let mut context = BuildContext {
+    let mut context = FilterContext {
         models_dir: root().join("models"),
         workers,
-        ..BuildContext::default()
+        ..FilterContext::default()
     };
     let pipeline = Pipeline::build(&written.pipeline[0], &metrics(), &mut context);
-    assert_eq!(context.problems, []);
+    assert_eq!(context.report.problems, []);
     pipeline.unwrap()
 }
 

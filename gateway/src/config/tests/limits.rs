@@ -6,7 +6,7 @@ use std::{net::Ipv4Addr, time::Duration};
 use http::{HeaderMap, HeaderValue, Method, Uri, header::ACCEPT};
 use thornwall_detectors::request::RequestView;
 use thornwall_filters::{
-    build::BuildContext,
+    context::FilterContext,
     filter::{Filter, Round},
     verdict::Verdict,
     watcher::Answer,
@@ -28,7 +28,7 @@ impl Limits {
         let limits = pipeline.filter.iter();
         let limits = limits.filter(|filter| filter.rate_limit.is_some());
         let build = |filter: &thornwall_filters::kinds::FilterSpec| {
-            let (_, filter) = filter.build(&mut BuildContext::default()).unwrap();
+            let (_, filter) = filter.build(&mut FilterContext::default()).unwrap();
             filter
         };
         let accepting = |value| HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(value))]);

@@ -11,6 +11,7 @@ use thornwall_decisions::{
 };
 use thornwall_filters::escalation::{CaseId, Question, Sighting};
 use thornwall_proto::v1::escalation_server::{Escalation, EscalationServer};
+use thornwall_settings::report::Report;
 use thornwall_tests::authority::{Authority, Wanted};
 use tokio::{
     io::copy_bidirectional,
@@ -189,12 +190,12 @@ impl Gateway {
         let spec: config::Escalation = toml::from_str(text).unwrap();
         let (address, _) = spec.addresses()[0];
         self.sidecar = Arc::new(Sidecar::new(address, 100, 100));
-        let mut context = thornwall_filters::build::BuildContext {
+        let mut report = Report {
             folder: self.folder.clone(),
             ..Default::default()
         };
-        let settings = Settings::read(&spec, "default", &mut context);
-        let settings = settings.unwrap_or_else(|| panic!("{:?}", context.problems));
+        let settings = Settings::read(&spec, "default", &mut report);
+        let settings = settings.unwrap_or_else(|| panic!("{:?}", report.problems));
         let clock = Arc::<ProcessTime>::clone(&self.clock);
         let client = Client::new(
             Arc::clone(&self.sidecar),

@@ -7,15 +7,15 @@ use super::*;
 /// What is wrong with a table, each with its place.
 fn mistakes(text: &str) -> Vec<(String, String)> {
     let spec: config::Escalation = toml::from_str(text).unwrap();
-    let mut context = BuildContext {
+    let mut report = Report {
         folder: PathBuf::from("/nowhere"),
-        ..BuildContext::default()
+        ..Report::default()
     };
-    if let Some(settings) = Settings::read(&spec, "default", &mut context) {
-        settings.check(&spec, &mut context);
+    if let Some(settings) = Settings::read(&spec, "default", &mut report) {
+        settings.check(&spec, &mut report);
     }
     let place = |span: Option<Range<usize>>| text[span.unwrap_or(0..0)].to_owned();
-    let problems = context.problems.into_iter();
+    let problems = report.problems.into_iter();
     problems
         .map(|problem| (place(problem.span), problem.what))
         .collect()
