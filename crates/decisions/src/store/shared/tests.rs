@@ -140,6 +140,12 @@ fn what_others_wrote_is_refused_or_cut() {
     let site = decision("192.0.2.7", Scope::Site(long.into()));
     let read = decode_entry(entry::encode_decision(&site).as_bytes());
     assert!(matches!(read, Err(EntryError::Site)));
+    // An action that another version knows: the entry is passed over.
+    let later = entry::encode_decision(&decision("192.0.2.7", Scope::Deployment));
+    let later = later.replace(r#""action":"deny""#, r#""action":"challenge""#);
+    assert!(later.contains("challenge"));
+    let read = decode_entry(later.as_bytes());
+    assert!(matches!(read, Err(EntryError::Form(_))));
     let large = vec![b' '; 1 << 16];
     assert!(matches!(decode_entry(&large), Err(EntryError::Large)));
     for text in [
