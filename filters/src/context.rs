@@ -5,6 +5,9 @@
 
 use std::{any::Any, path::PathBuf, sync::Arc};
 
+use thornwall_decisions::decisions::Decisions;
+use thornwall_settings::report::Report;
+
 use crate::{
     carry::Carry,
     counters::{Counters, MemoryCounters},
@@ -13,8 +16,6 @@ use crate::{
     rate::{SharedLimit, adaptive::Adaptive},
     table_stats::TableStats,
 };
-use thornwall_decisions::decisions::Decisions;
-use thornwall_settings::report::Report;
 
 /// Everything that filters may need while they are built.
 pub struct FilterContext {

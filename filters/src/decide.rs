@@ -4,6 +4,7 @@
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use serde::Deserialize;
+use thornwall_decisions::{decision::Action, prefix_set::Prefix};
 use thornwall_detectors::{
     address::{canonical, subscriber},
     request::RequestView,
@@ -15,7 +16,6 @@ use crate::{
     context::FilterContext,
     counters::{CounterKey, Counters},
 };
-use thornwall_decisions::{decision::Action, prefix_set::Prefix};
 
 /// The table `decide` of a filter or of a ladder.
 #[derive(Debug, Clone, Deserialize)]

@@ -26,7 +26,7 @@ pub(crate) mod rate_limit;
 /// What the table of a kind of filter is.
 pub(crate) trait Kind: Sized {
     /// What such a filter costs each request, in the order of magnitude that its histogram shows.
-    const COST: &'static str = "below 1 us";
+    const COST: &'static str;
 
     /// Builds a filter from its table, or notes in the report what is wrong with it.
     fn build(spec: &Spanned<Self>, context: &mut FilterContext) -> Result<Box<dyn Filter>, Noted>;

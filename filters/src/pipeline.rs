@@ -17,6 +17,8 @@ use thornwall_settings::report::Report;
 use toml::Spanned;
 
 use self::ladder::Slower;
+use thornwall_decisions::{decision::Action, ladder::Ladder};
+
 use crate::{
     context::FilterContext,
     decide::{Decide, DecideSpec, Proposal},
@@ -31,7 +33,6 @@ use crate::{
     watcher::{Answer as Begun, Finished, Note, Watcher},
     when::Condition,
 };
-use thornwall_decisions::{decision::Action, ladder::Ladder};
 
 mod ladder;
 

@@ -60,6 +60,8 @@ pub struct Config {
 }
 
 impl Kind for Config {
+    const COST: &'static str = "below 1 us";
+
     fn build(spec: &Spanned<Self>, context: &mut FilterContext) -> Result<Box<dyn Filter>, Noted> {
         let config = spec.get_ref();
         let key = KeyRule::build(config.key.as_ref(), context.key_seed, &mut context.report);

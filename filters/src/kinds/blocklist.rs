@@ -65,6 +65,8 @@ pub struct Config {
 }
 
 impl Kind for Config {
+    const COST: &'static str = "below 1 us";
+
     fn build(spec: &Spanned<Self>, context: &mut FilterContext) -> Result<Box<dyn Filter>, Noted> {
         let listed = read_files(&spec.get_ref().files, &mut context.report)?;
         Ok(Box::new(Blocklist {

@@ -73,6 +73,8 @@ fn usual_band() -> Spanned<[f32; 2]> {
 const LONGEST_WAIT_MS: u64 = 2000;
 
 impl Kind for Config {
+    const COST: &'static str = "below 1 us";
+
     fn build(spec: &Spanned<Self>, context: &mut FilterContext) -> Result<Box<dyn Filter>, Noted> {
         let config = spec.get_ref();
         let before = context.report.problems.len();

@@ -3,6 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use serde::Deserialize;
+use thornwall_decisions::{decision::Action, ladder::Ladder};
 use thornwall_settings::report::Report;
 use toml::Spanned;
 
@@ -13,7 +14,6 @@ use crate::{
     verdict::Limit,
     watcher::{Answer, Note},
 };
-use thornwall_decisions::{decision::Action, ladder::Ladder};
 
 /// The table `[pipeline.ladder]`: score, 0..1, at which each action starts.
 #[derive(Debug, Default, Deserialize)]

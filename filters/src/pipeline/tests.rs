@@ -17,6 +17,7 @@ use thornwall_detectors::{
     signal::{Reason, Signal},
 };
 
+use thornwall_decisions::decision::Action;
 use thornwall_settings::report::Report;
 
 use crate::{
@@ -31,7 +32,6 @@ use crate::{
     watcher::{Answer as Begun, Finished, Note, Watcher},
     when::Condition,
 };
-use thornwall_decisions::decision::Action;
 
 /// Says the same about every request.
 struct Says {

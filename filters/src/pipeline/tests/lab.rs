@@ -23,12 +23,13 @@ use thornwall_detectors::{
 };
 
 use super::metrics;
+use thornwall_decisions::{decision::Action, ladder::Ladder};
+
 use crate::{
     context::FilterContext,
     pipeline::{Judgement, Pipeline, PipelineSpec},
     verdict::{Answer, Refusal, Ruling},
 };
-use thornwall_decisions::{decision::Action, ladder::Ladder};
 
 /// One line of the recording.
 #[derive(Deserialize)]
