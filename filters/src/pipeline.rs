@@ -105,6 +105,28 @@ pub struct Judgement {
     pub notes: Notes,
 }
 
+impl Judgement {
+    /// What an answer alone says of a request, where no filter is asked.
+    pub fn without_filters(answer: Answer) -> Self {
+        let ruling = Ruling::Answer(answer);
+        let mut trail = Trail::default();
+        if let Some(reason) = ruling.reason() {
+            trail.push(Signal::new(reason, 1.0));
+        }
+        Self {
+            ruling,
+            throttled: false,
+            score: trail.score(),
+            trail,
+            proposal: None,
+            referral: None,
+            holds: Holds::default(),
+            timings: Timings::new(),
+            notes: Notes::new(),
+        }
+    }
+}
+
 /// Place of a filter in its pipeline, and the nanoseconds that it took.
 pub type Timings = SmallVec<[(u8, u32); 6]>;
 

@@ -1,9 +1,9 @@
-//! From rulings to bytes: the only code that writes a response of our own.
+//! From answers to bytes: the only code that writes a response of our own, once a request could be read.
 //!
 //! An answer reflects nothing that the client sent, and does not say why it was refused. What form
 //! it has is decided in `form`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Uri, header, uri::PathAndQuery};
@@ -12,7 +12,7 @@ use pingora::{
     proxy::Session,
 };
 use thornwall_detectors::signal::Reason;
-use thornwall_filters::verdict::{Answer, Denial, Limit, Refusal};
+use thornwall_filters::verdict::{self, Denial, Limit, Refusal};
 
 use crate::{
     edge,
@@ -20,7 +20,10 @@ use crate::{
     request_id::{OWN_REQUEST_ID, REQUEST_ID},
     robots::RobotsFile,
     state::State,
-    upstream::attempt::{REFUSED_ANSWER, bound_hit},
+    upstream::{
+        self,
+        attempt::{REFUSED_ANSWER, bound_hit},
+    },
 };
 
 mod channel;
@@ -33,17 +36,66 @@ mod tarpit;
 /// that a delivery or an installation goes on by itself, too late for a crawl to get on.
 const RETRY_AFTER_TARPIT: Duration = Duration::from_secs(30);
 
-/// Carries out what the pipeline ruled.
+/// An answer of the gateway's own.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A refusal by the pipeline.
+    Deny(Denial),
+    /// The same address under HTTPS.
+    RedirectToHttps,
+    /// A short refusal with this status of a request that nobody is asked with: what follows on its
+    /// connection may be part of it.
+    Refuse(u16, Reason),
+    /// The host's robots.txt.
+    Robots(Arc<RobotsFile>),
+    /// A slow stream of worthless text.
+    Tarpit(Reason),
+}
+
+impl From<verdict::Answer> for Answer {
+    fn from(answer: verdict::Answer) -> Self {
+        match answer {
+            verdict::Answer::Deny(denial) => Self::Deny(denial),
+            verdict::Answer::Tarpit(reason) => Self::Tarpit(reason),
+        }
+    }
+}
+
+impl Answer {
+    /// Why the answer is ours; nothing where it is what was asked for.
+    const fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Deny(denial) => Some(denial.reason),
+            Self::RedirectToHttps => Some(Reason::TlsRedirect),
+            Self::Refuse(_, reason) | Self::Tarpit(reason) => Some(*reason),
+            Self::Robots(_) => None,
+        }
+    }
+}
+
+/// Sends an answer: the one door for all of them. `true`, as Pingora wants it of requests that are
+/// answered.
 pub(crate) async fn send(
     session: &mut Session,
     exchange: &mut Exchange,
     answer: Answer,
     state: &State,
-) -> Result<()> {
+) -> Result<bool> {
+    exchange.own.reason = answer.reason();
     match answer {
-        Answer::Deny(denial) => deny(session, exchange, denial).await,
-        Answer::Tarpit(reason) => hold(session, exchange, reason, state).await,
+        Answer::Deny(denial) => deny(session, exchange, denial).await?,
+        Answer::RedirectToHttps => {
+            session.set_keepalive(None);
+            redirect_to_https(session, exchange).await?;
+        }
+        Answer::Refuse(status, _) => {
+            session.set_keepalive(None);
+            refuse(session, exchange, status).await?;
+        }
+        Answer::Robots(file) => robots(session, exchange, &file).await?,
+        Answer::Tarpit(reason) => hold(session, exchange, reason, state).await?,
     }
+    Ok(true)
 }
 
 /// Holds a client that can be held, and refuses the others.
@@ -60,13 +112,13 @@ async fn hold(
             refusal: Refusal::Busy(429, RETRY_AFTER_TARPIT),
         }
     } else if tarpit::hold(session, exchange, state).await? {
-        exchange.held = Some(true);
+        exchange.own.held = Some(true);
         return Ok(());
     } else {
-        exchange.reason = Some(Reason::TarpitFull);
+        exchange.own.reason = Some(Reason::TarpitFull);
         Denial::forbidden(Reason::TarpitFull)
     };
-    exchange.held = Some(false);
+    exchange.own.held = Some(false);
     deny(session, exchange, denial).await
 }
 
@@ -87,17 +139,13 @@ async fn deny(session: &mut Session, exchange: &Exchange, denial: Denial) -> Res
 }
 
 /// A short answer with `status`.
-pub(crate) async fn refuse(session: &mut Session, exchange: &Exchange, status: u16) -> Result<()> {
+async fn refuse(session: &mut Session, exchange: &Exchange, status: u16) -> Result<()> {
     let (response, body) = form::refusal(session, exchange, status)?;
     write(session, response, body).await
 }
 
 /// A robots.txt, or that the client has it already (RFC 9110 section 13.1.2).
-pub(crate) async fn robots(
-    session: &mut Session,
-    exchange: &Exchange,
-    file: &RobotsFile,
-) -> Result<()> {
+async fn robots(session: &mut Session, exchange: &Exchange, file: &RobotsFile) -> Result<()> {
     let known = session.req_header().headers.get_all(header::IF_NONE_MATCH);
     let known = known.iter().filter_map(|value| value.to_str().ok());
     let own = file.etag.to_str().unwrap_or_default();
@@ -108,7 +156,7 @@ pub(crate) async fn robots(
     let mut response = ResponseHeader::build_no_case(if has_it { 304 } else { 200 }, Some(6))?;
     response.insert_header(header::ETAG, file.etag.clone())?;
     response.insert_header(header::CACHE_CONTROL, HeaderValue::from_static(ROBOTS_AGE))?;
-    name(&mut response, exchange)?;
+    add_own_headers(&mut response, exchange)?;
     if has_it {
         session
             .write_response_header(Box::new(response), true)
@@ -125,7 +173,7 @@ pub(crate) async fn robots(
 const ROBOTS_AGE: &str = "max-age=300";
 
 /// Sends the client on to the same address under HTTPS.
-pub(crate) async fn redirect_to_https(session: &mut Session, exchange: &Exchange) -> Result<()> {
+async fn redirect_to_https(session: &mut Session, exchange: &Exchange) -> Result<()> {
     let Some(place) = https_address(&session.req_header().uri, exchange) else {
         return refuse(session, exchange, 400).await;
     };
@@ -137,7 +185,7 @@ pub(crate) async fn redirect_to_https(session: &mut Session, exchange: &Exchange
 /// The host is one that a site serves, and the target is as it came, without what would end the
 /// field. Who named no host cannot be sent anywhere.
 fn https_address(target: &Uri, exchange: &Exchange) -> Option<HeaderValue> {
-    let host = Some(&exchange.host).filter(|host| !host.is_empty())?;
+    let host = Some(&exchange.asked.host).filter(|host| !host.is_empty())?;
     let port = match exchange.generation.tls.https_port() {
         None | Some(443) => String::new(),
         Some(port) => format!(":{port}"),
@@ -148,10 +196,10 @@ fn https_address(target: &Uri, exchange: &Exchange) -> Option<HeaderValue> {
 }
 
 /// Writes the request's id into a response, beside the origin's own where it has one, and what the site asks of all its clients.
-pub(crate) fn name(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
+pub(crate) fn add_own_headers(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
     let hsts = exchange.site().and_then(|site| site.tls.hsts.as_ref());
     // In clear text anybody could have written it (RFC 6797 section 7.2).
-    if let Some(hsts) = hsts.filter(|_| exchange.secure) {
+    if let Some(hsts) = hsts.filter(|_| exchange.asked.secure) {
         response.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;
     }
     let own = exchange.id.header_value();
@@ -175,14 +223,14 @@ pub(crate) async fn explain_failure(
     let Some((status, reason)) = classify(error) else {
         return 0;
     };
-    exchange.reason = reason.or(exchange.reason);
+    exchange.own.reason = reason.or(exchange.own.reason);
     log::debug!("request failed; id={} error={error}", exchange.id);
     if has_begun(session) {
         return status;
     }
     session.set_keepalive(None);
     match refuse(session, exchange, status).await {
-        Ok(()) => exchange.explained = true,
+        Ok(()) => exchange.own.explained = true,
         Err(error) => log::debug!(
             "error page could not be sent; id={} error={error}",
             exchange.id
@@ -193,11 +241,16 @@ pub(crate) async fn explain_failure(
 
 /// Lets a client that still sends read its answer. Pingora would only let go of a connection whose
 /// failure was explained, and of a stream whose body nobody wanted.
-pub(crate) async fn part(session: &mut Session, exchange: &Exchange, failed: bool, state: &State) {
+pub(crate) async fn close_after_error_page(
+    session: &mut Session,
+    exchange: &Exchange,
+    failed: bool,
+    state: &State,
+) {
     match session.as_downstream_mut() {
         // An answer that broke off is told by a reset at once.
-        _ if failed && !exchange.explained => {}
-        ServerSession::H2(stream) => drain::stream(stream, state).await,
+        _ if failed && !exchange.own.explained => {}
+        ServerSession::H2(stream) => drain::stream(stream, &exchange.upload, state).await,
         connection if failed => connection.shutdown().await,
         _ => {}
     }
@@ -212,7 +265,10 @@ fn classify(error: &Error) -> Option<(u16, Option<Reason>)> {
     };
     match (error.esource(), error.etype()) {
         (_, HTTPStatus(413)) => Some((413, Some(Reason::RequestBodyTooLarge))),
-        (_, HTTPStatus(status)) => Some((*status, None)),
+        (_, HTTPStatus(status)) => {
+            let refusal = error.root_cause().downcast_ref::<upstream::Refusal>();
+            Some((*status, refusal.map(|refusal| refusal.reason())))
+        }
         (ErrorSource::Upstream, ConnectTimedout | ReadTimedout) => {
             Some((504, Some(Reason::UpstreamTimeout)))
         }

@@ -49,7 +49,7 @@ pub(crate) use connection::{Connection, OpenStream, Tunnel};
 pub(crate) use h1_stream::H1Stream;
 pub(crate) use listener::listen;
 pub(crate) use registry::sweep;
-pub(crate) use stall::{note_body, pause, release, resume};
+pub(crate) use stall::Upload;
 
 use admission::Admission;
 use clock::Clock;

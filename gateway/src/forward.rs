@@ -16,13 +16,8 @@ use pingora::{
 };
 
 use crate::{
-    edge::{self, Connection},
-    exchange::Exchange,
-    hash::Key,
-    limits::Limits,
-    state::State,
-    unread::AnswerBody,
-    upstream::handshake,
+    edge::Connection, exchange::Exchange, hash::Key, limits::Limits, permits, state::State,
+    unread::AnswerBody, upstream::handshake,
 };
 
 mod answers;
@@ -35,7 +30,7 @@ mod public;
 mod redirects;
 mod uploads;
 
-pub(crate) use answers::{judge, suit};
+pub(crate) use answers::{adapt_to_client, body_of, judge};
 pub(crate) use attempt::{failed_to_connect, failed_while_proxying};
 
 pub(crate) use headers::prepare;
@@ -54,7 +49,7 @@ const CONVERSATION_TIMEOUT: Duration = Duration::from_secs(3600);
 pub(crate) fn bound(session: &mut Session, exchange: &mut Exchange, stopping: bool) {
     let header = session.req_header();
     // Half of the pair is no wish, and HTTP/1.0 has none (RFC 9110 section 7.8).
-    exchange.upgrade = session.is_upgrade_req()
+    exchange.asked.upgrade = session.is_upgrade_req()
         && header.method == Method::GET
         && names(&header.headers, &UPGRADE, "websocket")
         && names(&header.headers, &CONNECTION, "upgrade");
@@ -100,20 +95,21 @@ pub(crate) async fn peer(
     exchange: &mut Exchange,
     now: Duration,
 ) -> Result<Box<HttpPeer>> {
-    edge::pause();
+    exchange.upload.pause();
     let mut peer = attempt::choose(session, exchange, now).await?;
     let conversation = is_conversation(session.req_header(), &peer);
     if conversation {
-        edge::release();
+        exchange.upload.release();
     }
     let options = &mut peer.options;
-    if exchange.upgrade {
+    if exchange.asked.upgrade {
         // The edge ends it sooner where nothing goes either way.
         let silence = Duration::from_millis(exchange.generation.limits.websocket_idle.into());
         options.read_timeout = Some(silence.max(CONVERSATION_TIMEOUT));
         options.write_timeout = Some(CONVERSATION_TIMEOUT);
         options.custom_l4 = Some(Arc::new(handshake::Connect {
             within: options.connection_timeout,
+            wait: exchange.origin.attempt.wait().clone(),
         }));
         // Not one of the kept connections, which are made by Pingora, and none to be kept.
         options.idle_timeout = Some(Duration::ZERO);
@@ -154,12 +150,12 @@ pub(crate) fn measure_body(
         // chunk, and then the last chunk. Without an end, nothing would be taken for one.
         *piece = None;
     }
-    edge::note_body(bytes);
+    exchange.upload.received(bytes);
     if let (true, Some(connection)) = (session.as_downstream().is_http2(), &exchange.connection) {
         connection.took_in(bytes);
     }
     if end {
-        edge::release();
+        exchange.upload.release();
     }
     let most = exchange.site().and_then(|site| site.max_body_bytes);
     let downstream = session.as_downstream();
@@ -176,11 +172,11 @@ pub(crate) fn measure_body(
 /// A piece of a large answer goes on: it counts, and where it has taken long no longer among those that
 /// are soon over.
 fn note_large(exchange: &mut Exchange, state: &State) {
-    let (Some(client), Some(connection)) = (exchange.client, &exchange.connection) else {
+    let (Some(client), Some(connection)) = (exchange.client.address, &exchange.connection) else {
         return;
     };
-    let origin = exchange.attempt.origin();
-    if let Some(answer) = &mut exchange.answer {
+    let origin = exchange.origin.attempt.origin();
+    if let Some(answer) = &mut exchange.origin.body {
         let is_one = |client: &IpAddr| !State::trusts(&exchange.generation, *client);
         answer.passes(
             &state.unread,
@@ -189,23 +185,7 @@ fn note_large(exchange: &mut Exchange, state: &State) {
             origin,
         );
     }
-    let_last(exchange, client, state);
-}
-
-/// An answer that has taken longer than others wait for a place counts among those that last, as long
-/// as there are not as many of its client.
-fn let_last(exchange: &mut Exchange, client: IpAddr, state: &State) {
-    let limits = &exchange.generation.limits;
-    let is_new = exchange
-        .share
-        .as_ref()
-        .is_some_and(|share| share.is_of(&state.requests));
-    let wait = limits.request_wait;
-    let lasts = || state.now().saturating_sub(exchange.started) > wait;
-    if is_new && !wait.is_zero() && lasts() && state.unread.has_room(client, limits) {
-        let share = state.lasting.take(client, limits.max_requests_per_client);
-        exchange.share = share.or_else(|| exchange.share.take());
-    }
+    permits::let_last(exchange, client, state);
 }
 
 /// How long a piece of the answer's body has to wait for the limits that hold the request.
@@ -215,7 +195,13 @@ pub(crate) fn pace(
     state: &State,
 ) -> Option<Duration> {
     let bytes = piece.map_or(0, Bytes::len);
-    if bytes > 0 && exchange.answer.as_ref().is_some_and(AnswerBody::is_large) {
+    if bytes > 0
+        && exchange
+            .origin
+            .body
+            .as_ref()
+            .is_some_and(AnswerBody::is_large)
+    {
         note_large(exchange, state);
     }
     if exchange.holds.is_empty() || bytes == 0 {

@@ -8,7 +8,7 @@ use http::HeaderName;
 use thornwall_decisions::{decisions::Decisions, prefix_set::PrefixSet};
 use thornwall_filters::{
     carry::Carried, context::FilterContext, counters::SharedCounters, deception::links::Links,
-    kinds::blocklist::read_files, metrics::FilterMetrics, pipeline::Pipeline, rate::SharedLimit,
+    kinds::blocklist::read_files, metrics::FilterMetrics, rate::SharedLimit,
     table_stats::TableStats,
 };
 use thornwall_settings::report::Report;
@@ -35,6 +35,9 @@ mod feeds;
 mod loops;
 mod never;
 mod parts;
+mod route;
+
+pub(crate) use route::{Backend, Route};
 
 /// Everything that serves requests until the next reload.
 pub(crate) struct Generation {
@@ -88,12 +91,10 @@ pub(crate) struct Site {
     pub id: u16,
     /// The label of metrics and logs.
     pub name: Arc<str>,
-    /// Where requests go on to.
-    pub upstream: Arc<Upstream>,
+    /// Its parts: one, for all its paths, until the configuration can name more.
+    pub routes: Vec<Route>,
     /// Largest request body; `None` for any.
     pub max_body_bytes: Option<u64>,
-    /// Who judges them.
-    pub pipeline: Arc<Pipeline>,
     /// Signed links of its tarpit pages.
     pub links: Arc<Links>,
     /// Whether addresses that name the origin itself lead clients back to the gateway.
@@ -104,6 +105,19 @@ pub(crate) struct Site {
     pub mark: Mark,
     /// What it asks of the way to it.
     pub tls: SiteTls,
+}
+
+impl Site {
+    /// The route of its requests. A site without one serves nothing.
+    pub(crate) fn route(&self) -> Option<&Route> {
+        self.routes.first()
+    }
+
+    /// Whether decisions about clients count on all of it.
+    pub(crate) fn enforces_decisions(&self) -> bool {
+        let mut routes = self.routes.iter();
+        routes.all(|route| route.pipeline.enforces_decisions())
+    }
 }
 
 /// Who is believed about the client's address.
@@ -255,7 +269,7 @@ impl Generation {
     /// What limits that change with their origins are now, by site and filter.
     pub(crate) fn adaptive_limits(&self) -> impl Iterator<Item = (&str, &str, u32)> {
         self.sites.iter().flat_map(|site| {
-            let limits = site.pipeline.adaptive().iter();
+            let limits = (site.routes.iter()).flat_map(|route| route.pipeline.adaptive());
             limits.map(|(filter, limit)| (&*site.name, filter.as_str(), limit.limit(site.id)))
         })
     }
@@ -263,7 +277,8 @@ impl Generation {
     /// The upstreams that sites use, each once.
     pub(crate) fn upstreams(&self) -> impl Iterator<Item = Arc<Upstream>> {
         let mut seen = HashSet::new();
-        let all = self.sites.iter().map(|site| &site.upstream);
+        let routes = self.sites.iter().flat_map(|site| &site.routes);
+        let all = routes.filter_map(|route| route.backend.upstream());
         all.filter(move |upstream| seen.insert(Arc::as_ptr(upstream)))
             .cloned()
     }

@@ -39,15 +39,15 @@ fn noted(exchange: &Exchange) -> bool {
 }
 
 fn settle(exchange: &mut Exchange, page: Option<bool>, now: Duration) {
-    exchange.settled = true;
-    exchange.page = page;
-    if let (Some(site), Some(judgement)) = (exchange.site(), &exchange.judgement) {
+    exchange.origin.settled = true;
+    exchange.origin.page = page;
+    if let (Some(route), Some(judgement)) = (exchange.route(), &exchange.judgement) {
         let answer = Answer {
             asked: exchange.started,
             now,
             page,
         };
-        site.pipeline.answered(&judgement.notes, &answer);
+        route.pipeline.answered(&judgement.notes, &answer);
     }
 }
 
@@ -72,58 +72,62 @@ fn is_page(method: &Method, answer: &ResponseHeader) -> Option<bool> {
 }
 
 /// Tells the filters that noted something about the request how it ended.
-pub(crate) fn tell(exchange: &mut Exchange, now: Duration) {
+pub(crate) fn notify_watchers(exchange: &mut Exchange, now: Duration) {
     if !noted(exchange) {
         return;
     }
-    let broke_off = exchange.reason.is_some_and(is_failure);
-    let Some(status) = outcome(exchange.origin_status, broke_off, exchange.upgrade) else {
+    let broke_off = exchange.own.reason.is_some_and(is_failure);
+    let Some(status) = outcome(exchange.origin.status, broke_off, exchange.asked.upgrade) else {
         return;
     };
-    if broke_off && !exchange.settled {
+    if broke_off && !exchange.origin.settled {
         // An origin that failed before it said anything gave no page.
         settle(exchange, Some(false), now);
     }
-    let (Some(site), Some(judgement)) = (exchange.site(), &exchange.judgement) else {
+    let (Some(site), Some(route)) = (exchange.site(), exchange.route()) else {
+        return;
+    };
+    let Some(judgement) = &exchange.judgement else {
         return;
     };
     let finished = Finished {
         site: site.id,
         now,
         status,
-        page: exchange.page,
+        page: exchange.origin.page,
         suspect: judgement.throttled,
-        took: exchange.origin_waited,
-        load: exchange.attempt.load(),
+        took: exchange.origin.waited,
+        load: exchange.origin.attempt.load(),
     };
-    site.pipeline.finished(&judgement.notes, &finished);
+    route.pipeline.finished(&judgement.notes, &finished);
 }
 
 /// Sums up a request that has ended after `took`. What it held of texts is taken out of the exchange.
 pub(crate) fn ended(session: &Session, exchange: &mut Exchange, took: Duration) -> Ended {
     let request = session.req_header();
-    let site = exchange.site();
+    let (site, route) = (exchange.site(), exchange.route());
     Ended {
         id: exchange.id,
-        proxy_id: exchange.proxy_id.clone(),
+        proxy_id: exchange.asked.proxy_id.clone(),
         time: SystemTime::now(),
-        client: exchange.client.map(Client::Address),
+        client: exchange.client.address.map(Client::Address),
         site: site.map(|site| Arc::clone(&site.name)),
-        filters: site.map(|site| site.pipeline.filter_names()),
+        filters: route.map(|route| route.pipeline.filter_names()),
         method: clip(request.method.as_str(), LONGEST_METHOD),
         path: clip(request.uri.path(), LONGEST_TEXT),
         user_agent: bytes(session, &USER_AGENT),
         status: exchange
+            .own
             .detached_status
             .unwrap_or_else(|| written_status(session)),
         bytes: session.body_bytes_sent() as u64,
-        host: std::mem::take(&mut exchange.host),
+        host: std::mem::take(&mut exchange.asked.host),
         judgement: exchange.judgement.take(),
         signals: None,
-        reason: exchange.reason,
-        held: exchange.held,
-        failed_connects: exchange.failed_connects,
-        origin_took: exchange.origin_took,
+        reason: exchange.own.reason,
+        held: exchange.own.held,
+        failed_connects: exchange.origin.failed_connects,
+        origin_took: exchange.origin.took,
         took,
         generation: exchange.generation.number,
     }

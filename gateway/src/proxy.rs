@@ -12,12 +12,8 @@ use pingora::{
     proxy::{FailToProxy, ProxyHttp, Session},
     upstreams::peer::HttpPeer,
 };
-use thornwall_detectors::signal::Reason;
-use thornwall_filters::verdict::Ruling;
 
-use crate::{
-    answer, edge, exchange::Exchange, forward, outcome, request, second_opinion, state::State,
-};
+use crate::{answer, exchange::Exchange, forward, request, respond, state::State};
 
 /// The proxy of all sites.
 pub(crate) struct Proxy {
@@ -29,60 +25,6 @@ impl Proxy {
     pub(crate) const fn new(state: Arc<State>) -> Self {
         Self { state }
     }
-
-    /// Judges a request and answers it, unless the origin is to.
-    async fn admit(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
-        let mut judgement = match request::judge(session, exchange, &self.state) {
-            Ok(judgement) => judgement,
-            Err((status, reason)) => {
-                return refuse(session, exchange, status, reason).await;
-            }
-        };
-        second_opinion::settle(&mut judgement, exchange, &self.state).await;
-        let ruling = judgement.ruling;
-        exchange.reason = ruling.reason();
-        exchange.judgement = Some(judgement);
-        match ruling {
-            Ruling::Answer(answer) => {
-                answer::send(session, exchange, answer, &self.state).await?;
-                Ok(true)
-            }
-            Ruling::Forward => {
-                if request::take_share(exchange, &self.state).await.is_none() {
-                    let reason = Reason::ClientTooManyRequests;
-                    return refuse(session, exchange, 429, reason).await;
-                }
-                self.answer_robots(session, exchange).await
-            }
-        }
-    }
-
-    async fn answer_robots(&self, session: &mut Session, exchange: &Exchange) -> Result<bool> {
-        let now = self.state.now();
-        let Some(file) = request::robots_answer(session.req_header(), exchange, now).await else {
-            return Ok(false);
-        };
-        answer::robots(session, exchange, &file).await?;
-        Ok(true)
-    }
-}
-
-/// Answers a request that nobody is to be asked with.
-async fn refuse(
-    session: &mut Session,
-    exchange: &mut Exchange,
-    status: u16,
-    reason: Reason,
-) -> Result<bool> {
-    exchange.reason = Some(reason);
-    // What follows may be part of what was refused.
-    session.set_keepalive(None);
-    if reason == Reason::TlsRedirect {
-        answer::redirect_to_https(session, exchange).await?;
-    } else {
-        answer::refuse(session, exchange, status).await?;
-    }
-    Ok(true)
 }
 
 #[async_trait]
@@ -114,7 +56,10 @@ impl ProxyHttp for Proxy {
         session: &mut Session,
         exchange: &mut Box<Exchange>,
     ) -> Result<bool> {
-        self.admit(session, exchange).await
+        match request::decide(session, exchange, &self.state).await {
+            Some(answer) => answer::send(session, exchange, answer, &self.state).await,
+            None => Ok(false),
+        }
     }
 
     async fn upstream_peer(
@@ -143,10 +88,10 @@ impl ProxyHttp for Proxy {
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         if end {
-            exchange.body_came = Some(self.state.now());
+            exchange.origin.upload_ended = Some(self.state.now());
         }
         forward::measure_body(session, body, end, exchange)?;
-        exchange.attempt.sent(body, end);
+        exchange.origin.attempt.sent(body, end);
         Ok(())
     }
 
@@ -156,16 +101,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
-        let now = self.state.now();
-        exchange.origin_answers(response.status.as_u16(), now);
-        let secure = exchange.secure;
-        (exchange.attempt).answered(session, response, secure, now)?;
-        forward::judge(response, exchange)?;
-        outcome::begins(session, response, exchange, now);
-        request::settle_share(exchange, response, &self.state);
-        forward::lead_back(session, response, exchange)?;
-        forward::suit(session, response, exchange);
-        answer::name(response, exchange)
+        respond::prepare(session, response, exchange, &self.state)
     }
 
     fn response_body_filter(
@@ -176,7 +112,7 @@ impl ProxyHttp for Proxy {
         exchange: &mut Box<Exchange>,
     ) -> Result<Option<Duration>> {
         if end {
-            exchange.attempt.over();
+            exchange.origin.attempt.over();
         }
         Ok(forward::pace(body.as_ref(), exchange, &self.state))
     }
@@ -200,9 +136,9 @@ impl ProxyHttp for Proxy {
         digest: Option<&Digest>,
         exchange: &mut Box<Exchange>,
     ) -> Result<()> {
-        edge::resume(digest);
-        let (upgrade, now) = (exchange.upgrade, self.state.now());
-        (exchange.attempt).connected(session, upgrade, (reused, fd), now)
+        exchange.upload.resume(digest);
+        let (upgrade, now) = (exchange.asked.upgrade, self.state.now());
+        (exchange.origin.attempt).connected(session, upgrade, (reused, fd), now)
     }
 
     fn error_while_proxy(
@@ -241,14 +177,6 @@ impl ProxyHttp for Proxy {
         error: Option<&Error>,
         exchange: &mut Box<Exchange>,
     ) {
-        if let Some(error) = error {
-            self.state.metrics.edge.ended_with(error);
-        }
-        exchange.holds.release();
-        let now = self.state.now();
-        outcome::tell(exchange, now);
-        let took: Duration = now.saturating_sub(exchange.started);
-        self.state.conclude(outcome::ended(session, exchange, took));
-        answer::part(session, exchange, error.is_some(), &self.state).await;
+        respond::conclude(session, error, exchange, &self.state).await;
     }
 }

@@ -1,75 +1,100 @@
-//! From Pingora's session to the facts that filters see.
+//! From Pingora's session to the facts that filters see, and who answers the request.
 
 use std::{borrow::Cow, net::IpAddr};
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HOST},
+    HeaderMap, HeaderName, Uri, Version,
+    header::{CONTENT_LENGTH, HOST},
     uri::PathAndQuery,
 };
-use pingora::{
-    http::{RequestHeader, ResponseHeader},
-    proxy::Session,
-};
+use pingora::{http::RequestHeader, proxy::Session};
 use thornwall_detectors::{
     address::reported_client,
     request::{RequestView, SiteFacts, normalise_path, plain_path, spells},
-    signal::{Reason, Signal, Trail},
+    signal::Reason,
 };
 use thornwall_filters::{
     deception::links::Marked,
-    filter::Holds,
-    pipeline::{Judgement, Notes, Timings},
-    verdict::{Answer, Denial, Ruling},
+    pipeline::Judgement,
+    verdict::{self, Denial, Ruling},
 };
 
 use crate::{
+    answer::Answer,
     edge::{Connection, head::judge_decoded},
-    exchange::{Exchange, Target},
+    exchange::Exchange,
     forward::proxy_id,
-    generation::{Generation, Site},
+    generation::{Backend, Generation, Site},
     hosts::normalise_host,
-    second_opinion,
+    permits, second_opinion,
     state::State,
-    tls::Arrival,
-    unread::AnswerBody,
+    tls::{self, Arrival},
 };
 
+mod own_paths;
 mod robots;
 
-pub(crate) use robots::answer as robots_answer;
+use own_paths::OwnPath;
 
 /// Header in which a trusted proxy says how the client reached it.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Finds out who asks for what, and asks the site's pipeline. `Err` is a request that no site can
-/// be asked about: its status and why.
-pub(crate) fn judge(
+/// Decides who answers a request: an answer of the gateway's own, or else the backend of its route.
+pub(crate) async fn decide(
     session: &Session,
     exchange: &mut Exchange,
     state: &State,
-) -> Result<Judgement, (u16, Reason)> {
+) -> Option<Answer> {
+    admit(session, exchange, state).await.err()
+}
+
+/// Lets a request through to the backend of its route. `Err` is what it is answered with instead.
+async fn admit(session: &Session, exchange: &mut Exchange, state: &State) -> Result<(), Answer> {
+    let (mut judgement, own) = judge(session, exchange, state)?;
+    second_opinion::settle(&mut judgement, exchange, state).await;
+    let ruling = judgement.ruling;
+    exchange.judgement = Some(judgement);
+    if let Ruling::Answer(answer) = ruling {
+        return Err(answer.into());
+    }
+    if permits::take(exchange, state).await.is_none() {
+        return Err(Answer::Refuse(429, Reason::ClientTooManyRequests));
+    }
+    if own == Some(OwnPath::Robots)
+        && let Some(file) = robots::answer(session.req_header(), exchange, state.now()).await
+    {
+        return Err(Answer::Robots(file));
+    }
+    match exchange.route().map(|route| &route.backend) {
+        Some(Backend::Upstream(_)) => Ok(()),
+        None => Err(Answer::Refuse(421, Reason::HostUnknown)),
+    }
+}
+
+/// Finds out who asks for what, and asks the site's pipeline, unless the path is one that needs no
+/// further look. `Err` answers a request that no site can be asked about.
+fn judge(
+    session: &Session,
+    exchange: &mut Exchange,
+    state: &State,
+) -> Result<(Judgement, Option<OwnPath>), Answer> {
     let header = session.req_header();
     identify_client(session, header, exchange);
     admit_head(header, &exchange.generation)?;
-    exchange.target = target(&header.uri)?;
+    exchange.asked.target = target(&header.uri)?;
     find_site(header, exchange)?;
-    let (site, client) = (exchange.site(), exchange.client);
-    let (Some(site), Some(client)) = (site, client) else {
-        return Err((421, Reason::HostUnknown));
+    let unknown = Answer::Refuse(421, Reason::HostUnknown);
+    let (Some(site), Some(route)) = (exchange.site(), exchange.route()) else {
+        return Err(unknown);
+    };
+    let Some(client) = exchange.client.address else {
+        return Err(unknown);
     };
     if site.mark.is_in_circles(&header.headers) {
-        return Err((508, Reason::RequestLoop));
+        return Err(Answer::Refuse(508, Reason::RequestLoop));
     }
     let path = plain_path(header.uri.path());
-    let arrival = Arrival {
-        tls: exchange.tls(),
-        secure: exchange.secure,
-        path: &path,
-    };
-    site.tls
-        .admits(&arrival)
-        .map_err(|refusal| (refusal.status(), refusal.reason()))?;
+    admit_arrival(site, &path, exchange)?;
     admit_body(&header.headers, site.max_body_bytes)?;
     let now = state.now();
     let robots = robots::known(header, exchange, now);
@@ -80,172 +105,122 @@ pub(crate) fn judge(
         version: header.version,
         headers: &header.headers,
         client,
-        host: &exchange.host,
+        host: &exchange.asked.host,
         site: SiteFacts {
             id: site.id,
             robots: robots.as_ref().map(|file| &file.rules),
         },
-        secure: exchange.secure,
+        secure: exchange.asked.secure,
         now,
     };
-    let mut judgement =
-        judge_marked_link(site, &request).unwrap_or_else(|| site.pipeline.judge(&request));
+    let own = own_paths::find(site, &request);
+    let mut judgement = match own {
+        Some(OwnPath::Marked(marked)) => {
+            if marked == Marked::Signed {
+                second_opinion::trap(&request, state);
+            }
+            judge_marked(marked)
+        }
+        Some(OwnPath::Robots) | None => route.pipeline.judge(&request),
+    };
     if let Some(proposal) = judgement.proposal.take() {
         state.propose(*proposal, &site.name, exchange.id);
     }
-    if judgement.ruling.reason() == Some(Reason::DeceptionMarkedLink) {
-        second_opinion::trap(&request, state);
-    }
     second_opinion::submit(&mut judgement, exchange.id, state);
     exchange.holds = std::mem::take(&mut judgement.holds);
-    Ok(judgement)
+    Ok((judgement, own))
 }
 
-/// Whoever asks for a path that only tarpit pages contain needs no further look; whatever else is
-/// asked for below their prefix does not exist.
-fn judge_marked_link(site: &Site, request: &RequestView<'_>) -> Option<Judgement> {
-    let answer = match site.links.read(&request.path)? {
-        Marked::Signed => Answer::Tarpit(Reason::DeceptionMarkedLink),
-        Marked::Forged => Answer::Deny(Denial::forbidden(Reason::DeceptionUnsignedLink)),
+/// Whether the site is to be reached in the way in which the request came.
+fn admit_arrival(site: &Site, path: &str, exchange: &Exchange) -> Result<(), Answer> {
+    let arrival = Arrival {
+        tls: exchange.tls(),
+        secure: exchange.asked.secure,
+        path,
     };
-    let ruling = Ruling::Answer(answer);
-    let mut trail = Trail::default();
-    if let Some(reason) = ruling.reason() {
-        trail.push(Signal::new(reason, 1.0));
-    }
-    Some(Judgement {
-        ruling,
-        throttled: false,
-        score: trail.score(),
-        trail,
-        proposal: None,
-        referral: None,
-        holds: Holds::default(),
-        timings: Timings::new(),
-        notes: Notes::new(),
+    site.tls.admits(&arrival).map_err(|refusal| match refusal {
+        tls::Refusal::Redirect => Answer::RedirectToHttps,
+        _ => Answer::Refuse(refusal.status(), refusal.reason()),
+    })
+}
+
+/// A path that only tarpit pages contain leads into the tarpit; whatever else is asked for below their
+/// prefix does not exist.
+fn judge_marked(marked: Marked) -> Judgement {
+    Judgement::without_filters(match marked {
+        Marked::Signed => verdict::Answer::Tarpit(Reason::DeceptionMarkedLink),
+        Marked::Forged => verdict::Answer::Deny(Denial::forbidden(Reason::DeceptionUnsignedLink)),
     })
 }
 
 fn identify_client(session: &Session, header: &RequestHeader, exchange: &mut Exchange) {
     let peer = Connection::client_of(session);
     let names_others = Connection::of(session).is_some_and(|c| c.may_name_others());
-    exchange.peer_trusted = names_others && State::trusts(&exchange.generation, peer);
-    exchange.client = Some(peer);
-    exchange.secure = exchange.tls().is_some();
-    if exchange.peer_trusted {
-        exchange.client = Some(claimed_client(header, &exchange.generation).unwrap_or(peer));
-        exchange.proxy_id = proxy_id(header);
+    exchange.client.peer_trusted = names_others && State::trusts(&exchange.generation, peer);
+    exchange.client.address = Some(peer);
+    exchange.asked.secure = exchange.tls().is_some();
+    if exchange.client.peer_trusted {
+        exchange.client.address =
+            Some(claimed_client(header, &exchange.generation).unwrap_or(peer));
+        exchange.asked.proxy_id = proxy_id(header);
         if let Some(proto) = header.headers.get(FORWARDED_PROTO) {
-            exchange.secure = proto.as_bytes().eq_ignore_ascii_case(b"https");
-        }
-    }
-}
-
-/// Requests of a client that wait for each that may be under way: a class of pupils who open the same
-/// page.
-const WAITING: u32 = 8;
-
-/// A place among the client's requests at origins. Where it has all of them, the request waits for one
-/// of the others to end; `None` where none does. Trusted proxies that name nobody have no cap, as
-/// with connections.
-pub(crate) async fn take_share(exchange: &mut Exchange, state: &State) -> Option<()> {
-    let generation = &exchange.generation;
-    let client = exchange.client;
-    let Some(client) = client.filter(|client| !State::trusts(generation, *client)) else {
-        return Some(());
-    };
-    let most = generation.limits.max_requests_per_client;
-    let within = generation.limits.request_wait;
-    let waiting = most.saturating_mul(WAITING);
-    let mut share = state.requests.wait(client, most, waiting, within).await;
-    let limits = &generation.limits;
-    if share.is_none() && !within.is_zero() && state.unread.has_room(client, limits) {
-        // Where others last so long, as long polls do, there are as many places again.
-        share = state.lasting.take(client, most);
-    }
-    let share = share?;
-    exchange.share = Some(share);
-    Some(())
-}
-
-/// Notes what kind of answer begins. One that lasts, a WebSocket or an event stream, counts no longer among
-/// its client's requests but among those that last, of which it may have as many as connections.
-pub(crate) fn settle_share(exchange: &mut Exchange, response: &ResponseHeader, state: &State) {
-    let kind = response
-        .headers
-        .get(CONTENT_TYPE)
-        .map(HeaderValue::as_bytes);
-    let lasts = response.status == StatusCode::SWITCHING_PROTOCOLS
-        || kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
-    let is_conversation = kind.is_some_and(|kind| kind.starts_with(b"application/grpc"));
-    let length = response.headers.get(CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    exchange.answer = (!lasts && !is_conversation).then(|| AnswerBody::new(length));
-    if let (true, Some(client), Some(_)) = (lasts, exchange.client, &exchange.share) {
-        let most = exchange.generation.limits.max_per_client;
-        if let Some(share) = state.lasting.take(client, most) {
-            exchange.share = Some(share);
+            exchange.asked.secure = proto.as_bytes().eq_ignore_ascii_case(b"https");
         }
     }
 }
 
 /// Heads of HTTP/1 have been judged as bytes; those of HTTP/2 come as fields.
-fn admit_head(header: &RequestHeader, generation: &Generation) -> Result<(), (u16, Reason)> {
+fn admit_head(header: &RequestHeader, generation: &Generation) -> Result<(), Answer> {
     if header.version < Version::HTTP_2 {
         return Ok(());
     }
     let most = generation.limits.max_headers;
     judge_decoded(&header.method, header.raw_path(), &header.headers, most)
-        .map_err(|refusal| (refusal.status, refusal.reason))
+        .map_err(|refusal| Answer::Refuse(refusal.status, refusal.reason))
 }
 
 /// Whoever names no host gets the site for all hosts that no other serves, if there is one.
-fn find_site(header: &RequestHeader, exchange: &mut Exchange) -> Result<(), (u16, Reason)> {
+fn find_site(header: &RequestHeader, exchange: &mut Exchange) -> Result<(), Answer> {
     let host = authority(&header.uri, &header.headers, header.version);
-    if exchange.find_site(host.map_err(|reason| (400, reason))?) {
+    if exchange.find_site(host.map_err(|reason| Answer::Refuse(400, reason))?) {
         return Ok(());
     }
-    Err(match exchange.host.as_str() {
-        "" => (400, Reason::HostMissing),
-        _ => (421, Reason::HostUnknown),
+    Err(match exchange.asked.host.as_str() {
+        "" => Answer::Refuse(400, Reason::HostMissing),
+        _ => Answer::Refuse(421, Reason::HostUnknown),
     })
 }
 
-/// What is judged in place of the path that was sent, and what the origin is asked with where that
-/// could be read as another path. The query stays byte for byte.
-fn target(uri: &Uri) -> Result<Target, (u16, Reason)> {
-    let refused = (400, Reason::RequestTargetInvalid);
-    let Ok(path) = normalise_path(uri.path()) else {
-        return Err(refused);
-    };
+/// What the origin is asked with where the path that was sent could be read as another one than the
+/// one that is judged. The query stays byte for byte.
+fn target(uri: &Uri) -> Result<Option<PathAndQuery>, Answer> {
+    let refused = || Answer::Refuse(400, Reason::RequestTargetInvalid);
+    let path = normalise_path(uri.path()).map_err(|_| refused())?;
     let Cow::Owned(judged) = path else {
-        return Ok(Target::default());
+        return Ok(None);
     };
-    let mut asked = None;
-    if !spells(uri.path(), &judged) {
-        let target = match uri.query() {
-            Some(query) => format!("{judged}?{query}"),
-            None => judged.clone(),
-        };
-        asked = Some(PathAndQuery::try_from(target).map_err(|_| refused)?);
+    if spells(uri.path(), &judged) {
+        return Ok(None);
     }
-    Ok(Target {
-        judged: Some(judged),
-        asked,
-    })
+    let target = match uri.query() {
+        Some(query) => format!("{judged}?{query}"),
+        None => judged,
+    };
+    let target = PathAndQuery::try_from(target).map_err(|_| refused())?;
+    Ok(Some(target))
 }
 
 /// A body that says that it is too large is refused before the origin hears of it; others are
 /// measured on their way, in [`forward::measure_body`].
 ///
 /// [`forward::measure_body`]: crate::forward::measure_body
-fn admit_body(headers: &HeaderMap, most: Option<u64>) -> Result<(), (u16, Reason)> {
+fn admit_body(headers: &HeaderMap, most: Option<u64>) -> Result<(), Answer> {
     let (Some(most), Some(length)) = (most, headers.get(CONTENT_LENGTH)) else {
         return Ok(());
     };
     let announced = length.to_str().ok().and_then(|text| text.parse().ok());
     if announced.is_none_or(|announced: u64| announced > most) {
-        return Err((413, Reason::RequestBodyTooLarge));
+        return Err(Answer::Refuse(413, Reason::RequestBodyTooLarge));
     }
     Ok(())
 }
@@ -288,7 +263,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Uri, Version, header::CONTENT_LENGTH, header::HOST};
     use thornwall_detectors::signal::Reason;
 
-    use super::{admit_body, authority, target};
+    use super::{Answer, PathAndQuery, admit_body, authority, target};
 
     #[test]
     fn each_version_names_its_host() {
@@ -334,26 +309,21 @@ mod tests {
 
     #[test]
     fn a_target_is_rewritten_where_it_must_be() {
-        let check = |sent: &str, judged: Option<&str>, asked: Option<&str>| {
-            let uri: Uri = sent.parse().unwrap();
-            let found = target(&uri).unwrap();
-            assert_eq!(found.judged.as_deref(), judged, "{sent}");
-            let found = found.asked.as_ref().map(|asked| asked.as_str());
+        let check = |sent: &str, asked: Option<&str>| {
+            let found = target(&sent.parse().unwrap()).unwrap();
+            let found = found.as_ref().map(PathAndQuery::as_str);
             assert_eq!(found, asked, "{sent}");
         };
-        check("/a/b?c=%zz/../", None, None);
-        check("/a/../b?c=%zz/../", Some("/b"), Some("/b?c=%zz/../"));
-        check("//a?", Some("/a"), Some("/a?"));
-        check("https://t.example/%61?x", Some("/a"), None);
-        check("/%61/%2e%2e/%62?x", Some("/b"), Some("/b?x"));
-        check("*", None, None);
+        check("/a/b?c=%zz/../", None);
+        check("/a/../b?c=%zz/../", Some("/b?c=%zz/../"));
+        check("//a?", Some("/a?"));
+        check("https://t.example/%61?x", None);
+        check("/%61/%2e%2e/%62?x", Some("/b?x"));
+        check("*", None);
         for refused in ["/%zz", "/a\\b", "/\u{e9}"] {
             let found = target(&refused.parse().unwrap());
-            assert_eq!(
-                found.err().map(|(status, _)| status),
-                Some(400),
-                "{refused}"
-            );
+            let is_refused = matches!(found, Err(Answer::Refuse(400, _)));
+            assert!(is_refused, "{refused}");
         }
     }
 

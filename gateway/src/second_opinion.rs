@@ -40,7 +40,10 @@ pub(crate) async fn settle(judgement: &mut Judgement, exchange: &mut Exchange, s
     if referral.wait.is_zero() || judgement.ruling != Ruling::Forward {
         return;
     }
-    let (Some(site), Some(client)) = (exchange.site(), exchange.client) else {
+    let (Some(site), Some(route)) = (exchange.site(), exchange.route()) else {
+        return;
+    };
+    let Some(client) = exchange.client.address else {
         return;
     };
     let sidecar = sidecars.of(site.id, client);
@@ -53,7 +56,10 @@ pub(crate) async fn settle(judgement: &mut Judgement, exchange: &mut Exchange, s
     }
     // Whether a page is wanted is told by the answer.
     let client = (site.id, client);
-    let slow_down = |notes: &mut Notes| site.pipeline.slow_down(client, false, state.now(), notes);
+    let slow_down = |notes: &mut Notes| {
+        let pipeline = &route.pipeline;
+        pipeline.slow_down(client, false, state.now(), notes)
+    };
     apply(&label, judgement, slow_down);
     if judgement.ruling != Ruling::Forward {
         exchange.holds.release();

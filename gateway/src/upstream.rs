@@ -9,6 +9,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use http::HeaderName;
 use pingora::upstreams::peer::HttpPeer;
+use thiserror::Error;
+use thornwall_detectors::signal::Reason;
 use thornwall_filters::carry::Carry;
 use thornwall_settings::report::Report;
 use tokio::time::Instant;
@@ -16,6 +18,7 @@ use tokio::time::Instant;
 use crate::{config, hash::Key};
 
 mod address;
+mod answer_wait;
 pub(crate) mod attempt;
 mod balance;
 mod budget;
@@ -36,15 +39,14 @@ mod sticky;
 mod table;
 mod tasks;
 mod tls;
-mod watch;
 
+pub(crate) use answer_wait::{AnswerWait, watched};
 pub(crate) use balance::MOST_TRIES;
 pub(crate) use health::fetch;
 pub(crate) use probe::{Asked, Told};
 pub(crate) use resolve::settle;
 pub(crate) use sticky::Sticky;
 pub(crate) use tls::connector_ca_file;
-pub(crate) use watch::watched;
 
 use address::Address;
 use balance::{Ask, Balancer, Choice, Tried};
@@ -116,13 +118,33 @@ struct Lease {
     queue: Option<Arc<Shared>>,
 }
 
-/// Why a request has got no server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why no server is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
     /// All have as many requests as they may.
+    #[error("all servers have as many requests as they may")]
     Busy,
     /// There is none, or all have been tried.
+    #[error("there is no server, or all have been tried")]
     Nobody,
+}
+
+impl Refusal {
+    /// The status that a client gets.
+    pub(crate) const fn status(self) -> u16 {
+        match self {
+            Self::Busy => 503,
+            Self::Nobody => 502,
+        }
+    }
+
+    /// The code of logs and metrics.
+    pub(crate) const fn reason(self) -> Reason {
+        match self {
+            Self::Busy => Reason::UpstreamBusy,
+            Self::Nobody => Reason::UpstreamUnresolved,
+        }
+    }
 }
 
 impl Upstream {

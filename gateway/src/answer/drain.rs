@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     edge::{
-        self,
+        Upload,
         linger::{LINGER, MOST_DISCARDED, SILENCE},
     },
     state::State,
@@ -21,12 +21,12 @@ use crate::{
 
 /// Discards the rest of the request's body on a stream whose answer is complete. The request
 /// remains one of its client's and of its connection's meanwhile, whose numbers are bounded.
-pub(super) async fn stream(session: &mut HttpSession, state: &State) {
+pub(super) async fn stream(session: &mut HttpSession, upload: &Upload, state: &State) {
     if session.is_body_done() || session.response_written().is_none() {
         return;
     }
     // Its end is that of its lingering, not of a body that somebody waits for.
-    edge::release();
+    upload.release();
     let mut shutdown = state.shutdown.clone();
     select! {
         () = discard(session) => {}

@@ -13,7 +13,7 @@ use thornwall_detectors::{
     request::{normalise_path, plain_path},
 };
 
-use super::name;
+use super::add_own_headers;
 use crate::{
     exchange::Exchange,
     refusal::{METHODS, page},
@@ -70,7 +70,7 @@ pub(super) fn refusal(
     if matches!(status, 429 | 503) {
         response.insert_header(header::RETRY_AFTER, HeaderValue::from_static("1"))?;
     }
-    name(&mut response, exchange)?;
+    add_own_headers(&mut response, exchange)?;
     Ok((response, Bytes::from_static(body.as_bytes())))
 }
 

@@ -23,7 +23,7 @@ pub(super) async fn hold(
     exchange: &mut Exchange,
     state: &State,
 ) -> Result<bool> {
-    let (Some(site), Some(client)) = (exchange.site(), exchange.client) else {
+    let (Some(site), Some(client)) = (exchange.site(), exchange.client.address) else {
         return Ok(false);
     };
     let request = session.req_header();
@@ -49,7 +49,7 @@ pub(super) async fn hold(
         Detached::Connection(stream) => Channel::connection(stream, framing, exchange),
         Detached::Stream(session) => Channel::stream(session, exchange),
     };
-    exchange.detached_status = Some(200);
+    exchange.own.detached_status = Some(200);
     let held = HeldClient {
         channel,
         drip,

@@ -8,7 +8,7 @@ use thornwall_settings::token::Token;
 use super::{bold, build, print};
 use crate::{
     data_dir::check_link_secret,
-    generation::{Cold, Generation, Site},
+    generation::{Backend, Cold, Generation, Route},
     limits::ListenerFacts,
 };
 
@@ -38,7 +38,10 @@ fn describe(path: &Path, generation: &Generation) -> String {
     let _ = writeln!(text, "admin      {}", cold.admin);
     let _ = writeln!(text, "threads    {}", cold.threads);
     for site in &generation.sites {
-        describe_site(&mut text, site);
+        let _ = writeln!(text, "\n{} {}", bold("site"), site.name);
+        for route in &site.routes {
+            describe_route(&mut text, route);
+        }
     }
     for warning in &generation.warnings {
         let _ = writeln!(text, "warning: {warning}");
@@ -46,17 +49,16 @@ fn describe(path: &Path, generation: &Generation) -> String {
     text
 }
 
-fn describe_site(text: &mut String, site: &Site) {
-    let upstream = &site.upstream;
-    let _ = writeln!(text, "\n{} {}", bold("site"), site.name);
-    let _ = writeln!(
-        text,
-        "  upstream {} ({})",
-        upstream.name,
-        upstream.describe()
-    );
-    let _ = writeln!(text, "  pipeline {}", site.pipeline.name);
-    for (at, (name, kind, mode)) in site.pipeline.describe().enumerate() {
+fn describe_route(text: &mut String, route: &Route) {
+    match &route.backend {
+        Backend::Upstream(upstream) => {
+            let (name, what) = (&upstream.name, upstream.describe());
+            let _ = writeln!(text, "  upstream {name} ({what})");
+        }
+    }
+    let pipeline = &route.pipeline;
+    let _ = writeln!(text, "  pipeline {}", pipeline.name);
+    for (at, (name, kind, mode)) in pipeline.describe().enumerate() {
         let note = match mode {
             Mode::Enforce => "",
             Mode::Observe => "  (observes only)",
@@ -64,7 +66,7 @@ fn describe_site(text: &mut String, site: &Site) {
         let KindFacts { name: kind, cost } = kind;
         let _ = writeln!(text, "    {}. {name:<16} {kind:<12} {cost}{note}", at + 1);
     }
-    for (action, score) in site.pipeline.ladder().rungs() {
+    for (action, score) in pipeline.ladder().rungs() {
         let action = action.name();
         let _ = writeln!(text, "    score {score:.2} and above: {action}");
     }

@@ -154,7 +154,7 @@ impl<'a> Denials<'a> {
         let (state, generation) = (self.state, &self.generation);
         let mut sites = generation.sites.iter();
         let is_denied = sites
-            .find(|site| site.id == tunnel.site && site.pipeline.enforces_decisions())
+            .find(|site| site.id == tunnel.site && site.enforces_decisions())
             .and_then(|site| {
                 let decisions = state.store.decisions();
                 decisions.lookup(tunnel.client, site.id, state.now())

@@ -25,9 +25,14 @@ use crate::ending::Ending;
 
 task_local! {
     /// Of the request that the running task serves. Pingora builds a request's context itself and
-    /// hands nothing of ours to it.
-    static PROGRESS: Arc<Progress>;
+    /// hands nothing of ours to it, so that the context asks once for it ([`Upload::running`]).
+    static RUNNING: Upload;
 }
+
+/// How the body of one request comes in. Only requests with a body on HTTP/2 are guarded; of others
+/// there is nothing to know.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Upload(Option<Arc<Progress>>);
 
 #[derive(Debug, Default)]
 struct Progress {
@@ -48,29 +53,45 @@ enum Reader {
 /// How many times within `body_timeout` it is asked who is awaited.
 const LOOKS: u32 = 8;
 
-/// The running request is to get a connection to an origin: nobody reads its body meanwhile.
-pub(crate) fn pause() {
-    let _ = PROGRESS.try_with(|progress| *progress.reader.lock() = Reader::Nobody);
-}
+impl Upload {
+    /// That of the request that the running task serves.
+    pub(crate) fn running() -> Self {
+        RUNNING.try_with(Self::clone).unwrap_or_default()
+    }
 
-/// The running request has got a connection to an origin, for which its body is read.
-pub(crate) fn resume(connection: Option<&Digest>) {
-    let _ = PROGRESS.try_with(|progress| {
-        let socket = connection.and_then(|digest| digest.socket_digest.clone());
-        *progress.reader.lock() = Reader::Origin(socket);
-    });
-}
+    /// The request is to get a connection to an origin: nobody reads its body meanwhile.
+    pub(crate) fn pause(&self) {
+        self.read_by(Reader::Nobody);
+    }
 
-/// Bytes of the running request's body came in.
-pub(crate) fn note_body(bytes: usize) {
-    // Only requests with a body on HTTP/2 are guarded.
-    let _ = PROGRESS.try_with(|progress| progress.received.fetch_add(bytes as u64, Relaxed));
-}
+    /// The request has got a connection to an origin, for which its body is read.
+    pub(crate) fn resume(&self, connection: Option<&Digest>) {
+        if self.0.is_some() {
+            let socket = connection.and_then(|digest| digest.socket_digest.clone());
+            self.read_by(Reader::Origin(socket));
+        }
+    }
 
-/// The running request's body may take its time from here on: it is complete, or it is one half of
-/// a conversation. An answer releases nothing: Pingora goes on waiting for the rest of the body.
-pub(crate) fn release() {
-    let _ = PROGRESS.try_with(|progress| progress.over.store(true, Relaxed));
+    fn read_by(&self, reader: Reader) {
+        if let Some(progress) = &self.0 {
+            *progress.reader.lock() = reader;
+        }
+    }
+
+    /// Bytes of the body came in.
+    pub(crate) fn received(&self, bytes: usize) {
+        if let Some(progress) = &self.0 {
+            progress.received.fetch_add(bytes as u64, Relaxed);
+        }
+    }
+
+    /// The body may take its time from here on: it is complete, or it is one half of a conversation.
+    /// An answer releases nothing: Pingora goes on waiting for the rest of the body.
+    pub(crate) fn release(&self) {
+        if let Some(progress) = &self.0 {
+            progress.over.store(true, Relaxed);
+        }
+    }
 }
 
 /// Runs a request as long as its body moves.
@@ -78,7 +99,7 @@ pub(super) async fn guard<T>(edge: &Edge, request: impl Future<Output = T>) {
     let progress = Arc::new(Progress::default());
     select! {
         biased;
-        _ = PROGRESS.scope(Arc::clone(&progress), request) => {}
+        _ = RUNNING.scope(Upload(Some(Arc::clone(&progress))), request) => {}
         ending = stalled(edge, &progress) => edge.metrics.stream_reset(ending),
     }
 }
@@ -130,17 +151,18 @@ impl Progress {
 mod tests {
     use std::sync::Arc;
 
-    use super::{PROGRESS, Progress, pause, resume};
+    use super::{Progress, RUNNING, Upload};
 
     #[test]
     fn nobody_awaits_a_body_without_an_origin_to_take_it() {
         let progress = Arc::new(Progress::default());
-        let run = |what: fn()| PROGRESS.sync_scope(Arc::clone(&progress), what);
+        let guarded = Upload(Some(Arc::clone(&progress)));
+        let upload = RUNNING.sync_scope(guarded, Upload::running);
         assert!(!progress.awaits_the_client());
-        run(|| resume(None));
+        upload.resume(None);
         assert!(progress.awaits_the_client());
         // Another server is to be found.
-        run(pause);
+        upload.pause();
         assert!(!progress.awaits_the_client());
     }
 }

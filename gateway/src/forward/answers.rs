@@ -2,12 +2,16 @@
 
 use http::{
     HeaderMap, HeaderName, StatusCode, Version,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{
+        CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TE, TRANSFER_ENCODING, UPGRADE,
+    },
 };
 use pingora::{Error, Result, http::ResponseHeader, proxy::Session};
 
 use super::names;
-use crate::{edge::Tunnel, exchange::Exchange, upstream::attempt::REFUSED_ANSWER};
+use crate::{
+    edge::Tunnel, exchange::Exchange, unread::AnswerBody, upstream::attempt::REFUSED_ANSWER,
+};
 
 /// Fields of one connection, whether or not `Connection` names them (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 4] = [
@@ -24,9 +28,9 @@ const MOST_INTERIM: u8 = 32;
 pub(crate) fn judge(response: &ResponseHeader, exchange: &mut Exchange) -> Result<()> {
     let refused = |what| Err(Error::explain(REFUSED_ANSWER, what).into_up());
     let headers = &response.headers;
-    exchange.interim += u8::from(response.status.is_informational());
+    exchange.origin.interim += u8::from(response.status.is_informational());
     match response.status {
-        _ if exchange.interim > MOST_INTERIM => {
+        _ if exchange.origin.interim > MOST_INTERIM => {
             refused("the origin says more than any answer has before it")
         }
         StatusCode::SWITCHING_PROTOCOLS if !is_agreement(response, exchange) => {
@@ -40,10 +44,20 @@ pub(crate) fn judge(response: &ResponseHeader, exchange: &mut Exchange) -> Resul
     }
 }
 
+/// What is counted of the answer's body. One that `lasts` goes on at its parties' pace, and so does a
+/// conversation of gRPC.
+pub(crate) fn body_of(response: &ResponseHeader, lasts: bool) -> Option<AnswerBody> {
+    let kind = response.headers.get(CONTENT_TYPE);
+    let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    let length = response.headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    (!lasts && !is_grpc).then(|| AnswerBody::new(length))
+}
+
 /// Whether a 101 says what the client asked for (RFC 9110 sections 7.8 and 15.2.2): what follows is
 /// passed on unjudged.
 fn is_agreement(response: &ResponseHeader, exchange: &Exchange) -> bool {
-    exchange.upgrade
+    exchange.asked.upgrade
         && response.version == Version::HTTP_11
         && names(&response.headers, &UPGRADE, "websocket")
         && names(&response.headers, &CONNECTION, "upgrade")
@@ -69,10 +83,14 @@ fn is_plainly_chunked(headers: &HeaderMap) -> bool {
 }
 
 /// Makes an answer one for this client.
-pub(crate) fn suit(session: &mut Session, response: &mut ResponseHeader, exchange: &Exchange) {
+pub(crate) fn adapt_to_client(
+    session: &mut Session,
+    response: &mut ResponseHeader,
+    exchange: &Exchange,
+) {
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         if let Some(connection) = &exchange.connection {
-            let whose = exchange.client.zip(exchange.site());
+            let whose = exchange.client.address.zip(exchange.site());
             connection.upgrade(whose.map(|(client, site)| Tunnel::new(client, site.id)));
         }
         return;

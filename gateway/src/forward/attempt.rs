@@ -3,11 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use pingora::{Error, ErrorType, Result, proxy::Session, upstreams::peer::HttpPeer};
-use thornwall_detectors::signal::Reason;
 
 use crate::{
     exchange::{Exchange, has_begun},
-    upstream::{Refusal, attempt::Circumstances},
+    upstream::attempt::Circumstances,
 };
 
 /// Finds a server for a request, or for its next try.
@@ -16,19 +15,17 @@ pub(super) async fn choose(
     exchange: &mut Exchange,
     now: Duration,
 ) -> Result<Box<HttpPeer>> {
-    let site = exchange.site();
-    let upstream = site.map(|site| Arc::clone(&site.upstream));
+    let upstream = exchange.upstream().map(Arc::clone);
     let upstream =
-        upstream.ok_or_else(|| Error::explain(ErrorType::InternalError, "no site was chosen"))?;
-    let (asker, attempt) = ((exchange.client, exchange.id), &mut exchange.attempt);
+        upstream.ok_or_else(|| Error::explain(ErrorType::InternalError, "no server was chosen"))?;
+    let (asker, attempt) = (
+        (exchange.client.address, exchange.id),
+        &mut exchange.origin.attempt,
+    );
     let chosen = attempt.choose(session.req_header(), upstream, asker, now);
     chosen.await.map_err(|refusal| {
-        let (status, reason) = match refusal {
-            Refusal::Busy => (503, Reason::UpstreamBusy),
-            Refusal::Nobody => (502, Reason::UpstreamUnresolved),
-        };
-        exchange.reason = Some(reason);
-        Error::explain(ErrorType::HTTPStatus(status), "no server")
+        let status = ErrorType::HTTPStatus(refusal.status());
+        Error::because(status, "no server", refusal)
     })
 }
 
@@ -38,8 +35,8 @@ pub(crate) fn failed_to_connect(
     error: Box<Error>,
     now: Duration,
 ) -> Box<Error> {
-    exchange.failed_connects = exchange.failed_connects.saturating_add(1);
-    exchange.attempt.failed_to_connect(error, now)
+    exchange.origin.failed_connects = exchange.origin.failed_connects.saturating_add(1);
+    exchange.origin.attempt.failed_to_connect(error, now)
 }
 
 /// An exchange broke off after a connection was there.
@@ -52,9 +49,9 @@ pub(crate) fn failed_while_proxying(
 ) -> Box<Error> {
     let circumstances = Circumstances {
         reused,
-        upgrade: exchange.upgrade,
+        upgrade: exchange.asked.upgrade,
         has_begun: has_begun(session),
     };
-    let attempt = &mut exchange.attempt;
+    let attempt = &mut exchange.origin.attempt;
     attempt.failed_while_proxying(session, error, &circumstances, now)
 }

@@ -32,13 +32,13 @@ pub(super) fn remove(request: &mut RequestHeader, exchange: &Exchange) -> Claims
     let named = &exchange.generation.client_address.header;
     let unwanted = |name: &&HeaderName| {
         is_claim(name.as_str())
-            || (!exchange.peer_trusted && (is_proxys_word(name.as_str()) || *name == named))
+            || (!exchange.client.peer_trusted && (is_proxys_word(name.as_str()) || *name == named))
     };
     // Nearly always none, which allocates nothing.
     let found: Vec<HeaderName> = request.headers.keys().filter(unwanted).cloned().collect();
     let mut claims = Claims::default();
     for name in found {
-        if !exchange.peer_trusted && (names_client(name.as_str()) || name == *named) {
+        if !exchange.client.peer_trusted && (names_client(name.as_str()) || name == *named) {
             claims.take(&name, &request.headers);
         }
         request.remove_header(&name);
@@ -48,7 +48,7 @@ pub(super) fn remove(request: &mut RequestHeader, exchange: &Exchange) -> Claims
 
 /// Has the peer of a request that is not believed watched, as it may be a proxy of the operator's.
 pub(super) fn note(session: &Session, exchange: &Exchange, claims: &Claims, state: &State) {
-    if exchange.peer_trusted || !state.proxies.looks_at(claims.client.is_some()) {
+    if exchange.client.peer_trusted || !state.proxies.looks_at(claims.client.is_some()) {
         return;
     }
     // A PROXY header has said whose the connection is.

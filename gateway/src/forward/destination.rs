@@ -28,7 +28,7 @@ pub(super) fn map(
     let Some((sent, host)) = texts else {
         return Ok(());
     };
-    let scheme = match exchange.attempt.speaks_tls() {
+    let scheme = match exchange.origin.attempt.speaks_tls() {
         true => "https",
         false => "http",
     };

@@ -22,17 +22,15 @@ pub(crate) fn prepare(
     state: &State,
 ) -> Result<()> {
     retarget(request, exchange)?;
-    if !exchange.upgrade && request.remove_header(&UPGRADE).is_some() {
+    if !exchange.asked.upgrade && request.remove_header(&UPGRADE).is_some() {
         // Pingora looks at no more than the one field.
         request.remove_header(&CONNECTION);
     }
     let claims = claims::remove(request, exchange);
     claims::note(session, exchange, &claims, state);
     join_cookies(request)?;
-    if let Some(sticky) = exchange
-        .site()
-        .and_then(|site| site.upstream.sticky.as_ref())
-    {
+    let upstream = exchange.upstream();
+    if let Some(sticky) = upstream.and_then(|upstream| upstream.sticky.as_ref()) {
         sticky.strip(request)?;
     }
     // Whoever waited for a word has had it from us.
@@ -59,7 +57,7 @@ fn client_certificate(exchange: &Exchange) -> Option<HeaderValue> {
 /// section 3.2.1).
 fn retarget(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
     let absolute = !request.raw_path().starts_with(b"/") && request.uri.path().starts_with('/');
-    let target = match &exchange.target.asked {
+    let target = match &exchange.asked.target {
         Some(target) => target.clone(),
         None if absolute => {
             let sent = request.uri.path_and_query().cloned();
@@ -77,10 +75,10 @@ fn retarget(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
 /// Names a host to the origin where the client named none, since HTTP/1.1 requires one: the
 /// server's, as nginx does.
 fn give_host(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
-    if !exchange.host.is_empty() {
+    if !exchange.asked.host.is_empty() {
         return Ok(());
     }
-    match exchange.attempt.authority() {
+    match exchange.origin.attempt.authority() {
         Some(authority) => request.insert_header(HOST, authority),
         None => Ok(()),
     }

@@ -33,19 +33,19 @@ pub(super) fn tell(
     let peer = Connection::client_of(session);
     let written = address_value(peer)?;
     tell_client(peer, &written, request, exchange)?;
-    let reported = |name| exchange.peer_trusted && request.headers.contains_key(name);
+    let reported = |name| exchange.client.peer_trusted && request.headers.contains_key(name);
     let (keep_proto, keep_host) = (reported(&FORWARDED_PROTO), reported(&FORWARDED_HOST));
     if !keep_proto {
         request.insert_header(FORWARDED_PROTO, own_proto(exchange))?;
     }
     if !keep_host
-        && !exchange.host.is_empty()
+        && !exchange.asked.host.is_empty()
         && let Some(host) = request.headers.get(HOST).cloned()
     {
         request.insert_header(FORWARDED_HOST, host)?;
     }
     let own = exchange.id.header_value();
-    match &exchange.proxy_id {
+    match &exchange.asked.proxy_id {
         Some(id) => {
             request.insert_header(REQUEST_ID, id.clone())?;
             request.insert_header(OWN_REQUEST_ID, own)
@@ -60,12 +60,12 @@ fn tell_client(
     request: &mut RequestHeader,
     exchange: &Exchange,
 ) -> Result<()> {
-    let client = match exchange.client {
+    let client = match exchange.client.address {
         Some(client) if client != peer => address_value(client)?,
         _ => written.clone(),
     };
     request.insert_header(REAL_IP, client)?;
-    if !exchange.peer_trusted {
+    if !exchange.client.peer_trusted {
         return request.insert_header(FORWARDED_FOR, written.clone());
     }
     let chain = joined(request, &FORWARDED_FOR, &peer.to_string())?;
@@ -96,7 +96,7 @@ fn agrees(request: &RequestHeader, exchange: &Exchange) -> bool {
     let client = reported_client(lines.iter().map(AsRef::as_ref), |hop| {
         State::trusts(&exchange.generation, hop)
     });
-    client.is_some() && client == exchange.client
+    client.is_some() && client == exchange.client.address
 }
 
 /// The lines of a field as one list, with another element at its end.

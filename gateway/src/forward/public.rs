@@ -33,9 +33,9 @@ impl Public {
     /// serves it; what a trusted proxy says stands before that, as long as it is the same site's.
     pub(crate) fn of(request: &RequestHeader, exchange: &Exchange) -> Self {
         let sent = sent_authority(request).and_then(split_authority);
-        let (host, port) = sent.unwrap_or_else(|| (exchange.host.clone(), None));
-        let own = Self::new(exchange.secure, host, port);
-        if !exchange.peer_trusted {
+        let (host, port) = sent.unwrap_or_else(|| (exchange.asked.host.clone(), None));
+        let own = Self::new(exchange.asked.secure, host, port);
+        if !exchange.client.peer_trusted {
             return own;
         }
         let text = |name: HeaderName| {

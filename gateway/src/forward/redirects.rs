@@ -31,14 +31,14 @@ impl<'a> Way<'a> {
         public: &'a Public,
         target: Option<&'a str>,
     ) -> Option<Self> {
-        let site = exchange.site()?;
+        let upstream = exchange.upstream()?;
         let offers_tls = exchange.generation.tls.https_port().is_some();
         Some(Self {
             public,
-            asked: &exchange.host,
+            asked: &exchange.asked.host,
             target,
-            upstream: &site.upstream,
-            never_secure: !offers_tls && !exchange.peer_trusted,
+            upstream,
+            never_secure: !offers_tls && !exchange.client.peer_trusted,
         })
     }
 

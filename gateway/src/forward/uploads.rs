@@ -11,7 +11,7 @@ use http::{
 };
 use pingora::{Error, Result, http::RequestHeader, protocols::http::ServerSession, proxy::Session};
 
-use crate::{edge, exchange::Exchange};
+use crate::exchange::Exchange;
 
 /// Bodies up to so many bytes are waited for as a whole. It is less than Pingora keeps, 64 KiB.
 const GATHERED: u64 = 60 << 10;
@@ -22,17 +22,19 @@ const GATHERED: u64 = 60 << 10;
 pub(crate) async fn await_body(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
     let client = session.as_downstream_mut();
     let begun = client.is_body_empty() || client.body_bytes_read() > 0;
-    if begun || exchange.upgrade || may_answer_first(client.req_header(), exchange) {
+    if begun || exchange.asked.upgrade || may_answer_first(client.req_header(), exchange) {
         return Ok(());
     }
     let small = length(client.req_header()).filter(|length| *length <= GATHERED);
     let wanted = small.unwrap_or(1);
     invite(client, exchange).await?;
     client.enable_retry_buffering();
-    edge::resume(None);
+    exchange.upload.resume(None);
     loop {
         let piece = client.read_request_body().await.map_err(Error::into_down)?;
-        edge::note_body(piece.as_ref().map_or(0, Bytes::len));
+        exchange
+            .upload
+            .received(piece.as_ref().map_or(0, Bytes::len));
         if piece.is_none() || client.body_bytes_read() as u64 >= wanted {
             return Ok(());
         }
@@ -48,7 +50,7 @@ pub(super) fn length(header: &RequestHeader) -> Option<u64> {
 /// Whether the client may wait for the answer's head before it sends anything, as gRPC may with
 /// streams both ways. It needs HTTP/2 all the way.
 fn may_answer_first(header: &RequestHeader, exchange: &Exchange) -> bool {
-    let upstream = exchange.site().map(|site| &site.upstream);
+    let upstream = exchange.upstream();
     header.version == Version::HTTP_2
         && upstream.is_some_and(|upstream| upstream.speaks_http2())
         && (!header.headers.contains_key(CONTENT_LENGTH) || is_grpc(header))
@@ -66,10 +68,10 @@ async fn invite(client: &mut ServerSession, exchange: &mut Exchange) -> Result<(
     let header = client.req_header();
     // HTTP/1.0 knows none.
     let waits = header.headers.contains_key(EXPECT) && header.version >= Version::HTTP_11;
-    if !waits || exchange.invited {
+    if !waits || exchange.origin.invited {
         return Ok(());
     }
-    exchange.invited = true;
+    exchange.origin.invited = true;
     // Pingora would close the connection behind any answer that comes before the body.
     client.set_close_on_response_before_downstream_finish(false);
     let written = client.write_continue_response().await;

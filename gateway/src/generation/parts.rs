@@ -24,7 +24,7 @@ use thornwall_settings::report::Report;
 use thornwall_settings::{file::ConfigFile, load::Problem};
 use toml::Spanned;
 
-use super::{ClientAddress, Cold, Inputs, Site, edge, socket_address, unknown};
+use super::{Backend, ClientAddress, Cold, Inputs, Route, Site, edge, socket_address, unknown};
 use crate::{
     config::{self, Config},
     cookies::Cookies,
@@ -439,9 +439,11 @@ pub(super) fn site(
     };
     Some(Site {
         id,
-        upstream: upstream?,
         max_body_bytes: (spec.max_body_bytes != 0).then_some(spec.max_body_bytes),
-        pipeline: pipeline?,
+        routes: vec![Route {
+            pipeline: pipeline?,
+            backend: Backend::Upstream(upstream?),
+        }],
         links: Arc::new(Links::new(inputs.secret, &name)),
         rewrite_redirects: spec.rewrite_redirects,
         cookies: Cookies::build(spec, report),

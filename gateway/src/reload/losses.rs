@@ -1,7 +1,7 @@
 //! What protects a site before a reload and not after it: a file that was cut off may well be a valid
 //! one with fewer filters, or none.
 
-use thornwall_filters::mode::Mode;
+use thornwall_filters::{mode::Mode, pipeline::Pipeline};
 
 use crate::{
     generation::{Generation, Site},
@@ -42,22 +42,8 @@ pub(super) fn losses(running: &Generation, next: &Generation) -> Vec<String> {
 
 fn of_site(site: &Site, now: &Site, lost: &mut Vec<String>) {
     let name = &site.name;
-    for (filter, kind, mode) in site.pipeline.describe() {
-        let kept = now.pipeline.describe().find(|kept| kept.0 == filter);
-        match kept {
-            None => lost.push(format!("site {name} loses filter {filter} ({})", kind.name)),
-            Some((_, _, Mode::Observe)) if matches!(mode, Mode::Enforce) => {
-                lost.push(format!("site {name}: filter {filter} only observes now"));
-            }
-            Some(_) => {}
-        }
-    }
-    let (before, after) = (site.pipeline.ladder(), now.pipeline.ladder());
-    for (action, _) in before.rungs() {
-        if after.start(action).is_none() {
-            let rung = action.name();
-            lost.push(format!("site {name} loses the rung {rung} of its ladder"));
-        }
+    for (before, after) in site.routes.iter().zip(&now.routes) {
+        of_pipeline(name, &before.pipeline, &after.pipeline, lost);
     }
     if site.tls.policy.is_some() && now.tls.policy.is_none() {
         lost.push(format!(
@@ -66,6 +52,26 @@ fn of_site(site: &Site, now: &Site, lost: &mut Vec<String>) {
     }
     if site.max_body_bytes.is_some() && now.max_body_bytes.is_none() {
         lost.push(format!("site {name} takes bodies of any size"));
+    }
+}
+
+fn of_pipeline(name: &str, running: &Pipeline, next: &Pipeline, lost: &mut Vec<String>) {
+    for (filter, kind, mode) in running.describe() {
+        let kept = next.describe().find(|kept| kept.0 == filter);
+        match kept {
+            None => lost.push(format!("site {name} loses filter {filter} ({})", kind.name)),
+            Some((_, _, Mode::Observe)) if matches!(mode, Mode::Enforce) => {
+                lost.push(format!("site {name}: filter {filter} only observes now"));
+            }
+            Some(_) => {}
+        }
+    }
+    let (before, after) = (running.ladder(), next.ladder());
+    for (action, _) in before.rungs() {
+        if after.start(action).is_none() {
+            let rung = action.name();
+            lost.push(format!("site {name} loses the rung {rung} of its ladder"));
+        }
     }
 }
 

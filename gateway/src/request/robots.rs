@@ -2,14 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::Method;
 use pingora::http::RequestHeader;
 
 use crate::{
     exchange::Exchange,
     forward::sent_authority,
     hosts::split_authority,
-    robots::{PATH, Place, RobotsFile, counts},
+    robots::{Place, RobotsFile, counts},
 };
 
 /// The file of the host that a request asks for, where it is known; else it is to be read.
@@ -22,16 +21,12 @@ pub(super) fn known(
     (generation.robots).of(&place(request, exchange)?, &generation.hosts, now)
 }
 
-/// The file to answer with, where this is a request for one.
-pub(crate) async fn answer(
+/// The file to answer a request for it with.
+pub(super) async fn answer(
     request: &RequestHeader,
     exchange: &Exchange,
     now: Duration,
 ) -> Option<Arc<RobotsFile>> {
-    let asked = exchange.path(&request.uri) == PATH;
-    if !asked || !matches!(request.method, Method::GET | Method::HEAD) {
-        return None;
-    }
     let generation = &exchange.generation;
     let place = place(request, exchange)?;
     (generation.robots)
@@ -42,11 +37,11 @@ pub(crate) async fn answer(
 /// Whose file a request is about.
 fn place<'a>(request: &RequestHeader, exchange: &'a Exchange) -> Option<Place<'a>> {
     // Who names no host asks for nobody's file.
-    if exchange.host.is_empty() {
+    if exchange.asked.host.is_empty() {
         return None;
     }
     let sent = sent_authority(request)?;
-    let port = if sent.len() > exchange.host.len() {
+    let port = if sent.len() > exchange.asked.host.len() {
         split_authority(sent).and_then(|(_, port)| port)
     } else {
         None
@@ -54,8 +49,8 @@ fn place<'a>(request: &RequestHeader, exchange: &'a Exchange) -> Option<Place<'a
     let ports = &exchange.generation.ports;
     Some(Place {
         site: exchange.site()?.id,
-        secure: exchange.secure,
-        host: &exchange.host,
-        port: port.filter(|port| counts(ports, exchange.secure, *port)),
+        secure: exchange.asked.secure,
+        host: &exchange.asked.host,
+        port: port.filter(|port| counts(ports, exchange.asked.secure, *port)),
     })
 }

@@ -23,11 +23,11 @@ use thornwall_detectors::signal::Reason;
 
 use super::{
     HashBy, Lease, Refusal, Upstream,
+    answer_wait::AnswerWait,
     balance::{Ask, Tried},
     delivery::Delivery,
     kept,
     sticky::cookie,
-    watch,
 };
 use crate::{hash::Key, request_id::RequestId};
 
@@ -59,6 +59,8 @@ pub(crate) struct Attempt {
     delivery: Option<Delivery>,
     /// Whether the client's cookie names a server that is there.
     has_cookie: bool,
+    /// How long the answer may take to begin.
+    wait: AnswerWait,
 }
 
 /// What is to be known of a request that broke off.
@@ -84,6 +86,19 @@ enum Next {
 }
 
 impl Attempt {
+    /// No try yet, of a request whose answers are waited for by `wait`.
+    pub(crate) fn new(wait: AnswerWait) -> Self {
+        Self {
+            wait,
+            ..Self::default()
+        }
+    }
+
+    /// The wait for the answer to begin.
+    pub(crate) const fn wait(&self) -> &AnswerWait {
+        &self.wait
+    }
+
     /// The server's connection, where it carries this request alone.
     pub(crate) const fn origin(&self) -> Option<RawFd> {
         self.origin
@@ -215,9 +230,9 @@ impl Attempt {
         let Some(time) = bounds.chain(handshake).min() else {
             return Ok(());
         };
-        watch::prepare(fd, time);
+        self.wait.prepare(fd, time);
         if upgrade || session.is_body_empty() {
-            watch::start();
+            self.wait.start();
         }
         Ok(())
     }
@@ -229,7 +244,7 @@ impl Attempt {
             delivery.hand_on(piece, end);
         }
         if end {
-            watch::start();
+            self.wait.start();
         }
     }
 
@@ -255,7 +270,7 @@ impl Attempt {
         by: &Circumstances,
         now: Duration,
     ) -> Box<Error> {
-        let expired = watch::disarm();
+        let expired = self.wait.disarm();
         if *error.esource() != ErrorSource::Upstream {
             error.set_retry(false);
             return error;
@@ -316,7 +331,7 @@ impl Attempt {
         if response.status.is_informational() && response.status.as_u16() != 101 {
             return Ok(());
         }
-        watch::disarm();
+        self.wait.disarm();
         if let Some(delivery) = &self.delivery {
             delivery.answered(response.status.is_success());
             if has_no_body(session, response) {

@@ -33,23 +33,25 @@ use tokio::{
     time::timeout,
 };
 
-use super::watch;
+use super::answer_wait::AnswerWait;
 
 /// Makes such connections.
 #[derive(Debug)]
 pub(crate) struct Connect {
     /// Longest wait for one.
     pub within: Option<Duration>,
+    /// The wait for the handshake's answer.
+    pub wait: AnswerWait,
 }
 
 #[async_trait]
 impl L4Connect for Connect {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
         let connected = match self.within {
-            Some(within) => timeout(within, open(address))
+            Some(within) => timeout(within, self.open(address))
                 .await
                 .map_err(|_| Error::explain(ConnectTimedout, format!("{address} took too long")))?,
-            None => open(address).await,
+            None => self.open(address).await,
         };
         connected.map_err(|error| {
             let kind = match error.kind() {
@@ -64,24 +66,26 @@ impl L4Connect for Connect {
     }
 }
 
-async fn open(address: &SocketAddr) -> io::Result<Stream> {
-    match address {
-        SocketAddr::Inet(address) => Ok(patient(TcpStream::connect(address).await?)),
-        SocketAddr::Unix(address) => {
-            let path = address.as_pathname().ok_or(io::ErrorKind::InvalidInput)?;
-            Ok(patient(UnixStream::connect(path).await?))
+impl Connect {
+    async fn open(&self, address: &SocketAddr) -> io::Result<Stream> {
+        match address {
+            SocketAddr::Inet(address) => Ok(self.patient(TcpStream::connect(address).await?)),
+            SocketAddr::Unix(address) => {
+                let path = address.as_pathname().ok_or(io::ErrorKind::InvalidInput)?;
+                Ok(self.patient(UnixStream::connect(path).await?))
+            }
         }
     }
-}
 
-fn patient<S: Socket>(socket: S) -> Stream {
-    // Pingora cannot tell the descriptor of a socket that is not its own.
-    watch::made(socket.as_raw_fd());
-    let patient = Patient {
-        socket,
-        has_sent: false,
-    };
-    VirtualSocketStream::new(Box::new(patient)).into()
+    fn patient<S: Socket>(&self, socket: S) -> Stream {
+        // Pingora cannot tell the descriptor of a socket that is not its own.
+        self.wait.made(socket.as_raw_fd());
+        let patient = Patient {
+            socket,
+            has_sent: false,
+        };
+        VirtualSocketStream::new(Box::new(patient)).into()
+    }
 }
 
 trait Socket:

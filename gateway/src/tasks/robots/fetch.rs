@@ -12,7 +12,7 @@ use crate::{
     generation::{Generation, Site},
     hosts::split_authority,
     robots::{PATH, Want, counts},
-    upstream::{self, Asked, Told},
+    upstream::{self, Asked, Told, Upstream},
 };
 
 /// RFC 9309 section 2.3.1.2: crawlers follow at least five in a row.
@@ -34,14 +34,19 @@ pub(super) async fn fetch(
     want: &Want,
     now: std::time::Duration,
 ) -> Result<Said, String> {
+    let Some(upstream) = site.route().and_then(|route| route.backend.upstream()) else {
+        return Ok(Said::Foreign("no server has it".to_owned()));
+    };
     let mut place = Public::new(want.secure, want.host.to_string(), want.port);
     let mut target = PATH.to_owned();
     for _ in 0..=MOST_REDIRECTS {
-        let told = ask(site, &place, &target, now).await?;
+        let told = ask(upstream, &place, &target, now).await?;
         match told.status {
             200..=299 => return Ok(text(&told)),
             301 | 302 | 303 | 307 | 308 => {
-                let Some(next) = follow(generation, site, &told.fields, &place, &target) else {
+                let Some(next) =
+                    follow(generation, (site, upstream), &told.fields, &place, &target)
+                else {
                     return Ok(Said::Foreign("a redirect to elsewhere".to_owned()));
                 };
                 (place, target) = next;
@@ -57,7 +62,7 @@ pub(super) async fn fetch(
 }
 
 async fn ask(
-    site: &Site,
+    upstream: &Upstream,
     place: &Public,
     target: &str,
     now: std::time::Duration,
@@ -75,7 +80,7 @@ async fn ask(
         // One more than is used, so that the cut is noticed.
         most_bytes: LONGEST + 1,
     };
-    let told = upstream::fetch(&site.upstream, &asked, now).await;
+    let told = upstream::fetch(upstream, &asked, now).await;
     told.map_err(|error| error.to_string())
 }
 
@@ -83,7 +88,7 @@ async fn ask(
 /// that no answer can lead the gateway to anything else.
 fn follow(
     generation: &Generation,
-    site: &Site,
+    (site, upstream): (&Site, &Upstream),
     fields: &HeaderMap,
     from: &Public,
     target: &str,
@@ -93,7 +98,7 @@ fn follow(
         public: from,
         asked: &from.host,
         target: Some(target),
-        upstream: &site.upstream,
+        upstream,
         never_secure: false,
     };
     let mended = way.mend(location);

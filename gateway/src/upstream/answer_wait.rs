@@ -7,25 +7,32 @@
 //! somebody else's in the meantime.
 
 use std::{
-    cell::Cell,
     os::fd::RawFd,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use nix::sys::socket::{Shutdown, shutdown};
+use parking_lot::Mutex;
 use tokio::{
     task_local,
     time::{Instant, Sleep, sleep_until},
 };
 
 task_local! {
-    static WAIT: Cell<Wait>;
+    /// Of the request that the running task serves, whose context asks once for it
+    /// ([`AnswerWait::running`]), since Pingora hands it nothing of ours.
+    static RUNNING: AnswerWait;
 }
 
 /// What stands for a descriptor that Pingora does not know.
 const UNKNOWN: RawFd = -1;
+
+/// The wait of one request for its answer. Without effect where the request is not [`watched`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AnswerWait(Arc<Mutex<Wait>>);
 
 #[derive(Debug, Clone, Copy, Default)]
 enum Wait {
@@ -39,49 +46,57 @@ enum Wait {
     Expired,
 }
 
-/// A connection over this descriptor was made for the request, and Pingora will not know it.
-pub(super) fn made(fd: RawFd) {
-    let _ = WAIT.try_with(|wait| wait.set(Wait::Made(fd)));
-}
+impl AnswerWait {
+    /// That of the request that the running task serves.
+    pub(crate) fn running() -> Self {
+        RUNNING.try_with(Self::clone).unwrap_or_default()
+    }
 
-/// Prepares to wait so long for the answer that comes over this descriptor. Without effect where
-/// the request is not watched.
-pub(super) fn prepare(fd: RawFd, time: Duration) {
-    let _ = WAIT.try_with(|wait| {
-        let fd = match wait.get() {
+    /// A connection over this descriptor was made for the request, and Pingora will not know it.
+    pub(super) fn made(&self, fd: RawFd) {
+        *self.0.lock() = Wait::Made(fd);
+    }
+
+    /// Prepares to wait so long for the answer that comes over this descriptor.
+    pub(super) fn prepare(&self, fd: RawFd, time: Duration) {
+        let mut wait = self.0.lock();
+        let fd = match *wait {
             Wait::Made(ours) if fd == UNKNOWN => ours,
             _ => fd,
         };
-        wait.set(Wait::Ready(time, fd));
-    });
-}
+        *wait = Wait::Ready(time, fd);
+    }
 
-/// The whole request has been sent: starts the wait for its answer.
-pub(super) fn start() {
-    let _ = WAIT.try_with(|wait| {
-        if let Wait::Ready(time, fd) = wait.get() {
-            wait.set(Wait::Armed(Instant::now() + time, fd));
+    /// The whole request has been sent: starts the wait for its answer.
+    pub(super) fn start(&self) {
+        let mut wait = self.0.lock();
+        if let Wait::Ready(time, fd) = *wait {
+            *wait = Wait::Armed(Instant::now() + time, fd);
         }
-    });
-}
+    }
 
-/// Ends the wait; whether it had been too long.
-pub(super) fn disarm() -> bool {
-    let before = WAIT.try_with(Cell::take);
-    matches!(before, Ok(Wait::Expired))
+    /// Ends the wait; whether it had been too long.
+    pub(super) fn disarm(&self) -> bool {
+        matches!(std::mem::take(&mut *self.0.lock()), Wait::Expired)
+    }
 }
 
 /// A future of a request, with a clock beside it.
 struct Watched<F: ?Sized> {
     request: Pin<Box<F>>,
+    wait: AnswerWait,
     clock: Option<Pin<Box<Sleep>>>,
 }
 
 /// Runs a request so that waits have an end in it.
 pub(crate) async fn watched<F: Future + Send + ?Sized>(request: Pin<Box<F>>) -> F::Output {
-    let clock = None;
-    WAIT.scope(Cell::default(), Watched { request, clock })
-        .await
+    let wait = AnswerWait::default();
+    let watched = Watched {
+        request,
+        wait: wait.clone(),
+        clock: None,
+    };
+    RUNNING.scope(wait, watched).await
 }
 
 impl<F: Future + ?Sized> Future for Watched<F> {
@@ -91,7 +106,7 @@ impl<F: Future + ?Sized> Future for Watched<F> {
         if let Poll::Ready(output) = self.request.as_mut().poll(context) {
             return Poll::Ready(output);
         }
-        let Wait::Armed(until, fd) = WAIT.with(Cell::get) else {
+        let Wait::Armed(until, fd) = *self.wait.0.lock() else {
             self.clock = None;
             return Poll::Pending;
         };
@@ -102,7 +117,7 @@ impl<F: Future + ?Sized> Future for Watched<F> {
             clock.as_mut().reset(until);
         }
         if clock.as_mut().poll(context).is_ready() {
-            WAIT.with(|wait| wait.set(Wait::Expired));
+            *self.wait.0.lock() = Wait::Expired;
             // Whether or not it was still open, reading from it ends.
             let _ = shutdown(fd, Shutdown::Both);
         }
@@ -122,12 +137,13 @@ mod tests {
     async fn a_wait_that_is_too_long_ends_the_connection() {
         let (mut near, _far) = UnixStream::pair().unwrap();
         let request = Box::pin(async move {
-            prepare(near.as_raw_fd(), Duration::from_secs(1));
+            let wait = AnswerWait::running();
+            wait.prepare(near.as_raw_fd(), Duration::from_secs(1));
             // Sending it may take its time.
             sleep(Duration::from_secs(5)).await;
-            start();
+            wait.start();
             let read = near.read(&mut [0]).await;
-            (read.unwrap(), disarm())
+            (read.unwrap(), wait.disarm())
         });
         assert_eq!(watched(request).await, (0, true));
     }
@@ -136,12 +152,13 @@ mod tests {
     async fn an_answer_ends_the_wait() {
         let (near, _far) = UnixStream::pair().unwrap();
         let request = Box::pin(async move {
-            prepare(near.as_raw_fd(), Duration::from_secs(1));
-            start();
+            let wait = AnswerWait::running();
+            wait.prepare(near.as_raw_fd(), Duration::from_secs(1));
+            wait.start();
             sleep(Duration::from_millis(500)).await;
-            assert!(!disarm());
+            assert!(!wait.disarm());
             sleep(Duration::from_secs(5)).await;
-            near.try_write(b"x").is_ok() && !disarm()
+            near.try_write(b"x").is_ok() && !wait.disarm()
         });
         assert!(watched(request).await);
     }
