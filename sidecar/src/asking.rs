@@ -203,6 +203,4 @@ pub fn key_of(
 }
 
 #[cfg(test)]
-pub(crate) mod receiver;
-#[cfg(test)]
 mod tests;

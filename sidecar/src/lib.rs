@@ -15,13 +15,18 @@ pub mod classifier;
 pub mod config;
 pub mod export;
 pub mod facts;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod history;
 pub mod http;
+pub mod identity;
 pub mod llm;
 pub mod metrics;
+pub(crate) mod registry;
 pub mod reload;
 pub mod reputation;
 pub mod serve;
 pub mod service;
+pub(crate) mod shutdown;
 pub mod steps;
 pub mod waiting;

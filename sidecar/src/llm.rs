@@ -39,7 +39,7 @@ use self::{
     verdict::Verdict,
 };
 use crate::{
-    assess::{Finding, Step, StepError},
+    assess::{Finding, LANGUAGE_MODEL, Step, StepError},
     budget::Budget,
     case::{Case, CaseId},
     config,
@@ -50,9 +50,6 @@ const MOST_NETWORKS: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero")
 /// Questions about one neighbourhood in an hour and in a day of UTC.
 const PER_HOUR: u32 = 60;
 const PER_DAY: u32 = 300;
-
-/// What the step is called in assessments.
-pub const NAME: &str = "llm";
 
 /// What models said of a record.
 #[derive(Debug, Clone)]
@@ -334,7 +331,7 @@ impl Llm {
 #[async_trait]
 impl Step for Llm {
     fn name(&self) -> &'static str {
-        NAME
+        LANGUAGE_MODEL
     }
 
     fn recall(&self, case: &Case, now_ms: u64) -> Option<Finding> {

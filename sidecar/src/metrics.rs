@@ -2,13 +2,13 @@
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder, core::Collector,
+    TextEncoder,
 };
 use thornwall_proto::v1;
 
 use crate::{
     alerts::AlertMetrics, asking::Asking, history::HistoryMetrics, llm::LlmMetrics,
-    waiting::WaitingMetrics,
+    registry::registered, waiting::WaitingMetrics,
 };
 
 /// What is counted.
@@ -52,13 +52,13 @@ impl Metrics {
         let counter = |name, help| counter(&registry, name, help);
         let gauge = |name, help| gauge(&registry, name, help);
         let counters = |name: &str, help: &str, label: &str| {
-            made(
+            registered(
                 &registry,
                 IntCounterVec::new(Opts::new(name, help), &[label])?,
             )
         };
         let asking = Asking::new()?;
-        made(&registry, asking.family())?;
+        registered(&registry, asking.family())?;
         Ok(Self {
             asking,
             assessments: counters(
@@ -66,7 +66,7 @@ impl Metrics {
                 "Assessments, by what is done about the client.",
                 "action",
             )?,
-            seconds: made(
+            seconds: registered(
                 &registry,
                 Histogram::with_opts(
                     HistogramOpts::new(
@@ -181,17 +181,9 @@ fn history(registry: &Registry) -> prometheus::Result<HistoryMetrics> {
 }
 
 fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
-    made(registry, IntCounter::new(name, help)?)
+    registered(registry, IntCounter::new(name, help)?)
 }
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-    made(registry, IntGauge::new(name, help)?)
-}
-
-pub(crate) fn made<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    family: C,
-) -> prometheus::Result<C> {
-    registry.register(Box::new(family.clone()))?;
-    Ok(family)
+    registered(registry, IntGauge::new(name, help)?)
 }

@@ -11,7 +11,7 @@ use crate::{
     assess::Assessor,
     callers::Callers,
     config::{Config, ConfigFile},
-    serve::listen,
+    identity,
     service::Sidecar,
     steps,
 };
@@ -63,7 +63,7 @@ pub fn reload(path: &Path, fixed: &Fixed, sidecar: &Sidecar) -> Result<(), Strin
     let steps = steps::build(&file, &sidecar.paid, &sidecar.metrics)?;
     let assessor = Assessor::new(ladder, band, Arc::clone(&sidecar.memory), steps);
     let tls = file.config.server.tls.as_ref();
-    let identity = tls.map(|tls| listen::identity(&file, tls)).transpose()?;
+    let identity = tls.map(|tls| identity::identity(&file, tls)).transpose()?;
     sidecar
         .alerts
         .take_over(Plan::build(&file, &sidecar.metrics.alerts)?)?;

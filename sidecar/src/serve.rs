@@ -36,7 +36,7 @@ pub mod listen;
 
 use self::{
     gate::{Guarded, Places},
-    listen::{Door, Identity},
+    listen::Door,
 };
 use crate::{
     alerts::{self, Plan},
@@ -45,10 +45,12 @@ use crate::{
     callers::Callers,
     config::{ConfigFile, Endpoint},
     history::{FileError, History},
+    identity::{self, Identity},
     llm::{Ledger, Paid},
     metrics::Metrics,
     reload::{Fixed, reload},
-    service::{MOST_ASKING, MOST_STREAMS, Service, Sidecar, stopped},
+    service::{MOST_ASKING, MOST_STREAMS, Service, Sidecar},
+    shutdown::stopped,
     steps,
     waiting::{Newest, Waiting},
 };
@@ -123,7 +125,7 @@ pub fn check(path: &Path) -> Result<(), String> {
     let ledger = Ledger::in_memory().map_err(|error| error.to_string())?;
     let paid = Arc::new(Paid::new(ledger, &metrics.llm));
     if let Some(tls) = &file.config.server.tls {
-        listen::identity(&file, tls)?;
+        identity::identity(&file, tls)?;
     }
     Plan::build(&file, &metrics.alerts)?;
     steps::build(&file, &paid, &metrics).map(drop)
@@ -160,7 +162,7 @@ pub fn build(
     let plan = Plan::build(file, &metrics.alerts).map_err(ServeError::Config)?;
     let (alerts, keeper) = alerts::open(plan, &data_dir, &metrics.alerts, time);
     let tls = file.config.server.tls.as_ref();
-    let identity = tls.map(|tls| listen::identity(file, tls)).transpose();
+    let identity = tls.map(|tls| identity::identity(file, tls)).transpose();
     let identity = identity.map_err(ServeError::Config)?;
     let sidecar = Sidecar {
         identity: identity.map(|identity| Arc::new(ArcSwap::from_pointee(identity))),

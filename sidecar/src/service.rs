@@ -20,9 +20,10 @@ use crate::{
     case::{Case, CaseError, CaseId, LONGEST_NAME, subject_of, text_of},
     config::{Role, Severity},
     history::{History, Inherited, is_page},
+    identity::Identity,
     llm::Paid,
     metrics::Metrics,
-    serve::listen::Identity,
+    shutdown::stopped,
     waiting::{Newest, Waiting},
 };
 
@@ -416,12 +417,6 @@ fn refused(error: CaseError) -> Status {
 /// Whether one action is as harsh as another, or harsher. An action of another version is none.
 fn covers(one: v1::Action, other: v1::Action) -> bool {
     Severity::of(one) >= Severity::of(other)
-}
-
-/// Until the process is to end.
-pub async fn stopped(shutdown: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, which is a stop too.
-    let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
 #[cfg(test)]

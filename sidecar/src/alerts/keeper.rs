@@ -23,7 +23,7 @@ use super::{
     spool::{DeadLetters, Letter, Spool},
     task::{Saving, Steady, Task},
 };
-use crate::service::stopped;
+use crate::shutdown::stopped;
 
 /// Longest wait for all tasks when they end.
 const FAREWELL: Duration = Duration::from_secs(10);

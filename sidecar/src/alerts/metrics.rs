@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use crate::metrics::made;
+use crate::registry::registered;
 
 /// Counters of all alerts.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ impl AlertMetrics {
     /// Registers every family.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let counters = |name: &str, help: &str, labels: &[&str]| {
-            made(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+            registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
         };
         let dead_letters = IntGauge::new(
             "thornwall_sidecar_alert_dead_letters",
@@ -63,7 +63,7 @@ impl AlertMetrics {
                 "Files of alerts that could not be read or written.",
                 &["alert"],
             )?,
-            dead_letters: made(registry, dead_letters)?,
+            dead_letters: registered(registry, dead_letters)?,
         })
     }
 

@@ -23,7 +23,7 @@ use super::{
     notice::{Notice, timestamp},
     spool::{DeadLetters, Letter, Spool},
 };
-use crate::service::stopped;
+use crate::shutdown::stopped;
 
 /// Changes that are written together: those of this time. A process that is killed loses no more.
 const SAVE_AFTER_MS: u64 = 200;

@@ -4,7 +4,8 @@ use std::future::{pending, ready};
 
 use tokio::sync::oneshot;
 
-use super::{receiver::configured, *};
+use super::*;
+use crate::fixture::configured;
 
 const LIMITS: Limits = Limits {
     timeout_secs: 1,

@@ -8,6 +8,8 @@ use crate::{
     config::Ladder,
 };
 
+mod parity;
+
 fn assessor() -> Assessor {
     with_steps(Vec::new())
 }
@@ -186,7 +188,7 @@ struct Sure(f32);
 #[async_trait::async_trait]
 impl Step for Sure {
     fn name(&self) -> &'static str {
-        llm::NAME
+        LANGUAGE_MODEL
     }
 
     fn recall(&self, _: &Case, _: u64) -> Option<Finding> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::asking::receiver::{self, Receiver, Reply, configured, dubious, wrong_answers};
+use crate::fixture::{self, Receiver, Reply, configured, dubious, wrong_answers};
 
 fn step(receiver: &Receiver, more: &str) -> Classifier {
     let address = receiver.address;
@@ -15,7 +15,7 @@ fn step(receiver: &Receiver, more: &str) -> Classifier {
 }
 
 fn say(value: &Value) -> Reply {
-    receiver::json(value.to_string())
+    fixture::json(value.to_string())
 }
 
 #[tokio::test]

@@ -8,9 +8,9 @@ use tonic::transport::{Server, server::TcpIncoming};
 
 use super::*;
 use crate::{
-    asking::receiver::{Configured, configured, dubious},
     case::CaseId,
     config::History as Limits,
+    fixture::{Configured, configured, dubious},
     history::{History, HistoryMetrics},
     metrics::Metrics,
     serve,

@@ -2,7 +2,7 @@
 
 use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
-use crate::metrics::made;
+use crate::registry::registered;
 
 /// 50 ms to 60 s.
 const BUCKETS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0];
@@ -32,10 +32,10 @@ impl LlmMetrics {
     /// Registers the families.
     pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
         let counters = |name: &str, help: &str, labels: &[&str]| {
-            made(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+            registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
         };
         let gauges = |name: &str, help: &str| {
-            made(
+            registered(
                 registry,
                 prometheus::GaugeVec::new(Opts::new(name, help), &["window"])?,
             )
@@ -55,11 +55,11 @@ impl LlmMetrics {
                 "Questions to language models that came to nothing.",
                 &["provider", "model", "why"],
             )?,
-            seconds: made(
+            seconds: registered(
                 registry,
                 HistogramVec::new(seconds.buckets(BUCKETS.to_vec()), &["provider", "model"])?,
             )?,
-            recalled: made(
+            recalled: registered(
                 registry,
                 prometheus::IntCounter::new(
                     "thornwall_sidecar_llm_recalled_total",

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::{
-    asking::receiver::{Configured, Receiver, Reply, configured, dubious, json, wrong_answers},
+    fixture::{Configured, Receiver, Reply, configured, dubious, json, wrong_answers},
     serve,
 };
 

@@ -10,10 +10,11 @@ use tokio::sync::{broadcast::error::RecvError, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
 
-use super::{Boxed, Sidecar, covers, stopped};
+use super::{Boxed, Sidecar, covers};
 use crate::{
     board::Event,
     case::{Case, LONGEST_NAME, text_of},
+    shutdown::stopped,
 };
 
 /// Messages that wait for a gateway or a watcher that reads slowly.

@@ -1,4 +1,5 @@
-//! A service for tests: it answers what it is told to, in order, and remembers what it was asked.
+//! For tests alone: a service that gives fixed answers in order and records what it was asked, a
+//! configuration in a folder of its own, and a case.
 
 use std::{collections::VecDeque, fs, future::pending, net::SocketAddr, ops::Deref, sync::Arc};
 
