@@ -19,7 +19,6 @@ use std::{
 use arc_swap::ArcSwap;
 use prometheus::IntCounter;
 use thornwall_decisions::clock::ProcessTime;
-use thornwall_proto::v1;
 use tokio::sync::mpsc;
 
 use self::{channel::Channel, desk::Rules, metrics::Counts, notice::Notice};
@@ -28,8 +27,9 @@ pub use self::{
     metrics::AlertMetrics,
 };
 use crate::{
+    assessment::{Assessment, Severity},
     case::Case,
-    config::{ConfigFile, Severity},
+    config::ConfigFile,
 };
 
 mod channel;
@@ -128,7 +128,7 @@ pub fn open(
 
 impl Alerts {
     /// Offers what a case came to. Never waits.
-    pub fn offer(&self, case: &Case, assessment: &v1::Assessment) {
+    pub fn offer(&self, case: &Case, assessment: &Assessment) {
         let inlets = self.inlets.load();
         let mut notice = None;
         for inlet in inlets.iter().filter(|inlet| inlet.wants(assessment)) {
@@ -151,9 +151,9 @@ impl Alerts {
 }
 
 impl Inlet {
-    fn wants(&self, assessment: &v1::Assessment) -> bool {
+    fn wants(&self, assessment: &Assessment) -> bool {
         let site = self.sites.is_empty() || self.sites.contains(&assessment.site);
-        site && Severity::of(assessment.action()).is_some_and(|action| action >= self.least)
+        site && Severity::of(assessment.consequence) >= Some(self.least)
     }
 
     fn offer(&self, notice: Notice) {

@@ -19,16 +19,16 @@ mod step;
 
 use std::sync::Arc;
 
-use thornwall_proto::v1;
-
 use self::climb::Climb;
 pub use self::{
     history::{Condemnation, Memory, Past},
     step::{Finding, Step, StepError},
 };
 use crate::{
+    assessment::{Assessment, Consequence, Label, TakenStep},
     case::Case,
     config::{Band, Ladder},
+    wire,
 };
 
 /// The name in assessments of the step that asks language models: what it adds has a ceiling.
@@ -44,10 +44,10 @@ pub struct Assessor {
 
 /// Whether a language model lifted a score. What it says of one case is no evidence in another, as that
 /// would lead out of the band.
-pub fn is_lifted(steps: &[v1::Step]) -> bool {
+pub fn is_lifted(steps: &[TakenStep]) -> bool {
     let pairs = steps.windows(2);
     let lifted =
-        |pair: &[v1::Step]| pair[1].name == LANGUAGE_MODEL && pair[1].score > pair[0].score;
+        |pair: &[TakenStep]| pair[1].name == LANGUAGE_MODEL && pair[1].score > pair[0].score;
     pairs.into_iter().any(lifted)
 }
 
@@ -55,7 +55,7 @@ pub fn is_lifted(steps: &[v1::Step]) -> bool {
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// What is told.
-    pub assessment: v1::Assessment,
+    pub assessment: Assessment,
     /// How long the action lasts; nothing where it is no decision.
     pub lifetime_ms: Option<u64>,
 }
@@ -128,15 +128,15 @@ impl Assessor {
         pending: bool,
     ) -> Outcome {
         let score = climb.score();
-        let action = self.ladder.action(score);
-        let lifetime_ms = self.ladder.lifetime_ms(action, past.condemned);
+        let consequence = self.ladder.consequence(score);
+        let lifetime_ms = self.ladder.lifetime_ms(consequence, past.condemned);
         Outcome {
-            assessment: v1::Assessment {
-                case_id: case.id.to_string(),
+            assessment: Assessment {
+                case: case.id,
                 site: case.site.clone(),
-                subject: case.subject.to_string(),
+                subject: case.subject,
                 score,
-                action: action.into(),
+                consequence,
                 reason: climb.reason(),
                 steps: climb.steps,
                 decision: None,
@@ -147,21 +147,21 @@ impl Assessor {
         }
     }
 
-    fn spared(&self, case: &Case, label: v1::Label, now_ms: u64) -> Outcome {
-        let step = v1::Step {
+    fn spared(&self, case: &Case, label: Label, now_ms: u64) -> Outcome {
+        let step = TakenStep {
             name: "history".to_owned(),
             score: 0.0,
-            evidence: format!("a person said: {}", label.as_str_name()),
+            evidence: format!("a person said: {}", wire::label_name(label)),
             took_us: 0,
             failed: false,
         };
         Outcome {
-            assessment: v1::Assessment {
-                case_id: case.id.to_string(),
+            assessment: Assessment {
+                case: case.id,
                 site: case.site.clone(),
-                subject: case.subject.to_string(),
+                subject: case.subject,
                 score: 0.0,
-                action: v1::Action::None.into(),
+                consequence: Consequence::None,
                 reason: "sidecar.feedback".to_owned(),
                 steps: vec![step],
                 decision: None,

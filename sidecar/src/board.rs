@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use parking_lot::Mutex;
 use prometheus::IntGauge;
-use thornwall_proto::v1;
+use thornwall_decisions::prefix_set::Prefix;
 use tokio::sync::broadcast;
+
+use crate::assessment::{Assessment, Decision, Withdrawal};
 
 /// Entries that are kept; of more, the oldest goes.
 pub const MOST_ENTRIES: usize = 65_536;
@@ -19,20 +21,20 @@ const MOST_BEHIND: usize = 4096;
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A case came to something.
-    Assessment(v1::Assessment),
+    Assessment(Assessment),
     /// Something was decided.
-    Decision(v1::Decision),
+    Decision(Decision),
     /// Something was taken back.
-    Withdrawal(v1::Withdrawal),
+    Withdrawal(Withdrawal),
 }
 
 /// A decision, or that it was taken back.
 #[derive(Debug, Clone)]
 pub enum Entry {
     /// Holds until its time is over.
-    Decision(v1::Decision),
+    Decision(Decision),
     /// Kept as long as the decision would have held.
-    Withdrawal(v1::Withdrawal, u64),
+    Withdrawal(Withdrawal, u64),
 }
 
 impl Entry {
@@ -53,7 +55,7 @@ impl Entry {
 }
 
 /// Whom an entry is about: subject and site.
-type Whom = (String, String);
+type Whom = (Prefix, String);
 
 /// Everything that is decided now.
 pub struct Board {
@@ -71,7 +73,7 @@ struct Held {
 
 impl Board {
     /// A board with what was decided before.
-    pub fn new(last: u64, decisions: Vec<v1::Decision>, entries: IntGauge) -> Self {
+    pub fn new(last: u64, decisions: Vec<Decision>, entries: IntGauge) -> Self {
         let mut held = Held {
             last,
             ..Held::default()
@@ -87,7 +89,7 @@ impl Board {
     }
 
     /// Gives a decision its number, and tells of it.
-    pub fn decide(&self, mut decision: v1::Decision, now_ms: u64) -> v1::Decision {
+    pub fn decide(&self, mut decision: Decision, now_ms: u64) -> Decision {
         let mut held = self.held.lock();
         held.last += 1;
         decision.number = held.last;
@@ -101,9 +103,9 @@ impl Board {
     }
 
     /// Takes back what is decided; nothing where nothing is.
-    pub fn withdraw(&self, subject: &str, site: &str, now_ms: u64) -> Option<v1::Withdrawal> {
+    pub fn withdraw(&self, subject: Prefix, site: &str, now_ms: u64) -> Option<Withdrawal> {
         let mut held = self.held.lock();
-        let whom = (subject.to_owned(), site.to_owned());
+        let whom = (subject, site.to_owned());
         let number = *held.by_whom.get(&whom)?;
         let Some(Entry::Decision(decision)) = held.by_number.get(&number) else {
             return None;
@@ -113,9 +115,9 @@ impl Board {
             return None;
         }
         held.last += 1;
-        let withdrawal = v1::Withdrawal {
+        let withdrawal = Withdrawal {
             number: held.last,
-            subject: whom.0.clone(),
+            subject,
             site: whom.1.clone(),
             made_ms: now_ms,
             by_operator: true,
@@ -127,9 +129,9 @@ impl Board {
     }
 
     /// The decision about exactly this subject and site that holds now.
-    pub fn current(&self, subject: &str, site: &str, now_ms: u64) -> Option<v1::Decision> {
+    pub fn current(&self, subject: Prefix, site: &str, now_ms: u64) -> Option<Decision> {
         let held = self.held.lock();
-        let number = held.by_whom.get(&(subject.to_owned(), site.to_owned()))?;
+        let number = held.by_whom.get(&(subject, site.to_owned()))?;
         match held.by_number.get(number)? {
             Entry::Decision(decision) if decision.until_ms > now_ms => Some(decision.clone()),
             _ => None,
@@ -137,7 +139,7 @@ impl Board {
     }
 
     /// Tells of an assessment.
-    pub fn tell(&self, assessment: &v1::Assessment) {
+    pub fn tell(&self, assessment: &Assessment) {
         if self.listeners.receiver_count() > 0 {
             // The last of them may have just left.
             let _ = self.listeners.send(Event::Assessment(assessment.clone()));
@@ -197,23 +199,38 @@ impl Held {
     }
 }
 
-fn whom(decision: &v1::Decision) -> Whom {
-    (decision.subject.clone(), decision.site.clone())
+fn whom(decision: &Decision) -> Whom {
+    (decision.subject, decision.site.clone())
 }
 
 #[cfg(test)]
 mod tests {
+    use thornwall_decisions::decision::Action;
+
     use super::*;
+    use crate::assessment::Consequence;
 
     fn board() -> Board {
         Board::new(0, Vec::new(), IntGauge::new("entries", "x").unwrap())
     }
 
-    fn about(subject: &str, until_ms: u64) -> v1::Decision {
-        v1::Decision {
-            subject: subject.to_owned(),
+    fn subject(text: &str) -> Prefix {
+        text.parse().unwrap()
+    }
+
+    fn about(text: &str, until_ms: u64) -> Decision {
+        Decision {
+            number: 0,
+            subject: subject(text),
+            site: String::new(),
+            consequence: Consequence::Act(Action::Deny),
+            reason: String::new(),
+            evidence: String::new(),
+            made_ms: 0,
             until_ms,
-            ..v1::Decision::default()
+            request_ids: Vec::new(),
+            by_operator: false,
+            note: String::new(),
         }
     }
 
@@ -236,12 +253,15 @@ mod tests {
         // A later word takes the place of the one before.
         board.decide(about("192.0.2.1", 200), 20);
         assert_eq!(numbers(&board.follow(0, 20).0), [2, 3, 4]);
-        let withdrawn = board.withdraw("192.0.2.3", "", 30).unwrap();
+        let withdrawn = board.withdraw(subject("192.0.2.3"), "", 30).unwrap();
         assert_eq!(withdrawn.number, 5);
         assert_eq!(numbers(&board.follow(3, 60).0), [4, 5]);
-        assert!(board.withdraw("192.0.2.3", "", 30).is_none());
-        assert!(board.current("192.0.2.3", "", 30).is_none());
-        assert_eq!(board.current("192.0.2.1", "", 30).unwrap().number, 4);
+        assert!(board.withdraw(subject("192.0.2.3"), "", 30).is_none());
+        assert!(board.current(subject("192.0.2.3"), "", 30).is_none());
+        assert_eq!(
+            board.current(subject("192.0.2.1"), "", 30).unwrap().number,
+            4
+        );
     }
 
     #[test]
@@ -262,11 +282,12 @@ mod tests {
     fn it_is_bounded() {
         let board = board();
         for number in 0..MOST_ENTRIES + 10 {
-            board.decide(about(&number.to_string(), 100), 10);
+            let client = std::net::Ipv4Addr::from_bits(u32::try_from(number).unwrap());
+            board.decide(about(&client.to_string(), 100), 10);
         }
         assert_eq!(board.follow(0, 10).0.len(), MOST_ENTRIES);
-        assert!(board.current("0", "", 10).is_none());
-        board.decide(about("x", 300), 200);
+        assert!(board.current(subject("0.0.0.0"), "", 10).is_none());
+        board.decide(about("192.0.2.1", 300), 200);
         assert_eq!(board.follow(0, 200).0.len(), 1);
     }
 }

@@ -18,7 +18,7 @@ mod llm;
 mod reputation;
 
 pub use alerts::{
-    Alert, MailAddress, MailServer, Secrecy, Severity, authorities, key, secret, secret_address,
+    Alert, MailAddress, MailServer, Secrecy, authorities, key, secret, secret_address,
 };
 pub use asking::Limits;
 pub use classifier::{Classifier, Format};

@@ -26,12 +26,11 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use thornwall_decisions::clock::{Clock, ProcessTime};
-use thornwall_proto::v1;
 use thornwall_settings::printable::printable_json;
 
 use self::label::{By, Judged};
 use crate::{
-    case::Case,
+    assessment::Explanation,
     config::ConfigFile,
     history::{ReadError, each_kept},
 };
@@ -135,11 +134,10 @@ impl<'a> Export<'a> {
     }
 
     /// Writes a case if it is wanted; breaks where nothing more can be written.
-    fn show(&mut self, kept: v1::Explanation) -> ControlFlow<()> {
+    fn show(&mut self, kept: Explanation) -> ControlFlow<()> {
         let judged = Judged::of(&kept).filter(|judged| self.wants(judged.by));
         let made_ms = kept.assessment.as_ref().map_or(0, |made| made.made_ms);
-        let case = kept.case.and_then(|case| Case::try_from(case).ok());
-        let (Some(judged), Some(case)) = (judged, case) else {
+        let (Some(judged), Some(case)) = (judged, kept.case) else {
             self.left_out += 1;
             return ControlFlow::Continue(());
         };

@@ -1,5 +1,8 @@
 //! What came of cases, on the disk: for people, for training, and for the next start.
 //!
+//! The file holds the contract's messages as they are sent: what a later version wrote into one is read
+//! and answered as it is.
+//!
 //! A thread of its own writes in batches. A queue that is full drops, and counts: history is no truth,
 //! and an assessment must not wait for a disk.
 
@@ -13,12 +16,14 @@ use std::{
 
 use prometheus::{IntCounter, IntGauge};
 use prost::Message;
+use thiserror::Error;
 use thornwall_decisions::clock::{Clock, ProcessTime};
 use thornwall_proto::v1;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
+    assessment::{Assessment, Decision, Label, Truth, Withdrawal},
     case::{Case, CaseId},
     config,
     history::file::{File, Stored},
@@ -57,6 +62,23 @@ pub struct HistoryMetrics {
     pub failing: IntGauge,
 }
 
+/// Error: the history does not answer.
+#[derive(Debug, Error)]
+pub enum HistoryError {
+    /// The queue of the thread is full.
+    #[error("the history has too much to do")]
+    Busy,
+    /// The thread has ended.
+    #[error("the history has ended")]
+    Ended,
+    /// The last write failed, and the file is not open again yet.
+    #[error("the disk of the history fails")]
+    Failing,
+    /// The file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
 /// What the thread is asked for.
 enum Order {
     Case(Written),
@@ -65,15 +87,15 @@ enum Order {
     Proved(CaseId, v1::outcome::Truth),
     Explain(
         CaseId,
-        oneshot::Sender<Result<Option<v1::Explanation>, String>>,
+        oneshot::Sender<Result<Option<v1::Explanation>, HistoryError>>,
     ),
     Label(
         CaseId,
         v1::Label,
         String,
-        oneshot::Sender<Result<Option<v1::Explanation>, String>>,
+        oneshot::Sender<Result<Option<v1::Explanation>, HistoryError>>,
     ),
-    List(v1::ListRequest, oneshot::Sender<Result<Page, String>>),
+    List(v1::ListRequest, oneshot::Sender<Result<Page, HistoryError>>),
     Stop,
 }
 
@@ -105,7 +127,7 @@ pub struct Inherited {
     /// numbers begin at the milliseconds of Unix time, and no process gives a thousand a second.
     pub last: u64,
     /// Decisions that may still hold.
-    pub decisions: Vec<v1::Decision>,
+    pub decisions: Vec<Decision>,
     /// Cases of the last week that led to a decision, or that a person labelled.
     pub remembered: Vec<Remembered>,
 }
@@ -127,7 +149,7 @@ impl History {
         } = file.load(now_ms)?;
         let name = match name {
             Some(name) => name,
-            None => file.christen(&Uuid::new_v4().as_simple().to_string())?,
+            None => file.set_name(&Uuid::new_v4().as_simple().to_string())?,
         };
         let (orders, inbox) = sync_channel(QUEUE);
         let dropped = metrics.dropped.clone();
@@ -146,18 +168,18 @@ impl History {
         let inherited = Inherited {
             name,
             last: last.max(now_ms),
-            decisions,
+            decisions: decisions.into_iter().filter_map(readable).collect(),
             remembered,
         };
         Ok((Self { orders, dropped }, inherited, thread))
     }
 
-    /// Keeps what a case came to, and gives that back; dropped and counted where the queue is full.
-    pub fn keep(&self, case: Case, assessment: v1::Assessment) -> v1::Assessment {
+    /// Keeps what a case came to, and returns it as it is sent; dropped and counted where the queue is full.
+    pub fn keep(&self, case: Case, assessment: Assessment) -> v1::Assessment {
         let (id, made_ms) = (case.id, assessment.made_ms);
         let kept = v1::Explanation {
             case: Some(case.into()),
-            assessment: Some(assessment),
+            assessment: Some(assessment.into()),
             ..v1::Explanation::default()
         };
         // Memory that one thread takes and another gives back is dear: only bytes change hands.
@@ -167,22 +189,22 @@ impl History {
     }
 
     /// Keeps a decision, so that its number is not given again.
-    pub fn decided(&self, decision: v1::Decision) {
-        self.offer(Order::Decision(decision));
+    pub fn decided(&self, decision: Decision) {
+        self.offer(Order::Decision(decision.into()));
     }
 
     /// Keeps that a decision was taken back.
-    pub fn withdrawn(&self, withdrawal: v1::Withdrawal) {
-        self.offer(Order::Withdrawal(withdrawal));
+    pub fn withdrawn(&self, withdrawal: Withdrawal) {
+        self.offer(Order::Withdrawal(withdrawal.into()));
     }
 
     /// Keeps what proved true about the client of a case.
-    pub fn proved(&self, id: CaseId, truth: v1::outcome::Truth) {
-        self.offer(Order::Proved(id, truth));
+    pub fn proved(&self, id: CaseId, truth: Truth) {
+        self.offer(Order::Proved(id, truth.into()));
     }
 
     /// A case and what it came to.
-    pub async fn explain(&self, id: CaseId) -> Result<Option<v1::Explanation>, String> {
+    pub async fn explain(&self, id: CaseId) -> Result<Option<v1::Explanation>, HistoryError> {
         self.ask(|answer| Order::Explain(id, answer)).await
     }
 
@@ -190,15 +212,15 @@ impl History {
     pub async fn label(
         &self,
         id: CaseId,
-        label: v1::Label,
+        label: Label,
         note: String,
-    ) -> Result<Option<v1::Explanation>, String> {
-        self.ask(|answer| Order::Label(id, label, note, answer))
+    ) -> Result<Option<v1::Explanation>, HistoryError> {
+        self.ask(|answer| Order::Label(id, label.into(), note, answer))
             .await
     }
 
     /// A page of cases.
-    pub async fn list(&self, request: v1::ListRequest) -> Result<Page, String> {
+    pub async fn list(&self, request: v1::ListRequest) -> Result<Page, HistoryError> {
         self.ask(|answer| Order::List(request, answer)).await
     }
 
@@ -216,16 +238,23 @@ impl History {
 
     async fn ask<T>(
         &self,
-        order: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Order,
-    ) -> Result<T, String> {
-        let (answer, heard) = oneshot::channel();
+        order: impl FnOnce(oneshot::Sender<Result<T, HistoryError>>) -> Order,
+    ) -> Result<T, HistoryError> {
+        let (answer, answered) = oneshot::channel();
         match self.orders.try_send(order(answer)) {
-            Ok(()) => heard
-                .await
-                .unwrap_or_else(|_| Err("the history has ended".to_owned())),
-            Err(_) => Err("the history has too much to do".to_owned()),
+            Ok(()) => answered.await.unwrap_or(Err(HistoryError::Ended)),
+            Err(TrySendError::Full(_)) => Err(HistoryError::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(HistoryError::Ended),
         }
     }
+}
+
+/// A decision of the file, unless it is about something that no gateway could act on.
+fn readable(kept: v1::Decision) -> Option<Decision> {
+    let number = kept.number;
+    let read = Decision::try_from(kept);
+    read.inspect_err(|error| log::warn!("a kept decision is unreadable; number={number} {error}"))
+        .ok()
 }
 
 struct Writer {
@@ -284,10 +313,12 @@ impl Writer {
         }
     }
 
-    fn ask<T>(&self, question: impl FnOnce(&File) -> Result<T, FileError>) -> Result<T, String> {
-        let file = self.file.as_ref();
-        let file = file.ok_or_else(|| "the disk of the history fails".to_owned())?;
-        question(file).map_err(|error| error.to_string())
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(&File) -> Result<T, FileError>,
+    ) -> Result<T, HistoryError> {
+        let file = self.file.as_ref().ok_or(HistoryError::Failing)?;
+        Ok(question(file)?)
     }
 
     fn write(&mut self, batch: &mut Vec<Order>) {

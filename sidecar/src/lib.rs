@@ -7,6 +7,7 @@
 pub mod alerts;
 pub mod asking;
 pub mod assess;
+pub mod assessment;
 pub mod board;
 pub mod budget;
 pub mod callers;
@@ -30,3 +31,4 @@ pub mod service;
 pub(crate) mod shutdown;
 pub mod steps;
 pub mod waiting;
+pub(crate) mod wire;

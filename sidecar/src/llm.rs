@@ -22,7 +22,6 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use thornwall_detectors::address::neighbourhood;
-use thornwall_proto::v1::{Label, outcome::Truth};
 
 pub use self::{
     ledger::{Cost, Ledger, LedgerError},
@@ -40,6 +39,7 @@ use self::{
 };
 use crate::{
     assess::{Finding, LANGUAGE_MODEL, Step, StepError},
+    assessment::{Label, Truth},
     budget::Budget,
     case::{Case, CaseId},
     config,

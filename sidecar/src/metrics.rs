@@ -4,11 +4,15 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
 };
-use thornwall_proto::v1;
 
 use crate::{
-    alerts::AlertMetrics, asking::Asking, history::HistoryMetrics, llm::LlmMetrics,
-    registry::registered, waiting::WaitingMetrics,
+    alerts::AlertMetrics,
+    asking::Asking,
+    assessment::{Assessment, Severity, Truth},
+    history::HistoryMetrics,
+    llm::LlmMetrics,
+    registry::registered,
+    waiting::WaitingMetrics,
 };
 
 /// What is counted.
@@ -109,25 +113,20 @@ impl Metrics {
     }
 
     /// Counts an assessment.
-    pub fn assessed(&self, assessment: &v1::Assessment) {
-        let action = match assessment.action() {
-            v1::Action::Unspecified | v1::Action::None => "none",
-            v1::Action::Alert => "alert",
-            v1::Action::Throttle => "throttle",
-            v1::Action::Tarpit => "tarpit",
-            v1::Action::Deny => "deny",
-        };
+    pub fn assessed(&self, assessment: &Assessment) {
+        let severity = Severity::of(assessment.consequence);
+        let action = severity.map_or("none", Severity::name);
         self.assessments.with_label_values(&[action]).inc();
         let micros: u64 = assessment.steps.iter().map(|step| step.took_us).sum();
         self.seconds.observe(micros as f64 / 1e6);
     }
 
-    /// Counts what proved true.
-    pub fn proved(&self, truth: v1::outcome::Truth) {
+    /// Counts what proved true; `None` counts what this version does not know.
+    pub fn proved(&self, truth: Option<Truth>) {
         let truth = match truth {
-            v1::outcome::Truth::Unspecified => "unknown",
-            v1::outcome::Truth::Trap => "trap",
-            v1::outcome::Truth::Verified => "verified",
+            None => "unknown",
+            Some(Truth::Trap) => "trap",
+            Some(Truth::Verified) => "verified",
         };
         self.proved.with_label_values(&[truth]).inc();
     }

@@ -9,13 +9,11 @@ use std::{
 use lru::LruCache;
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge};
-use prost::Message;
-use thornwall_proto::v1;
 use tokio::sync::Notify;
 
 use crate::{
     case::{Case, CaseId},
-    config,
+    config, wire,
 };
 
 /// Bytes that waiting cases take together, at most; ten thousand common ones take half of it.
@@ -77,7 +75,7 @@ impl Waiting {
     /// Lets a case wait, which takes the place of what was known of it.
     pub fn offer(&self, case: Case, score: f32, now_ms: u64) {
         let id = case.id;
-        let encoded = v1::Case::from(case).encode_to_vec().into_boxed_slice();
+        let encoded = wire::encode_case(case);
         let mut held = self.held.lock();
         let before = held.remove(id);
         held.arrivals += 1;
@@ -118,9 +116,8 @@ impl Waiting {
                 self.metrics.expired.inc();
                 continue;
             }
-            // What was encoded here can be read here.
-            let case = v1::Case::decode(&entry.case[..]).ok();
-            if let Some(case) = case.and_then(|case| Case::try_from(case).ok()) {
+            // What was encoded here can be decoded here.
+            if let Some(case) = wire::decode_case(&entry.case) {
                 return Some(case);
             }
         }
@@ -184,6 +181,8 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
+    use thornwall_proto::v1;
+
     use super::*;
 
     fn queue(max_cases: usize) -> Waiting {

@@ -15,10 +15,11 @@ use std::{
 use hmac::{Hmac, Mac};
 use parking_lot::Mutex;
 use sha2::Sha256;
-use thornwall_decisions::clock::ProcessTime;
+use thornwall_decisions::{clock::ProcessTime, decision::Action};
 use thornwall_proto::v1;
 use thornwall_sidecar::{
     alerts::{self, Alerts, Plan, Running},
+    assessment::{Assessment, Consequence},
     case::Case,
     config::ConfigFile,
     metrics::Metrics,
@@ -216,17 +217,20 @@ impl Sidecar {
             }),
             ..v1::Case::default()
         };
-        let assessment = v1::Assessment {
-            case_id: case.id.clone(),
+        let case = Case::try_from(case).unwrap();
+        let assessment = Assessment {
+            case: case.id,
             site: case.site.clone(),
-            subject: case.subject.clone(),
+            subject: case.subject,
             score: 0.99,
-            action: v1::Action::Deny.into(),
+            consequence: Consequence::Act(Action::Deny),
             reason: "user_agent.scanner".to_owned(),
-            ..v1::Assessment::default()
+            steps: Vec::new(),
+            decision: None,
+            made_ms: 0,
+            pending: false,
         };
-        self.alerts
-            .offer(&Case::try_from(case).unwrap(), &assessment);
+        self.alerts.offer(&case, &assessment);
     }
 
     fn counted(&self, sample: &str) -> u64 {

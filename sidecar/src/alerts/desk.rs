@@ -13,7 +13,7 @@ use super::{
     message::{Message, Pile},
     notice::Notice,
 };
-use crate::config::{self, Severity};
+use crate::{assessment::Severity, config};
 
 /// Clients of sites whose last alerts are remembered; of more, the ones longest unseen are told again.
 const MOST_REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();

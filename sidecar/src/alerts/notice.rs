@@ -6,9 +6,11 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use thornwall_proto::v1;
 
-use crate::{case::Case, config::Severity};
+use crate::{
+    assessment::{Assessment, Severity, TakenStep},
+    case::Case,
+};
 
 /// Longest text of others that is told, in bytes and as it is escaped.
 const LONGEST_TEXT: usize = 300;
@@ -62,9 +64,9 @@ pub(super) struct StepScore {
 
 impl Notice {
     /// What is told of a case; nothing where it came to nothing.
-    pub(super) fn of(case: &Case, assessment: &v1::Assessment) -> Option<Self> {
-        let action = Severity::of(assessment.action())?;
-        let step = |step: &v1::Step| StepScore {
+    pub(super) fn of(case: &Case, assessment: &Assessment) -> Option<Self> {
+        let action = Severity::of(assessment.consequence)?;
+        let step = |step: &TakenStep| StepScore {
             name: clean(&step.name),
             score: step.score,
         };
@@ -73,14 +75,14 @@ impl Notice {
             alert_type: alert_type(action).to_owned(),
             reason: clean(&assessment.reason),
             timestamp: timestamp(assessment.made_ms),
-            ip_address: clean(&assessment.subject),
+            ip_address: assessment.subject.to_string(),
             user_agent: clean(&case.claims.user_agent),
             details: Details {
                 site: clean(&assessment.site),
                 score: assessment.score,
                 action,
                 steps: assessment.steps.iter().take(MOST_STEPS).map(step).collect(),
-                case_id: clean(&assessment.case_id),
+                case_id: assessment.case.to_string(),
                 requests: case.requests,
                 decision_until: decision.map(|decision| timestamp(decision.until_ms)),
             },

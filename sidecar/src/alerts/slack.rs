@@ -15,7 +15,7 @@ use super::{
     notice::Notice,
 };
 use crate::{
-    config::Severity,
+    assessment::Severity,
     http::{Address, exchange},
 };
 

@@ -2,10 +2,8 @@
 
 use std::time::Instant;
 
-use thornwall_proto::v1;
-
 use super::step::{Finding, Step, StepError};
-use crate::case::Case;
+use crate::{assessment::TakenStep, case::Case};
 
 /// The score from which no step can make a difference.
 const SURE: f32 = 0.995;
@@ -17,7 +15,7 @@ pub(super) struct Climb {
     innocent: f32,
     strongest: (f32, String),
     /// The steps that were taken.
-    pub(super) steps: Vec<v1::Step>,
+    pub(super) steps: Vec<TakenStep>,
 }
 
 impl Climb {
@@ -79,7 +77,7 @@ impl Climb {
         }
         let mut evidence = found.evidence;
         evidence.truncate(evidence.floor_char_boundary(MOST_EVIDENCE));
-        self.steps.push(v1::Step {
+        self.steps.push(TakenStep {
             name: name.to_owned(),
             score: self.score(),
             evidence,

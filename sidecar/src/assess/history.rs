@@ -6,10 +6,12 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use thornwall_decisions::prefix_set::Prefix;
 use thornwall_detectors::address::neighbourhood;
-use thornwall_proto::v1::Label;
 
 use super::step::Finding;
-use crate::case::{Case, CaseId};
+use crate::{
+    assessment::Label,
+    case::{Case, CaseId},
+};
 
 /// Subjects, neighbourhoods and shapes that are remembered; of more, whoever was quiet for longest
 /// goes. 20 MiB where all are taken.
@@ -112,7 +114,7 @@ impl Memory {
             condemned,
             neighbours,
             alike: others(held.shapes.get(&shape)),
-            label: label.filter(|label| matches!(label, Label::Person | Label::WelcomeBot)),
+            label: label.filter(|label| label.spares()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What cases come to.
 
-use thornwall_proto::v1::{Action, Label};
+use thornwall_decisions::decision::Action;
 
 use super::*;
 use crate::{
@@ -105,7 +105,7 @@ fn who_was_condemned_before_is_for_longer() {
     let assessor = assessor();
     let bad = case(&[("user_agent.scanner", 0.99)], &[]);
     let first = assessor.assess(&bad, 5_000);
-    assert_eq!(first.assessment.action(), Action::Deny);
+    assert_eq!(first.assessment.consequence, Consequence::Act(Action::Deny));
     assert_eq!(first.lifetime_ms, Some(3_600_000));
     condemn(&assessor, &bad, 2, 5_000);
     let second = assessor.assess(&bad, 6_000);
@@ -149,14 +149,14 @@ fn a_persons_word_spares() {
         .memory()
         .label(&bad.site, bad.subject, Label::WelcomeBot);
     let spared = assessor.assess(&bad, 5_000);
-    assert_eq!(spared.assessment.action(), Action::None);
+    assert_eq!(spared.assessment.consequence, Consequence::None);
     assert_eq!(spared.lifetime_ms, None);
     assessor
         .memory()
         .label(&bad.site, bad.subject, Label::Scraper);
     assert_eq!(
-        assessor.assess(&bad, 5_000).assessment.action(),
-        Action::Deny
+        assessor.assess(&bad, 5_000).assessment.consequence,
+        Consequence::Act(Action::Deny)
     );
 }
 

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-use thornwall_proto::v1::Action;
+use serde::Deserialize;
 use thornwall_settings::load::Problem;
 use toml::Spanned;
 
-use crate::http::Address;
+use crate::{assessment::Severity, http::Address};
 
 mod mail;
 mod secret;
@@ -82,44 +81,6 @@ impl Default for Alert {
             most_per_hour: 30,
             retry_secs: 14_400,
             timeout_secs: 10,
-        }
-    }
-}
-
-/// What a case has to come to, in the order of harshness. The contract's numbers of actions are names and say
-/// nothing about it: one that is added takes the next number, wherever it stands here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// People are told.
-    Alert,
-    /// The client is slowed down.
-    Throttle,
-    /// It is held.
-    Tarpit,
-    /// It is denied.
-    Deny,
-}
-
-impl Severity {
-    /// The severity of an action; nothing where it is none.
-    pub const fn of(action: Action) -> Option<Self> {
-        match action {
-            Action::Unspecified | Action::None => None,
-            Action::Alert => Some(Self::Alert),
-            Action::Throttle => Some(Self::Throttle),
-            Action::Tarpit => Some(Self::Tarpit),
-            Action::Deny => Some(Self::Deny),
-        }
-    }
-
-    /// How it is written.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Alert => "alert",
-            Self::Throttle => "throttle",
-            Self::Tarpit => "tarpit",
-            Self::Deny => "deny",
         }
     }
 }

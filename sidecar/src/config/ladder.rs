@@ -1,7 +1,9 @@
 //! What a score comes to, and which scores are in doubt.
 
 use serde::Deserialize;
-use thornwall_proto::v1::Action;
+use thornwall_decisions::decision::Action;
+
+use crate::assessment::Consequence;
 
 /// Scores at which each action starts, and how long it lasts.
 ///
@@ -49,29 +51,29 @@ const TOLERANCE: f32 = 1e-4;
 const MOST_DOUBLINGS: u32 = 20;
 
 impl Ladder {
-    /// The action of a score.
-    pub fn action(&self, score: f32) -> Action {
+    /// What follows from a score.
+    pub fn consequence(&self, score: f32) -> Consequence {
         let rungs = [
-            (self.deny, Action::Deny),
-            (self.tarpit, Action::Tarpit),
-            (self.throttle, Action::Throttle),
-            (self.alert, Action::Alert),
+            (self.deny, Consequence::Act(Action::Deny)),
+            (self.tarpit, Consequence::Act(Action::Tarpit)),
+            (self.throttle, Consequence::Act(Action::Throttle)),
+            (self.alert, Consequence::Alert),
         ];
-        let reached = |(least, _): &(f32, Action)| score + TOLERANCE >= *least;
+        let reached = |(least, _): &(f32, Consequence)| score + TOLERANCE >= *least;
         rungs
             .into_iter()
             .find(reached)
-            .map_or(Action::None, |(_, action)| action)
+            .map_or(Consequence::None, |(_, consequence)| consequence)
     }
 
-    /// How long an action lasts of a subject that was condemned so often before; nothing where it
-    /// is no decision.
-    pub fn lifetime_ms(&self, action: Action, before: u32) -> Option<u64> {
-        let secs = match action {
-            Action::Throttle => self.throttle_secs,
-            Action::Tarpit => self.tarpit_secs,
-            Action::Deny => self.deny_secs,
-            Action::Unspecified | Action::None | Action::Alert => return None,
+    /// How long an action lasts about a subject that was condemned so often before; `None` where the
+    /// consequence is no decision.
+    pub fn lifetime_ms(&self, consequence: Consequence, before: u32) -> Option<u64> {
+        let secs = match consequence {
+            Consequence::Act(Action::Throttle) => self.throttle_secs,
+            Consequence::Act(Action::Tarpit) => self.tarpit_secs,
+            Consequence::Act(Action::Deny) => self.deny_secs,
+            Consequence::None | Consequence::Alert | Consequence::Unknown(_) => return None,
         };
         let longer = u64::from(secs) << before.min(MOST_DOUBLINGS);
         Some(longer.min(u64::from(self.most_secs)) * 1000)
@@ -134,14 +136,15 @@ mod tests {
     #[test]
     fn scores_become_actions() {
         let ladder = Ladder::default();
-        let check = |score: f32, expected: Action| assert_eq!(ladder.action(score), expected);
-        check(0.0, Action::None);
-        check(0.79, Action::None);
+        let check =
+            |score: f32, expected: Consequence| assert_eq!(ladder.consequence(score), expected);
+        check(0.0, Consequence::None);
+        check(0.79, Consequence::None);
         // The predecessor's 0.7 + 0.1 was below its 0.8.
-        check(0.799_999_9, Action::Alert);
-        check(0.85, Action::Throttle);
-        check(0.92, Action::Tarpit);
-        check(1.0, Action::Deny);
+        check(0.799_999_9, Consequence::Alert);
+        check(0.85, Consequence::Act(Action::Throttle));
+        check(0.92, Consequence::Act(Action::Tarpit));
+        check(1.0, Consequence::Act(Action::Deny));
     }
 
     #[test]
@@ -149,13 +152,13 @@ mod tests {
         let ladder = Ladder::default();
         let hours = |before| {
             ladder
-                .lifetime_ms(Action::Deny, before)
+                .lifetime_ms(Consequence::Act(Action::Deny), before)
                 .map(|ms| ms / 3_600_000)
         };
         assert_eq!(hours(0), Some(1));
         assert_eq!(hours(3), Some(8));
         assert_eq!(hours(u32::MAX), Some(24));
-        assert_eq!(ladder.lifetime_ms(Action::Alert, 3), None);
+        assert_eq!(ladder.lifetime_ms(Consequence::Alert, 3), None);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What is known of a case's client, and who says so.
 
 use serde::Serialize;
-use thornwall_proto::v1::{self, outcome::Truth};
+
+use crate::assessment::{Explanation, Label, Truth};
 
 /// What a client is taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,16 +11,6 @@ pub(super) struct Judged {
     pub(super) label: Label,
     /// Who says so.
     pub(super) by: By,
-}
-
-/// What a client was, as the contract's `Label`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Label {
-    Person,
-    WelcomeBot,
-    Scraper,
-    Malicious,
 }
 
 /// Who says what a client is, the most trustworthy first.
@@ -50,23 +41,15 @@ impl By {
 impl Judged {
     /// The most trustworthy word about a case; a case that came to nothing has none, as not to have
     /// been condemned makes nobody a person.
-    pub(super) fn of(kept: &v1::Explanation) -> Option<Self> {
-        let said = match kept.label() {
-            v1::Label::Unspecified => None,
-            v1::Label::Person => Some(Label::Person),
-            v1::Label::WelcomeBot => Some(Label::WelcomeBot),
-            v1::Label::Scraper => Some(Label::Scraper),
-            v1::Label::Malicious => Some(Label::Malicious),
-        };
+    pub(super) fn of(kept: &Explanation) -> Option<Self> {
         let judged = |label, by| Some(Self { label, by });
-        if let Some(label) = said {
+        if let Some(label) = kept.label {
             return judged(label, By::Person);
         }
-        let proved = |truth| kept.proved().any(|known| known == truth);
-        if proved(Truth::Trap) {
+        if kept.proved.contains(&Truth::Trap) {
             return judged(Label::Scraper, By::Trap);
         }
-        if proved(Truth::Verified) {
+        if kept.proved.contains(&Truth::Verified) {
             return judged(Label::WelcomeBot, By::Verified);
         }
         let assessment = kept.assessment.as_ref()?;

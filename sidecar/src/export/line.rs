@@ -4,8 +4,9 @@ use serde::Serialize;
 use serde_json::json;
 use thornwall_decisions::prefix_set::Prefix;
 
-use super::label::{By, Judged, Label};
+use super::label::{By, Judged};
 use crate::{
+    assessment::Label,
     case::Case,
     facts::Facts,
     llm::{INSTRUCTIONS, Prompt},

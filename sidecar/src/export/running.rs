@@ -10,7 +10,10 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::config::{self, ConfigFile, Role};
+use crate::{
+    assessment::Explanation,
+    config::{self, ConfigFile, Role},
+};
 
 /// Cases of a page.
 const PAGE: u32 = 500;
@@ -22,7 +25,7 @@ const CALL: Duration = Duration::from_secs(30);
 pub(super) fn each(
     file: &ConfigFile,
     since_ms: u64,
-    show: impl FnMut(v1::Explanation) -> ControlFlow<()>,
+    show: impl FnMut(Explanation) -> ControlFlow<()>,
 ) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -34,7 +37,7 @@ pub(super) fn each(
 async fn read(
     file: &ConfigFile,
     since_ms: u64,
-    mut show: impl FnMut(v1::Explanation) -> ControlFlow<()>,
+    mut show: impl FnMut(Explanation) -> ControlFlow<()>,
 ) -> Result<(), String> {
     let failed = |status: Status| format!("the running sidecar: {}", status.message());
     let mut caller = Caller {
@@ -49,7 +52,7 @@ async fn read(
                 return Ok(());
             }
             let found = caller.explain(assessment.case_id).await.map_err(failed)?;
-            if found.is_some_and(|case| show(case).is_break()) {
+            if found.is_some_and(|case| show(case.into()).is_break()) {
                 return Ok(());
             }
         }

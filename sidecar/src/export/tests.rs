@@ -2,12 +2,14 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use thornwall_proto::v1::{escalation_server::EscalationServer, outcome::Truth};
+use thornwall_decisions::decision::Action;
+use thornwall_proto::v1::escalation_server::EscalationServer;
 use tokio::{net::TcpListener, sync::watch};
 use tonic::transport::{Server, server::TcpIncoming};
 
 use super::*;
 use crate::{
+    assessment::{Assessment, Consequence, Decision, Label, Truth},
     case::CaseId,
     config::History as Limits,
     fixture::{Configured, configured, dubious},
@@ -57,23 +59,39 @@ async fn remember(history: &History) {
         let mut case = dubious(subjects[usize::from(number) % subjects.len()]);
         case.id = CaseId(number.into());
         let decided = (5..=6).contains(&number);
-        let assessment = v1::Assessment {
-            case_id: case.id.to_string(),
+        let decision = Decision {
+            number: 1,
+            subject: case.subject,
             site: case.site.clone(),
-            subject: case.subject.to_string(),
+            consequence: Consequence::Act(Action::Deny),
+            reason: String::new(),
+            evidence: String::new(),
+            made_ms: 0,
+            until_ms: 0,
+            request_ids: Vec::new(),
+            by_operator: false,
+            note: String::new(),
+        };
+        let assessment = Assessment {
+            case: case.id,
+            site: case.site.clone(),
+            subject: case.subject,
+            score: 0.0,
+            consequence: Consequence::None,
+            steps: Vec::new(),
+            pending: false,
             reason: if number == 6 {
                 "sidecar.llm"
             } else {
                 "sidecar.rules"
             }
             .to_owned(),
-            decision: decided.then(v1::Decision::default),
+            decision: decided.then_some(decision),
             made_ms: u64::from(number) * 1000,
-            ..v1::Assessment::default()
         };
         history.keep(case, assessment);
     }
-    for (number, label) in [(1, v1::Label::Person), (2, v1::Label::Scraper)] {
+    for (number, label) in [(1, Label::Person), (2, Label::Scraper)] {
         let note = "operator: seen".to_owned();
         let labelled = history.label(CaseId(number), label, note).await;
         assert!(labelled.unwrap().is_some());

@@ -13,7 +13,9 @@ use thornwall_proto::v1;
 use thornwall_settings::secret_file;
 
 use super::{Order, Written};
-use crate::{assess::is_lifted, board::MOST_ENTRIES, case::CaseId, config};
+use crate::{
+    assess::is_lifted, assessment::Label, board::MOST_ENTRIES, case::CaseId, config, wire::label_of,
+};
 
 /// Cases with what they came to, by id.
 const CASES: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("cases");
@@ -44,6 +46,9 @@ const MOST_PAGE: usize = 1000;
 /// Bytes from which a page is full, so that the next assessment, of 6 KiB at most, still fits into a
 /// message.
 const MOST_PAGE_BYTES: usize = 48 << 10;
+
+/// The number of no label. Labels are compared by number, so that one of a later version stays.
+const UNLABELLED: i32 = v1::Label::Unspecified as i32;
 
 /// A page of a listing, and where the next one begins.
 pub type Page = (Vec<v1::Assessment>, String);
@@ -89,17 +94,18 @@ pub struct Remembered {
     pub when_ms: u64,
     /// Until when it was condemned, where it was.
     pub condemned_until_ms: Option<u64>,
-    /// What a person said of it.
-    pub label: v1::Label,
+    /// The label that a person gave.
+    pub label: Option<Label>,
 }
 
 impl Remembered {
     fn of(case: &v1::Explanation) -> Option<Self> {
-        let (label, assessment) = (case.label(), case.assessment.as_ref()?);
+        let (label, assessment) = (label_of(case.label()), case.assessment.as_ref()?);
+        let steps: Vec<_> = assessment.steps.iter().cloned().map(Into::into).collect();
         let decision = assessment.decision.as_ref();
-        let own = decision.filter(|made| !made.by_operator && !is_lifted(&assessment.steps));
+        let own = decision.filter(|made| !made.by_operator && !is_lifted(&steps));
         let sent = case.case.as_ref()?;
-        (own.is_some() || label != v1::Label::Unspecified).then_some(Self {
+        (own.is_some() || label.is_some()).then_some(Self {
             id: sent.id.parse().ok()?,
             site: sent.site.clone(),
             subject: sent.subject.parse().ok()?,
@@ -191,7 +197,7 @@ impl File {
     }
 
     /// Gives the numbering its name.
-    pub(super) fn christen(&self, name: &str) -> Result<String, FileError> {
+    pub(super) fn set_name(&self, name: &str) -> Result<String, FileError> {
         self.change(|transaction| {
             transaction.open_table(NAME)?.insert((), name)?;
             Ok(())
@@ -397,10 +403,10 @@ fn with_past(before: &v1::Explanation, bytes: &[u8]) -> Option<Vec<u8>> {
             // It is found by the time of its last change.
             kept.made_ms = made_ms;
         }
-    } else if before.label() == v1::Label::Unspecified && before.proved.is_empty() {
+    } else if before.label == UNLABELLED && before.proved.is_empty() {
         return None;
     }
-    if case.label() == v1::Label::Unspecified {
+    if case.label == UNLABELLED {
         (case.label, case.note) = (before.label, before.note.clone());
     }
     let new = |truth: &&i32| !case.proved.contains(truth);

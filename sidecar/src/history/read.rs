@@ -3,9 +3,9 @@
 use std::{io, ops::ControlFlow, path::Path};
 
 use thiserror::Error;
-use thornwall_proto::v1;
 
 use super::file::File;
+use crate::assessment::Explanation;
 
 /// Why the file is not read.
 #[derive(Debug, Error)]
@@ -25,10 +25,10 @@ pub enum ReadError {
 pub fn each_kept(
     path: &Path,
     since_ms: u64,
-    show: impl FnMut(v1::Explanation) -> ControlFlow<()>,
+    mut show: impl FnMut(Explanation) -> ControlFlow<()>,
 ) -> Result<(), ReadError> {
     File::open_to_read(path)
-        .and_then(|file| file.each(since_ms, show))
+        .and_then(|file| file.each(since_ms, |case| show(case.into())))
         .map_err(|error| match error {
             redb::Error::DatabaseAlreadyOpen => ReadError::InUse,
             redb::Error::Io(error) if error.kind() == io::ErrorKind::NotFound => ReadError::Absent,

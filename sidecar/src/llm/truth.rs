@@ -5,10 +5,12 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 use parking_lot::Mutex;
 use prometheus::IntCounterVec;
-use thornwall_proto::v1::{Label, outcome::Truth};
 
 use super::{prompt::Key, verdict::Word};
-use crate::case::CaseId;
+use crate::{
+    assessment::{Label, Truth},
+    case::CaseId,
+};
 
 /// Cases that are remembered; of more, whichever was judged first goes. 8 MiB.
 const MOST: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
@@ -82,7 +84,6 @@ impl Truths {
         match truth {
             Truth::Trap => self.prove(case, "trap", false),
             Truth::Verified => self.prove(case, "verified_bot", true),
-            Truth::Unspecified => None,
         }
     }
 
@@ -93,7 +94,6 @@ impl Truths {
             Label::WelcomeBot => self.prove(case, "welcome_bot", true),
             Label::Scraper => self.prove(case, "scraper", false),
             Label::Malicious => self.prove(case, "malicious", false),
-            Label::Unspecified => None,
         }
     }
 }

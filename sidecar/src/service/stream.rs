@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use thornwall_decisions::clock::Clock;
 use thornwall_proto::v1::{
-    self, gateway_message::Message as Sent, sidecar_message::Message as Told,
+    self, gateway_message::Message as Received, sidecar_message::Message as Sent,
 };
 use tokio::sync::{broadcast::error::RecvError, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
 
-use super::{Boxed, Sidecar, covers};
+use super::{Boxed, Sidecar};
 use crate::{
+    assessment::{Assessment, Consequence},
     board::Event,
-    case::{Case, LONGEST_NAME, text_of},
+    case::Case,
     shutdown::stopped,
+    wire::{LONGEST_NAME, consequence_of, text_of, truth_of},
 };
 
 /// Messages that wait for a gateway or a watcher that reads slowly.
@@ -24,11 +26,12 @@ const MOST_WAITING: usize = 1024;
 pub(super) async fn gateway(
     sidecar: Arc<Sidecar>,
     caller: String,
-    mut sent: Streaming<v1::GatewayMessage>,
+    mut received: Streaming<v1::GatewayMessage>,
 ) -> Result<Response<Boxed<v1::SidecarMessage>>, Status> {
-    let turn = sidecar.lasting()?;
-    let first = sent.message().await?.and_then(|sent| sent.message);
-    let Some(Sent::Hello(hello)) = first else {
+    let permit = sidecar.stream_permit()?;
+    let first = received.message().await?;
+    let first = first.and_then(|received| received.message);
+    let Some(Received::Hello(hello)) = first else {
         return Err(Status::failed_precondition("expected `hello` first"));
     };
     let gateway = text_of("hello.gateway", hello.gateway, LONGEST_NAME).map_err(super::refused)?;
@@ -38,29 +41,29 @@ pub(super) async fn gateway(
     } else {
         0
     };
-    let (tell, told) = mpsc::channel(MOST_WAITING);
+    let (sender, messages) = mpsc::channel(MOST_WAITING);
     log::info!("gateway connected; gateway={gateway:?} caller={caller}");
-    let telling = tokio::spawn(follow(Arc::clone(&sidecar), after, tell));
+    let sending = tokio::spawn(follow(Arc::clone(&sidecar), after, sender));
     tokio::spawn(async move {
-        let _turn = turn;
+        let _permit = permit;
         sidecar.metrics.gateways.inc();
         let mut shutdown = sidecar.shutdown.clone();
         tokio::select! {
-            () = hear(&sidecar, &mut sent) => {}
+            () = receive(&sidecar, &mut received) => {}
             () = stopped(&mut shutdown) => {}
         }
-        telling.abort();
+        sending.abort();
         sidecar.metrics.gateways.dec();
         log::info!("gateway left; gateway={gateway:?} caller={caller}");
     });
-    Ok(Response::new(Box::pin(ReceiverStream::new(told))))
+    Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
 }
 
-/// Takes a gateway's messages. One that is none is counted, and costs the others nothing.
-async fn hear(sidecar: &Sidecar, sent: &mut Streaming<v1::GatewayMessage>) {
-    while let Ok(Some(message)) = sent.message().await {
+/// Receives a gateway's messages. One that is not valid is counted, and costs the others nothing.
+async fn receive(sidecar: &Sidecar, received: &mut Streaming<v1::GatewayMessage>) {
+    while let Ok(Some(message)) = received.message().await {
         match message.message {
-            Some(Sent::Case(case)) => match Case::try_from(case) {
+            Some(Received::Case(case)) => match Case::try_from(case) {
                 Ok(case) => {
                     sidecar.begin(case);
                     // Other gateways' cases have their turn.
@@ -71,37 +74,37 @@ async fn hear(sidecar: &Sidecar, sent: &mut Streaming<v1::GatewayMessage>) {
                     sidecar.metrics.refused.inc();
                 }
             },
-            Some(Sent::Outcome(outcome)) => prove(sidecar, &outcome),
-            Some(Sent::Hello(_)) | None => sidecar.metrics.refused.inc(),
+            Some(Received::Outcome(outcome)) => prove(sidecar, &outcome),
+            Some(Received::Hello(_)) | None => sidecar.metrics.refused.inc(),
         }
     }
 }
 
-/// Keeps what proved true with its case, where both are something that is known.
+/// Keeps what proved true with its case, where this version knows what it is.
 fn prove(sidecar: &Sidecar, outcome: &v1::Outcome) {
-    let truth = outcome.truth();
+    let truth = truth_of(outcome.truth());
     let Ok(case) = outcome.case_id.parse() else {
         sidecar.metrics.refused.inc();
         return;
     };
     sidecar.metrics.proved(truth);
-    sidecar.paid.proved(case, truth);
-    if truth != v1::outcome::Truth::Unspecified {
+    if let Some(truth) = truth {
+        sidecar.paid.proved(case, truth);
         sidecar.history.proved(case, truth);
     }
 }
 
-/// Tells a gateway what it missed, and everything from then on.
+/// Sends a gateway what it missed, and everything from then on.
 async fn follow(
     sidecar: Arc<Sidecar>,
     mut after: u64,
-    tell: mpsc::Sender<Result<v1::SidecarMessage, Status>>,
+    sender: mpsc::Sender<Result<v1::SidecarMessage, Status>>,
 ) {
     let welcome = v1::Welcome {
         sidecar: sidecar.name.clone(),
     };
-    if tell
-        .send(Ok(message(Told::Welcome(welcome))))
+    if sender
+        .send(Ok(message(Sent::Welcome(welcome))))
         .await
         .is_err()
     {
@@ -110,18 +113,18 @@ async fn follow(
     loop {
         let (missed, mut events) = sidecar.board.follow(after, sidecar.time.now().unix_ms);
         for entry in missed {
-            if !pass_on(entry.event(), &mut after, &tell).await {
+            if !pass_on(entry.event(), &mut after, &sender).await {
                 return;
             }
         }
         loop {
             match events.recv().await {
                 Ok(event) => {
-                    if !pass_on(event, &mut after, &tell).await {
+                    if !pass_on(event, &mut after, &sender).await {
                         return;
                     }
                 }
-                // It was too slow to hear all of it, and is told again what still holds.
+                // The gateway read too slowly: what still holds is sent again.
                 Err(RecvError::Lagged(_)) => break,
                 Err(RecvError::Closed) => return,
             }
@@ -129,67 +132,81 @@ async fn follow(
     }
 }
 
-/// Whether the gateway is still there.
+/// Sends an event; whether the gateway is still there.
 async fn pass_on(
     event: Event,
     after: &mut u64,
-    tell: &mpsc::Sender<Result<v1::SidecarMessage, Status>>,
+    sender: &mpsc::Sender<Result<v1::SidecarMessage, Status>>,
 ) -> bool {
-    let told = match event {
-        Event::Assessment(assessment) => Told::Assessment(assessment),
+    let sent = match event {
+        Event::Assessment(assessment) => Sent::Assessment(assessment.into()),
         Event::Decision(decision) => {
             *after = decision.number;
-            Told::Decision(decision)
+            Sent::Decision(decision.into())
         }
         Event::Withdrawal(withdrawal) => {
             *after = withdrawal.number;
-            Told::Withdrawal(withdrawal)
+            Sent::Withdrawal(withdrawal.into())
         }
     };
-    tell.send(Ok(message(told))).await.is_ok()
+    sender.send(Ok(message(sent))).await.is_ok()
 }
 
-const fn message(told: Told) -> v1::SidecarMessage {
+const fn message(sent: Sent) -> v1::SidecarMessage {
     v1::SidecarMessage {
-        message: Some(told),
+        message: Some(sent),
+    }
+}
+
+/// What a watcher asked for.
+struct Wanted {
+    /// The site's name; empty for all sites.
+    site: String,
+    /// The mildest consequence.
+    least: Consequence,
+}
+
+impl Wanted {
+    fn takes(&self, assessment: &Assessment) -> bool {
+        let site = self.site.is_empty() || self.site == assessment.site;
+        site && assessment.consequence.covers(self.least)
     }
 }
 
 /// Serves one watcher until it leaves, or falls behind.
 pub(super) fn watch(
     sidecar: &Arc<Sidecar>,
-    wanted: v1::WatchRequest,
+    request: v1::WatchRequest,
 ) -> Result<Response<Boxed<v1::Assessment>>, Status> {
-    let turn = sidecar.lasting()?;
+    let wanted = Wanted {
+        least: consequence_of(request.least),
+        site: request.site,
+    };
+    let permit = sidecar.stream_permit()?;
     let (_, mut events) = sidecar.board.follow(u64::MAX, 0);
-    let (tell, told) = mpsc::channel(MOST_WAITING);
+    let (sender, messages) = mpsc::channel(MOST_WAITING);
     let mut shutdown = sidecar.shutdown.clone();
     tokio::spawn(async move {
-        let _turn = turn;
+        let _permit = permit;
         loop {
             let next = tokio::select! {
                 event = events.recv() => event,
-                () = tell.closed() => return,
+                () = sender.closed() => return,
                 () = stopped(&mut shutdown) => return,
             };
-            let told = match next {
-                Ok(Event::Assessment(assessment)) if is_wanted(&wanted, &assessment) => {
-                    Ok(assessment)
+            let message = match next {
+                Ok(Event::Assessment(assessment)) if wanted.takes(&assessment) => {
+                    Ok(assessment.into())
                 }
                 Ok(_) => continue,
                 Err(RecvError::Lagged(_)) => Err(Status::resource_exhausted("read too slowly")),
                 Err(RecvError::Closed) => return,
             };
-            let over = told.is_err();
-            if tell.send(told).await.is_err() || over {
+            let over = message.is_err();
+            if sender.send(message).await.is_err() || over {
                 return;
             }
         }
     });
-    Ok(Response::new(Box::pin(ReceiverStream::new(told))))
-}
-
-fn is_wanted(wanted: &v1::WatchRequest, assessment: &v1::Assessment) -> bool {
-    let site = wanted.site.is_empty() || wanted.site == assessment.site;
-    site && covers(assessment.action(), wanted.least())
+    Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use thornwall_proto::v1::Label;
+use thornwall_sidecar::assessment::Label;
 use thornwall_sidecar::case::CaseId;
 
 use super::{

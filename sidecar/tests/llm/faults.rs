@@ -137,13 +137,13 @@ async fn where_two_disagree_the_milder_counts() {
         "thornwall_sidecar_llm_second_opinions_total{agrees=\"no\",model=\"m\",provider=\"mild\"}";
     assert_eq!(bench.metric(opinions), 1.0);
     // A trap proves who was right.
-    let id = assessment.case_id.parse().unwrap();
+    let id = assessment.case;
     bench
         .paid
-        .proved(id, thornwall_proto::v1::outcome::Truth::Trap);
+        .proved(id, thornwall_sidecar::assessment::Truth::Trap);
     bench
         .paid
-        .proved(id, thornwall_proto::v1::outcome::Truth::Trap);
+        .proved(id, thornwall_sidecar::assessment::Truth::Trap);
     for (name, word) in [("harsh", "scraper"), ("mild", "person")] {
         let truth = format!(
             "thornwall_sidecar_llm_truth_total{{model=\"m\",provider=\"{name}\",truth=\"trap\",verdict=\"{word}\"}}"

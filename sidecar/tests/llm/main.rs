@@ -18,6 +18,7 @@ use std::{
 use thornwall_proto::v1;
 use thornwall_sidecar::{
     assess::{Assessor, Memory, Step},
+    assessment::{Assessment, TakenStep},
     case::{Case, CaseId},
     config::{Band, Ladder, Llm as Settings},
     llm::{Ledger, Llm, Paid, Provider},
@@ -64,7 +65,7 @@ impl Bench {
         }
     }
 
-    async fn assess(&self, case: &Case, now_ms: u64) -> v1::Assessment {
+    async fn assess(&self, case: &Case, now_ms: u64) -> Assessment {
         self.assessor.assess_fully(case, now_ms).await.assessment
     }
 
@@ -87,7 +88,7 @@ fn key_file() -> &'static Path {
 }
 
 /// The step that a model was asked in.
-fn step(assessment: &v1::Assessment) -> &v1::Step {
+fn step(assessment: &Assessment) -> &TakenStep {
     let step = assessment.steps.iter().find(|step| step.name == "llm");
     step.unwrap_or_else(|| panic!("{assessment:?}"))
 }

@@ -17,10 +17,15 @@ use thornwall_detectors::{
     robots::Robots,
     signal::Trail,
 };
-use thornwall_proto::v1::Action::{self, Alert, Deny, None, Tarpit};
 
 use super::*;
-use crate::case::{CaseId, Claims, Noticed, Sample};
+use crate::{
+    assessment::Consequence::{self, Alert, None},
+    case::{CaseId, Claims, Noticed, Sample},
+};
+
+const TARPIT: Consequence = Consequence::Act(Action::Tarpit);
+const DENY: Consequence = Consequence::Act(Action::Deny);
 
 const ROBOTS: &str = "User-agent: *\nDisallow: /admin/\nDisallow: /wp-admin/\n";
 const CHROME: &str = "user-agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36";
@@ -49,8 +54,8 @@ struct Vector {
     /// Whether the client also sends what only a browser does.
     is_browser: bool,
     requests: u32,
-    theirs: (f32, Action),
-    ours: (f32, Action),
+    theirs: (f32, Consequence),
+    ours: (f32, Consequence),
     why: &'static str,
 }
 
@@ -84,7 +89,7 @@ const VECTORS: [Vector; 14] = [
         why: "its 0.7 + 0.1 fell below its own 0.8 by rounding; thresholds of ours have a tolerance", ..ONE },
     Vector { headers: &[GPTBOT, LANGUAGE], theirs: (0.7, None), ours: (0.82, Alert),
         why: "a crawler for AI that says so is what the system is for", ..ONE },
-    Vector { line: "GET /admin/", headers: &[GPTBOT], theirs: (1.0, Deny), ours: (0.93, Tarpit),
+    Vector { line: "GET /admin/", headers: &[GPTBOT], theirs: (1.0, DENY), ours: (0.93, TARPIT),
         why: "evidence adds up to certainty only where it is certain; a tarpit costs a crawler more", ..ONE },
     Vector { headers: &[PERPLEXITY], theirs: (0.1, None), ours: (0.82, Alert),
         why: "its list was too old to know the name", ..ONE },
@@ -107,10 +112,10 @@ fn cases_come_to_what_the_table_says() {
     let mut wrong = Vec::new();
     for (at, vector) in VECTORS.iter().enumerate() {
         let found = assess(vector);
-        let (score, action) = (found.score, found.action());
-        if (score - vector.ours.0).abs() > 0.005 || action != vector.ours.1 {
+        let (score, consequence) = (found.score, found.consequence);
+        if (score - vector.ours.0).abs() > 0.005 || consequence != vector.ours.1 {
             wrong.push(format!(
-                "{at}: {} {score:.3} {action:?} {found:?}",
+                "{at}: {} {score:.3} {consequence:?} {found:?}",
                 vector.line
             ));
         }
@@ -124,7 +129,7 @@ fn cases_come_to_what_the_table_says() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-fn assess(vector: &Vector) -> v1::Assessment {
+fn assess(vector: &Vector) -> Assessment {
     let (method, path) = vector.line.split_once(' ').unwrap();
     let trail = noticed(vector.line, &headers(vector));
     let signals = trail.signals().iter().map(|signal| Noticed {
