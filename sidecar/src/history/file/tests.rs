@@ -190,15 +190,34 @@ fn a_page_fits_into_a_message_and_all_pages_are_everything() {
     loop {
         let (assessments, next_page) = file.list(&request).unwrap();
         seen.extend(assessments.iter().map(|found| found.made_ms));
-        let told = v1::ListResponse {
+        let sent = v1::ListResponse {
             assessments,
             next_page: next_page.clone(),
         };
-        assert!(told.encoded_len() <= thornwall_proto::MOST_MESSAGE_BYTES);
+        assert!(sent.encoded_len() <= thornwall_proto::MOST_MESSAGE_BYTES);
         if next_page.is_empty() {
             break;
         }
         request.page = next_page;
     }
     assert!(seen.iter().copied().eq((1..=100).rev()), "{seen:?}");
+}
+
+/// A number that this version does not know is kept, as the case grows and as truths come.
+#[test]
+fn a_label_of_a_later_version_stays_with_its_case() {
+    let (file, _folder) = file("history-later-label");
+    let Order::Case(written) = case(1, 10, false) else {
+        panic!("not a case");
+    };
+    let mut labelled = v1::Explanation::decode(written.bytes.as_slice()).unwrap();
+    labelled.label = 9;
+    let limits = config::History::default();
+    let labelled = Order::Case(Written::of(&labelled).unwrap());
+    file.write(&[labelled], limits).unwrap();
+    let later = [case(1, 20, false), Order::Proved(CaseId(1), Truth::Trap)];
+    file.write(&later, limits).unwrap();
+    let found = file.explain(CaseId(1)).unwrap().unwrap();
+    assert_eq!((found.label, found.proved.len()), (9, 1));
+    assert_eq!(found.assessment.unwrap().made_ms, 20);
 }
