@@ -165,9 +165,9 @@ impl Task {
                 log::warn!("alert is tried again; alert={name} why={why:?}");
             }
             Fate::Dead(given_up) => {
-                self.counts.dead.inc();
                 log::error!("alert is given up; alert={name} why={why:?}");
                 self.bury(given_up, failure.why).await;
+                self.counts.dead.inc();
             }
         }
     }
