@@ -1,12 +1,12 @@
-//! Tells people and programs what cases came to: by webhook, in Slack, by mail.
+//! Notifies people and programs of what cases came to: by webhook, in Slack, by mail.
 //!
 //! An assessment is offered to every alert that wants it and never waits for one: a full queue drops, and
-//! what it dropped is told as a number. Each alert has a task of its own (`task`), so that a receiver that
-//! hangs delays no other. What becomes a message and when is decided by its `desk`, which has no clock.
+//! what it dropped is reported as a number. Each alert has a task of its own (`task`), so that a receiver that
+//! hangs delays no other. What becomes a message and when is decided by its `batcher`, which has no clock.
 //!
 //! A message is sent until it has arrived or is given up, so that it may come twice, with the same id. What
-//! waits is on the disk within 200 ms (`spool`) and is sent after a restart; which alerts were told lately is
-//! not, so that the same may be told once more by a new process, or after SIGHUP.
+//! waits is on the disk within 200 ms (`outbox`) and is sent after a restart; which alerts were sent lately is
+//! not, so that the same may be sent once more by a new process, or after SIGHUP.
 
 use std::{
     path::Path,
@@ -18,10 +18,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use prometheus::IntCounter;
+use thiserror::Error;
 use thornwall_decisions::clock::ProcessTime;
 use tokio::sync::mpsc;
 
-use self::{channel::Channel, desk::Rules, metrics::Counts, notice::Notice};
+use self::{batcher::Rules, channel::Channel, metrics::Counts, notice::Notice};
 pub use self::{
     keeper::{Keeper, Running},
     metrics::AlertMetrics,
@@ -29,18 +30,18 @@ pub use self::{
 use crate::{
     assessment::{Assessment, Severity},
     case::Case,
-    config::ConfigFile,
+    config::{ConfigError, ConfigFile},
 };
 
+mod batcher;
 mod channel;
-mod desk;
 mod keeper;
 mod mail;
 mod message;
 mod metrics;
 mod notice;
+mod outbox;
 mod slack;
-mod spool;
 mod task;
 pub mod trial;
 mod webhook;
@@ -56,12 +57,17 @@ pub struct Alerts {
     plans: mpsc::Sender<Vec<Draft>>,
 }
 
+/// Error: earlier plans are still being taken over.
+#[derive(Debug, Error)]
+#[error("alerts are still being taken over; try again")]
+pub struct TakeOverError;
+
 /// The way to one alert's task.
 #[derive(Debug)]
 struct Inlet {
     least: Severity,
     sites: Vec<String>,
-    tell: mpsc::Sender<Notice>,
+    sender: mpsc::Sender<Notice>,
     missed: Arc<AtomicU64>,
     dropped: IntCounter,
 }
@@ -76,24 +82,24 @@ struct Draft {
     counts: Counts,
 }
 
-/// What a file says about alerts, built and not begun.
+/// The alerts of a configuration, built and not begun.
 pub struct Plan {
     inlets: Vec<Inlet>,
     drafts: Vec<Draft>,
 }
 
 impl Plan {
-    /// Builds what a file says; reads secrets, and changes nothing.
-    pub fn build(file: &ConfigFile, metrics: &AlertMetrics) -> Result<Self, String> {
+    /// Builds the alerts of a configuration; reads secrets, and changes nothing.
+    pub fn build(file: &ConfigFile, metrics: &AlertMetrics) -> Result<Self, ConfigError> {
         let (mut inlets, mut drafts) = (Vec::new(), Vec::new());
         for alert in file.config.alert.iter().map(|alert| alert.get_ref()) {
             let channel = Channel::build(alert, &file.folder)?;
-            let (tell, inbox) = mpsc::channel(QUEUE);
+            let (sender, inbox) = mpsc::channel(QUEUE);
             let (missed, counts) = (Arc::new(AtomicU64::new(0)), metrics.of(&alert.name));
             inlets.push(Inlet {
                 least: alert.least,
                 sites: alert.sites.clone(),
-                tell,
+                sender,
                 missed: Arc::clone(&missed),
                 dropped: counts.dropped.clone(),
             });
@@ -140,9 +146,9 @@ impl Alerts {
     }
 
     /// Lets another plan take the place of the one before, which hands over what waits.
-    pub fn take_over(&self, plan: Plan) -> Result<(), String> {
+    pub fn take_over(&self, plan: Plan) -> Result<(), TakeOverError> {
         let turn = self.plans.try_reserve();
-        let turn = turn.map_err(|_| "alerts are still being taken over; try again".to_owned())?;
+        let turn = turn.map_err(|_| TakeOverError)?;
         // What is offered from now on waits for the new tasks.
         self.inlets.store(Arc::new(plan.inlets));
         turn.send(plan.drafts);
@@ -157,7 +163,7 @@ impl Inlet {
     }
 
     fn offer(&self, notice: Notice) {
-        if self.tell.try_send(notice).is_err() {
+        if self.sender.try_send(notice).is_err() {
             self.missed.fetch_add(1, Ordering::Relaxed);
             self.dropped.inc();
         }

@@ -1,12 +1,12 @@
 //! Questions to services of others: each is asked once, its answer is kept, and a service that fails
 //! or has answered often enough is left alone.
 //!
-//! A question that is on its way is waited for by whoever has the same one. It is counted before it is
+//! A question that is on its way is awaited by all that have the same one. It is counted before it is
 //! sent, so that no failure makes more of them than the budget has.
 
 mod answers;
-pub(crate) mod circuit;
-mod register;
+pub(crate) mod circuit_breaker;
+mod services;
 
 use std::{hash::Hash, time::Duration};
 
@@ -15,40 +15,40 @@ use serde_json::Value;
 use thornwall_settings::regular_file;
 
 use self::answers::Answers;
-pub use self::register::{Asking, Service};
+pub(crate) use self::services::{Service, Services};
 use crate::{
     assess::{Finding, StepError},
-    config::{ConfigFile, Limits},
+    config::{ConfigError, ConfigFile, Limits},
     http::{Answer, HttpError},
 };
 
 /// Largest answer that is read.
-pub const MOST_ANSWER: usize = 64 << 10;
+pub(crate) const MOST_ANSWER: usize = 64 << 10;
 /// Longest key of a service.
 const MOST_KEY: usize = 4096;
-/// For how long a service is left alone that says that it is enough, and not until when.
+/// Pause of a service that answers that its limit is reached, and not until when.
 const ENOUGH: Duration = Duration::from_secs(60);
 /// Longest text of a service that people are shown, in bytes.
 const MOST_TEXT: usize = 160;
 
 /// What stands between the cases and one service.
-pub struct Asker<K> {
+pub(crate) struct Asker<K> {
     service: Service,
     answers: Answers<K>,
 }
 
-/// Why a service has not answered.
+/// A question that a service has not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// What happened, for people.
+pub(crate) struct Failure {
+    /// What failed, for people.
     pub what: String,
-    /// For how long it does not want to be asked.
+    /// For how long the service wants no further questions.
     pub pause: Option<Duration>,
 }
 
 impl Failure {
     /// One after which the service may be asked again at once.
-    pub fn new(what: impl Into<String>) -> Self {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
         Self {
             what: what.into(),
             pause: None,
@@ -64,25 +64,24 @@ impl From<HttpError> for Failure {
 
 impl<K: Hash + Eq> Asker<K> {
     /// One that has asked nothing yet.
-    pub fn new(service: Service, limits: &Limits) -> Self {
+    pub(crate) fn new(service: Service, limits: &Limits) -> Self {
         Self {
             service,
             answers: Answers::new(limits),
         }
     }
 
-    /// What people know the service as.
-    pub fn service(&self) -> &str {
+    pub(crate) fn service(&self) -> &str {
         &self.service.name
     }
 
     /// An answer that is still kept.
-    pub fn recall(&self, key: &K, now_ms: u64) -> Option<Finding> {
+    pub(crate) fn recall(&self, key: &K, now_ms: u64) -> Option<Finding> {
         self.answers.recall(key, now_ms)
     }
 
-    /// The answer to a question, by `call` where nobody knows it. `now_ms` is Unix time.
-    pub async fn ask(
+    /// The answer to a question, by `call` where none is kept. `now_ms` is Unix time.
+    pub(crate) async fn ask(
         &self,
         key: K,
         now_ms: u64,
@@ -108,8 +107,8 @@ impl<K: Hash + Eq> Asker<K> {
     }
 
     fn admit(&self, now_ms: u64) -> Result<(), StepError> {
-        let mut gate = self.service.gate.lock();
-        if let Some(left_ms) = gate.circuit.is_open(now_ms) {
+        let mut limiter = self.service.limiter.lock();
+        if let Some(left_ms) = limiter.circuit.is_open(now_ms) {
             self.service.metrics.paused.inc();
             let what = format!(
                 "not asked for another {} s after failures",
@@ -117,24 +116,24 @@ impl<K: Hash + Eq> Asker<K> {
             );
             return Err(self.error(&what));
         }
-        if !gate.budget.take(now_ms) {
+        if !limiter.budget.take(now_ms) {
             self.service.metrics.refused.inc();
             return Err(self.error("its budget is used up"));
         }
-        gate.circuit.begin(now_ms);
+        limiter.circuit.begin(now_ms);
         self.service.metrics.asked.inc();
         Ok(())
     }
 
     fn note(&self, found: &Result<Finding, Failure>, now_ms: u64) {
-        let mut gate = self.service.gate.lock();
+        let mut limiter = self.service.limiter.lock();
         match found {
             Ok(_) => {
-                gate.circuit.succeeded();
+                limiter.circuit.succeeded();
                 self.service.metrics.answered.inc();
             }
             Err(failure) => {
-                gate.circuit.failed(now_ms, failure.pause);
+                limiter.circuit.failed(now_ms, failure.pause);
                 self.service.metrics.failed.inc();
                 log::debug!(
                     "not answered; service={} {}",
@@ -151,7 +150,7 @@ impl<K: Hash + Eq> Asker<K> {
 }
 
 /// The JSON of an answer that is one.
-pub fn json_of(answer: &Answer) -> Result<Value, Failure> {
+pub(crate) fn json_of(answer: &Answer) -> Result<Value, Failure> {
     if answer.status.is_success() {
         return serde_json::from_slice(&answer.body)
             .map_err(|_| Failure::new("an answer that is no JSON"));
@@ -164,7 +163,7 @@ pub fn json_of(answer: &Answer) -> Result<Value, Failure> {
 }
 
 /// Text of a service as people may see it: bounded, and without what a terminal would obey.
-pub fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let mut shown: String = text
         .chars()
         .take(MOST_TEXT)
@@ -174,17 +173,17 @@ pub fn shown(text: &str) -> String {
     shown
 }
 
-/// The key in a file, as the value of a header field that logs do not show; `bearer` says how.
-pub fn key_of(
+/// The key in a file, as the value of a header field that logs do not show; as a bearer token where `bearer` is set.
+pub(crate) fn key_of(
     file: &ConfigFile,
-    name: &str,
+    name: &'static str,
     path: &str,
     bearer: bool,
-) -> Result<HeaderValue, String> {
+) -> Result<HeaderValue, ConfigError> {
     let path = file.resolve(path);
-    let wrong = |what: &str| format!("`{name}`: {}: {what}", path.display());
+    let wrong = |what: &str| ConfigError::Key(name, path.clone(), what.to_owned());
     let bytes = regular_file::read(&path).map_err(|error| wrong(&error.to_string()))?;
-    // What is wrong with a key is told without the key.
+    // Errors name what is wrong with a key, and never show the key.
     let key = str::from_utf8(&bytes)
         .map_err(|_| wrong("expected text"))?
         .trim();

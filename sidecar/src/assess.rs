@@ -1,4 +1,4 @@
-//! The ladder that a case goes up, cheapest step first, until it is sure.
+//! The steps that a case goes through, cheapest first, until its score is sure.
 //!
 //! A case begins with what its gateway noticed. Each step adds evidence, and never takes any away: the
 //! score is the noisy-or of all weights, `1 - Π(1 - w)` (Pearl 1988, section 4.3.2), as in the
@@ -6,22 +6,23 @@
 //! make an action of it, and what a client came to before makes the action last longer.
 //!
 //! Steps that ask others are taken only for cases that the steps before them left in doubt, within the
-//! band. One that text of the client may have led astray, a language model, says how far it may
+//! band. One that text of the client may have led astray, a language model, limits how far it may
 //! raise a score: `max(s, min(1 - (1 - s)(1 - w), ceiling))`, which is monotone too.
 //!
-//! A person's word about a client ends the ladder: whoever was said to be a person or welcome is let
-//! be, whatever the steps would find.
+//! A person's label of a client ends the steps: a client that was labelled a person or welcome is let
+//! through, whatever the steps would find.
 
-mod climb;
-mod history;
+mod evidence;
+mod memory;
 mod rules;
 mod step;
 
 use std::sync::Arc;
 
-use self::climb::Climb;
+pub(crate) use self::memory::Condemnation;
+use self::{evidence::Evidence, memory::Past};
 pub use self::{
-    history::{Condemnation, Memory, Past},
+    memory::Memory,
     step::{Finding, Step, StepError},
 };
 use crate::{
@@ -42,26 +43,27 @@ pub struct Assessor {
     steps: Vec<Arc<dyn Step>>,
 }
 
-/// Whether a language model lifted a score. What it says of one case is no evidence in another, as that
+/// Whether a language model lifted a score. Its verdict about one case is no evidence in another, as that
 /// would lead out of the band.
-pub fn is_lifted(steps: &[TakenStep]) -> bool {
+pub(crate) fn is_lifted(steps: &[TakenStep]) -> bool {
     let pairs = steps.windows(2);
     let lifted =
         |pair: &[TakenStep]| pair[1].name == LANGUAGE_MODEL && pair[1].score > pair[0].score;
     pairs.into_iter().any(lifted)
 }
 
-/// What a case came to, before anything is told or written.
+/// What a case came to, before anything is sent or written.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// What is told.
+    /// The assessment.
     pub assessment: Assessment,
     /// How long the action lasts; nothing where it is no decision.
     pub lifetime_ms: Option<u64>,
 }
 
 impl Assessor {
-    /// One with these thresholds, what was condemned before, and whom it may ask, cheapest first.
+    /// An assessor with these thresholds, the memory of earlier cases, and the steps that ask services,
+    /// cheapest first.
     pub fn new(ladder: Ladder, band: Band, memory: Arc<Memory>, steps: Vec<Arc<dyn Step>>) -> Self {
         Self {
             ladder,
@@ -71,8 +73,8 @@ impl Assessor {
         }
     }
 
-    /// What was condemned before, and what people said.
-    pub fn memory(&self) -> &Memory {
+    /// The memory of earlier cases.
+    pub(crate) fn memory(&self) -> &Memory {
         &self.memory
     }
 
@@ -82,52 +84,52 @@ impl Assessor {
         if let Some(label) = past.label {
             return self.spared(case, label, now_ms);
         }
-        let mut climb = self.begin(case, &past);
+        let mut evidence = self.begin(case, &past);
         let mut pending = false;
         for step in &self.steps {
-            if !self.band.contains(climb.score()) {
+            if !self.band.contains(evidence.score()) {
                 break;
             }
             match step.recall(case, now_ms) {
-                Some(found) => climb.take(step.name(), || found),
+                Some(found) => evidence.take(step.name(), || found),
                 None => pending = true,
             }
         }
-        self.conclude(case, climb, &past, now_ms, pending)
+        self.conclude(case, evidence, &past, now_ms, pending)
     }
 
-    /// Takes all steps, and asks whoever is to be asked.
+    /// Takes all steps, those that ask services among them.
     pub async fn assess_fully(&self, case: &Case, now_ms: u64) -> Outcome {
         let past = self.memory.past(case, now_ms);
         if let Some(label) = past.label {
             return self.spared(case, label, now_ms);
         }
-        let mut climb = self.begin(case, &past);
+        let mut evidence = self.begin(case, &past);
         for step in &self.steps {
-            if !self.band.contains(climb.score()) {
+            if !self.band.contains(evidence.score()) {
                 break;
             }
-            climb.ask(step.as_ref(), case, now_ms).await;
+            evidence.ask(step.as_ref(), case, now_ms).await;
         }
-        self.conclude(case, climb, &past, now_ms, false)
+        self.conclude(case, evidence, &past, now_ms, false)
     }
 
-    fn begin(&self, case: &Case, past: &Past) -> Climb {
-        let mut climb = Climb::new(case);
-        climb.take("history", || history::judge(past));
-        climb.take("rules", || rules::judge(case));
-        climb
+    fn begin(&self, case: &Case, past: &Past) -> Evidence {
+        let mut evidence = Evidence::new(case);
+        evidence.take("history", || memory::judge(past));
+        evidence.take("rules", || rules::judge(case));
+        evidence
     }
 
     fn conclude(
         &self,
         case: &Case,
-        climb: Climb,
+        evidence: Evidence,
         past: &Past,
         now_ms: u64,
         pending: bool,
     ) -> Outcome {
-        let score = climb.score();
+        let score = evidence.score();
         let consequence = self.ladder.consequence(score);
         let lifetime_ms = self.ladder.lifetime_ms(consequence, past.condemned);
         Outcome {
@@ -137,8 +139,8 @@ impl Assessor {
                 subject: case.subject,
                 score,
                 consequence,
-                reason: climb.reason(),
-                steps: climb.steps,
+                reason: evidence.reason(),
+                steps: evidence.steps,
                 decision: None,
                 made_ms: now_ms,
                 pending,

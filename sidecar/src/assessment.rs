@@ -17,13 +17,13 @@ pub enum Consequence {
     Alert,
     /// Gateways act on the client's requests.
     Act(Action),
-    /// A number of the contract that this version does not know. It is kept, so that whoever knows it may
-    /// act on it, and is no consequence here.
+    /// A number of the contract that this version does not know. It is sent on as it came, so that a
+    /// gateway that knows it may act on it, and is no consequence here.
     Unknown(i32),
 }
 
-/// How harsh a consequence is, mildest first. The contract's numbers of actions are names and say nothing
-/// about it: one that is added takes the next number, wherever it stands here.
+/// How harsh a consequence is, mildest first. The contract's numbers of actions are names and imply
+/// nothing about it: one that is added takes the next number, wherever it stands here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
@@ -39,7 +39,7 @@ pub enum Severity {
 
 impl Severity {
     /// The severity of a consequence; `None` where it has none, or one that this version does not know.
-    pub const fn of(consequence: Consequence) -> Option<Self> {
+    pub(crate) const fn of(consequence: Consequence) -> Option<Self> {
         match consequence {
             Consequence::None | Consequence::Unknown(_) => None,
             Consequence::Alert => Some(Self::Alert),
@@ -50,7 +50,7 @@ impl Severity {
     }
 
     /// The name in configurations, metrics and alerts.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Alert => "alert",
             Self::Throttle => "throttle",
@@ -179,7 +179,7 @@ pub enum Label {
 
 impl Label {
     /// Whether clients with this label are let through, whatever the steps would find.
-    pub const fn spares(self) -> bool {
+    pub(crate) const fn spares(self) -> bool {
         matches!(self, Self::Person | Self::WelcomeBot)
     }
 }

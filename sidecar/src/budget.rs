@@ -1,15 +1,15 @@
 //! How often something that costs may be done: so many times an hour, and so many a day.
 //!
 //! Hours and days are those of UTC, as services count them that sell questions by the day. Counts are
-//! not written down: after a restart the service itself may have to say that it is enough.
+//! not written down: after a restart the service itself may have to refuse.
 
 /// Milliseconds of an hour and of a day.
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
-/// What is left of an hour and of a day.
+/// The questions that are left of an hour and of a day.
 #[derive(Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     hour: Window,
     day: Window,
 }
@@ -23,8 +23,8 @@ struct Window {
 }
 
 impl Budget {
-    /// One of which nothing is used.
-    pub const fn new(per_hour: u32, per_day: u32) -> Self {
+    /// A budget of which nothing is used.
+    pub(crate) const fn new(per_hour: u32, per_day: u32) -> Self {
         Self {
             hour: Window::new(HOUR_MS, per_hour),
             day: Window::new(DAY_MS, per_day),
@@ -32,13 +32,13 @@ impl Budget {
     }
 
     /// Changes how many there are; what was used stays so.
-    pub const fn limit(&mut self, per_hour: u32, per_day: u32) {
+    pub(crate) const fn limit(&mut self, per_hour: u32, per_day: u32) {
         self.hour.most = per_hour;
         self.day.most = per_day;
     }
 
     /// Uses one, where one is left of both. `now_ms` is Unix time.
-    pub fn take(&mut self, now_ms: u64) -> bool {
+    pub(crate) fn take(&mut self, now_ms: u64) -> bool {
         let windows = [&mut self.hour, &mut self.day];
         let left = windows.map(|window| window.has_room(now_ms));
         let taken = left == [true, true];

@@ -1,4 +1,4 @@
-//! Who calls, and what they may do.
+//! The callers of the service: their tokens, and what each of them may do.
 
 use std::path::Path;
 
@@ -7,9 +7,9 @@ use tonic::{Request, Status, codegen::http::HeaderMap};
 use crate::config::{self, ConfigFile, Role};
 use thornwall_settings::token::{Token, TokenError};
 
-/// Everybody who may call.
+/// All callers.
 #[derive(Debug)]
-pub struct Callers(Vec<Caller>);
+pub(crate) struct Callers(Vec<Caller>);
 
 #[derive(Debug)]
 struct Caller {
@@ -20,8 +20,8 @@ struct Caller {
 
 impl Callers {
     /// Reads the tokens of a configuration, and makes those that are not there. Where it names
-    /// nobody, there is one caller who may do everything, with `sidecar.token` in `data_dir`.
-    pub fn build(file: &ConfigFile, data_dir: &Path) -> Result<Self, TokenError> {
+    /// no caller, there is one with full access, with `sidecar.token` in `data_dir`.
+    pub(crate) fn build(file: &ConfigFile, data_dir: &Path) -> Result<Self, TokenError> {
         let callers = &file.config.caller;
         if callers.is_empty() {
             return Ok(Self(vec![Caller {
@@ -40,8 +40,8 @@ impl Callers {
         Ok(Self(made.collect::<Result<_, _>>()?))
     }
 
-    /// The name of whose token a call brings.
-    pub fn known(&self, headers: &HeaderMap) -> Result<&str, Status> {
+    /// The name of the caller whose token a call brings.
+    pub(crate) fn known(&self, headers: &HeaderMap) -> Result<&str, Status> {
         self.caller(headers).map(|caller| caller.name.as_str())
     }
 
@@ -55,8 +55,8 @@ impl Callers {
         caller.ok_or_else(|| Status::unauthenticated("nobody's token"))
     }
 
-    /// The name of who calls, if they may do this.
-    pub fn admit<T>(&self, request: &Request<T>, role: Role) -> Result<&str, Status> {
+    /// The name of the caller, if it has the role.
+    pub(crate) fn admit<T>(&self, request: &Request<T>, role: Role) -> Result<&str, Status> {
         let caller = self.caller(request.metadata().as_ref())?;
         if !caller.roles.contains(&role) {
             let what = format!("{} has not the role `{}`", caller.name, role.name());

@@ -29,7 +29,7 @@ impl FromStr for CaseId {
 /// What one client did at one site, as far as its gateway found it dubious.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Case {
-    /// Its name.
+    /// Names the case.
     pub id: CaseId,
     /// The site's name.
     pub site: String,
@@ -45,17 +45,17 @@ pub struct Case {
     pub last_ms: u64,
     /// The highest score that the gateway gave.
     pub score: f32,
-    /// What its filters noticed.
+    /// The signals that the filters noticed.
     pub signals: Vec<Noticed>,
-    /// Some of the requests, in order.
+    /// Some of the requests, in their order.
     pub samples: Vec<Sample>,
-    /// What the client says of itself.
+    /// Client claims: what the client sent about itself, unverified.
     pub claims: Claims,
     /// Ids of requests.
     pub request_ids: Vec<String>,
 }
 
-/// What a filter noticed.
+/// A signal that a filter noticed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Noticed {
     /// A reason code, which need not be one of ours.
@@ -64,12 +64,12 @@ pub struct Noticed {
     pub weight: f32,
 }
 
-/// One request.
+/// One request of a case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// Milliseconds since the case's first request.
     pub after_ms: u32,
-    /// The method.
+    /// The request's method.
     pub method: String,
     /// The path without its query.
     pub path: String,
@@ -79,7 +79,7 @@ pub struct Sample {
     pub score: f32,
 }
 
-/// What a client says of itself.
+/// Client claims: what a client sent about itself, unverified.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Claims {
     /// `User-Agent`.
@@ -96,7 +96,7 @@ pub struct Claims {
     pub tls: bool,
 }
 
-/// Why a case is none.
+/// Error: the message is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum CaseError {
     /// A field has not the form that it must have.

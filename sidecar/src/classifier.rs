@@ -1,4 +1,4 @@
-//! The step `classifier`: a service of somebody else that judges cases.
+//! The step `classifier`: a service of its own that judges cases.
 //!
 //! It gets a case as JSON by POST and answers with a score, which weighs `most_weight` where it is 1
 //! and its share of that otherwise. It only ever adds: a low score is no acquittal. What it is sent
@@ -22,18 +22,18 @@ use reqwest::{
 use thornwall_decisions::prefix_set::Prefix;
 
 use crate::{
-    asking::{Asker, Asking, Failure, MOST_ANSWER, json_of, key_of},
+    asking::{Asker, Failure, MOST_ANSWER, Services, json_of, key_of},
     assess::{Finding, Step, StepError},
     case::Case,
-    config::{ConfigFile, Format},
+    config::{ConfigError, ConfigFile, Format},
     http::{self, Address, exchange},
 };
 
-/// What evidence and metrics call it.
+/// The step's name in evidence and metrics.
 const NAME: &str = "classifier";
 
-/// The service.
-pub struct Classifier {
+/// The step `classifier`.
+pub(crate) struct Classifier {
     asker: Asker<Key>,
     client: Client,
     address: Address,
@@ -65,7 +65,10 @@ impl Key {
 
 impl Classifier {
     /// The step, where a file names a service.
-    pub fn build(file: &ConfigFile, asking: &Asking) -> Result<Option<Self>, String> {
+    pub(crate) fn build(
+        file: &ConfigFile,
+        services: &Services,
+    ) -> Result<Option<Self>, ConfigError> {
         let Some(service) = &file.config.classifier else {
             return Ok(None);
         };
@@ -74,8 +77,8 @@ impl Classifier {
         let limits = service.limits.get_ref();
         let timeout = Duration::from_secs(limits.timeout_secs.into());
         Ok(Some(Self {
-            asker: Asker::new(asking.service(NAME, limits), limits),
-            client: http::client(timeout).map_err(|error| error.to_string())?,
+            asker: Asker::new(services.service(NAME, limits), limits),
+            client: http::client(timeout)?,
             address: service.address.clone(),
             key: key.transpose()?,
             format: service.format,

@@ -13,15 +13,16 @@ use toml::Spanned;
 mod alerts;
 mod asking;
 mod classifier;
+mod error;
 mod ladder;
 mod llm;
 mod reputation;
 
-pub use alerts::{
-    Alert, MailAddress, MailServer, Secrecy, authorities, key, secret, secret_address,
-};
+pub use alerts::{Alert, MailAddress, MailServer, Secrecy};
+pub(crate) use alerts::{authorities, key, secret, secret_address};
 pub use asking::Limits;
 pub use classifier::{Classifier, Format};
+pub use error::ConfigError;
 pub use ladder::{Band, Ladder};
 pub use llm::{Budget, Llm, Provider as LlmProvider, Uri, Vendor};
 pub use reputation::{Kind, Reputation, Template};
@@ -107,7 +108,7 @@ impl Default for Server {
 pub struct Tls {
     /// Certificates, the server's own first (PEM).
     pub chain_file: String,
-    /// Its key (PEM).
+    /// The key of that certificate (PEM).
     pub key_file: String,
     /// Who signs callers' certificates (PEM).
     pub client_ca_file: String,
@@ -117,7 +118,7 @@ pub struct Tls {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
-    /// Its address.
+    /// The listener's address.
     pub address: SocketAddr,
 }
 
@@ -129,15 +130,15 @@ impl Default for Admin {
     }
 }
 
-/// Who may call.
+/// A caller.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Caller {
-    /// What logs call it.
+    /// The caller's name in logs.
     pub name: Spanned<String>,
     /// File with its token; one is made where there is none.
     pub token_file: String,
-    /// What it may do.
+    /// The caller's roles.
     pub roles: Vec<Role>,
 }
 
@@ -147,15 +148,14 @@ pub struct Caller {
 pub enum Role {
     /// Send cases.
     Assess,
-    /// Decide, take back, and say what clients are.
+    /// Decide, take back, and label clients.
     Operate,
-    /// Look.
+    /// Read assessments and the history.
     Watch,
 }
 
 impl Role {
-    /// How it is written.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Assess => "assess",
             Self::Operate => "operate",
@@ -215,19 +215,20 @@ impl Default for History {
     }
 }
 
-/// A file, and what is wrong with it.
+/// A configuration that was read without mistakes.
 #[derive(Debug)]
 pub struct ConfigFile {
     /// Folder that relative paths start from.
     pub folder: PathBuf,
-    /// What is written.
+    /// The configuration as written.
     pub config: Config,
 }
 
 impl ConfigFile {
     /// Reads a file; the error names every mistake on a line of its own.
-    pub fn read(path: &Path) -> Result<Self, String> {
-        let file = file::ConfigFile::read(path).map_err(|problem| problem.to_string())?;
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |problem: Problem| ConfigError::Mistakes(problem.to_string());
+        let file = file::ConfigFile::read(path).map_err(unreadable)?;
         let loaded = file.parse::<Config>(&[]);
         let mut problems = loaded.problems;
         if let Some(config) = &loaded.value {
@@ -238,17 +239,17 @@ impl ConfigFile {
                 folder: file.folder(),
                 config,
             }),
-            _ => Err(file.describe(&problems)),
+            _ => Err(ConfigError::Mistakes(file.describe(&problems))),
         }
     }
 
     /// A path of the configuration.
-    pub fn resolve(&self, path: &str) -> PathBuf {
+    pub(crate) fn resolve(&self, path: &str) -> PathBuf {
         self.folder.join(path)
     }
 }
 
-/// What is wrong beyond the form.
+/// Mistakes beyond the form.
 fn complaints(file: &Path, config: &Config) -> Vec<Problem> {
     let problem = |span, what: String| Problem {
         file: file.to_path_buf(),

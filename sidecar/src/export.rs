@@ -1,13 +1,13 @@
 //! `thornwall-sidecar export`: cases with what is known of their clients, as lines of JSON.
 //!
-//! A line says who or what its label is from, since labels differ in worth: a person's word; a link that
-//! only the tarpit has, or a crawler's verified address; and, marked `weak`, a decision of the ladder or
-//! of a language model, which are this system's own opinions and no truth to learn from. Cases of which
+//! A line names the source of its label, since labels differ in worth: a person's label; a link that
+//! only the tarpit has, or a crawler's verified address; and, marked `weak`, a decision by the steps or
+//! by a language model, which are this system's own opinions and no truth to learn from. Cases of which
 //! nothing is known are left out.
 //!
 //! The file has one owner at a time. While a sidecar runs its cases are read by calls to it, as any
 //! caller with the role `watch` may make them, the newest first; else from the file, the oldest first.
-//! Clients' addresses are cut to their network unless somebody wants them whole.
+//! Clients' addresses are cut to their network unless whole ones are asked for.
 
 mod label;
 mod line;
@@ -25,17 +25,21 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use thiserror::Error;
 use thornwall_decisions::clock::{Clock, ProcessTime};
 use thornwall_settings::printable::printable_json;
 
-use self::label::{By, Judged};
+use self::{
+    label::{By, Judged},
+    running::RunningError,
+};
 use crate::{
     assessment::Explanation,
-    config::ConfigFile,
+    config::{ConfigError, ConfigFile},
     history::{ReadError, each_kept},
 };
 
-/// What is exported.
+/// Arguments of `export`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Configuration file
@@ -44,10 +48,10 @@ pub struct Arguments {
     /// What the lines are for
     #[arg(long)]
     pub format: Format,
-    /// Only what people said
+    /// Only labels that people gave
     #[arg(long)]
     pub reviewed: bool,
-    /// What people said, and what traps and verified addresses proved
+    /// Labels that people gave, and what traps and verified addresses proved
     #[arg(long, conflicts_with = "reviewed")]
     pub proved: bool,
     /// Only cases that were assessed within this time, such as 12h or 30d
@@ -61,7 +65,7 @@ pub struct Arguments {
     pub out: Option<PathBuf>,
 }
 
-/// What the lines are for.
+/// Purpose of the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// `thornwall-train --cases`: every label, the weak ones marked
@@ -86,8 +90,28 @@ fn span(text: &str) -> Result<u64, String> {
     millis.ok_or_else(wrong)
 }
 
+/// Error: there is no export, or not a whole one.
+#[derive(Debug, Error)]
+pub enum ExportError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The output file cannot be made.
+    #[error("{path}: {cause}", path = .0.display(), cause = .1)]
+    Out(PathBuf, io::Error),
+    /// The history cannot be read.
+    #[error("{path}: {cause}", path = .0.display(), cause = .1)]
+    History(PathBuf, ReadError),
+    /// The running sidecar that holds the history does not answer as wanted.
+    #[error(transparent)]
+    Running(#[from] RunningError),
+    /// Writing failed on the way.
+    #[error("the export is not whole: {0}")]
+    NotWhole(io::Error),
+}
+
 /// Writes what the arguments want.
-pub fn run(arguments: &Arguments) -> Result<(), String> {
+pub fn run(arguments: &Arguments) -> Result<(), ExportError> {
     let file = ConfigFile::read(&arguments.config)?;
     let path = file
         .resolve(&file.config.server.data_dir)
@@ -100,7 +124,7 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
     match each_kept(&path, since_ms, |case| export.show(case)) {
         Ok(()) => {}
         Err(ReadError::InUse) => running::each(&file, since_ms, |case| export.show(case))?,
-        Err(error) => return Err(format!("{}: {error}", path.display())),
+        Err(error) => return Err(ExportError::History(path, error)),
     }
     export.finish()
 }
@@ -115,13 +139,13 @@ struct Export<'a> {
 }
 
 impl<'a> Export<'a> {
-    fn begin(arguments: &'a Arguments) -> Result<Self, String> {
+    fn begin(arguments: &'a Arguments) -> Result<Self, ExportError> {
         let out: Box<dyn Write> = match &arguments.out {
             None => Box::new(io::stdout().lock()),
             Some(path) => {
                 let mut options = OpenOptions::new();
                 let made = options.write(true).create_new(true).mode(0o600).open(path);
-                Box::new(made.map_err(|error| format!("{}: {error}", path.display()))?)
+                Box::new(made.map_err(|error| ExportError::Out(path.clone(), error))?)
             }
         };
         Ok(Self {
@@ -141,7 +165,7 @@ impl<'a> Export<'a> {
             self.left_out += 1;
             return ControlFlow::Continue(());
         };
-        let subject = line::told(case.subject, self.arguments.addresses);
+        let subject = line::exported(case.subject, self.arguments.addresses);
         let line = match self.arguments.format {
             Format::Training => line::training(&case, subject, judged, made_ms),
             Format::FineTuning => line::fine_tuning(&case, judged),
@@ -177,12 +201,12 @@ impl<'a> Export<'a> {
         }
     }
 
-    fn finish(mut self) -> Result<(), String> {
+    fn finish(mut self) -> Result<(), ExportError> {
         let ended = self.failed.take().map_or_else(|| self.out.flush(), Err);
         match ended {
-            // Whoever reads may have seen enough.
+            // The reader may have seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            Err(error) => Err(format!("the export is not whole: {error}")),
+            Err(error) => Err(ExportError::NotWhole(error)),
             Ok(()) => {
                 let (written, left_out) = (self.written, self.left_out);
                 log::info!("exported; lines={written} left_out={left_out}");

@@ -1,14 +1,14 @@
-//! What is told of a case as JSON: to classifiers, and in exports. Everything in it is bounded as the
-//! contract of cases says, and all of it is data that a client sent or that was measured of it.
+//! A case as JSON: to classifiers, and in exports. Everything in it is bounded as the
+//! contract of cases bounds it, and all of it is data that a client sent or that was measured of it.
 
 use serde::Serialize;
 use thornwall_decisions::prefix_set::Prefix;
 
 use crate::case::Case;
 
-/// A case.
+/// A case as JSON.
 #[derive(Debug, Serialize)]
-pub struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     site: &'a str,
     subject: String,
     shape: String,
@@ -46,8 +46,8 @@ struct Claims<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// The facts of a case, whose client is told as `subject`.
-    pub fn of(case: &'a Case, subject: Prefix) -> Self {
+    /// The facts of a case, whose client is shown as `subject`.
+    pub(crate) fn of(case: &'a Case, subject: Prefix) -> Self {
         let signals = case.signals.iter().map(|signal| Signal {
             reason: &signal.reason,
             weight: signal.weight,

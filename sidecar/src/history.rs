@@ -32,8 +32,8 @@ use crate::{
 mod file;
 mod read;
 
-pub use file::{FileError, Page, Remembered, is_page};
-pub use read::{ReadError, each_kept};
+pub(crate) use file::{FileError, Page, Remembered, is_page};
+pub(crate) use read::{ReadError, each_kept};
 
 /// Orders that may wait for the thread.
 const QUEUE: usize = 16_384;
@@ -46,17 +46,16 @@ const WAIT: Duration = Duration::from_millis(50);
 
 /// A handle to the history.
 #[derive(Clone)]
-pub struct History {
+pub(crate) struct History {
     orders: SyncSender<Order>,
     dropped: IntCounter,
 }
 
-/// What is counted.
+/// Counters of the history.
 #[derive(Debug, Clone)]
 pub struct HistoryMetrics {
     /// Cases that found no room in the queue.
     pub dropped: IntCounter,
-    /// Writes that failed.
     pub failed: IntCounter,
     /// Whether the last write failed.
     pub failing: IntGauge,
@@ -64,7 +63,7 @@ pub struct HistoryMetrics {
 
 /// Error: the history does not answer.
 #[derive(Debug, Error)]
-pub enum HistoryError {
+pub(crate) enum HistoryError {
     /// The queue of the thread is full.
     #[error("the history has too much to do")]
     Busy,
@@ -100,7 +99,7 @@ enum Order {
 }
 
 impl Order {
-    /// Whether somebody waits for what comes of it.
+    /// Whether a caller awaits the answer.
     const fn is_answered(&self) -> bool {
         !matches!(
             self,
@@ -120,7 +119,7 @@ struct Written {
 
 /// What an earlier process left.
 #[derive(Debug)]
-pub struct Inherited {
+pub(crate) struct Inherited {
     /// Names this numbering.
     pub name: String,
     /// A number that is not below any that was given, also where the last ones were not written:
@@ -134,7 +133,7 @@ pub struct Inherited {
 
 impl History {
     /// Opens the file, and starts the thread `history`.
-    pub fn open(
+    pub(crate) fn open(
         path: &Path,
         limits: config::History,
         metrics: HistoryMetrics,
@@ -175,7 +174,7 @@ impl History {
     }
 
     /// Keeps what a case came to, and returns it as it is sent; dropped and counted where the queue is full.
-    pub fn keep(&self, case: Case, assessment: Assessment) -> v1::Assessment {
+    pub(crate) fn keep(&self, case: Case, assessment: Assessment) -> v1::Assessment {
         let (id, made_ms) = (case.id, assessment.made_ms);
         let kept = v1::Explanation {
             case: Some(case.into()),
@@ -189,27 +188,30 @@ impl History {
     }
 
     /// Keeps a decision, so that its number is not given again.
-    pub fn decided(&self, decision: Decision) {
+    pub(crate) fn decided(&self, decision: Decision) {
         self.offer(Order::Decision(decision.into()));
     }
 
     /// Keeps that a decision was taken back.
-    pub fn withdrawn(&self, withdrawal: Withdrawal) {
+    pub(crate) fn withdrawn(&self, withdrawal: Withdrawal) {
         self.offer(Order::Withdrawal(withdrawal.into()));
     }
 
     /// Keeps what proved true about the client of a case.
-    pub fn proved(&self, id: CaseId, truth: Truth) {
+    pub(crate) fn proved(&self, id: CaseId, truth: Truth) {
         self.offer(Order::Proved(id, truth.into()));
     }
 
     /// A case and what it came to.
-    pub async fn explain(&self, id: CaseId) -> Result<Option<v1::Explanation>, HistoryError> {
+    pub(crate) async fn explain(
+        &self,
+        id: CaseId,
+    ) -> Result<Option<v1::Explanation>, HistoryError> {
         self.ask(|answer| Order::Explain(id, answer)).await
     }
 
-    /// Notes what a person said; the case as it is then.
-    pub async fn label(
+    /// Stores the label that a person gave; the case as it is then.
+    pub(crate) async fn label(
         &self,
         id: CaseId,
         label: Label,
@@ -220,12 +222,12 @@ impl History {
     }
 
     /// A page of cases.
-    pub async fn list(&self, request: v1::ListRequest) -> Result<Page, HistoryError> {
+    pub(crate) async fn list(&self, request: v1::ListRequest) -> Result<Page, HistoryError> {
         self.ask(|answer| Order::List(request, answer)).await
     }
 
     /// Ends the thread once it has written what it was given.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         // A thread that is gone has stopped.
         let _ = self.orders.send(Order::Stop);
     }
@@ -275,7 +277,7 @@ impl Writer {
         loop {
             let first = inbox.recv().unwrap_or(Order::Stop);
             if !first.is_answered() {
-                // Whoever sends meanwhile has nobody to wake, which would cost more than the call.
+                // Senders have no thread to wake meanwhile, which would cost more than the call.
                 thread::sleep(WAIT);
             }
             let others = inbox.try_iter().take(MOST_BATCH);
@@ -293,7 +295,7 @@ impl Writer {
         }
     }
 
-    /// Nobody who asked and left is waited for.
+    /// Answers an order; callers that left get none.
     fn answer(&self, order: Order) {
         match order {
             Order::Explain(id, answer) => {

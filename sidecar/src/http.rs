@@ -30,13 +30,12 @@ impl fmt::Debug for Address {
 }
 
 impl Address {
-    /// The address.
-    pub const fn url(&self) -> &Url {
+    pub(crate) const fn url(&self) -> &Url {
         &self.0
     }
 
     /// What may be logged of it: its path may be a secret, as Slack's are.
-    pub fn origin(&self) -> String {
+    pub(crate) fn origin(&self) -> String {
         self.0.origin().ascii_serialization()
     }
 }
@@ -87,22 +86,20 @@ pub enum HttpError {
 
 /// An answer, whatever its status.
 #[derive(Debug)]
-pub struct Answer {
-    /// Its status.
+pub(crate) struct Answer {
     pub status: StatusCode,
-    /// Its whole body.
     pub body: Vec<u8>,
     /// For how long the server does not want to be asked, up to an hour.
     pub retry_after: Option<Duration>,
 }
 
 /// A client whose calls take at most `timeout` as a whole.
-pub fn client(timeout: Duration) -> Result<Client, HttpError> {
+pub(crate) fn client(timeout: Duration) -> Result<Client, HttpError> {
     builder(timeout).build().map_err(described)
 }
 
 /// The same for a server whose certificate is trusted by these (PEM), and not by the system's.
-pub fn client_trusting(authorities: &[u8], timeout: Duration) -> Result<Client, HttpError> {
+pub(crate) fn client_trusting(authorities: &[u8], timeout: Duration) -> Result<Client, HttpError> {
     let authorities = Certificate::from_pem_bundle(authorities).map_err(described)?;
     let built = builder(timeout).tls_certs_only(authorities).build();
     built.map_err(described)
@@ -119,7 +116,7 @@ fn builder(timeout: Duration) -> ClientBuilder {
 }
 
 /// Sends a request, and reads an answer of at most `most` bytes.
-pub async fn exchange(request: RequestBuilder, most: usize) -> Result<Answer, HttpError> {
+pub(crate) async fn exchange(request: RequestBuilder, most: usize) -> Result<Answer, HttpError> {
     let mut response = request.send().await.map_err(described)?;
     let (status, retry_after) = (response.status(), retry_after(response.headers()));
     let mut body = Vec::new();

@@ -1,11 +1,11 @@
-//! The last step of the ladder: a language model reads the record of a case.
+//! The last step: a language model reads the record of a case.
 //!
 //! It is asked only about cases in doubt, within a budget, and once about cases that look the same.
 //! It can lift a case within the band and no further, and can lower none: whatever a client makes it
 //! say, the ruling stays within the band.
 
+mod answer_cache;
 mod ledger;
-mod memo;
 mod metrics;
 mod model;
 mod prompt;
@@ -23,19 +23,19 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use thornwall_detectors::address::neighbourhood;
 
+use self::{
+    answer_cache::AnswerCache,
+    prompt::Key,
+    provider::{AskError, Asked, on_disk},
+    router::{Route, Router},
+    truth::{GivenVerdict, Truths},
+    verdict::Opinion,
+};
 pub use self::{
-    ledger::{Cost, Ledger, LedgerError},
+    ledger::{Ledger, LedgerError},
     metrics::LlmMetrics,
     prompt::{INSTRUCTIONS, Prompt},
     provider::{Provider, ProviderError},
-    router::{Route, Router},
-};
-use self::{
-    memo::Memo,
-    prompt::Key,
-    provider::{AskError, Asked, on_disk},
-    truth::{Saying, Truths},
-    verdict::Verdict,
 };
 use crate::{
     assess::{Finding, LANGUAGE_MODEL, Step, StepError},
@@ -45,22 +45,22 @@ use crate::{
     config,
 };
 
-/// Neighbourhoods whose questions are counted; of more, whoever was quiet for longest goes. 4 MiB.
+/// Neighbourhoods whose questions are counted; of more, the one that was quiet for longest goes. 4 MiB.
 const MOST_NETWORKS: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero");
 /// Questions about one neighbourhood in an hour and in a day of UTC.
 const PER_HOUR: u32 = 60;
 const PER_DAY: u32 = 300;
 
-/// What models said of a record.
+/// Verdicts of models about a record.
 #[derive(Debug, Clone)]
 struct Judged {
-    /// The verdict that counts.
-    verdict: Verdict,
-    /// Who said what, whoever counts first.
-    sayings: Vec<Saying>,
+    /// The opinion that counts.
+    opinion: Opinion,
+    /// The verdict of each model, the one that counts first.
+    given: Vec<GivenVerdict>,
 }
 
-/// Why nobody judged a record.
+/// A record that no model judged.
 struct Unjudged {
     why: StepError,
     /// Whether a model answered, and not as it was asked to: it would again.
@@ -79,10 +79,10 @@ impl Unjudged {
 /// What outlives a change of the configuration: money spent, and what it was spent on.
 pub struct Paid {
     ledger: Arc<Ledger>,
-    memo: Memo<Judged>,
+    cache: AnswerCache<Judged>,
     truths: Truths,
     /// Questions about each neighbourhood.
-    shares: Mutex<LruCache<IpAddr, Budget>>,
+    quotas: Mutex<LruCache<IpAddr, Budget>>,
 }
 
 impl Paid {
@@ -90,32 +90,32 @@ impl Paid {
     pub fn new(ledger: Ledger, metrics: &LlmMetrics) -> Self {
         Self {
             ledger: Arc::new(ledger),
-            memo: Memo::default(),
+            cache: AnswerCache::default(),
             truths: Truths::new(metrics.truth.clone()),
-            shares: Mutex::new(LruCache::new(MOST_NETWORKS)),
+            quotas: Mutex::new(LruCache::new(MOST_NETWORKS)),
         }
     }
 
-    /// A gateway saw what the client of a case is. A verdict that was wrong about somebody who is to be
-    /// let be serves no other.
+    /// A gateway saw what the client of a case is. A verdict that was wrong about a client that is to be
+    /// let through serves no other case.
     pub fn proved(&self, case: CaseId, truth: Truth) {
         let wrong = self.truths.proved(case, truth);
-        wrong.inspect(|key| self.memo.forget(key));
+        wrong.inspect(|key| self.cache.forget(key));
     }
 
-    /// A person said what the client of a case is.
+    /// A person labelled the client of a case.
     pub fn labelled(&self, case: CaseId, label: Label) {
         let wrong = self.truths.labelled(case, label);
-        wrong.inspect(|key| self.memo.forget(key));
+        wrong.inspect(|key| self.cache.forget(key));
     }
 
-    /// Whether one more question may be about this client's neighbourhood: whoever makes cases that
-    /// all differ must not use up what is there for everybody.
-    fn has_share(&self, case: &Case, now_ms: u64) -> bool {
-        let mut shares = self.shares.lock();
+    /// Whether one more question may be about this client's neighbourhood: a client that makes cases
+    /// which all differ must not use up what is there for all.
+    fn has_quota(&self, case: &Case, now_ms: u64) -> bool {
+        let mut quotas = self.quotas.lock();
         let near = neighbourhood(case.subject.first());
-        let share = shares.get_or_insert_mut(near, || Budget::new(PER_HOUR, PER_DAY));
-        share.take(now_ms)
+        let quota = quotas.get_or_insert_mut(near, || Budget::new(PER_HOUR, PER_DAY));
+        quota.take(now_ms)
     }
 }
 
@@ -131,7 +131,7 @@ pub struct Llm {
 }
 
 impl Llm {
-    /// Asks these providers; lifts no case above `ceiling`.
+    /// A step that asks these providers, and lifts no case above `ceiling`.
     pub fn new(
         config: config::Llm,
         ceiling: f32,
@@ -166,22 +166,22 @@ impl Llm {
         named.finalize().into()
     }
 
-    /// What a verdict weighs. One that lets a client be weighs nothing: it clears nobody.
+    /// What a verdict weighs. One that lets a client through weighs nothing: it clears no client.
     fn finding(&self, judged: &Judged) -> Finding {
-        let Verdict {
-            word,
+        let Opinion {
+            verdict,
             confidence,
             reason,
-        } = &judged.verdict;
-        let weight = if word.condemns() {
+        } = &judged.opinion;
+        let weight = if verdict.condemns() {
             confidence * self.config.most_weight
         } else {
             0.0
         };
         let names: Vec<String> = judged
-            .sayings
+            .given
             .iter()
-            .map(|said| format!("{}/{}", said.provider, said.model))
+            .map(|one| format!("{}/{}", one.provider, one.model))
             .collect();
         Finding {
             weight,
@@ -189,7 +189,7 @@ impl Llm {
             evidence: format!(
                 "{} says {} ({confidence:.2}): {reason}",
                 names.join(" and "),
-                word.name()
+                verdict.name()
             ),
         }
     }
@@ -197,7 +197,7 @@ impl Llm {
     /// The first provider that answers, and a second one for a sample.
     async fn judge(&self, case: &Case, prompt: &Prompt, asked: Asked) -> Result<Judged, Unjudged> {
         let now_ms = asked.now_ms();
-        if !self.paid.has_share(case, now_ms) {
+        if !self.paid.has_quota(case, now_ms) {
             let what = "the neighbourhood has had its share of questions";
             return Err(Unjudged::for_now(what.to_owned()));
         }
@@ -206,10 +206,10 @@ impl Llm {
         let mut rest = order.iter();
         for route in rest.by_ref() {
             match self.put(route, prompt, asked).await {
-                Ok(verdict) => {
+                Ok(opinion) => {
                     let judged = Judged {
-                        sayings: vec![saying(&route.provider, &verdict)],
-                        verdict,
+                        given: vec![given_by(&route.provider, &opinion)],
+                        opinion,
                     };
                     return Ok(self.with_second(judged, rest.next(), prompt, asked).await);
                 }
@@ -242,32 +242,32 @@ impl Llm {
         let Ok(second) = self.put(other, prompt, asked).await else {
             return first;
         };
-        let agrees = second.word.condemns() == first.verdict.word.condemns();
-        let said = saying(&other.provider, &second);
+        let agrees = second.verdict.condemns() == first.opinion.verdict.condemns();
+        let other = given_by(&other.provider, &second);
         let labels = [
-            said.provider.as_str(),
-            said.model.as_str(),
+            other.provider.as_str(),
+            other.model.as_str(),
             if agrees { "yes" } else { "no" },
         ];
         self.metrics.opinions.with_label_values(&labels).inc();
-        let mut sayings = first.sayings;
-        sayings.push(said);
-        let harm = |verdict: &Verdict| {
-            if verdict.word.condemns() {
-                verdict.confidence
+        let mut given = first.given;
+        given.push(other);
+        let harm = |opinion: &Opinion| {
+            if opinion.verdict.condemns() {
+                opinion.confidence
             } else {
                 0.0
             }
         };
-        let verdict = if harm(&second) < harm(&first.verdict) {
+        let opinion = if harm(&second) < harm(&first.opinion) {
             second
         } else {
-            first.verdict
+            first.opinion
         };
-        Judged { verdict, sayings }
+        Judged { opinion, given }
     }
 
-    async fn put(&self, route: &Route, prompt: &Prompt, asked: Asked) -> Result<Verdict, AskError> {
+    async fn put(&self, route: &Route, prompt: &Prompt, asked: Asked) -> Result<Opinion, AskError> {
         let provider = &route.provider;
         let labels = [
             provider.config.name.as_str(),
@@ -282,9 +282,9 @@ impl Llm {
         let seconds = self.metrics.seconds.with_label_values(&labels);
         seconds.observe(now_ms.saturating_sub(began_ms) as f64 / 1000.0);
         match &answer {
-            Ok(verdict) => {
+            Ok(opinion) => {
                 route.answered();
-                let labels = [labels[0], labels[1], verdict.word.name()];
+                let labels = [labels[0], labels[1], opinion.verdict.name()];
                 self.metrics.verdicts.with_label_values(&labels).inc();
             }
             Err(error) => {
@@ -316,14 +316,14 @@ impl Llm {
         now_ms: u64,
     ) -> Option<Result<Finding, StepError>> {
         let key = self.key(prompt);
-        let known = self.paid.memo.recall(&key, now_ms)?;
+        let known = self.paid.cache.recall(&key, now_ms)?;
         self.metrics.recalled.inc();
         let Some(judged) = known.answer else {
             return Some(Err(StepError(
                 "nobody answered a case like it just now".to_owned(),
             )));
         };
-        self.paid.truths.note(case.id, key, &judged.sayings);
+        self.paid.truths.note(case.id, key, &judged.given);
         Some(Ok(self.finding(&judged)))
     }
 }
@@ -342,7 +342,7 @@ impl Step for Llm {
         let asked = Asked::new(now_ms);
         let prompt = Prompt::about(case);
         let key = self.key(&prompt);
-        let _turn = self.paid.memo.turn(key).await;
+        let _permit = self.paid.cache.permit(key).await;
         if let Some(known) = self.known(case, &prompt, asked.now_ms()) {
             return known;
         }
@@ -351,19 +351,19 @@ impl Step for Llm {
         let answer = judged.as_ref().ok().cloned();
         if judged.as_ref().map_or_else(|why| why.stumbled, |_| true) {
             let now_ms = asked.now_ms();
-            self.paid.memo.keep(key, answer, now_ms, remember_ms);
+            self.paid.cache.keep(key, answer, now_ms, remember_ms);
         }
         let judged = judged.map_err(|unjudged| unjudged.why)?;
-        self.paid.truths.note(case.id, key, &judged.sayings);
+        self.paid.truths.note(case.id, key, &judged.given);
         Ok(self.finding(&judged))
     }
 }
 
-fn saying(provider: &Provider, verdict: &Verdict) -> Saying {
-    Saying {
+fn given_by(provider: &Provider, opinion: &Opinion) -> GivenVerdict {
+    GivenVerdict {
         provider: provider.config.name.clone(),
         model: provider.config.uri.model.clone(),
-        word: verdict.word,
+        verdict: opinion.verdict,
     }
 }
 

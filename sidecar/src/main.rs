@@ -37,7 +37,7 @@ enum Command {
     Run(ConfigArgs),
     /// Write cases with what is known of their clients, as lines of JSON
     Export(export::Arguments),
-    /// Read a configuration and the secrets it names, and say what is wrong
+    /// Read a configuration and the secrets it names, and report what is wrong
     Check(ConfigArgs),
     /// Send a test message through every alert, or the one that is named
     AlertTest(AlertTestArgs),
@@ -77,11 +77,15 @@ fn main() -> ExitCode {
         Command::Run(args) => serve::run(&args.config)
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),
-        Command::Export(args) => export::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Check(args) => serve::check(&args.config).map(|()| ExitCode::SUCCESS),
-        Command::AlertTest(args) => {
-            trial::run(&args.file.config, args.name.as_deref()).map(|trials| shown(&trials))
-        }
+        Command::Export(args) => export::run(&args)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| error.to_string()),
+        Command::Check(args) => serve::check(&args.config)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| error.to_string()),
+        Command::AlertTest(args) => trial::run(&args.file.config, args.name.as_deref())
+            .map(|trials| print(&trials))
+            .map_err(|error| error.to_string()),
     };
     match done {
         Ok(code) => code,
@@ -92,20 +96,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints what came of each message.
-fn shown(trials: &[trial::Trial]) -> ExitCode {
+/// Prints the outcome of each message.
+fn print(trials: &[trial::Trial]) -> ExitCode {
     let mut out = io::stdout().lock();
     let mut code = ExitCode::SUCCESS;
     for trial in trials {
-        let told = match &trial.sent {
+        let outcome = match &trial.sent {
             Ok(()) => "sent".to_owned(),
             Err(why) => {
                 code = ExitCode::from(EXIT_NOT_SENT);
                 format!("failed: {}", printable(why))
             }
         };
-        // Nobody may be reading.
-        let _ = writeln!(out, "{}: {told}", trial.alert);
+        // Standard output may be closed.
+        let _ = writeln!(out, "{}: {outcome}", trial.alert);
     }
     code
 }

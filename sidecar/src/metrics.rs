@@ -7,7 +7,7 @@ use prometheus::{
 
 use crate::{
     alerts::AlertMetrics,
-    asking::Asking,
+    asking::Services,
     assessment::{Assessment, Severity, Truth},
     history::HistoryMetrics,
     llm::LlmMetrics,
@@ -15,7 +15,7 @@ use crate::{
     waiting::WaitingMetrics,
 };
 
-/// What is counted.
+/// The counters and gauges.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -24,7 +24,7 @@ pub struct Metrics {
     proved: IntCounterVec,
     /// Configurations that were to be taken over, by whether they were.
     pub reloads: IntCounterVec,
-    /// Messages that were not what the contract says.
+    /// Messages that are not valid by the contract.
     pub refused: IntCounter,
     /// Callers that were turned away, by what was full or missing.
     pub turned_away: IntCounterVec,
@@ -32,15 +32,15 @@ pub struct Metrics {
     pub gateways: IntGauge,
     /// Decisions and withdrawals that are held.
     pub entries: IntGauge,
-    /// What questions to services of others count.
-    pub asking: Asking,
-    /// What the queue counts.
+    /// Rate limiters and counters of services.
+    pub services: Services,
+    /// Counters of the queue.
     pub waiting: WaitingMetrics,
-    /// What is counted of language models.
+    /// Counters of language models.
     pub llm: LlmMetrics,
-    /// What the history counts.
+    /// Counters of the history.
     pub history: HistoryMetrics,
-    /// What alerts count.
+    /// Counters of alerts.
     pub alerts: AlertMetrics,
 }
 
@@ -61,10 +61,10 @@ impl Metrics {
                 IntCounterVec::new(Opts::new(name, help), &[label])?,
             )
         };
-        let asking = Asking::new()?;
-        registered(&registry, asking.family())?;
+        let services = Services::new()?;
+        registered(&registry, services.family())?;
         Ok(Self {
-            asking,
+            services,
             assessments: counters(
                 "thornwall_sidecar_assessments_total",
                 "Assessments, by what is done about the client.",
@@ -112,8 +112,7 @@ impl Metrics {
         })
     }
 
-    /// Counts an assessment.
-    pub fn assessed(&self, assessment: &Assessment) {
+    pub(crate) fn assessed(&self, assessment: &Assessment) {
         let severity = Severity::of(assessment.consequence);
         let action = severity.map_or("none", Severity::name);
         self.assessments.with_label_values(&[action]).inc();

@@ -1,14 +1,14 @@
-//! The step `reputation`: what others say of a client's address.
+//! The step `reputation`: what services know of a client's address.
 //!
 //! A service is asked about one address at a time and answers with a number. Below `floor` it weighs
-//! nothing: whoever was reported once shares an address with many who were not. From there on it weighs
+//! nothing: a client that was reported once shares an address with many who were not. From there on it weighs
 //! its share of the worst number, times `most_weight`: AbuseIPDB's 50 of 100 weighs 0.3, which is what
 //! the predecessor added from 50 on, and 100 weighs 0.6. So a worse number never weighs less, an
-//! address alone condemns nobody, and nothing that a service says speaks for a client. Of several
+//! address alone condemns no client, and no answer of a service speaks for a client. Of several
 //! services the one that weighs most counts, since they learn from each other.
 //!
-//! Only addresses of the internet are told to anybody. Gateways name IPv6 clients by their /64, and
-//! AbuseIPDB keeps single addresses, so that a /64 is asked about only where `networks` says that the
+//! Only addresses of the internet are sent to services. Gateways name IPv6 clients by their /64, and
+//! AbuseIPDB keeps single addresses, so that a /64 is asked about only where `networks` declares that the
 //! service knows them; then by its first address.
 
 mod abuseipdb;
@@ -26,15 +26,15 @@ use thornwall_detectors::address::is_global;
 
 use self::{abuseipdb::AbuseIpDb, generic::Generic};
 use crate::{
-    asking::{Asker, Asking, Failure, MOST_ANSWER},
+    asking::{Asker, Failure, MOST_ANSWER, Services},
     assess::{Finding, Step, StepError},
     case::Case,
-    config::{self, ConfigFile, Kind},
+    config::{self, ConfigError, ConfigFile, Kind},
     http::{self, exchange},
 };
 
-/// Everybody who is asked about addresses.
-pub struct Reputation(Vec<Arc<Provider>>);
+/// The step `reputation`, with its services.
+pub(crate) struct Reputation(Vec<Arc<Provider>>);
 
 /// A service that knows addresses.
 struct Provider {
@@ -51,7 +51,7 @@ enum How {
     Generic(Generic),
 }
 
-/// What a service says of an address.
+/// A service's report on an address.
 #[derive(Debug, Clone, PartialEq)]
 struct Report {
     /// 0 to the worst number of its scale.
@@ -81,9 +81,12 @@ impl Scale {
 
 impl Reputation {
     /// The step, where a file names a service.
-    pub fn build(file: &ConfigFile, asking: &Asking) -> Result<Option<Self>, String> {
+    pub(crate) fn build(
+        file: &ConfigFile,
+        services: &Services,
+    ) -> Result<Option<Self>, ConfigError> {
         let made = file.config.reputation.iter();
-        let made = made.map(|service| Provider::build(file, service, asking).map(Arc::new));
+        let made = made.map(|service| Provider::build(file, service, services).map(Arc::new));
         let made: Vec<Arc<Provider>> = made.collect::<Result<_, _>>()?;
         Ok((!made.is_empty()).then_some(Self(made)))
     }
@@ -121,7 +124,7 @@ impl Step for Reputation {
     }
 }
 
-/// The greatest weight, and what all of them said.
+/// The greatest weight, and the evidence of all.
 fn joined(found: Vec<Finding>) -> Finding {
     let weight = found.iter().map(|one| one.weight).fold(0.0, f32::max);
     let said: Vec<String> = found.into_iter().map(|one| one.evidence).collect();
@@ -132,8 +135,8 @@ impl Provider {
     fn build(
         file: &ConfigFile,
         service: &config::Reputation,
-        asking: &Asking,
-    ) -> Result<Self, String> {
+        services: &Services,
+    ) -> Result<Self, ConfigError> {
         let name = service.name.get_ref();
         let how = match service.kind {
             Kind::Abuseipdb => How::AbuseIpDb(AbuseIpDb::build(file, service)?),
@@ -141,9 +144,9 @@ impl Provider {
         };
         let limits = service.limits.get_ref();
         let timeout = Duration::from_secs(limits.timeout_secs.into());
-        let client = http::client(timeout).map_err(|error| error.to_string())?;
+        let client = http::client(timeout)?;
         Ok(Self {
-            asker: Asker::new(asking.service(name, limits), limits),
+            asker: Asker::new(services.service(name, limits), limits),
             client,
             how,
             scale: Scale {
@@ -155,7 +158,8 @@ impl Provider {
         })
     }
 
-    /// The address to ask about; nothing where nobody is to be told of the client, or nobody knows it.
+    /// The address to ask about; `None` where the client must not be named to the service,
+    /// or the service cannot know it.
     fn address_of(&self, subject: Prefix) -> Option<IpAddr> {
         let (first, last) = (subject.first(), subject.last());
         (is_global(first, last) && (first == last || self.networks)).then_some(first)

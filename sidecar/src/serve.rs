@@ -31,19 +31,19 @@ use tokio::{
 };
 use tonic::transport::{Server, server::Router as Routes};
 
-pub mod gate;
-pub mod listen;
+mod caller_limits;
+mod listen;
 
 use self::{
-    gate::{Guarded, Places},
-    listen::Door,
+    caller_limits::{CallerLimits, Guarded},
+    listen::Listener,
 };
 use crate::{
     alerts::{self, Plan},
     assess::{Assessor, Memory},
-    board::Board,
     callers::Callers,
-    config::{ConfigFile, Endpoint},
+    config::{ConfigError, ConfigFile, Endpoint},
+    decision_log::DecisionLog,
     history::{FileError, History},
     identity::{self, Identity},
     llm::{Ledger, Paid},
@@ -51,13 +51,13 @@ use crate::{
     reload::{Fixed, reload},
     service::{MOST_ASKING, MOST_STREAMS, Service, Sidecar},
     shutdown::stopped,
-    steps,
+    step_builder::{self, StepsError},
     waiting::{Newest, Waiting},
 };
 
 /// Longest that a call may take which brought no deadline.
 const LONGEST_CALL: Duration = Duration::from_secs(30);
-/// Pings that tell whether a quiet caller is still there.
+/// Pings that show whether a quiet caller is still there.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PONG_WITHIN: Duration = Duration::from_secs(5);
 /// Calls at a time on one connection.
@@ -65,19 +65,28 @@ const MOST_CALLS: u32 = 128;
 /// Largest question about health: the name of a service.
 const MOST_CHECK_BYTES: usize = 1024;
 
-/// Why the sidecar does not serve.
+/// Error: the sidecar does not serve.
 #[derive(Debug, Error)]
 pub enum ServeError {
     /// A socket cannot be had.
     #[error("cannot listen on {0}: {1}; stop what uses it, or choose another address")]
     Bind(String, io::Error),
-    /// The configuration is wrong; each line is one mistake.
+    /// The configuration, or a file that it names, cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The steps of the configuration cannot be built.
+    #[error(transparent)]
+    Steps(#[from] StepsError),
+    /// The ledger of costs cannot be made.
     #[error("{0}")]
-    Config(String),
+    Ledger(redb::Error),
+    /// The service that describes the contract cannot be built.
+    #[error("{0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
     /// The history cannot be used.
     #[error("{path}: {cause}", path = .0.display(), cause = .1)]
     History(PathBuf, FileError),
-    /// Something of the system failed.
+    /// The operating system failed.
     #[error("{0}: {1}")]
     Io(String, io::Error),
     /// Metrics could not be registered.
@@ -93,7 +102,7 @@ pub enum ServeError {
 
 /// Serves what `path` configures until SIGTERM, SIGINT or SIGQUIT.
 pub fn run(path: &Path) -> Result<(), ServeError> {
-    let file = ConfigFile::read(path).map_err(ServeError::Config)?;
+    let file = ConfigFile::read(path)?;
     let (stop, shutdown) = watch::channel(false);
     let (sidecar, history, alerts) = build(&file, shutdown)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -113,26 +122,27 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
     let grace = Duration::from_secs(file.config.server.shutdown_grace_secs);
     runtime.shutdown_timeout(grace);
     sidecar.history.stop();
-    // A thread that panicked has said so.
+    // A thread that panicked has logged it.
     let _ = history.join();
     served
 }
 
 /// Everything that can be found wrong without serving: keys of others that cannot be read as well.
-pub fn check(path: &Path) -> Result<(), String> {
+pub fn check(path: &Path) -> Result<(), ServeError> {
     let file = ConfigFile::read(path)?;
-    let metrics = Metrics::new().map_err(|error| error.to_string())?;
-    let ledger = Ledger::in_memory().map_err(|error| error.to_string())?;
+    let metrics = Metrics::new()?;
+    let ledger = Ledger::in_memory().map_err(ServeError::Ledger)?;
     let paid = Arc::new(Paid::new(ledger, &metrics.llm));
     if let Some(tls) = &file.config.server.tls {
         identity::identity(&file, tls)?;
     }
     Plan::build(&file, &metrics.alerts)?;
-    steps::build(&file, &paid, &metrics).map(drop)
+    step_builder::build(&file, &paid, &metrics)?;
+    Ok(())
 }
 
 /// Everything that calls share, and the thread that writes the history.
-pub fn build(
+pub(crate) fn build(
     file: &ConfigFile,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(Arc<Sidecar>, JoinHandle<()>, alerts::Keeper), ServeError> {
@@ -155,15 +165,14 @@ pub fn build(
     let ledger = ledger.map_err(|error| ServeError::History(path, error.into()))?;
     let (ladder, band) = (*file.config.ladder.get_ref(), *file.config.band.get_ref());
     let paid = Arc::new(Paid::new(ledger, &metrics.llm));
-    let steps = steps::build(file, &paid, &metrics).map_err(ServeError::Config)?;
+    let steps = step_builder::build(file, &paid, &metrics)?;
     let assessor = Assessor::new(ladder, band, Arc::clone(&memory), steps);
     let entries = metrics.entries.clone();
     let queue = *file.config.queue.get_ref();
-    let plan = Plan::build(file, &metrics.alerts).map_err(ServeError::Config)?;
+    let plan = Plan::build(file, &metrics.alerts)?;
     let (alerts, keeper) = alerts::open(plan, &data_dir, &metrics.alerts, time);
     let tls = file.config.server.tls.as_ref();
-    let identity = tls.map(|tls| identity::identity(file, tls)).transpose();
-    let identity = identity.map_err(ServeError::Config)?;
+    let identity = tls.map(|tls| identity::identity(file, tls)).transpose()?;
     let sidecar = Sidecar {
         identity: identity.map(|identity| Arc::new(ArcSwap::from_pointee(identity))),
         callers: ArcSwap::from_pointee(callers),
@@ -174,7 +183,7 @@ pub fn build(
         newest: Newest::default(),
         asking: Arc::new(Semaphore::new(MOST_ASKING)),
         streams: Arc::new(Semaphore::new(MOST_STREAMS)),
-        board: Board::new(inherited.last, inherited.decisions, entries),
+        decisions: DecisionLog::new(inherited.last, inherited.decisions, entries),
         history,
         alerts,
         metrics,
@@ -208,11 +217,11 @@ async fn serve(
     );
     let tls = file.config.server.tls.as_ref();
     let endpoint = Endpoint::parse(file.config.server.address.get_ref(), tls.is_some());
-    let endpoint = endpoint.map_err(ServeError::Config)?;
+    let endpoint = endpoint.map_err(ConfigError::Mistakes)?;
     let identity = sidecar.identity.clone();
-    let places = Places::new(sidecar.metrics.turned_away.clone());
-    let routes = routes(sidecar, &places).await?;
-    let grpc = listen(file, (endpoint, identity), places, routes, shutdown, &ready);
+    let limits = CallerLimits::new(sidecar.metrics.turned_away.clone());
+    let routes = routes(sidecar, &limits).await?;
+    let grpc = listen(file, (endpoint, identity), limits, routes, shutdown, &ready);
     tokio::pin!(grpc);
     tokio::select! {
         ended = &mut grpc => return ended,
@@ -220,7 +229,7 @@ async fn serve(
     }
     log::info!("stopping");
     ready.store(false, Ordering::Release);
-    // Nobody may be listening any more.
+    // There may be no receiver any more.
     let _ = stop.send(true);
     let grace = Duration::from_secs(file.config.server.shutdown_grace_secs);
     // What is asked now has been paid for.
@@ -235,7 +244,7 @@ async fn serve(
     Ok(())
 }
 
-async fn routes(sidecar: Arc<Sidecar>, places: &Arc<Places>) -> Result<Routes, ServeError> {
+async fn routes(sidecar: Arc<Sidecar>, limits: &Arc<CallerLimits>) -> Result<Routes, ServeError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<EscalationServer<Service>>().await;
     let describe = || {
@@ -243,17 +252,16 @@ async fn routes(sidecar: Arc<Sidecar>, places: &Arc<Places>) -> Result<Routes, S
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let failed = |error: tonic_reflection::server::Error| ServeError::Config(error.to_string());
-    let reflection = describe().build_v1().map_err(failed)?;
+    let reflection = describe().build_v1()?;
     // What most clients ask for until they follow.
-    let older_reflection = describe().build_v1alpha().map_err(failed)?;
+    let older_reflection = describe().build_v1alpha()?;
     let reflection = reflection.max_decoding_message_size(MOST_CHECK_BYTES);
     let older_reflection = older_reflection.max_decoding_message_size(MOST_CHECK_BYTES);
     let health_service = health_service.max_decoding_message_size(MOST_CHECK_BYTES);
     let service = EscalationServer::new(Service(Arc::clone(&sidecar)))
         .max_decoding_message_size(MOST_MESSAGE_BYTES)
         .max_encoding_message_size(MOST_MESSAGE_BYTES);
-    let gate = || (Arc::clone(&sidecar), Arc::clone(places));
+    let gate = || (Arc::clone(&sidecar), Arc::clone(limits));
     let (own, shared) = gate();
     let health_service = Guarded::open(health_service, own, shared);
     let (own, shared) = gate();
@@ -276,34 +284,34 @@ async fn routes(sidecar: Arc<Sidecar>, places: &Arc<Places>) -> Result<Routes, S
 async fn listen(
     file: &ConfigFile,
     (endpoint, identity): (Endpoint, Option<Identity>),
-    places: Arc<Places>,
+    limits: Arc<CallerLimits>,
     routes: Routes,
     mut shutdown: watch::Receiver<bool>,
     ready: &AtomicBool,
 ) -> Result<(), ServeError> {
     let stop = async move { stopped(&mut shutdown).await };
-    let door = match endpoint {
+    let listener = match endpoint {
         Endpoint::Tcp(address) => {
             let listener = TcpListener::bind(address).await;
             let listener =
                 listener.map_err(|error| ServeError::Bind(address.to_string(), error))?;
             log::info!("serving; address={address}");
-            Door::Tcp(listener, identity)
+            Listener::Tcp(listener, identity)
         }
         Endpoint::Unix(path) => {
             let path = file.resolve(&path.to_string_lossy());
             let listener = listen::bind_unix(&path)?;
             log::info!("serving; socket={}", path.display());
-            Door::Unix(listener)
+            Listener::Unix(listener)
         }
     };
     ready.store(true, Ordering::Release);
-    let arriving = listen::arriving(door, places);
+    let arriving = listen::arriving(listener, limits);
     routes.serve_with_incoming_shutdown(arriving, stop).await?;
     Ok(())
 }
 
-/// What the operator's listener shows.
+/// The pages of the operator's listener.
 fn pages(sidecar: Arc<Sidecar>, ready: Arc<AtomicBool>) -> Router {
     let live = || async { "live\n" };
     let is_ready = || async move {
@@ -357,8 +365,8 @@ fn take_over(path: &Path, fixed: &Fixed, sidecar: &Arc<Sidecar>) {
     sidecar.metrics.reloads.with_label_values(&[outcome]).inc();
     match taken {
         Ok(()) => log::info!("configuration taken over; file={}", path.display()),
-        Err(message) => {
-            log::error!("configuration not taken over, the one before stays; {message}");
+        Err(error) => {
+            log::error!("configuration not taken over, the one before stays; {error}");
         }
     }
 }

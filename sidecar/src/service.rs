@@ -24,7 +24,7 @@ mod stream;
 
 /// The service, over what calls share.
 #[derive(Clone)]
-pub struct Service(pub Arc<Sidecar>);
+pub(crate) struct Service(pub Arc<Sidecar>);
 
 type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -146,7 +146,7 @@ impl Escalation for Service {
             by_operator: true,
             note: text_of("note", wanted.note.clone(), MOST_TEXT).map_err(refused)?,
         };
-        let decision = self.0.board.decide(decision, now_ms);
+        let decision = self.0.decisions.decide(decision, now_ms);
         self.0.history.decided(decision.clone());
         Ok(Response::new(v1::OverrideResponse {
             decision: Some(decision.into()),
@@ -161,7 +161,7 @@ impl Escalation for Service {
         let v1::RevokeRequest { subject, site } = request.into_inner();
         let subject = subject_of("subject", &subject).map_err(refused)?;
         let now_ms = self.0.time.now().unix_ms;
-        let withdrawn = self.0.board.withdraw(subject, &site, now_ms);
+        let withdrawn = self.0.decisions.withdraw(subject, &site, now_ms);
         let withdrawal =
             withdrawn.ok_or_else(|| Status::not_found("nothing is decided about it"))?;
         self.0.history.withdrawn(withdrawal.clone());

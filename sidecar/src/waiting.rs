@@ -22,10 +22,9 @@ const MOST_BYTES: usize = 48 << 20;
 /// Cases whose growth is known; of more, whichever was quiet for longest goes. 6 MiB.
 const MOST_KNOWN: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
-/// What is counted.
+/// Counters of the queue.
 #[derive(Debug, Clone)]
 pub struct WaitingMetrics {
-    /// Cases that wait.
     pub waiting: IntGauge,
     /// Cases that gave way to others.
     pub shed: IntCounter,
@@ -33,9 +32,9 @@ pub struct WaitingMetrics {
     pub expired: IntCounter,
 }
 
-/// The queue.
+/// The queue of cases.
 #[derive(Debug)]
-pub struct Waiting {
+pub(crate) struct Waiting {
     held: Mutex<Held>,
     news: Notify,
     limits: config::Queue,
@@ -43,12 +42,12 @@ pub struct Waiting {
 }
 
 /// The worst case is the last; of cases alike the one that came first.
-type Place = (u32, Reverse<u64>);
+type Rank = (u32, Reverse<u64>);
 
 #[derive(Debug, Default)]
 struct Held {
-    cases: BTreeMap<Place, Entry>,
-    places: HashMap<CaseId, Place>,
+    cases: BTreeMap<Rank, Entry>,
+    ranks: HashMap<CaseId, Rank>,
     bytes: usize,
     arrivals: u64,
 }
@@ -62,8 +61,7 @@ struct Entry {
 }
 
 impl Waiting {
-    /// An empty queue.
-    pub fn new(limits: config::Queue, metrics: WaitingMetrics) -> Self {
+    pub(crate) fn new(limits: config::Queue, metrics: WaitingMetrics) -> Self {
         Self {
             held: Mutex::default(),
             news: Notify::new(),
@@ -73,7 +71,7 @@ impl Waiting {
     }
 
     /// Lets a case wait, which takes the place of what was known of it.
-    pub fn offer(&self, case: Case, score: f32, now_ms: u64) {
+    pub(crate) fn offer(&self, case: Case, score: f32, now_ms: u64) {
         let id = case.id;
         let encoded = wire::encode_case(case);
         let mut held = self.held.lock();
@@ -97,7 +95,7 @@ impl Waiting {
     }
 
     /// The worst case that has not waited for too long, as soon as there is one.
-    pub async fn next(&self, now_ms: impl Fn() -> u64) -> Case {
+    pub(crate) async fn next(&self, now_ms: impl Fn() -> u64) -> Case {
         loop {
             if let Some(case) = self.take(now_ms()) {
                 return case;
@@ -131,7 +129,7 @@ impl Waiting {
 
 /// How far the last cases have grown: what is found about an earlier state of one comes too late.
 #[derive(Debug)]
-pub struct Newest(Mutex<LruCache<CaseId, u32>>);
+pub(crate) struct Newest(Mutex<LruCache<CaseId, u32>>);
 
 impl Default for Newest {
     fn default() -> Self {
@@ -141,39 +139,39 @@ impl Default for Newest {
 
 impl Newest {
     /// Notes how far a case has grown.
-    pub fn note(&self, case: &Case) {
+    pub(crate) fn note(&self, case: &Case) {
         let mut known = self.0.lock();
         let requests = known.get(&case.id).copied().unwrap_or(0);
         known.put(case.id, requests.max(case.requests));
     }
 
     /// Whether no later state of a case is known.
-    pub fn is(&self, case: &Case) -> bool {
+    pub(crate) fn is(&self, case: &Case) -> bool {
         let requests = self.0.lock().get(&case.id).copied();
         requests.is_none_or(|requests| case.requests >= requests)
     }
 }
 
 impl Held {
-    fn insert(&mut self, place: Place, entry: Entry) {
+    fn insert(&mut self, rank: Rank, entry: Entry) {
         self.bytes += entry.case.len();
-        self.places.insert(entry.id, place);
-        self.cases.insert(place, entry);
+        self.ranks.insert(entry.id, rank);
+        self.cases.insert(rank, entry);
     }
 
     fn remove(&mut self, id: CaseId) -> Option<Entry> {
-        let place = self.places.remove(&id)?;
-        let entry = self.cases.remove(&place)?;
+        let rank = self.ranks.remove(&id)?;
+        let entry = self.cases.remove(&rank)?;
         self.bytes -= entry.case.len();
         Some(entry)
     }
 
     fn pop(
         &mut self,
-        pop: impl FnOnce(&mut BTreeMap<Place, Entry>) -> Option<(Place, Entry)>,
+        pop: impl FnOnce(&mut BTreeMap<Rank, Entry>) -> Option<(Rank, Entry)>,
     ) -> Option<Entry> {
         let (_, entry) = pop(&mut self.cases)?;
-        self.places.remove(&entry.id);
+        self.ranks.remove(&entry.id);
         self.bytes -= entry.case.len();
         Some(entry)
     }

@@ -126,7 +126,7 @@ pub(crate) fn subject_of(field: &'static str, text: &str) -> Result<Prefix, Case
     text.parse().map_err(|_| CaseError::Form(field))
 }
 
-/// One client: an address, or the /64 of an IPv6 one. Nobody is assessed for their neighbours.
+/// One client: an address, or the /64 of an IPv6 one. No client is assessed for its neighbours.
 fn client_of(text: &str) -> Result<Prefix, CaseError> {
     let subject = subject_of("case.subject", text)?;
     let widest = if subject.first().is_ipv4() { 32 } else { 64 };

@@ -47,22 +47,22 @@ const FINE: Answer = Answer::Status(200, "");
 
 /// A request as it came.
 #[derive(Clone)]
-struct Heard {
+struct Received {
     fields: BTreeMap<String, String>,
     body: Vec<u8>,
     at: SystemTime,
 }
 
-impl Heard {
+impl Received {
     fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
-/// Answers requests as it was told, and the last way from then on.
+/// Answers requests as it was set up, and the last way from then on.
 struct Receiver {
     address: SocketAddr,
-    heard: Arc<Mutex<Vec<Heard>>>,
+    received: Arc<Mutex<Vec<Received>>>,
 }
 
 impl Receiver {
@@ -73,8 +73,8 @@ impl Receiver {
 
     fn serve(listener: TcpListener, answers: &[Answer]) -> Self {
         let address = listener.local_addr().unwrap();
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let (all, answers) = (Arc::clone(&heard), answers.to_vec());
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let (all, answers) = (Arc::clone(&received), answers.to_vec());
         tokio::spawn(async move {
             for number in 0.. {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -82,18 +82,18 @@ impl Receiver {
                 tokio::spawn(respond(stream, answer, Arc::clone(&all)));
             }
         });
-        Self { address, heard }
+        Self { address, received }
     }
 
     /// Everything that came, once it is so many requests.
-    async fn requests(&self, count: usize) -> Vec<Heard> {
-        until("requests", || async { self.heard.lock().len() >= count }).await;
-        self.heard.lock().clone()
+    async fn requests(&self, count: usize) -> Vec<Received> {
+        until("requests", || async { self.received.lock().len() >= count }).await;
+        self.received.lock().clone()
     }
 }
 
 /// One request for each connection.
-async fn respond(mut stream: TcpStream, answer: Answer, all: Arc<Mutex<Vec<Heard>>>) {
+async fn respond(mut stream: TcpStream, answer: Answer, all: Arc<Mutex<Vec<Received>>>) {
     let mut text = Vec::new();
     let (head, body) = loop {
         if stream.read_buf(&mut text).await.unwrap() == 0 {
@@ -115,7 +115,7 @@ async fn respond(mut stream: TcpStream, answer: Answer, all: Arc<Mutex<Vec<Heard
             break (fields, text[end + 4..].to_vec());
         }
     };
-    all.lock().push(Heard {
+    all.lock().push(Received {
         fields: head,
         body,
         at: SystemTime::now(),
@@ -205,7 +205,7 @@ impl Scene {
 }
 
 impl Sidecar {
-    fn tell(&self, client: u32) {
+    fn offer(&self, client: u32) {
         let case = v1::Case {
             id: format!("{client:032x}"),
             site: "shop".to_owned(),
@@ -264,14 +264,14 @@ async fn a_message_is_signed_and_tried_until_it_arrives() {
     ];
     let receiver = Receiver::start(&answers).await;
     let sidecar = scene.start(&Scene::hook("ops", receiver.address, ""));
-    sidecar.tell(7);
-    let heard = receiver.requests(3).await;
+    sidecar.offer(7);
+    let received = receiver.requests(3).await;
     sidecar.has("ops", "sent", 1).await;
     assert_eq!(sidecar.messages("ops", "failed"), 2);
     assert_eq!(sidecar.messages("ops", "retried"), 2);
-    assert!(heard[1].at.duration_since(heard[0].at).unwrap() >= Duration::from_secs(3));
-    for request in &heard {
-        assert_eq!(request.body, heard[0].body);
+    assert!(received[1].at.duration_since(received[0].at).unwrap() >= Duration::from_secs(3));
+    for request in &received {
+        assert_eq!(request.body, received[0].body);
         assert_eq!(request.fields["idempotency-key"], request.json()["id"]);
         let signature = &request.fields["x-thornwall-signature"];
         let (time, digest) = signature.split_once(",v1=").unwrap();
@@ -286,7 +286,7 @@ async fn a_message_is_signed_and_tried_until_it_arrives() {
             .collect();
         hmac.verify_slice(&bytes).unwrap();
     }
-    let body = heard[0].json();
+    let body = received[0].json();
     assert_eq!(body["alert_type"], "AI_DEFENSE_BLOCK");
     assert_eq!(body["ip_address"], "192.0.2.7");
     assert_eq!(body["user_agent"], "zgrab/0.x\\r\\n");
@@ -301,21 +301,21 @@ async fn a_redirect_is_not_followed_and_what_is_given_up_is_kept() {
     let location = format!("location: http://{}/\r\n", elsewhere.address);
     let receiver = Receiver::start(&[Answer::Status(307, location.leak())]).await;
     let sidecar = scene.start(&Scene::hook("ops", receiver.address, ""));
-    sidecar.tell(7);
+    sidecar.offer(7);
     sidecar.has("ops", "dead", 1).await;
     until("dead letter", || async { scene.dead().len() == 1 }).await;
     let dead = &scene.dead()[0];
     assert_eq!(dead["why"], "answered 307; redirects are not followed");
     assert_eq!((&dead["alert"], &dead["tries"]), (&"ops".into(), &1.into()));
     assert_eq!(dead["message"]["notices"][0]["ip_address"], "192.0.2.7");
-    assert!(elsewhere.heard.lock().is_empty());
+    assert!(elsewhere.received.lock().is_empty());
     sidecar.running.finish().await;
     let next = scene.start("");
     assert_eq!(next.counted("thornwall_sidecar_alert_dead_letters"), 1);
 }
 
 #[tokio::test]
-async fn a_receiver_that_hangs_costs_nobody_else() {
+async fn a_receiver_that_hangs_costs_no_other() {
     let scene = Scene::new();
     let (slow, good) = (
         Receiver::start(&[Answer::Hang]).await,
@@ -327,7 +327,7 @@ async fn a_receiver_that_hangs_costs_nobody_else() {
     ];
     let sidecar = scene.start(&config.concat());
     for client in 0..200 {
-        sidecar.tell(client);
+        sidecar.offer(client);
     }
     good.requests(1).await;
     sidecar.has("slow", "dead", 1).await;
@@ -335,7 +335,7 @@ async fn a_receiver_that_hangs_costs_nobody_else() {
     assert_eq!(dead, "no answer within the time that it has");
     // Nothing runs meanwhile, so that the queue fills.
     for client in 0..1200 {
-        sidecar.tell(client);
+        sidecar.offer(client);
     }
     let dropped = "thornwall_sidecar_alerts_total{alert=\"slow\",outcome=\"dropped\"}";
     assert!(sidecar.counted(dropped) >= 170);
@@ -350,20 +350,20 @@ async fn what_waits_is_sent_after_a_restart() {
     drop(listener);
     let config = Scene::hook("ops", address, "");
     let sidecar = scene.start(&config);
-    sidecar.tell(1);
+    sidecar.offer(1);
     sidecar.has("ops", "failed", 1).await;
-    sidecar.tell(2);
+    sidecar.offer(2);
     sidecar.running.finish().await;
     let receiver = Receiver::serve(TcpListener::bind(address).await.unwrap(), &[FINE]);
     let sidecar = scene.start(&config);
-    let heard = receiver.requests(2).await;
-    assert_eq!(heard[0].json()["ip_address"], "192.0.2.1");
-    assert_eq!(heard[1].json()["ip_address"], "192.0.2.2");
+    let received = receiver.requests(2).await;
+    assert_eq!(received[0].json()["ip_address"], "192.0.2.1");
+    assert_eq!(received[1].json()["ip_address"], "192.0.2.2");
     sidecar.has("ops", "sent", 2).await;
     sidecar.running.finish().await;
     // Nothing is sent once more by the next one.
     let sidecar = scene.start(&config);
-    sidecar.tell(3);
+    sidecar.offer(3);
     assert_eq!(
         receiver.requests(3).await[2].json()["ip_address"],
         "192.0.2.3"
@@ -372,7 +372,7 @@ async fn what_waits_is_sent_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_damaged_spool_and_a_disk_that_fails_are_counted_and_no_more() {
+async fn a_damaged_outbox_and_a_disk_that_fails_are_counted_and_no_more() {
     let scene = Scene::new();
     let receiver = Receiver::start(&[FINE]).await;
     let spools = scene.0.join("data/alerts");
@@ -382,14 +382,14 @@ async fn a_damaged_spool_and_a_disk_that_fails_are_counted_and_no_more() {
     let config = Scene::hook("ops", receiver.address, "");
     let sidecar = scene.start(&config);
     assert_eq!(sidecar.counted(disk), 1);
-    sidecar.tell(1);
+    sidecar.offer(1);
     receiver.requests(1).await;
     sidecar.running.finish().await;
     // From now on nothing can be written there.
     fs::remove_dir_all(&spools).unwrap();
     fs::write(&spools, "").unwrap();
     let sidecar = scene.start(&config);
-    sidecar.tell(2);
+    sidecar.offer(2);
     receiver.requests(2).await;
     until("failure", || async { sidecar.counted(disk) >= 1 }).await;
     sidecar.running.finish().await;
@@ -400,9 +400,9 @@ async fn what_waits_for_an_alert_that_is_gone_is_given_up() {
     let scene = Scene::new();
     let receiver = Receiver::start(&[Answer::Status(500, "")]).await;
     let sidecar = scene.start(&Scene::hook("old", receiver.address, ""));
-    sidecar.tell(1);
+    sidecar.offer(1);
     sidecar.has("old", "failed", 1).await;
-    sidecar.tell(2);
+    sidecar.offer(2);
     sidecar.running.finish().await;
     let sidecar = scene.start(&Scene::hook("new", receiver.address, ""));
     assert_eq!(sidecar.messages("old", "dead"), 2);
@@ -426,16 +426,16 @@ async fn alerts_are_about_their_sites_and_severities() {
         Scene::hook("elsewhere", receiver.address, "sites = [\"blog\"]"),
     ];
     let sidecar = scene.start(&config.concat());
-    sidecar.tell(1);
+    sidecar.offer(1);
     sidecar.has("here", "sent", 1).await;
-    let told =
+    let sent =
         |alert| format!("thornwall_sidecar_alerts_total{{alert=\"{alert}\",outcome=\"told\"}}");
-    assert_eq!(sidecar.counted(&told("here")), 1);
-    assert_eq!(sidecar.counted(&told("elsewhere")), 0);
-    sidecar.tell(1);
+    assert_eq!(sidecar.counted(&sent("here")), 1);
+    assert_eq!(sidecar.counted(&sent("elsewhere")), 0);
+    sidecar.offer(1);
     let repeated = "thornwall_sidecar_alerts_total{alert=\"here\",outcome=\"deduplicated\"}";
     until("repetition", || async { sidecar.counted(repeated) == 1 }).await;
-    assert_eq!(receiver.heard.lock().len(), 1);
+    assert_eq!(receiver.received.lock().len(), 1);
     sidecar.running.finish().await;
 }
 
@@ -444,20 +444,20 @@ async fn another_configuration_takes_over_what_waits() {
     let scene = Scene::new();
     let before = Receiver::start(&[Answer::Status(500, "")]).await;
     let sidecar = scene.start(&Scene::hook("ops", before.address, ""));
-    sidecar.tell(1);
+    sidecar.offer(1);
     sidecar.has("ops", "failed", 1).await;
     let after = Receiver::start(&[FINE]).await;
     let hook = Scene::hook("ops", after.address, "");
     let plan = scene.plan(&hook, &sidecar.metrics);
     sidecar.alerts.take_over(plan).unwrap();
-    sidecar.tell(2);
-    let heard = after.requests(2).await;
-    assert_eq!(heard[0].json()["ip_address"], "192.0.2.1");
-    assert_eq!(heard[1].json()["ip_address"], "192.0.2.2");
+    sidecar.offer(2);
+    let received = after.requests(2).await;
+    assert_eq!(received[0].json()["ip_address"], "192.0.2.1");
+    assert_eq!(received[1].json()["ip_address"], "192.0.2.2");
     // One that is taken over while the process ends loses nothing.
     let plan = scene.plan(&Scene::hook("ops", before.address, ""), &sidecar.metrics);
     sidecar.alerts.take_over(plan).unwrap();
-    sidecar.tell(3);
+    sidecar.offer(3);
     sidecar.running.finish().await;
     let next = scene.start(&hook);
     assert_eq!(after.requests(3).await[2].json()["ip_address"], "192.0.2.3");

@@ -7,14 +7,14 @@ use toml::Spanned;
 
 use super::{mail::Mail, message::Message, slack::Slack, webhook::Webhook};
 use crate::{
-    config::{self, authorities},
+    config::{self, ConfigError, authorities},
     http::{self, Answer, HttpError},
 };
 
-/// Longest answer that is read. What it says does not matter.
+/// Longest answer that is read. Its content does not matter.
 pub(super) const MOST_ANSWER: usize = 64 << 10;
 
-/// Why a message did not arrive.
+/// A message that did not arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
     /// What is wrong, for people. It never holds a secret.
@@ -55,7 +55,7 @@ pub(super) enum Channel {
 impl Channel {
     /// The way that a table describes; its files are looked for in `folder`. The error names what cannot
     /// be used, without any secret.
-    pub(super) fn build(alert: &config::Alert, folder: &Path) -> Result<Self, String> {
+    pub(super) fn build(alert: &config::Alert, folder: &Path) -> Result<Self, ConfigError> {
         let path = |named: &Spanned<String>| folder.join(named.get_ref());
         let trusted = alert
             .ca_file
@@ -90,22 +90,21 @@ impl Channel {
     }
 }
 
-fn client(trusted: Option<&[u8]>, timeout: Duration) -> Result<Client, String> {
-    let built = match trusted {
+fn client(trusted: Option<&[u8]>, timeout: Duration) -> Result<Client, HttpError> {
+    match trusted {
         Some(authorities) => http::client_trusting(authorities, timeout),
         None => http::client(timeout),
-    };
-    built.map_err(|error| error.to_string())
+    }
 }
 
-/// What an answer says about another try.
+/// Whether the message arrived, and else whether another try is of use.
 pub(super) fn judged(answer: Result<Answer, HttpError>) -> Result<(), Failure> {
     let answer = match answer {
         Ok(answer) => answer,
         Err(error @ (HttpError::Timeout | HttpError::Unreachable(_))) => {
             return Err(Failure::passing(error.to_string()));
         }
-        // It was heard, and would only be heard again.
+        // The message arrived, and would only arrive again.
         Err(error @ HttpError::TooLong(_)) => return Err(Failure::lasting(error.to_string())),
     };
     let status = answer.status;

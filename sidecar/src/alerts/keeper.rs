@@ -1,4 +1,4 @@
-//! Who keeps the tasks of alerts: begins them with what waits on the disk, lets those of a new configuration
+//! The tasks of alerts: begins them with what waits on the disk, lets those of a new configuration
 //! take their place, and ends them.
 
 use std::{
@@ -18,9 +18,9 @@ use tokio::{
 
 use super::{
     AlertMetrics, Draft,
-    desk::{Desk, State},
+    batcher::{Batcher, State},
     notice::timestamp,
-    spool::{DeadLetters, Letter, Spool},
+    outbox::{DeadLetter, DeadLetters, Outbox},
     task::{Saving, Steady, Task},
 };
 use crate::shutdown::stopped;
@@ -30,14 +30,14 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Keeps the tasks, once it is started.
 pub struct Keeper {
-    desks: Desks,
+    parts: TaskParts,
     tasks: Vec<Task>,
     plans: mpsc::Receiver<Vec<Draft>>,
 }
 
 /// What every task needs to begin.
 #[derive(Clone)]
-struct Desks {
+struct TaskParts {
     folder: PathBuf,
     dead: Arc<DeadLetters>,
     metrics: AlertMetrics,
@@ -50,8 +50,7 @@ pub struct Running {
     keeper: JoinHandle<()>,
 }
 
-/// Tasks that run.
-struct Crew {
+struct RunningTasks {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -65,15 +64,15 @@ impl Keeper {
         metrics: &AlertMetrics,
         time: ProcessTime,
     ) -> Self {
-        let desks = Desks {
+        let parts = TaskParts {
             folder: data_dir.join("alerts"),
             dead: Arc::new(DeadLetters::open(data_dir, metrics.dead_letters.clone())),
             metrics: metrics.clone(),
             clock: Steady::new(time),
         };
         Self {
-            tasks: desks.seat(drafts),
-            desks,
+            tasks: parts.build_tasks(drafts),
+            parts,
             plans,
         }
     }
@@ -86,34 +85,34 @@ impl Keeper {
     }
 
     async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut crew = Crew::start(self.tasks);
+        let mut tasks = RunningTasks::start(self.tasks);
         loop {
             let next = tokio::select! {
                 next = self.plans.recv() => next,
                 () = stopped(&mut stop) => break,
             };
             let Some(drafts) = next else { break };
-            crew = self.desks.replaced(crew, drafts).await;
+            tasks = self.parts.replaced(tasks, drafts).await;
         }
         // What was offered to a plan that waits is not lost.
         self.plans.close();
         while let Some(drafts) = self.plans.recv().await {
-            crew = self.desks.replaced(crew, drafts).await;
+            tasks = self.parts.replaced(tasks, drafts).await;
         }
-        crew.finish().await;
+        tasks.finish().await;
     }
 }
 
 impl Running {
     /// Ends the tasks once they have written down what still waits.
     pub async fn finish(self) {
-        // A keeper that panicked has said so.
+        // A keeper that panicked has logged it.
         let _ = self.stop.send(true);
         let _ = self.keeper.await;
     }
 }
 
-impl Crew {
+impl RunningTasks {
     fn start(tasks: Vec<Task>) -> Self {
         let (stop, stopping) = watch::channel(false);
         let start = |task: Task| tokio::spawn(task.run(stopping.clone()));
@@ -122,11 +121,11 @@ impl Crew {
     }
 
     async fn finish(self) {
-        // Without any alert nobody listens.
+        // Without any alert there is no receiver.
         let _ = self.stop.send(true);
         let all = async {
             for task in self.tasks {
-                // A task that panicked has said so.
+                // A task that panicked has logged it.
                 let _ = task.await;
             }
         };
@@ -136,27 +135,27 @@ impl Crew {
     }
 }
 
-impl Desks {
+impl TaskParts {
     /// The tasks of a new plan, once the ones before have written down what waits.
-    async fn replaced(&self, before: Crew, drafts: Vec<Draft>) -> Crew {
+    async fn replaced(&self, before: RunningTasks, drafts: Vec<Draft>) -> RunningTasks {
         before.finish().await;
-        let desks = self.clone();
-        let seated = spawn_blocking(move || desks.seat(drafts)).await;
-        // Reading that panicked has said so.
-        Crew::start(seated.unwrap_or_default())
+        let parts = self.clone();
+        let built = spawn_blocking(move || parts.build_tasks(drafts)).await;
+        // Reading that panicked has logged it.
+        RunningTasks::start(built.unwrap_or_default())
     }
 
     /// Tasks with what waits for them. What waits for others is given up.
-    fn seat(&self, drafts: Vec<Draft>) -> Vec<Task> {
+    fn build_tasks(&self, drafts: Vec<Draft>) -> Vec<Task> {
         let names: Vec<String> = drafts.iter().map(|draft| draft.name.clone()).collect();
         let tasks = drafts.into_iter().map(|draft| self.task(draft)).collect();
-        self.bury_others(&names);
+        self.give_up_others(&names);
         tasks
     }
 
     fn task(&self, draft: Draft) -> Task {
-        let spool = Spool::of(&self.folder, &draft.name);
-        let state = spool.load().unwrap_or_else(|error| {
+        let outbox = Outbox::of(&self.folder, &draft.name);
+        let state = outbox.load().unwrap_or_else(|error| {
             draft.counts.disk.inc();
             log::error!(
                 "waiting alerts cannot be read; alert={} error={error}",
@@ -166,11 +165,11 @@ impl Desks {
         });
         Task {
             name: draft.name,
-            desk: Desk::new(draft.rules, state, self.clock.now().own_ms),
+            batcher: Batcher::new(draft.rules, state, self.clock.now().own_ms),
             channel: Arc::new(draft.channel),
             inbox: draft.inbox,
             missed: draft.missed,
-            spool: Arc::new(spool),
+            outbox: Arc::new(outbox),
             dead: Arc::clone(&self.dead),
             counts: draft.counts,
             clock: self.clock,
@@ -180,14 +179,14 @@ impl Desks {
 
     /// Makes dead letters of what waits for alerts that are not configured any more. Nothing of that
     /// keeps the others from being sent.
-    fn bury_others(&self, known: &[String]) {
-        let names = Spool::names(&self.folder).unwrap_or_else(|error| {
+    fn give_up_others(&self, known: &[String]) {
+        let names = Outbox::names(&self.folder).unwrap_or_else(|error| {
             log::error!("waiting alerts cannot be looked for; error={error}");
             Vec::new()
         });
         for name in names.into_iter().filter(|name| !known.contains(name)) {
             let counts = self.metrics.of(&name);
-            match self.bury(&name) {
+            match self.give_up(&name) {
                 Ok(messages) => counts.dead.inc_by(messages),
                 Err(error) => {
                     counts.disk.inc();
@@ -197,16 +196,16 @@ impl Desks {
         }
     }
 
-    fn bury(&self, name: &str) -> io::Result<u64> {
-        let spool = Spool::of(&self.folder, name);
-        let state = spool.load()?;
+    fn give_up(&self, name: &str) -> io::Result<u64> {
+        let outbox = Outbox::of(&self.folder, name);
+        let state = outbox.load()?;
         let under_way = state
             .current
             .map(|current| (current.tries, current.message));
-        let waiting = (!state.pile.is_empty()).then(|| (0, state.pile.into_message()));
+        let waiting = (!state.digest.is_empty()).then(|| (0, state.digest.into_message()));
         let mut messages = 0;
         for (tries, message) in under_way.into_iter().chain(waiting) {
-            self.dead.add(&Letter {
+            self.dead.add(&DeadLetter {
                 alert: name.to_owned(),
                 given_up: timestamp(self.clock.now().unix_ms),
                 tries,
@@ -215,7 +214,7 @@ impl Desks {
             })?;
             messages += 1;
         }
-        spool.remove()?;
+        outbox.remove()?;
         if messages > 0 {
             log::warn!(
                 "alerts are given up, since theirs is not configured any more; alert={name} messages={messages}"

@@ -1,6 +1,6 @@
 //! Alerts by mail.
 //!
-//! The headers are ours but for the subject, and that is one line of escaped text. Everybody gets the same
+//! The headers are ours but for the subject, and that is one line of escaped text. All receivers get the same
 //! mail, and a server that refuses one receiver refuses it for all.
 
 use std::{fmt, time::Duration};
@@ -24,12 +24,12 @@ use super::{
     message::{Message, lines},
     notice::clean,
 };
-use crate::config::{self, MailServer, Secrecy};
+use crate::config::{self, ConfigError, MailServer, Secrecy};
 
 /// Longest subject, in bytes.
 const LONGEST_SUBJECT: usize = 200;
 
-/// A mail server, with whom it writes to.
+/// A mail server, with the sender and the receivers.
 pub(super) struct Mail {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
@@ -50,12 +50,14 @@ impl Mail {
         alert: &config::Alert,
         password: Option<String>,
         trusted: Option<&[u8]>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, ConfigError> {
         let (Some(server), Some(from)) = (&alert.smtp, &alert.from) else {
-            return Err("expected `smtp` and `from`".to_owned());
+            return Err(ConfigError::Mistakes(
+                "expected `smtp` and `from`".to_owned(),
+            ));
         };
         let within = Duration::from_secs(alert.timeout_secs.into());
-        let tls = tls(server, trusted).map_err(|error| error.to_string())?;
+        let tls = tls(server, trusted).map_err(|error| ConfigError::Mistakes(error.to_string()))?;
         let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&server.host)
             .port(server.port)
             .timeout(Some(within))
@@ -71,7 +73,6 @@ impl Mail {
         })
     }
 
-    /// Sends a message.
     pub(super) async fn send(&self, message: &Message, now_ms: u64) -> Result<(), Failure> {
         let letter = self.letter(message, now_ms);
         let letter = letter.map_err(|error| Failure::lasting(error.to_string()))?;
@@ -98,7 +99,7 @@ impl Mail {
                 message.id,
                 self.from.email.domain()
             )))
-            // Nobody's holiday answers it (RFC 3834).
+            // No automatic reply answers it (RFC 3834).
             .raw_header(HeaderValue::new(
                 HeaderName::new_from_ascii_str("Auto-Submitted"),
                 "auto-generated".to_owned(),
@@ -138,7 +139,7 @@ fn tls(server: &MailServer, trusted: Option<&[u8]>) -> Result<Tls, smtp::Error> 
     })
 }
 
-/// A server's word is that of a stranger.
+/// A failure with the server's text, which is a stranger's and so is escaped.
 fn judged(error: &smtp::Error) -> Failure {
     let why = clean(&error.to_string());
     if error.is_permanent() {

@@ -1,4 +1,4 @@
-//! What is sent at once: some alerts, and how many more there are.
+//! What is sent at once: some alerts, and the number of the others.
 
 use std::cmp::Reverse;
 
@@ -12,21 +12,20 @@ pub(super) const MOST_SHOWN: usize = 20;
 
 /// Alerts that wait to become a message.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Pile {
-    /// Those that will be shown.
+pub(super) struct Digest {
+    /// Alerts that will be shown.
     pub(super) notices: Vec<Notice>,
-    /// Those that are only counted.
+    /// Alerts that are only counted.
     pub(super) not_shown: u64,
-    /// Those that said again what was said.
+    /// Alerts that repeat an earlier one.
     pub(super) repeated: u64,
-    /// Those of them that the cap let wait.
+    /// Alerts that waited since `most_per_hour` was reached.
     pub(super) held: u64,
     /// When the first one came.
     pub(super) since_ms: u64,
 }
 
-impl Pile {
-    /// Puts an alert on it.
+impl Digest {
     pub(super) fn add(&mut self, notice: Notice, now_ms: u64) {
         self.begin(now_ms);
         self.notices.push(notice);
@@ -55,17 +54,17 @@ impl Pile {
         }
     }
 
-    /// Whether there is nothing to tell. What was only repeated is told with the next alert.
+    /// Whether there is nothing to send. What was only repeated is counted with the next alert.
     pub(super) const fn is_empty(&self) -> bool {
         self.notices.is_empty() && self.not_shown == 0
     }
 
-    /// Alerts on it.
+    /// Alerts in the digest.
     pub(super) fn count(&self) -> u64 {
         self.notices.len() as u64 + self.not_shown
     }
 
-    /// The message that it makes, the worst alert first.
+    /// The digest as a message, the worst alert first.
     pub(super) fn into_message(mut self) -> Message {
         self.notices
             .sort_by_key(|notice| Reverse(notice.details.action));
@@ -82,20 +81,20 @@ impl Pile {
 /// A message, the same however often it has to be sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Message {
-    /// Tells a receiver that it has it already.
+    /// The same in each try, so that a receiver recognises a repetition.
     pub(super) id: String,
     /// Alerts that it shows, the worst first.
     pub(super) notices: Vec<Notice>,
     /// Alerts that it does not show.
     pub(super) not_shown: u64,
-    /// Alerts that said again what had been said.
+    /// Alerts that repeat an earlier one.
     pub(super) repeated: u64,
-    /// Those of them that waited since the most messages of an hour had gone.
+    /// Alerts that waited since `most_per_hour` was reached.
     pub(super) held: u64,
 }
 
 impl Message {
-    /// One line that says the worst of it.
+    /// One line about the worst alert.
     pub(super) fn headline(&self) -> String {
         let Some(worst) = self.notices.first() else {
             return format!("{} alerts", self.not_shown);
@@ -114,18 +113,18 @@ impl Message {
         line
     }
 
-    /// What is said of alerts that are not shown; nothing where there are none.
+    /// A line about alerts that are not shown; `None` where there are none.
     pub(super) fn remainder(&self) -> Option<String> {
-        let told = [
+        let parts = [
             (self.not_shown, "more are not shown"),
             (self.repeated, "said again what had been told"),
             (self.held, "waited since `most_per_hour` was reached"),
         ];
-        let told = told.into_iter().filter(|(count, _)| *count > 0);
-        let told: Vec<String> = told
+        let parts = parts.into_iter().filter(|(count, _)| *count > 0);
+        let parts: Vec<String> = parts
             .map(|(count, what)| format!("{count} {what}"))
             .collect();
-        (!told.is_empty()).then(|| told.join("; "))
+        (!parts.is_empty()).then(|| parts.join("; "))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What alerts count, by the name of the alert.
+//! Counters of alerts, by the name of the alert.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
@@ -16,14 +16,14 @@ pub struct AlertMetrics {
 
 /// Counters of one alert.
 #[derive(Debug, Clone)]
-pub struct Counts {
-    /// Alerts that are told.
-    pub told: IntCounter,
-    /// Alerts that said again what was said.
+pub(crate) struct Counts {
+    /// Alerts that will be sent.
+    pub taken: IntCounter,
+    /// Alerts that repeat an earlier one.
     pub deduplicated: IntCounter,
     /// Alerts that the cap let wait.
     pub held: IntCounter,
-    /// Alerts that found no room and are told as a number.
+    /// Alerts that found no room and are reported as a number.
     pub dropped: IntCounter,
     /// Messages that arrived.
     pub sent: IntCounter,
@@ -38,8 +38,7 @@ pub struct Counts {
 }
 
 impl AlertMetrics {
-    /// Registers every family.
-    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+    pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
         let counters = |name: &str, help: &str, labels: &[&str]| {
             registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
         };
@@ -68,11 +67,11 @@ impl AlertMetrics {
     }
 
     /// The counters of one alert, which are shown from now on.
-    pub fn of(&self, alert: &str) -> Counts {
+    pub(crate) fn of(&self, alert: &str) -> Counts {
         let alerts = |outcome| self.alerts.with_label_values(&[alert, outcome]);
         let messages = |outcome| self.messages.with_label_values(&[alert, outcome]);
         Counts {
-            told: alerts("told"),
+            taken: alerts("told"),
             deduplicated: alerts("deduplicated"),
             held: alerts("held"),
             dropped: alerts("dropped"),

@@ -1,8 +1,8 @@
-//! What one case came to, as it is told: bounded, and harmless to show.
+//! What one case came to, as it is sent: bounded, and harmless to show.
 //!
 //! The fields are those of the predecessor's webhook, so that what reads them goes on. It wrote
-//! `AI_DEFENSE_BLOCK` into every message; here that is said of denials alone, and other severities
-//! say what they are.
+//! `AI_DEFENSE_BLOCK` into every message; here denials alone have it, and other severities
+//! have a type of their own.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,12 +12,12 @@ use crate::{
     case::Case,
 };
 
-/// Longest text of others that is told, in bytes and as it is escaped.
+/// Longest text of others that is sent, in bytes and as it is escaped.
 const LONGEST_TEXT: usize = 300;
-/// Most steps of a ladder that are told.
+/// Most steps that are sent.
 const MOST_STEPS: usize = 16;
 
-/// One alert.
+/// One case in a message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Notice {
     /// `AI_DEFENSE_BLOCK` of denials, else `AI_DEFENSE_ALERT`, `_THROTTLE`, `_TARPIT` or `_TEST`.
@@ -28,26 +28,23 @@ pub(super) struct Notice {
     pub(super) timestamp: String,
     /// The client: an address, or the network of an IPv6 one.
     pub(super) ip_address: String,
-    /// What it says that it is.
+    /// The `User-Agent` that the client sent.
     pub(super) user_agent: String,
-    /// What the predecessor left open.
+    /// Further facts, which the predecessor left open.
     pub(super) details: Details,
 }
 
-/// What else is told of a case.
+/// Further facts of a case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Details {
-    /// The site's name.
     pub(super) site: String,
     /// 0 to 1.
     pub(super) score: f32,
-    /// What is done about the client.
     pub(super) action: Severity,
     /// The steps that were taken.
     pub(super) steps: Vec<StepScore>,
     /// Names the case, for `Explain`.
     pub(super) case_id: String,
-    /// Requests so far.
     pub(super) requests: u32,
     /// Until when the decision holds (RFC 3339, UTC), where something was decided.
     pub(super) decision_until: Option<String>,
@@ -56,14 +53,13 @@ pub(super) struct Details {
 /// A step, and the score after it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct StepScore {
-    /// Its name.
     pub(super) name: String,
     /// 0 to 1.
     pub(super) score: f32,
 }
 
 impl Notice {
-    /// What is told of a case; nothing where it came to nothing.
+    /// The notice of a case; `None` where the case has no consequence.
     pub(super) fn of(case: &Case, assessment: &Assessment) -> Option<Self> {
         let action = Severity::of(assessment.consequence)?;
         let step = |step: &TakenStep| StepScore {
@@ -89,7 +85,7 @@ impl Notice {
         })
     }
 
-    /// One that says that alerts arrive. Its address is one of those set aside for documents.
+    /// A notice to test whether alerts arrive. Its address is one of those set aside for documents.
     pub(super) fn test(now_ms: u64) -> Self {
         Self {
             alert_type: "AI_DEFENSE_TEST".to_owned(),

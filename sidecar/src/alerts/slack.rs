@@ -1,7 +1,7 @@
 //! Alerts to an incoming webhook of Slack: an attachment each, coloured by its severity.
 //!
 //! Slack reads `&`, `<` and `>` as its own signs: `<!channel>` calls everybody, and `<https://…|text>` shows
-//! a link as something else. So they are escaped as it says, in everything that is not ours, and neither its
+//! a link as something else. So they are escaped as it documents, in everything that is not ours, and neither its
 //! marks of emphasis nor previews of links are on.
 
 use std::fmt;
@@ -32,12 +32,11 @@ impl fmt::Debug for Slack {
 }
 
 impl Slack {
-    /// One at an address.
+    /// A webhook at this address.
     pub(super) const fn new(client: Client, address: Address) -> Self {
         Self { client, address }
     }
 
-    /// Posts a message.
     pub(super) async fn send(&self, message: &Message) -> Result<(), Failure> {
         let request = self.client.post(self.address.url().clone());
         judged(exchange(request.json(&body(message)), MOST_ANSWER).await)

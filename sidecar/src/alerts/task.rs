@@ -1,4 +1,4 @@
-//! The task of one alert: takes what is told, sends it, and keeps what waits on the disk.
+//! The task of one alert: receives notices, sends messages, and keeps what waits on the disk.
 
 use std::{
     io,
@@ -17,11 +17,11 @@ use tokio::{
 };
 
 use super::{
+    batcher::{Batcher, Fate, Outgoing, Taken},
     channel::{Channel, Failure},
-    desk::{Desk, Fate, Taken, Underway},
     metrics::Counts,
     notice::{Notice, timestamp},
-    spool::{DeadLetters, Letter, Spool},
+    outbox::{DeadLetter, DeadLetters, Outbox},
 };
 use crate::shutdown::stopped;
 
@@ -62,21 +62,21 @@ impl Steady {
     }
 }
 
-/// All that the task has.
+/// One alert's parts.
 pub(super) struct Task {
     pub(super) name: String,
-    pub(super) desk: Desk,
+    pub(super) batcher: Batcher,
     pub(super) channel: Arc<Channel>,
     pub(super) inbox: mpsc::Receiver<Notice>,
     pub(super) missed: Arc<AtomicU64>,
-    pub(super) spool: Arc<Spool>,
+    pub(super) outbox: Arc<Outbox>,
     pub(super) dead: Arc<DeadLetters>,
     pub(super) counts: Counts,
     pub(super) clock: Steady,
     pub(super) saving: Saving,
 }
 
-/// What is known of the file.
+/// State of the file.
 #[derive(Debug, Default)]
 pub(super) struct Saving {
     written: Vec<u8>,
@@ -100,7 +100,7 @@ impl Task {
             }
             let wait = self.wait_ms(sending.is_some());
             tokio::select! {
-                told = self.inbox.recv() => match told {
+                received = self.inbox.recv() => match received {
                     Some(notice) => self.take(notice),
                     None => break,
                 },
@@ -122,8 +122,8 @@ impl Task {
     }
 
     fn take(&mut self, notice: Notice) {
-        match self.desk.take(notice, self.clock.now().own_ms) {
-            Taken::New => self.counts.told.inc(),
+        match self.batcher.take(notice, self.clock.now().own_ms) {
+            Taken::New => self.counts.taken.inc(),
             Taken::Repeated => self.counts.deduplicated.inc(),
         }
         self.changed();
@@ -132,10 +132,10 @@ impl Task {
     /// Begins to send what is due.
     fn begin(&mut self, now: Moment) -> Option<Sending> {
         let missed = self.missed.swap(0, Ordering::Relaxed);
-        self.desk.missed(missed, now.own_ms);
-        let held = self.desk.hold(now.own_ms);
+        self.batcher.missed(missed, now.own_ms);
+        let held = self.batcher.hold(now.own_ms);
         self.counts.held.inc_by(held);
-        let message = self.desk.next(now.own_ms);
+        let message = self.batcher.next(now.own_ms);
         if missed > 0 || held > 0 || message.is_some() {
             self.changed();
         }
@@ -145,19 +145,19 @@ impl Task {
         }))
     }
 
-    /// Notes what came of a message.
+    /// Notes the outcome of a message.
     async fn settle(&mut self, sent: Result<(), Failure>) {
         self.changed();
         let Err(failure) = sent else {
             self.counts.sent.inc();
-            self.desk.delivered();
+            self.batcher.delivered();
             return;
         };
         self.counts.failed.inc();
         let (name, why) = (&self.name, &failure.why);
         let now_ms = self.clock.now().own_ms;
         match self
-            .desk
+            .batcher
             .failed(failure.retry_after, now_ms, rand::random())
         {
             Fate::Again => {
@@ -166,14 +166,14 @@ impl Task {
             }
             Fate::Dead(given_up) => {
                 log::error!("alert is given up; alert={name} why={why:?}");
-                self.bury(given_up, failure.why).await;
+                self.give_up(given_up, failure.why).await;
                 self.counts.dead.inc();
             }
         }
     }
 
-    async fn bury(&self, given_up: Underway, why: String) {
-        let letter = Letter {
+    async fn give_up(&self, given_up: Outgoing, why: String) {
+        let letter = DeadLetter {
             alert: self.name.clone(),
             given_up: timestamp(self.clock.now().unix_ms),
             tries: given_up.tries,
@@ -197,12 +197,12 @@ impl Task {
 
     async fn save(&mut self) {
         self.saving.due_ms = None;
-        let encoded = serde_json::to_vec(self.desk.state()).unwrap_or_default();
+        let encoded = serde_json::to_vec(self.batcher.state()).unwrap_or_default();
         if encoded == self.saving.written {
             return;
         }
-        let (spool, bytes) = (Arc::clone(&self.spool), encoded.clone());
-        match on_disk(move || spool.save(&bytes)).await {
+        let (outbox, bytes) = (Arc::clone(&self.outbox), encoded.clone());
+        match on_disk(move || outbox.save(&bytes)).await {
             Ok(()) => {
                 self.saving.written = encoded;
                 self.saving.is_failing = false;
@@ -224,13 +224,13 @@ impl Task {
     /// For how long there is nothing to do unless something happens.
     fn wait_ms(&self, is_sending: bool) -> u64 {
         let now_ms = self.clock.now().own_ms;
-        let message = self.desk.due_ms(now_ms).filter(|_| !is_sending);
+        let message = self.batcher.due_ms(now_ms).filter(|_| !is_sending);
         let due = [message, self.saving.due_ms].into_iter().flatten().min();
         due.map_or(LONGEST_SLEEP_MS, |due| due.saturating_sub(now_ms))
     }
 }
 
-/// What came of the message under way; never where there is none.
+/// The outcome of the message under way; never where there is none.
 async fn ended(sending: &mut Option<Sending>) -> Result<(), Failure> {
     let Some(under_way) = sending else {
         return std::future::pending().await;

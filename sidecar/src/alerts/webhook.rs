@@ -1,6 +1,6 @@
 //! Alerts as JSON to a webhook, signed.
 //!
-//! The body is the worst alert with the predecessor's fields, beside what else the message tells:
+//! The body is the worst alert with the predecessor's fields, beside what else is in the message:
 //!
 //! ```json
 //! {"id": "…", "alert_type": "AI_DEFENSE_BLOCK", "reason": "user_agent.scanner",
@@ -33,7 +33,6 @@ use super::{
 };
 use crate::http::{Address, exchange};
 
-/// A webhook.
 pub(super) struct Webhook {
     client: Client,
     address: Address,
@@ -60,7 +59,7 @@ struct Body<'m> {
 }
 
 impl Webhook {
-    /// One at an address, with a key.
+    /// A webhook at this address, with the key of signatures.
     pub(super) const fn new(client: Client, address: Address, key: String) -> Self {
         Self {
             client,
@@ -69,7 +68,6 @@ impl Webhook {
         }
     }
 
-    /// Posts a message.
     pub(super) async fn send(&self, message: &Message, now_ms: u64) -> Result<(), Failure> {
         let body = body(message).map_err(|error| Failure::lasting(error.to_string()))?;
         let Some(signature) = signature(&self.key, now_ms / 1000, &body) else {

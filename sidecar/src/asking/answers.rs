@@ -11,14 +11,14 @@ use crate::{
     config::Limits,
 };
 
-/// As many as fit; of more, those that nobody wanted for longest go.
+/// Kept answers, as many as fit; of more, those that were not used for longest go.
 pub(super) struct Answers<K> {
     held: Mutex<LruCache<K, Arc<OnceCell<Kept>>>>,
     keep_ms: u64,
     keep_failures_ms: u64,
 }
 
-/// What came of a question.
+/// Outcome of a question.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) found: Result<Finding, StepError>,

@@ -18,11 +18,11 @@ const LIMITS: Limits = Limits {
 const HOUR_MS: u64 = 3_600_000;
 
 fn asker() -> Asker<u32> {
-    of(&Asking::new().unwrap(), &LIMITS)
+    of(&Services::new().unwrap(), &LIMITS)
 }
 
-fn of(asking: &Asking, limits: &Limits) -> Asker<u32> {
-    Asker::new(asking.service("oracle", limits), limits)
+fn of(services: &Services, limits: &Limits) -> Asker<u32> {
+    Asker::new(services.service("oracle", limits), limits)
 }
 
 fn good() -> Result<Finding, Failure> {
@@ -36,13 +36,13 @@ fn bad() -> Result<Finding, Failure> {
 #[tokio::test]
 async fn one_question_is_asked_once_however_many_have_it() {
     let asker = asker();
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     let first = asker.ask(1, 0, async {
-        told.await.unwrap();
+        receiver.await.unwrap();
         good()
     });
     let second = asker.ask(1, 0, async { panic!("asked twice") });
-    let answer = async { tell.send(()).unwrap() };
+    let answer = async { sender.send(()).unwrap() };
     let (first, second, ()) = tokio::join!(first, second, answer);
     assert_eq!(first, second);
     assert_eq!(first.unwrap().weight, 0.3);
@@ -73,7 +73,7 @@ async fn answers_and_failures_are_kept_for_their_time() {
     asker.ask(1, 0, ready(good())).await.unwrap();
     assert!(asker.recall(&1, 99_999).is_some());
     assert_eq!(asker.recall(&1, 100_000), None);
-    // A failure is no answer, and is told to whoever asks within its time.
+    // A failure is no answer, and is the answer to all that ask within its time.
     asker.ask(2, 0, ready(bad())).await.unwrap_err();
     assert_eq!(asker.recall(&2, 0), None);
     let again = asker.ask(2, 9_999, ready(good())).await.unwrap_err();
@@ -164,7 +164,8 @@ fn a_key_is_named_and_not_shown() {
         if let Some(content) = content {
             std::fs::write(file.resolve(name), content).unwrap();
         }
-        let said = key_of(&file, "x.key_file", name, false).unwrap_err();
+        let error = key_of(&file, "x.key_file", name, false).unwrap_err();
+        let said = error.to_string();
         assert!(
             said.starts_with("`x.key_file`: ") && said.contains(expected),
             "{said}"
@@ -180,15 +181,15 @@ fn a_key_is_named_and_not_shown() {
 
 #[tokio::test]
 async fn what_was_asked_outlives_a_change_of_the_file() {
-    let asking = Asking::new().unwrap();
-    let before = of(&asking, &LIMITS);
+    let services = Services::new().unwrap();
+    let before = of(&services, &LIMITS);
     for key in 0..5 {
         before.ask(key, 0, ready(good())).await.unwrap();
     }
-    let same = of(&asking, &LIMITS);
+    let same = of(&services, &LIMITS);
     assert!(same.ask(9, 0, ready(good())).await.is_err());
     let more = of(
-        &asking,
+        &services,
         &Limits {
             per_hour: 6,
             ..LIMITS

@@ -2,7 +2,7 @@
 //!
 //! The paces are those that the predecessor scored (60 and 30 requests in five minutes, gaps under
 //! 0.3 s); a person reads a page for longer, but opens ten tabs at once, so that a few quick requests
-//! say nothing. Weights are chosen so that pace alone condemns nobody, as an API client and an eager
+//! say nothing. Weights are chosen so that pace alone condemns no client, as an API client and an eager
 //! reader look alike in it.
 
 use std::collections::HashSet;
@@ -19,7 +19,7 @@ const WINDOW_SECS: f32 = 300.0;
 const LEAST_SECS: f32 = 10.0;
 /// A gap between two requests, in milliseconds, that is too short to have read anything.
 const QUICK_MS: f32 = 300.0;
-/// Gaps that are needed to tell a pace.
+/// Gaps that are needed to know a pace.
 const LEAST_GAPS: usize = 8;
 /// Spread of gaps, as a share of their mean, below which a clock sends them.
 const REGULAR: f32 = 0.1;
@@ -79,7 +79,7 @@ fn regular(gaps: &[f32]) -> Option<(f32, String)> {
     regular.then(|| (0.3, format!("a page every {mean:.0} ms, as by a clock")))
 }
 
-/// A browser asks for what a page is made of; whoever never does, reads text alone.
+/// A browser asks for what a page is made of; a client that never does reads text alone.
 fn pages_only(case: &Case, pages: usize) -> Option<(f32, String)> {
     let only = case.samples.len() > LEAST_GAPS && pages == case.samples.len();
     only.then(|| {

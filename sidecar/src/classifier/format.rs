@@ -1,6 +1,6 @@
 //! What a classifier is sent, and what is understood of its answer.
 //!
-//! Ours, version 1. Everything is bounded as the contract of cases says, some 30 KiB of common text at most:
+//! Ours, version 1. Everything is bounded as the contract of cases bounds it, some 30 KiB of common text at most:
 //!
 //! ```json
 //! {"version": 1, "site": "shop", "subject": "192.0.2.7", "shape": "00000000000000ff",
@@ -15,8 +15,8 @@
 //! and what else stands there is ignored. Anything else is a failure, a score out of range too.
 //!
 //! The predecessor's: `{"ipAddress", "userAgent", "referer", "requestPath", "headers"}` of the last
-//! request, answered with `{"is_bot": true}`. Gateways do not tell values of header fields, so that
-//! `headers` holds those two that they do tell, and the names of the others with empty values.
+//! request, answered with `{"is_bot": true}`. Gateways do not send values of header fields, so that
+//! `headers` holds those two that they do send, and the names of the others with empty values.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,6 @@ use crate::{
 /// The version that is sent.
 const VERSION: u32 = 1;
 
-/// A case.
 #[derive(Serialize)]
 pub(super) struct Question<'a> {
     version: u32,

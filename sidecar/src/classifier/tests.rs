@@ -9,9 +9,9 @@ fn step(receiver: &Receiver, more: &str) -> Classifier {
     let address = receiver.address;
     let name = format!("classifier-{}", address.port());
     let text = format!("[classifier]\naddress = \"http://{address}/judge\"\n{more}");
-    let asking = Asking::new().unwrap();
+    let services = Services::new().unwrap();
     let file = configured(&name, &text);
-    Classifier::build(&file, &asking).unwrap().unwrap()
+    Classifier::build(&file, &services).unwrap().unwrap()
 }
 
 fn say(value: &Value) -> Reply {

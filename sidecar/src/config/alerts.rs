@@ -1,4 +1,4 @@
-//! `[[alert]]`: who is told of what cases came to, and how often.
+//! `[[alert]]`: who is notified of what cases came to, and how often.
 
 use std::path::Path;
 
@@ -6,13 +6,14 @@ use serde::Deserialize;
 use thornwall_settings::load::Problem;
 use toml::Spanned;
 
+use super::error::ConfigError;
 use crate::{assessment::Severity, http::Address};
 
 mod mail;
 mod secret;
 
 pub use mail::{MailAddress, MailServer, Secrecy};
-pub use secret::{authorities, key, secret, secret_address};
+pub(crate) use secret::{authorities, key, secret, secret_address};
 
 /// Longest name of an alert: it names a file, and a series of metrics.
 const LONGEST_NAME: usize = 32;
@@ -21,11 +22,11 @@ const MOST_RECEIVERS: usize = 32;
 /// Longest of any time that is given in seconds: a week.
 const LONGEST_SECS: u32 = 7 * 24 * 3600;
 
-/// One `[[alert]]`: exactly one of `webhook`, `slack_file` and `smtp` says of which kind it is.
+/// One `[[alert]]`: exactly one of `webhook`, `slack_file` and `smtp` names its kind.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Alert {
-    /// What logs, metrics and files call it.
+    /// The alert's name in logs, metrics and files.
     pub name: String,
     /// Where JSON is posted to.
     pub webhook: Option<Address>,
@@ -35,21 +36,21 @@ pub struct Alert {
     pub slack_file: Option<Spanned<String>>,
     /// The mail server.
     pub smtp: Option<MailServer>,
-    /// Who logs in to the mail server; nobody does where it is not said.
+    /// User name at the mail server; without one there is no login.
     pub user: Option<String>,
-    /// File with their password.
+    /// File with that user's password.
     pub password_file: Option<Spanned<String>>,
-    /// Who mails come from.
+    /// The sender of mails.
     pub from: Option<MailAddress>,
-    /// Who gets mails.
+    /// The receivers of mails.
     pub to: Vec<MailAddress>,
     /// Certificates (PEM) that the receiver's is trusted by, instead of the system's.
     pub ca_file: Option<Spanned<String>>,
-    /// The lowest severity that is told.
+    /// The lowest severity that is sent.
     pub least: Severity,
-    /// Sites that it is about; all where none is named.
+    /// Sites that the alert is about; all where none is named.
     pub sites: Vec<String>,
-    /// Seconds in which the same action about the same client of a site is told once.
+    /// Seconds in which the same action about the same client of a site is sent once.
     pub dedup_secs: u32,
     /// Seconds in which alerts are gathered into one message; with 0 each goes at once.
     pub digest_secs: u32,
@@ -166,7 +167,7 @@ impl Alert {
 
     /// What is wrong with the files that it names.
     fn files(&self, folder: &Path) -> Vec<FileProblem> {
-        type Check = fn(&Path) -> Result<(), String>;
+        type Check = fn(&Path) -> Result<(), ConfigError>;
         let checks: [(&'static str, &Option<Spanned<String>>, Check); 4] = [
             ("secret_file", &self.secret_file, |path| key(path).map(drop)),
             ("slack_file", &self.slack_file, |path| {
@@ -181,7 +182,8 @@ impl Alert {
         for (key, named, check) in checks {
             let Some(named) = named else { continue };
             let path = folder.join(named.get_ref());
-            problems.extend(check(&path).err().map(|what| (key, named.span(), what)));
+            let wrong = check(&path).err();
+            problems.extend(wrong.map(|error| (key, named.span(), error.to_string())));
         }
         problems
     }

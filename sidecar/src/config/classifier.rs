@@ -1,4 +1,4 @@
-//! A classifier of somebody else: `[classifier]`.
+//! A classifier that another service runs: `[classifier]`.
 
 use std::ops::Range;
 
@@ -16,18 +16,18 @@ pub struct Classifier {
     pub address: Address,
     /// File with its key, which is sent as a bearer's.
     pub key_file: Option<String>,
-    /// What is sent, and what is understood.
+    /// Format of questions and answers.
     #[serde(default)]
     pub format: Format,
-    /// What its surest word weighs.
+    /// What its surest answer weighs.
     #[serde(default = "most_weight")]
     pub most_weight: Spanned<f32>,
-    /// What it may cost.
+    /// What asking the classifier may cost.
     #[serde(default = "limits")]
     pub limits: Spanned<Limits>,
 }
 
-/// What is sent, and what is understood.
+/// Format of questions and answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {

@@ -12,13 +12,13 @@ use crate::assessment::Consequence;
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ladder {
-    /// Score from which people are told.
+    /// Score from which people are notified.
     pub alert: f32,
     /// Score from which the client gets the slower rate of suspects.
     pub throttle: f32,
-    /// Score from which it is held in a slow stream.
+    /// Score from which the client is held in a slow stream.
     pub tarpit: f32,
-    /// Score from which it is denied.
+    /// Score from which the client is denied.
     pub deny: f32,
     /// Seconds that a throttle lasts at first.
     pub throttle_secs: u32,
@@ -52,7 +52,7 @@ const MOST_DOUBLINGS: u32 = 20;
 
 impl Ladder {
     /// What follows from a score.
-    pub fn consequence(&self, score: f32) -> Consequence {
+    pub(crate) fn consequence(&self, score: f32) -> Consequence {
         let rungs = [
             (self.deny, Consequence::Act(Action::Deny)),
             (self.tarpit, Consequence::Act(Action::Tarpit)),
@@ -68,7 +68,7 @@ impl Ladder {
 
     /// How long an action lasts about a subject that was condemned so often before; `None` where the
     /// consequence is no decision.
-    pub fn lifetime_ms(&self, consequence: Consequence, before: u32) -> Option<u64> {
+    pub(crate) fn lifetime_ms(&self, consequence: Consequence, before: u32) -> Option<u64> {
         let secs = match consequence {
             Consequence::Act(Action::Throttle) => self.throttle_secs,
             Consequence::Act(Action::Tarpit) => self.tarpit_secs,

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use crate::http::Address;
 
-/// `[llm]`. Without a provider nobody is asked.
+/// `[llm]`. Without a provider no model is asked.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Llm {
@@ -73,13 +73,13 @@ impl Default for Budget {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provider {
-    /// What metrics and evidence call it.
+    /// The provider's name in metrics and evidence.
     pub name: String,
     /// Whose model: `openai://gpt-4o-mini`, `ollama://llama3.2`; or a tool, `mcp://classify`.
     pub uri: Uri,
     /// Where its API begins, if not at the vendor's own address.
     pub endpoint: Option<Address>,
-    /// File with its key.
+    /// File with the provider's key.
     pub key_file: Option<String>,
     /// Whether cases that may not leave this network may go to it.
     #[serde(default)]
@@ -120,7 +120,7 @@ const fn max_output_tokens() -> u32 {
     200
 }
 
-/// Who made a model.
+/// Vendor of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Vendor {
     /// Also every address that speaks as OpenAI does: llama.cpp, vLLM, a local proxy.
@@ -142,9 +142,9 @@ pub enum Vendor {
 /// A vendor, and a model of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uri {
-    /// Who made it.
+    /// The vendor.
     pub vendor: Vendor,
-    /// What the vendor calls it.
+    /// The vendor's name of the model.
     pub model: String,
 }
 

@@ -12,9 +12,9 @@ use crate::http::Address;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reputation {
-    /// What evidence and metrics call it.
+    /// The service's name in evidence and metrics.
     pub name: Spanned<String>,
-    /// How it is asked.
+    /// Kind of the service.
     pub kind: Kind,
     /// File with the key that it knows us by.
     pub key_file: Option<String>,
@@ -34,12 +34,12 @@ pub struct Reputation {
     /// Whether a /64 is asked about by its first address.
     #[serde(default)]
     pub networks: bool,
-    /// What it may cost.
+    /// What asking the service may cost.
     #[serde(default = "limits")]
     pub limits: Spanned<Limits>,
 }
 
-/// How a service is asked.
+/// Kind of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -67,12 +67,12 @@ const PLACE: &str = "{address}";
 
 impl Template {
     /// Whether the client's address has a place.
-    pub fn has_place(&self) -> bool {
+    pub(crate) fn has_place(&self) -> bool {
         self.0.contains(PLACE)
     }
 
     /// The address for one client.
-    pub fn of(&self, client: IpAddr) -> Result<Address, String> {
+    pub(crate) fn of(&self, client: IpAddr) -> Result<Address, String> {
         Address::try_from(self.0.replace(PLACE, &client.to_string()))
     }
 }
@@ -93,13 +93,12 @@ impl TryFrom<String> for Template {
 }
 
 impl Reputation {
-    /// The worst number.
-    pub fn full(&self) -> f64 {
+    pub(crate) fn full(&self) -> f64 {
         self.full.as_ref().map_or(100.0, |full| *full.get_ref())
     }
 
     /// The number from which it counts.
-    pub fn floor(&self) -> f64 {
+    pub(crate) fn floor(&self) -> f64 {
         let half = self.full() / 2.0;
         self.floor.as_ref().map_or(half, |floor| *floor.get_ref())
     }

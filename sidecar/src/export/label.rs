@@ -1,4 +1,4 @@
-//! What is known of a case's client, and who says so.
+//! The label of a case's client, and its source.
 
 use serde::Serialize;
 
@@ -7,23 +7,21 @@ use crate::assessment::{Explanation, Label, Truth};
 /// What a client is taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Judged {
-    /// What it is.
     pub(super) label: Label,
-    /// Who says so.
     pub(super) by: By,
 }
 
-/// Who says what a client is, the most trustworthy first.
+/// Source of a label, the most trustworthy first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum By {
-    /// Somebody looked at the case.
+    /// A person looked at the case.
     Person,
-    /// It followed a link that only the tarpit has.
+    /// The client followed a link that only the tarpit has.
     Trap,
-    /// Its address was verified as a welcome crawler's.
+    /// The client's address was verified as a welcome crawler's.
     Verified,
-    /// An operator decided about its subject, for whatever reason.
+    /// An operator decided about the subject, for whatever reason.
     Operator,
     /// A language model weighed most in a decision.
     Llm,
@@ -39,8 +37,8 @@ impl By {
 }
 
 impl Judged {
-    /// The most trustworthy word about a case; a case that came to nothing has none, as not to have
-    /// been condemned makes nobody a person.
+    /// The most trustworthy label of a case; a case that came to nothing has none, as not to have
+    /// been condemned makes no client a person.
     pub(super) fn of(kept: &Explanation) -> Option<Self> {
         let judged = |label, by| Some(Self { label, by });
         if let Some(label) = kept.label {

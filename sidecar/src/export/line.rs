@@ -12,14 +12,14 @@ use crate::{
     llm::{INSTRUCTIONS, Prompt},
 };
 
-/// Leading bits of an address that are told: a network of many subscribers.
-const TOLD_V4: u8 = 24;
-const TOLD_V6: u8 = 48;
+/// Leading bits of an address that are exported: a network of many subscribers.
+const BITS_V4: u8 = 24;
+const BITS_V6: u8 = 48;
 
-/// What is told of a client's address.
-pub(super) fn told(subject: Prefix, whole: bool) -> Prefix {
+/// The subject as it is exported: whole, or cut to its network.
+pub(super) fn exported(subject: Prefix, whole: bool) -> Prefix {
     let address = subject.first();
-    let length = if address.is_ipv4() { TOLD_V4 } else { TOLD_V6 };
+    let length = if address.is_ipv4() { BITS_V4 } else { BITS_V6 };
     if whole || subject.length() <= length {
         return subject;
     }
@@ -53,7 +53,7 @@ pub(super) fn training(
     })
 }
 
-/// A chat as services of fine-tuning take it, of what the step `llm` says and wants to hear. Its record
+/// A chat as services of fine-tuning take it, of what the step `llm` asks and expects as an answer. Its record
 /// holds no address.
 pub(super) fn fine_tuning(case: &Case, judged: Judged) -> serde_json::Result<String> {
     let answer = json!({"verdict": judged.label, "confidence": 1.0, "reason": "reviewed"});

@@ -100,7 +100,7 @@ async fn remember(history: &History) {
     for (number, truth) in [(1, Truth::Trap), (3, Truth::Trap), (4, Truth::Verified)] {
         history.proved(CaseId(number), truth);
     }
-    // What is asked comes after what was told.
+    // Questions are answered after what was sent before.
     history.explain(CaseId(1)).await.unwrap();
 }
 
@@ -161,9 +161,9 @@ async fn chats_are_what_people_said() {
         .collect();
     assert_eq!(answers.len(), 2);
     for verdict in ["person", "scraper"] {
-        let told = format!(r#""verdict":"{verdict}""#);
+        let wanted = format!(r#""verdict":"{verdict}""#);
         assert!(
-            answers.iter().any(|answer| answer.contains(&told)),
+            answers.iter().any(|answer| answer.contains(&wanted)),
             "{answers:?}"
         );
     }
@@ -184,14 +184,16 @@ async fn a_file_that_is_there_is_not_overwritten() {
     let file = stopped("export-there").await;
     let arguments = wanted(&file, Format::Training);
     fs::write(arguments.out.as_ref().unwrap(), "mine").unwrap();
-    let said = run(&arguments).unwrap_err();
+    let said = run(&arguments).unwrap_err().to_string();
     assert!(said.contains("File exists"), "{said}");
 }
 
 #[test]
-fn what_cannot_be_read_is_told() {
+fn what_cannot_be_read_is_an_error() {
     let file = configured("export-absent", "[server]\ndata_dir = \"data\"\n");
-    let said = run(&wanted(&file, Format::Training)).unwrap_err();
+    let said = run(&wanted(&file, Format::Training))
+        .unwrap_err()
+        .to_string();
     assert!(said.ends_with("history.redb: no such file"), "{said}");
     assert!(!Path::new(&file.resolve("data")).exists());
 }
@@ -220,10 +222,13 @@ async fn a_running_sidecar_is_asked() {
     let lines: Vec<&str> = out.lines().rev().collect();
     assert_eq!(lines, GOLDEN.lines().collect::<Vec<_>>());
     fs::remove_file(arguments.out.as_ref().unwrap()).unwrap();
-    // Who may not look is told so.
+    // A caller without the role gets an error that names it.
     let callers = "[[caller]]\nname = \"a\"\ntoken_file = \"a\"\nroles = [\"assess\"]\n";
     fs::write(&arguments.config, text(callers)).unwrap();
-    let said = ask(wanted(&file, Format::Training)).await.unwrap_err();
+    let said = ask(wanted(&file, Format::Training))
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(
         said.contains("no [[caller]] has the role `watch`"),
         "{said}"

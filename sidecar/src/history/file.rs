@@ -14,7 +14,8 @@ use thornwall_settings::secret_file;
 
 use super::{Order, Written};
 use crate::{
-    assess::is_lifted, assessment::Label, board::MOST_ENTRIES, case::CaseId, config, wire::label_of,
+    assess::is_lifted, assessment::Label, case::CaseId, config, decision_log::MOST_ENTRIES,
+    wire::label_of,
 };
 
 /// Cases with what they came to, by id.
@@ -30,11 +31,11 @@ const NAME: TableDefinition<'_, (), &str> = TableDefinition::new("name");
 
 /// Memory for pages of the file.
 const CACHE_BYTES: usize = 8 << 20;
-/// For how long a condemned case counts.
+/// For how long a condemned case counts against its client.
 const REMEMBERED_MS: u64 = 7 * 24 * 3_600_000;
 /// Cases that are forgotten with one write, so that none takes long.
 const MOST_FORGOTTEN: usize = 1024;
-/// Decisions that are kept at most, and how many of them stay then: as many as are ever told.
+/// Decisions that are kept at most, and how many of them stay then: as many as are ever sent.
 const MOST_DECISIONS: u64 = 2 * MOST_ENTRIES as u64;
 /// Cases that are remembered over a start.
 const MOST_REMEMBERED: usize = 65_536;
@@ -51,21 +52,21 @@ const MOST_PAGE_BYTES: usize = 48 << 10;
 const UNLABELLED: i32 = v1::Label::Unspecified as i32;
 
 /// A page of a listing, and where the next one begins.
-pub type Page = (Vec<v1::Assessment>, String);
+pub(crate) type Page = (Vec<v1::Assessment>, String);
 
-/// Why the file cannot be used.
+/// Error: the file cannot be used.
 #[derive(Debug, Error)]
 pub enum FileError {
-    /// The database.
+    /// The database failed.
     #[error("{0}")]
     Database(#[from] redb::Error),
-    /// The system.
+    /// The operating system failed.
     #[error("{0}")]
     Io(io::Error),
     /// Another process has it.
     #[error("another process uses it; give each sidecar a data_dir of its own")]
     Taken,
-    /// A page that no answer named.
+    /// The page is none that an answer named.
     #[error("`page` is none that an answer named")]
     Page,
 }
@@ -81,12 +82,9 @@ pub(super) struct Stored {
 
 /// A case of an earlier process that still counts.
 #[derive(Debug)]
-pub struct Remembered {
-    /// Its name.
+pub(crate) struct Remembered {
     pub id: CaseId,
-    /// Its site.
     pub site: String,
-    /// Its client.
     pub subject: Prefix,
     /// How its requests looked.
     pub shape: u64,
@@ -129,7 +127,6 @@ impl Written {
     }
 }
 
-/// The file.
 pub(super) struct File(Database);
 
 impl File {
@@ -238,7 +235,7 @@ impl File {
         Ok(bytes.and_then(|bytes| v1::Explanation::decode(bytes.value()).ok()))
     }
 
-    /// Notes what a person said of a case.
+    /// Stores the label that a person gave to a case.
     pub(super) fn label(
         &self,
         id: CaseId,
@@ -302,7 +299,7 @@ impl File {
         ))
     }
 
-    /// Shows every case that was assessed since, the oldest first, until somebody has seen enough.
+    /// Shows every case that was assessed since, the oldest first, until `show` breaks.
     pub(super) fn each(
         &self,
         since_ms: u64,
@@ -390,7 +387,7 @@ impl<'t> Cases<'t> {
     }
 }
 
-/// A case with what a person said of it and what proved true earlier, which stays so as the case
+/// A case with the label that a person gave and what proved true earlier, which stay as the case
 /// grows, and with the last whole assessment where this one is not; nothing where there is nothing to
 /// add.
 fn with_past(before: &v1::Explanation, bytes: &[u8]) -> Option<Vec<u8>> {
@@ -483,7 +480,7 @@ fn page_after(last: (u64, u128)) -> String {
 }
 
 /// Whether it is how a page is named.
-pub fn is_page(text: &str) -> bool {
+pub(crate) fn is_page(text: &str) -> bool {
     parse_page(text).is_some()
 }
 

@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::file::File;
 use crate::assessment::Explanation;
 
-/// Why the file is not read.
+/// Error: the file is not read.
 #[derive(Debug, Error)]
 pub enum ReadError {
     /// Its sidecar runs.
@@ -16,13 +16,13 @@ pub enum ReadError {
     /// Nothing was ever kept.
     #[error("no such file")]
     Absent,
-    /// The database.
+    /// The database failed.
     #[error("{0}")]
     Database(redb::Error),
 }
 
 /// Shows every case that was assessed since, in milliseconds of Unix time, the oldest first.
-pub fn each_kept(
+pub(crate) fn each_kept(
     path: &Path,
     since_ms: u64,
     mut show: impl FnMut(Explanation) -> ControlFlow<()>,

@@ -29,14 +29,14 @@ pub(super) const MICROS: f64 = 1e6;
 
 /// Tokens, and millionths of money.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cost {
+pub(crate) struct Cost {
     /// Tokens of prompt and answer.
     pub tokens: u64,
     /// Millionths of money.
     pub micros: u64,
 }
 
-/// Why a question is not asked.
+/// Error: a question is not asked.
 #[derive(Debug, Error)]
 pub enum LedgerError {
     /// It could cost more than is left.
@@ -53,7 +53,7 @@ pub enum LedgerError {
 /// A part of the budget that is set aside.
 #[derive(Debug, Clone, Copy)]
 #[must_use]
-pub struct Reservation {
+pub(crate) struct Reservation {
     minute: u64,
     cost: Cost,
 }
@@ -106,7 +106,7 @@ impl Ledger {
     }
 
     /// Sets the most that a question can cost aside. It writes to a disk.
-    pub fn reserve(
+    pub(crate) fn reserve(
         &self,
         budget: &Budget,
         cost: Cost,
@@ -116,12 +116,12 @@ impl Ledger {
     }
 
     /// Puts what a question did cost in the place of what was set aside for it.
-    pub fn settle(&self, reserved: Reservation, cost: Cost) -> Result<(), LedgerError> {
+    pub(crate) fn settle(&self, reserved: Reservation, cost: Cost) -> Result<(), LedgerError> {
         self.on_file(|minutes| Ok(minutes.replace(reserved, cost)?))
     }
 
     /// What was spent or is set aside within an hour, and within a day.
-    pub fn spent(&self, now_ms: u64) -> Result<(Cost, Cost), LedgerError> {
+    pub(crate) fn spent(&self, now_ms: u64) -> Result<(Cost, Cost), LedgerError> {
         self.on_file(|minutes| Ok(minutes.spent(now_ms / MINUTE_MS)?))
     }
 }
@@ -322,7 +322,7 @@ mod tests {
         );
     }
 
-    /// Numbers are what a vendor says.
+    /// Numbers are what a vendor reports.
     #[test]
     fn what_is_spent_is_never_so_much_that_it_is_forgotten() {
         let ledger = Ledger::in_memory().unwrap();

@@ -1,4 +1,4 @@
-//! What is counted of language models.
+//! Counters and gauges of language models.
 
 use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
@@ -10,7 +10,7 @@ const BUCKETS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0]
 /// The families, with the labels provider and model.
 #[derive(Debug, Clone)]
 pub struct LlmMetrics {
-    /// Verdicts, by word.
+    /// Verdicts, by verdict.
     pub verdicts: IntCounterVec,
     /// Questions that came to nothing, by why.
     pub failures: IntCounterVec,
@@ -24,12 +24,11 @@ pub struct LlmMetrics {
     pub truth: IntCounterVec,
     /// Tokens within 60 minutes and 24 hours, set aside ones among them.
     pub tokens: prometheus::GaugeVec,
-    /// Money within the same.
+    /// Money within 60 minutes and 24 hours.
     pub money: prometheus::GaugeVec,
 }
 
 impl LlmMetrics {
-    /// Registers the families.
     pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
         let counters = |name: &str, help: &str, labels: &[&str]| {
             registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)

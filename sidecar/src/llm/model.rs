@@ -1,6 +1,6 @@
 //! A vendor's language model: its call and its answer, in the shape that the vendor documents.
 //!
-//! An answer is read up to a bound and not decompressed, so that whoever answers for a model costs
+//! An answer is read up to a bound and not decompressed, so that a server that poses as a model costs
 //! neither memory nor more time than it has.
 
 use reqwest::{
@@ -23,7 +23,7 @@ const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 /// OpenAI's families of models that know the bound of an answer by another name.
 const COUNTS_COMPLETION: [&str; 5] = ["gpt-5", "gpt-6", "o1", "o3", "o4"];
 
-/// What is said of an answer that is none.
+/// Error text of an answer that is not JSON.
 const NOT_JSON: &str = "an answer that is not JSON";
 
 /// A model, and how it is reached.
@@ -36,9 +36,9 @@ pub(super) struct Model {
     max_tokens: u32,
 }
 
-/// What a model said, and the tokens that it says this took.
+/// A model's answer, and the tokens that it reports.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct Reply {
     pub(super) text: String,
     pub(super) input: Option<u64>,
     pub(super) output: Option<u64>,
@@ -78,14 +78,13 @@ impl Model {
         }))
     }
 
-    /// Puts the question.
-    pub(super) async fn call(&self, prompt: &Prompt) -> Result<Said, AskError> {
+    pub(super) async fn call(&self, prompt: &Prompt) -> Result<Reply, AskError> {
         let request = self
             .web
             .post(self.url.clone())
             .headers(self.headers.clone());
         let answer = exchange(request.json(&self.question(&prompt.text))).await?;
-        Ok(self.said(&answer))
+        Ok(self.reply(&answer))
     }
 
     fn question(&self, record: &str) -> Value {
@@ -142,8 +141,8 @@ impl Model {
         }
     }
 
-    /// What is said in an answer; nothing where it is of another shape.
-    fn said(&self, answer: &Value) -> Said {
+    /// The reply in an answer; empty where the answer has another form.
+    fn reply(&self, answer: &Value) -> Reply {
         let count = |place: &str| answer.pointer(place).and_then(Value::as_u64);
         // Those that a vendor counts beside the others, if it does.
         let both = |place: &str, beside: &[&str]| {
@@ -189,7 +188,7 @@ impl Model {
                 count("/eval_count"),
             ),
         };
-        Said {
+        Reply {
             text: text.and_then(first_text).unwrap_or_default().to_owned(),
             input,
             output,
@@ -249,7 +248,7 @@ fn below(mut base: Url, call: &str) -> Url {
     base
 }
 
-/// The answer's JSON. What fails is told without the answer, which may quote anything.
+/// The answer's JSON. Errors never quote the answer, which may contain anything.
 async fn exchange(request: RequestBuilder) -> Result<Value, AskError> {
     let mut response = request.send().await.map_err(described)?;
     if !response.status().is_success() {

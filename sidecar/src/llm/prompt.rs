@@ -66,7 +66,7 @@ impl Prompt {
     }
 
     /// Bytes that are sent, which no tokenizer makes more tokens of.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         INSTRUCTIONS.len() + self.text.len()
     }
 }
@@ -133,7 +133,8 @@ fn pages(case: &Case) -> f32 {
 }
 
 /// A path without what varies from page to page: numbers, ids, and segments of many words, which are
-/// titles. What a file is called otherwise stays: probes tell themselves by it.
+/// titles. File names are kept: scanners are
+/// recognised by them.
 fn template(path: &str) -> String {
     let segment = |segment: &str| {
         let words = segment.split(['-', '_', '+']).count();

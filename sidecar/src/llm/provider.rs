@@ -17,7 +17,7 @@ use super::{
     model::Model,
     prompt::Prompt,
     tool::Tool,
-    verdict::{self, Verdict, VerdictError},
+    verdict::{self, Opinion, VerdictError},
 };
 use crate::{
     config::{Budget, LlmProvider},
@@ -26,14 +26,14 @@ use crate::{
 
 /// Tokens that a provider adds around a prompt and the schema.
 const FRAME_TOKENS: u64 = 400;
-/// Of the most that a question can cost, so many times are believed to whoever says what it did cost.
+/// Of the most that a question can cost, so many times are accepted as the cost that a provider reports.
 const BELIEVED: u64 = 4;
 /// The wait before a further try, doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
 /// When a question was put: tries that come later are paid for later.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// Unix time, in milliseconds.
     pub at_ms: u64,
     began: Instant,
@@ -42,7 +42,7 @@ pub struct Asked {
 impl Asked {
     /// A question that is put now.
     #[expect(clippy::disallowed_methods, reason = "only what passes since counts")]
-    pub fn new(at_ms: u64) -> Self {
+    pub(crate) fn new(at_ms: u64) -> Self {
         Self {
             at_ms,
             began: Instant::now(),
@@ -50,15 +50,15 @@ impl Asked {
     }
 
     /// What the time is by now.
-    pub fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         let passed = u64::try_from(self.began.elapsed().as_millis());
         self.at_ms.saturating_add(passed.unwrap_or(u64::MAX))
     }
 }
 
-/// Why a provider gave no verdict.
+/// Error: a provider gave no verdict.
 #[derive(Debug, Error)]
-pub enum AskError {
+pub(crate) enum AskError {
     /// It could cost more than is left.
     #[error("{0}")]
     Ledger(#[from] LedgerError),
@@ -104,7 +104,7 @@ impl AskError {
         }
     }
 
-    /// Whether it says something about the provider, and not about the question.
+    /// Whether the cause is the provider, and not the question.
     pub(super) const fn is_the_providers(&self) -> bool {
         matches!(
             self,
@@ -112,7 +112,7 @@ impl AskError {
         )
     }
 
-    /// What metrics call it.
+    /// The error's label in metrics.
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Ledger(LedgerError::Spent(_)) => "budget",
@@ -149,7 +149,7 @@ pub struct Provider {
     /// What is configured.
     pub config: LlmProvider,
     reached: Reached,
-    turns: Semaphore,
+    permits: Semaphore,
 }
 
 impl Provider {
@@ -169,21 +169,21 @@ impl Provider {
         };
         Ok(Self {
             reached,
-            turns: Semaphore::new(config.concurrency),
+            permits: Semaphore::new(config.concurrency),
             config,
         })
     }
 
     /// Asks, with as many further tries as are configured. Each try is paid for.
-    pub async fn ask(
+    pub(crate) async fn ask(
         &self,
         prompt: &Prompt,
         ledger: &Arc<Ledger>,
         budget: Budget,
         asked: Asked,
-    ) -> Result<Verdict, AskError> {
-        let turn = timeout(self.longest(), self.turns.acquire()).await;
-        let _turn = turn.map_err(|_| AskError::Busy)?;
+    ) -> Result<Opinion, AskError> {
+        let permit = timeout(self.longest(), self.permits.acquire()).await;
+        let _permit = permit.map_err(|_| AskError::Busy)?;
         let mut wait = FIRST_WAIT;
         for _ in 0..self.config.retries {
             match self.try_once(prompt, ledger, budget, asked).await {
@@ -201,7 +201,7 @@ impl Provider {
         ledger: &Arc<Ledger>,
         budget: Budget,
         asked: Asked,
-    ) -> Result<Verdict, AskError> {
+    ) -> Result<Opinion, AskError> {
         let (most, now_ms) = (self.most(prompt), asked.now_ms());
         let reserved = on_disk(ledger, move |ledger| ledger.reserve(&budget, most, now_ms)).await?;
         let (answer, cost) = match self.chat(prompt).await {
@@ -235,15 +235,15 @@ impl Provider {
         }
     }
 
-    /// The answer, and what it did cost where the provider says so.
+    /// The answer, and what it did cost where the provider reports it.
     async fn chat(&self, prompt: &Prompt) -> Result<(String, Option<Cost>), AskError> {
         let asked = async {
             match &self.reached {
                 Reached::Model(model) => {
-                    let said = model.call(prompt).await?;
-                    let tokens = said.input.zip(said.output);
+                    let reply = model.call(prompt).await?;
+                    let tokens = reply.input.zip(reply.output);
                     let cost = tokens.map(|(input, output)| self.cost(input, output));
-                    Ok((said.text, cost))
+                    Ok((reply.text, cost))
                 }
                 Reached::Tool(tool) => Ok((tool.call(prompt).await?, None)),
             }

@@ -1,21 +1,20 @@
-//! To whom a question goes, and who is next where nobody answers.
+//! The order in which providers are asked: the next one where one does not answer.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::provider::Provider;
-use crate::asking::circuit::Circuit;
+use crate::asking::circuit_breaker::CircuitBreaker;
 
-/// A provider, and how it has been.
-pub struct Route {
-    /// Whom to ask.
+/// A provider, with its circuit breaker.
+pub(crate) struct Route {
     pub provider: Provider,
-    circuit: Mutex<Circuit>,
+    circuit: Mutex<CircuitBreaker>,
 }
 
 /// All providers, in the order in which they are written.
-pub struct Router {
+pub(crate) struct Router {
     routes: Vec<Arc<Route>>,
     short_bytes: usize,
     private_sites: Vec<String>,
@@ -23,25 +22,25 @@ pub struct Router {
 
 impl Route {
     /// A provider that has not failed yet.
-    pub fn new(provider: Provider) -> Self {
+    pub(crate) fn new(provider: Provider) -> Self {
         Self {
             provider,
             circuit: Mutex::default(),
         }
     }
 
-    /// Notes that it is asked.
-    pub fn begin(&self, now_ms: u64) {
+    /// Notes that the provider is asked.
+    pub(crate) fn begin(&self, now_ms: u64) {
         self.circuit.lock().begin(now_ms);
     }
 
-    /// Notes that it answered.
-    pub fn answered(&self) {
+    /// Notes that the provider answered.
+    pub(crate) fn answered(&self) {
         self.circuit.lock().succeeded();
     }
 
-    /// Notes that it did not.
-    pub fn failed(&self, now_ms: u64) {
+    /// Notes that the provider did not answer.
+    pub(crate) fn failed(&self, now_ms: u64) {
         self.circuit.lock().failed(now_ms, None);
     }
 
@@ -52,7 +51,7 @@ impl Route {
 
 impl Router {
     /// Routes to these providers.
-    pub const fn new(
+    pub(crate) const fn new(
         routes: Vec<Arc<Route>>,
         short_bytes: usize,
         private_sites: Vec<String>,
@@ -64,9 +63,9 @@ impl Router {
         }
     }
 
-    /// Who is asked, in this order. A private case stays with local providers; a short one goes to them
+    /// The providers to ask, in this order. A private case stays with local providers; a short one goes to them
     /// first, as a small model is enough for it; the others go to them last.
-    pub fn order(&self, site: &str, prompt_bytes: usize, now_ms: u64) -> Vec<Arc<Route>> {
+    pub(crate) fn order(&self, site: &str, prompt_bytes: usize, now_ms: u64) -> Vec<Arc<Route>> {
         let awake = || self.routes.iter().filter(|route| !route.rests(now_ms));
         let local =
             |wanted: bool| awake().filter(move |route| route.provider.config.local == wanted);

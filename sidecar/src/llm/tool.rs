@@ -2,7 +2,7 @@
 //!
 //! The tool is called over streamable HTTP (MCP 2025-03-26, section "Transports") with the texts
 //! `instructions` and `record` and the answer's `schema`, and answers as a model does: as its first text,
-//! or as its structured content. Each question has a session of its own, so that none hears of another.
+//! or as its structured content. Each question has a session of its own, so that none learns of another.
 
 use reqwest::Client;
 use rmcp::{

@@ -1,4 +1,4 @@
-//! What models said of cases, to be compared with what later proves true.
+//! Verdicts of models about cases, to be compared with what later proves true.
 
 use std::num::NonZeroUsize;
 
@@ -6,7 +6,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use prometheus::IntCounterVec;
 
-use super::{prompt::Key, verdict::Word};
+use super::{prompt::Key, verdict::Verdict};
 use crate::{
     assessment::{Label, Truth},
     case::CaseId,
@@ -15,28 +15,25 @@ use crate::{
 /// Cases that are remembered; of more, whichever was judged first goes. 8 MiB.
 const MOST: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 /// Providers that are remembered of one case: the one that was asked, and the second opinion.
-const MOST_SAYINGS: usize = 2;
+const MOST_GIVEN: usize = 2;
 
-/// Who said what of a case.
+/// The verdict of one model about a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Saying {
-    /// The provider.
+pub(super) struct GivenVerdict {
     pub(super) provider: String,
-    /// Its model.
     pub(super) model: String,
-    /// What it said.
-    pub(super) word: Word,
+    pub(super) verdict: Verdict,
 }
 
-/// What was said of a case; nothing any more once it was compared.
-struct Said {
+/// Verdicts about a case; none any more once they were compared.
+struct Judged {
     key: Key,
-    sayings: Vec<Saying>,
+    given: Vec<GivenVerdict>,
 }
 
-/// Who said what.
+/// Verdicts by case.
 pub(super) struct Truths {
-    said: Mutex<LruCache<CaseId, Said>>,
+    said: Mutex<LruCache<CaseId, Judged>>,
     proved: IntCounterVec,
 }
 
@@ -49,29 +46,29 @@ impl Truths {
         }
     }
 
-    /// Notes what was said of a case, under this key. What is proved already is not compared again.
-    pub(super) fn note(&self, case: CaseId, key: Key, sayings: &[Saying]) {
+    /// Notes the verdicts about a case, under this key. What is proved already is not compared again.
+    pub(super) fn note(&self, case: CaseId, key: Key, given: &[GivenVerdict]) {
         let mut held = self.said.lock();
-        if held.get(&case).is_none_or(|said| !said.sayings.is_empty()) {
-            let sayings = sayings.iter().take(MOST_SAYINGS).cloned().collect();
-            held.put(case, Said { key, sayings });
+        if held.get(&case).is_none_or(|said| !said.given.is_empty()) {
+            let given = given.iter().take(MOST_GIVEN).cloned().collect();
+            held.put(case, Judged { key, given });
         }
     }
 
-    /// A case proved to be something: each model that judged it is compared, once. The key of what was
-    /// said comes back where that was wrong about whoever is to be let be.
+    /// A case proved to be something: each model that judged it is compared, once. The key of the
+    /// verdicts comes back where one was wrong about a client that is to be let through.
     fn prove(&self, case: CaseId, truth: &str, spares: bool) -> Option<Key> {
         let mut held = self.said.lock();
         let said = held.get_mut(&case)?;
-        let sayings = std::mem::take(&mut said.sayings);
-        let is_wrong = spares && sayings.iter().any(|saying| saying.word.condemns());
+        let given = std::mem::take(&mut said.given);
+        let is_wrong = spares && given.iter().any(|one| one.verdict.condemns());
         let key = said.key;
         drop(held);
-        for saying in sayings {
+        for one in given {
             let labels = [
-                saying.provider.as_str(),
-                saying.model.as_str(),
-                saying.word.name(),
+                one.provider.as_str(),
+                one.model.as_str(),
+                one.verdict.name(),
                 truth,
             ];
             self.proved.with_label_values(&labels).inc();
@@ -87,7 +84,7 @@ impl Truths {
         }
     }
 
-    /// A person said what a client is.
+    /// A person labelled the client.
     pub(super) fn labelled(&self, case: CaseId, label: Label) -> Option<Key> {
         match label {
             Label::Person => self.prove(case, "person", true),

@@ -1,4 +1,4 @@
-//! What a language model says, once it is checked: a word of a fixed list, and how certain it is.
+//! What a language model answers, once it is checked: a verdict of a fixed list, and how certain it is.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ const MOST_REASON: usize = 160;
 /// What a client is, as a model sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Word {
+pub enum Verdict {
     /// A person with a browser.
     Person,
     /// A crawler that a site gains by.
@@ -21,13 +21,12 @@ pub enum Word {
     Scraper,
     /// Something that looks for holes, or does harm.
     Malicious,
-    /// Not told from the record.
+    /// Not decidable from the record.
     Unsure,
 }
 
-impl Word {
-    /// How it is written.
-    pub const fn name(self) -> &'static str {
+impl Verdict {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Person => "person",
             Self::WelcomeBot => "welcome_bot",
@@ -37,30 +36,30 @@ impl Word {
         }
     }
 
-    /// Whether it condemns.
-    pub const fn condemns(self) -> bool {
+    /// Whether the verdict condemns the client.
+    pub(crate) const fn condemns(self) -> bool {
         matches!(self, Self::Scraper | Self::Malicious)
     }
 }
 
 /// A checked answer.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Verdict {
-    /// What the client is.
-    pub word: Word,
-    /// How certain that is, 0 to 1.
+pub struct Opinion {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// How certain the verdict is, 0 to 1.
     pub confidence: f32,
-    /// Why, for people: of printable characters, and short.
+    /// The model's reason, for people: of printable characters, and short.
     pub reason: String,
 }
 
-/// Why an answer is none.
+/// Error: the answer is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum VerdictError {
     /// It is longer than an answer can be.
     #[error("an answer of {0} bytes")]
     TooLong(usize),
-    /// There is none.
+    /// The answer is empty.
     #[error("an empty answer")]
     Empty,
     /// It is not what was asked for.
@@ -72,7 +71,7 @@ pub enum VerdictError {
 }
 
 /// The answer's schema, as providers take it. All fields are required, as OpenAI's strict mode wants.
-pub fn schema() -> Value {
+pub(crate) fn schema() -> Value {
     json!({
         "type": "object",
         "properties": {
@@ -91,13 +90,13 @@ pub fn schema() -> Value {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    verdict: Word,
+    verdict: Verdict,
     confidence: f32,
     reason: String,
 }
 
-/// Reads an answer. Prose around the object is refused: whoever talks was not asked to.
-pub fn parse(answer: &str) -> Result<Verdict, VerdictError> {
+/// Reads an answer. Prose around the object is refused: only JSON was asked for.
+pub fn parse(answer: &str) -> Result<Opinion, VerdictError> {
     if answer.len() > MOST_BYTES {
         return Err(VerdictError::TooLong(answer.len()));
     }
@@ -109,8 +108,8 @@ pub fn parse(answer: &str) -> Result<Verdict, VerdictError> {
     if !(0.0..=1.0).contains(&written.confidence) {
         return Err(VerdictError::Confidence);
     }
-    Ok(Verdict {
-        word: written.verdict,
+    Ok(Opinion {
+        verdict: written.verdict,
         confidence: written.confidence,
         reason: printable(&written.reason),
     })
@@ -144,9 +143,12 @@ mod tests {
     #[test]
     fn only_what_was_asked_for_is_an_answer() {
         let good = r#"{"verdict":"scraper","confidence":0.9,"reason":"reads every page"}"#;
-        let verdict = parse(good).unwrap();
-        assert_eq!((verdict.word, verdict.confidence), (Word::Scraper, 0.9));
-        assert_eq!(parse(&format!("```json\n{good}\n```")).unwrap(), verdict);
+        let opinion = parse(good).unwrap();
+        assert_eq!(
+            (opinion.verdict, opinion.confidence),
+            (Verdict::Scraper, 0.9)
+        );
+        assert_eq!(parse(&format!("```json\n{good}\n```")).unwrap(), opinion);
         let check = |answer: &str, expected: VerdictError| {
             assert_eq!(parse(answer).unwrap_err(), expected, "{answer}");
         };
@@ -191,7 +193,7 @@ mod tests {
         {
             let answer = json!({ "verdict": word, "confidence": 0, "reason": "" });
             let parsed = parse(&answer.to_string()).unwrap();
-            assert_eq!(parsed.word.name(), word.as_str().unwrap());
+            assert_eq!(parsed.verdict.name(), word.as_str().unwrap());
         }
     }
 }

@@ -11,11 +11,11 @@ use serde::Deserialize;
 use super::Report;
 use crate::{
     asking::{Failure, json_of, key_of, shown},
-    config::{self, ConfigFile},
+    config::{self, ConfigError, ConfigFile},
     http::{Address, Answer},
 };
 
-/// Where it is, unless the file says otherwise.
+/// The address of its interface, unless the configuration names another.
 const CHECK: &str = "https://api.abuseipdb.com/api/v2/check";
 /// Days of reports that count, as in the examples of its documentation; it takes 1 to 365.
 const MOST_AGE_DAYS: &str = "90";
@@ -57,7 +57,10 @@ struct Detail {
 }
 
 impl AbuseIpDb {
-    pub(super) fn build(file: &ConfigFile, service: &config::Reputation) -> Result<Self, String> {
+    pub(super) fn build(
+        file: &ConfigFile,
+        service: &config::Reputation,
+    ) -> Result<Self, ConfigError> {
         // What has no place for a client's address is the same for all.
         let address = match &service.address {
             Some(address) => address.get_ref().of(Ipv4Addr::UNSPECIFIED.into()),
@@ -65,7 +68,7 @@ impl AbuseIpDb {
         };
         let path = service.key_file.as_deref().unwrap_or_default();
         Ok(Self {
-            address: address?,
+            address: address.map_err(ConfigError::Mistakes)?,
             key: key_of(file, "reputation.key_file", path, false)?,
         })
     }
@@ -112,7 +115,7 @@ impl AbuseIpDb {
     }
 }
 
-/// With what it says of the reason.
+/// The failure with the reason that the service gives.
 fn explained(failure: Failure, body: &[u8]) -> Failure {
     let said = serde_json::from_slice::<Refusal>(body).ok();
     let first = said.and_then(|said| said.errors.into_iter().next());

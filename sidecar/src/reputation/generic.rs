@@ -10,7 +10,7 @@ use reqwest::{
 use super::Report;
 use crate::{
     asking::{Failure, json_of, key_of},
-    config::{self, ConfigFile, Template},
+    config::{self, ConfigError, ConfigFile, Template},
     http::Answer,
 };
 
@@ -22,9 +22,12 @@ pub(super) struct Generic {
 }
 
 impl Generic {
-    pub(super) fn build(file: &ConfigFile, service: &config::Reputation) -> Result<Self, String> {
+    pub(super) fn build(
+        file: &ConfigFile,
+        service: &config::Reputation,
+    ) -> Result<Self, ConfigError> {
         let address = service.address.as_ref();
-        let address = address.ok_or("`reputation.address` is missing")?;
+        let address = address.ok_or_else(|| mistake("`reputation.address` is missing"))?;
         let score = service.score.as_ref().map(|score| score.get_ref().clone());
         Ok(Self {
             address: address.get_ref().clone(),
@@ -64,15 +67,19 @@ impl Generic {
 fn key(
     file: &ConfigFile,
     service: &config::Reputation,
-) -> Result<Option<(HeaderName, HeaderValue)>, String> {
+) -> Result<Option<(HeaderName, HeaderValue)>, ConfigError> {
     let Some(path) = &service.key_file else {
         return Ok(None);
     };
     let header = match &service.key_header {
         Some(header) => HeaderName::try_from(header.get_ref())
-            .map_err(|_| "`reputation.key_header`: expected the name of a header field")?,
+            .map_err(|_| mistake("`reputation.key_header`: expected the name of a header field"))?,
         None => AUTHORIZATION,
     };
     let value = key_of(file, "reputation.key_file", path, header == AUTHORIZATION)?;
     Ok(Some((header, value)))
+}
+
+fn mistake(what: &str) -> ConfigError {
+    ConfigError::Mistakes(what.to_owned())
 }

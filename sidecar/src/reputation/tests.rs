@@ -41,8 +41,8 @@ fn generic(receiver: &Receiver, more: &str) -> Configured {
 }
 
 fn step(file: &ConfigFile) -> Reputation {
-    let asking = Asking::new().unwrap();
-    Reputation::build(file, &asking).unwrap().unwrap()
+    let services = Services::new().unwrap();
+    Reputation::build(file, &services).unwrap().unwrap()
 }
 
 #[tokio::test]

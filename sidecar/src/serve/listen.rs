@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
     ServeError,
-    gate::{Connection, Duplex, Places},
+    caller_limits::{CallerLimits, Connection, Duplex},
 };
 use crate::identity::Identity;
 
@@ -22,20 +22,20 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 /// Callers that wait to be served.
 const MOST_ARRIVING: usize = 64;
 
-/// Where callers come in.
-pub enum Door {
+/// A socket that callers connect to.
+pub(crate) enum Listener {
     /// An address of the network, with TLS or without.
     Tcp(TcpListener, Option<Identity>),
     /// A socket of the file system.
     Unix(UnixListener),
 }
 
-impl Door {
+impl Listener {
     async fn accept(&self) -> io::Result<Box<dyn Duplex>> {
         match self {
             Self::Tcp(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                // Answers are small, and nobody may wait for the next to fill a packet.
+                // Answers are small, and none may wait until the next one fills a packet.
                 let _ = stream.set_nodelay(true);
                 Ok(Box::new(stream))
             }
@@ -43,7 +43,7 @@ impl Door {
         }
     }
 
-    /// Who has a certificate to show, and wants to see one, as they are now.
+    /// The TLS acceptor with the certificates as they are now, where the listener speaks TLS.
     fn acceptor(&self) -> Option<TlsAcceptor> {
         match self {
             Self::Tcp(_, identity) => {
@@ -55,14 +55,17 @@ impl Door {
     }
 }
 
-/// Callers as they come, for whom there is a place. Nobody waits for another's handshake, and a
+/// Callers as they come, for whom there is a place. No caller waits for another's handshake, and a
 /// certificate that is replaced is shown from the next one on.
-pub fn arriving(door: Door, places: Arc<Places>) -> ReceiverStream<io::Result<Connection>> {
+pub(crate) fn arriving(
+    listener: Listener,
+    limits: Arc<CallerLimits>,
+) -> ReceiverStream<io::Result<Connection>> {
     let (arrived, arriving) = mpsc::channel(MOST_ARRIVING);
     tokio::spawn(async move {
         loop {
             let caller = tokio::select! {
-                caller = door.accept() => caller,
+                caller = listener.accept() => caller,
                 () = arrived.closed() => return,
             };
             let Ok(stream) = caller else {
@@ -70,14 +73,14 @@ pub fn arriving(door: Door, places: Arc<Places>) -> ReceiverStream<io::Result<Co
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let Some(stranger) = places.stranger() else {
+            let Some(permit) = limits.unauthenticated() else {
                 continue;
             };
-            let (arrived, acceptor) = (arrived.clone(), door.acceptor());
+            let (arrived, acceptor) = (arrived.clone(), listener.acceptor());
             tokio::spawn(async move {
-                if let Some(stream) = shaken(stream, acceptor).await {
-                    // Whoever would serve it may have left.
-                    let _ = arrived.send(Ok(Connection::new(stream, stranger))).await;
+                if let Some(stream) = handshaken(stream, acceptor).await {
+                    // The server may have stopped.
+                    let _ = arrived.send(Ok(Connection::new(stream, permit))).await;
                 }
             });
         }
@@ -86,7 +89,10 @@ pub fn arriving(door: Door, places: Arc<Places>) -> ReceiverStream<io::Result<Co
 }
 
 /// A connection after its handshake, where it needs one.
-async fn shaken(stream: Box<dyn Duplex>, acceptor: Option<TlsAcceptor>) -> Option<Box<dyn Duplex>> {
+async fn handshaken(
+    stream: Box<dyn Duplex>,
+    acceptor: Option<TlsAcceptor>,
+) -> Option<Box<dyn Duplex>> {
     let Some(acceptor) = acceptor else {
         return Some(stream);
     };
@@ -103,8 +109,8 @@ async fn shaken(stream: Box<dyn Duplex>, acceptor: Option<TlsAcceptor>) -> Optio
     }
 }
 
-/// A socket that its owner and group reach; one that nobody listens on any more is replaced.
-pub fn bind_unix(path: &Path) -> Result<UnixListener, ServeError> {
+/// A socket that its owner and group reach; one without a listener is replaced.
+pub(crate) fn bind_unix(path: &Path) -> Result<UnixListener, ServeError> {
     let failed = |error| ServeError::Bind(path.display().to_string(), error);
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(failed(io::ErrorKind::AddrInUse.into()));

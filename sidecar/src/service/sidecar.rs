@@ -1,5 +1,5 @@
-//! What calls share, and what follows from an assessment: a decision, messages to whoever follows, an entry of
-//! the history.
+//! What calls share, and what follows from an assessment: a decision, messages to
+//! subscribers, an entry of the history.
 
 use std::sync::Arc;
 
@@ -16,9 +16,9 @@ use crate::{
     alerts::Alerts,
     assess::{Assessor, Condemnation, Memory, Outcome, is_lifted},
     assessment::{Assessment, Decision},
-    board::Board,
     callers::Callers,
     case::Case,
+    decision_log::DecisionLog,
     history::{History, Inherited},
     identity::Identity,
     llm::Paid,
@@ -33,36 +33,31 @@ pub(crate) const MOST_STREAMS: usize = 256;
 pub(crate) const MOST_ASKING: usize = 256;
 
 /// Everything that calls share.
-pub struct Sidecar {
-    /// Who may call.
+pub(crate) struct Sidecar {
     pub callers: ArcSwap<Callers>,
     /// What the sidecar shows and wants to see, where it speaks TLS.
     pub identity: Option<Identity>,
-    /// What judges; nothing before the start is done.
+    /// The assessor of the current configuration.
     pub assessor: ArcSwap<Assessor>,
-    /// What was condemned before, and what people said.
+    /// Earlier condemnations, and labels that people gave.
     pub memory: Arc<Memory>,
-    /// What language models cost, and said.
+    /// Costs and verdicts of language models.
     pub paid: Arc<Paid>,
     /// Cases that wait for an answer of others.
     pub waiting: Waiting,
     /// How far cases have grown.
     pub newest: Newest,
-    /// Calls that may wait for one.
+    /// Permits of calls that wait for an answer of others.
     pub asking: Arc<Semaphore>,
-    /// Gateways and watchers that may be connected.
+    /// Permits of gateways and watchers that are connected.
     pub streams: Arc<Semaphore>,
-    /// What is decided.
-    pub board: Board,
-    /// What is kept.
+    /// The decisions that hold.
+    pub decisions: DecisionLog,
     pub history: History,
-    /// Who is told.
     pub alerts: Alerts,
-    /// What is counted.
     pub metrics: Metrics,
     /// Names the numbering of decisions.
     pub name: String,
-    /// What the time is.
     pub time: ProcessTime,
     /// Turns true once, when the process is to end: then calls that last do so too.
     pub shutdown: watch::Receiver<bool>,
@@ -70,7 +65,7 @@ pub struct Sidecar {
 
 impl Sidecar {
     /// Takes up what an earlier process left.
-    pub fn remember(memory: &Memory, inherited: &Inherited) {
+    pub(crate) fn remember(memory: &Memory, inherited: &Inherited) {
         for case in &inherited.remembered {
             if let Some(until_ms) = case.condemned_until_ms {
                 memory.condemn(&Condemnation {
@@ -88,8 +83,9 @@ impl Sidecar {
         }
     }
 
-    /// Assesses a case by what is in memory. The case comes back where somebody is left to ask.
-    pub fn settle(&self, case: Case) -> (v1::Assessment, Option<Case>) {
+    /// Assesses a case by what is in memory. The case comes back where
+    /// steps that ask services are left.
+    pub(crate) fn settle(&self, case: Case) -> (v1::Assessment, Option<Case>) {
         let now_ms = self.time.now().unix_ms;
         let outcome = self.assessor.load().assess(&case, now_ms);
         self.newest.note(&case);
@@ -97,8 +93,9 @@ impl Sidecar {
         (self.publish(case, outcome, now_ms), unripe)
     }
 
-    /// Assesses a case by what is in memory, and lets it wait for whoever is left to ask.
-    pub fn begin(&self, case: Case) {
+    /// Assesses a case by what is in memory, and lets it wait for the
+    /// steps that ask services.
+    pub(crate) fn begin(&self, case: Case) {
         let (assessment, unripe) = self.settle(case);
         if let Some(case) = unripe {
             let now_ms = self.time.now().unix_ms;
@@ -106,8 +103,8 @@ impl Sidecar {
         }
     }
 
-    /// Asks whoever is left to ask about a case.
-    pub async fn ripen(&self, case: Case) -> v1::Assessment {
+    /// Takes the steps that ask services.
+    pub(crate) async fn ripen(&self, case: Case) -> v1::Assessment {
         let assessor = self.assessor.load_full();
         let outcome = assessor.assess_fully(&case, self.time.now().unix_ms).await;
         if !self.newest.is(&case) {
@@ -117,7 +114,7 @@ impl Sidecar {
     }
 
     /// Asks about cases that wait, one after the other, until the process is to end.
-    pub async fn work(self: Arc<Self>) {
+    pub(crate) async fn work(self: Arc<Self>) {
         let mut shutdown = self.shutdown.clone();
         loop {
             let case = tokio::select! {
@@ -130,23 +127,25 @@ impl Sidecar {
                 async move { sidecar.ripen(case).await }
             });
             if ripening.await.is_err() {
-                log::error!("a step of the ladder failed");
+                log::error!("a step failed");
             }
         }
     }
 
-    /// Decides what follows, and tells everybody.
+    /// Decides what follows, notifies subscribers and people, and keeps the case.
     fn publish(&self, case: Case, outcome: Outcome, now_ms: u64) -> v1::Assessment {
         let mut assessment = outcome.assessment;
         assessment.decision = match outcome.lifetime_ms {
             Some(lifetime_ms) => self.decide(&case, &assessment, now_ms, lifetime_ms),
-            None => self.board.current(assessment.subject, &case.site, now_ms),
+            None => self
+                .decisions
+                .current(assessment.subject, &case.site, now_ms),
         };
         self.metrics.assessed(&assessment);
         if !assessment.pending {
             self.alerts.offer(&case, &assessment);
         }
-        self.board.tell(&assessment);
+        self.decisions.announce(&assessment);
         self.history.keep(case, assessment)
     }
 
@@ -159,7 +158,9 @@ impl Sidecar {
         lifetime_ms: u64,
     ) -> Option<Decision> {
         let consequence = assessment.consequence;
-        let current = self.board.current(assessment.subject, &case.site, now_ms);
+        let current = self
+            .decisions
+            .current(assessment.subject, &case.site, now_ms);
         if let Some(current) = current
             && current.stands_against(consequence, now_ms, lifetime_ms)
         {
@@ -173,7 +174,7 @@ impl Sidecar {
             last.map_or("", |step| step.evidence.as_str())
         );
         evidence.truncate(evidence.floor_char_boundary(MOST_TEXT));
-        let decision = self.board.decide(
+        let decision = self.decisions.decide(
             Decision {
                 number: 0,
                 subject: assessment.subject,

@@ -13,8 +13,8 @@ use tonic::{Response, Status, Streaming};
 use super::{Boxed, Sidecar};
 use crate::{
     assessment::{Assessment, Consequence},
-    board::Event,
     case::Case,
+    decision_log::Event,
     shutdown::stopped,
     wire::{LONGEST_NAME, consequence_of, text_of, truth_of},
 };
@@ -111,7 +111,7 @@ async fn follow(
         return;
     }
     loop {
-        let (missed, mut events) = sidecar.board.follow(after, sidecar.time.now().unix_ms);
+        let (missed, mut events) = sidecar.decisions.follow(after, sidecar.time.now().unix_ms);
         for entry in missed {
             if !pass_on(entry.event(), &mut after, &sender).await {
                 return;
@@ -183,7 +183,7 @@ pub(super) fn watch(
         site: request.site,
     };
     let permit = sidecar.stream_permit()?;
-    let (_, mut events) = sidecar.board.follow(u64::MAX, 0);
+    let (_, mut events) = sidecar.decisions.follow(u64::MAX, 0);
     let (sender, messages) = mpsc::channel(MOST_WAITING);
     let mut shutdown = sidecar.shutdown.clone();
     tokio::spawn(async move {

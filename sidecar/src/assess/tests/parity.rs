@@ -1,8 +1,8 @@
 //! The cases that the predecessor's escalation engine was measured with, on our whole way: what the
-//! gateway's heuristics notice of such requests goes up the ladder as a case.
+//! gateway's heuristics notice of such requests goes through the steps as a case.
 //!
 //! Theirs are the scores that its own functions gave, without a model and with its own robots.txt;
-//! ours are those of this ladder with nothing known of the past and nobody to ask. Levels are named
+//! ours are those of these steps with nothing known of the past and nobody to ask. Levels are named
 //! as the actions of ours: its "block" is a denial. What differs says why.
 //!
 //! The gateway's own ladder acts on single requests and comes first: what it holds to these requests is
@@ -225,7 +225,7 @@ fn every_other_vector_has_its_place_or_a_reason() {
         ("sequence of nothing: 1.0", "sidecar/src/assess/rules.rs", "nothing seen is nothing noticed: 0"),
         ("risk {}: 0; {is_vpn}: 0.16; {anomaly 0.9}: 0.252", "sidecar/src/reputation.rs",
             "never called, nor were its facts ever gathered; what is known of an address is a step"),
-        ("risk of everything at once: 0.92", "sidecar/src/assess/climb.rs",
+        ("risk of everything at once: 0.92", "sidecar/src/assess/evidence.rs",
             "a weighted mean dilutes each fact by those that are missing; ours adds up by noisy-or"),
         ("rate base 60: [] 60, [60, 60] 60", "filters/src/rate/adaptive.rs", "a calm origin keeps its limit"),
         ("rate base 60: [100, 100] 30, [10, 20] 90", "filters/src/rate/adaptive.rs",

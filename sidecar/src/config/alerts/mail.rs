@@ -1,4 +1,4 @@
-//! Where mails go, and from whom.
+//! Where mails go, and their sender.
 
 use std::{net::IpAddr, str::FromStr};
 
@@ -6,7 +6,7 @@ use lettre::message::Mailbox;
 use serde::Deserialize;
 use url::Url;
 
-/// How the way to a mail server is kept from others' eyes.
+/// How the connection to a mail server is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Secrecy {
     /// TLS from the first byte on (RFC 8314).
@@ -21,7 +21,7 @@ pub enum Secrecy {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct MailServer {
-    /// How it is spoken to.
+    /// How the connection is protected.
     pub secrecy: Secrecy,
     /// Its name or address.
     pub host: String,
@@ -33,7 +33,7 @@ impl TryFrom<String> for MailServer {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        // The text is not repeated: somebody may have written a password into it.
+        // The text is not repeated: there may be a password in it.
         let url = Url::parse(&text).map_err(|error| format!("expected an address: {error}"))?;
         let (secrecy, port) = match url.scheme() {
             "smtps" => (Secrecy::Implicit, 465),

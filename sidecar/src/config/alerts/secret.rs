@@ -5,18 +5,18 @@ use std::path::Path;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use thornwall_settings::{pem::plain, regular_file};
 
-use crate::http::Address;
+use crate::{config::error::ConfigError, http::Address};
 
 /// Shortest key of signatures, in bytes: as long as the tokens that are made here.
 const SHORTEST_KEY: usize = 32;
 
 /// The first line of a file with a secret. The error names the file, and never shows what is in it.
-pub fn secret(path: &Path) -> Result<String, String> {
+pub(crate) fn secret(path: &Path) -> Result<String, ConfigError> {
     let bytes = bytes_of(path)?;
-    let text = String::from_utf8(bytes).map_err(|_| told(path, "expected text"))?;
+    let text = String::from_utf8(bytes).map_err(|_| wrong(path, "expected text"))?;
     let first = text.lines().next().unwrap_or_default().trim();
     if first.is_empty() {
-        return Err(told(
+        return Err(wrong(
             path,
             "nothing is in it; expected the secret on its first line",
         ));
@@ -25,33 +25,33 @@ pub fn secret(path: &Path) -> Result<String, String> {
 }
 
 /// The key of signatures.
-pub fn key(path: &Path) -> Result<String, String> {
+pub(crate) fn key(path: &Path) -> Result<String, ConfigError> {
     let key = secret(path)?;
     if key.len() < SHORTEST_KEY {
-        return Err(told(path, "expected a key of 32 characters or more"));
+        return Err(wrong(path, "expected a key of 32 characters or more"));
     }
     Ok(key)
 }
 
 /// The address that a file holds.
-pub fn secret_address(path: &Path) -> Result<Address, String> {
-    Address::try_from(secret(path)?).map_err(|error| told(path, &error))
+pub(crate) fn secret_address(path: &Path) -> Result<Address, ConfigError> {
+    Address::try_from(secret(path)?).map_err(ConfigError::file(path))
 }
 
 /// The certificates of a file, as they are written.
-pub fn authorities(path: &Path) -> Result<Vec<u8>, String> {
+pub(crate) fn authorities(path: &Path) -> Result<Vec<u8>, ConfigError> {
     let pem = plain(bytes_of(path)?);
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match read {
         Ok(found) if !found.is_empty() => Ok(pem),
-        _ => Err(told(path, "expected certificates (PEM)")),
+        _ => Err(wrong(path, "expected certificates (PEM)")),
     }
 }
 
-fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {
-    regular_file::read(path).map_err(|error| told(path, &error.to_string()))
+fn bytes_of(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    regular_file::read(path).map_err(ConfigError::file(path))
 }
 
-fn told(path: &Path, what: &str) -> String {
-    format!("{}: {what}", path.display())
+fn wrong(path: &Path, what: &str) -> ConfigError {
+    ConfigError::File(path.to_path_buf(), what.to_owned())
 }

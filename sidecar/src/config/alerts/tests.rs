@@ -5,8 +5,8 @@ use std::fs;
 use super::*;
 use crate::config::ConfigFile;
 
-/// What a file with these alerts and these files beside it is told.
-fn told(text: &str) -> String {
+/// What a file with these alerts and these files beside it is complaint.
+fn complaint(text: &str) -> String {
     let name = format!("thornwall-alerts-{}", uuid::Uuid::new_v4());
     let folder = std::env::temp_dir().join(name);
     fs::create_dir_all(&folder).unwrap();
@@ -16,10 +16,11 @@ fn told(text: &str) -> String {
     fs::write(folder.join("no-slack"), "http://hooks.example/hush-hush\n").unwrap();
     let path = folder.join("t.toml");
     fs::write(&path, text).unwrap();
-    let told = ConfigFile::read(&path).err().unwrap_or_default();
+    let error = ConfigFile::read(&path).err();
+    let complaint = error.map_or_else(String::new, |error| error.to_string());
     fs::remove_dir_all(&folder).unwrap();
-    assert!(!told.contains("hush-hush"), "{told}");
-    told
+    assert!(!complaint.contains("hush-hush"), "{complaint}");
+    complaint
 }
 
 #[test]
@@ -27,10 +28,10 @@ fn mistakes_are_named_at_their_lines() {
     let hook = "webhook = \"https://h.example\"\nsecret_file = \"key\"\n";
     let mail = "smtp = \"smtps://m.example\"\nfrom = \"a@b.example\"\nto = [\"a@b.example\"]\n";
     let check = |table: &str, expected: &[&str]| {
-        let told = told(&format!("[admin]\n[[alert]]\n{table}"));
-        assert_eq!(told.is_empty(), expected.is_empty(), "{told}");
+        let complaint = complaint(&format!("[admin]\n[[alert]]\n{table}"));
+        assert_eq!(complaint.is_empty(), expected.is_empty(), "{complaint}");
         for words in expected {
-            assert!(told.contains(words), "{told} / {words}");
+            assert!(complaint.contains(words), "{complaint} / {words}");
         }
     };
     check(&format!("name = \"a\"\n{hook}"), &[]);

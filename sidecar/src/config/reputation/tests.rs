@@ -40,7 +40,7 @@ fn mistakes_about_services_are_told_with_their_lines() {
     let path = folder.join("sidecar.toml");
     let check = |text: &str, expected: &[&str]| {
         fs::write(&path, text).unwrap();
-        let said = ConfigFile::read(&path).unwrap_err();
+        let said = ConfigFile::read(&path).unwrap_err().to_string();
         assert_eq!(said.lines().count(), expected.len(), "{said}");
         for (line, expected) in said.lines().zip(expected) {
             let place = line.strip_prefix(&format!("{}:", path.display()));

@@ -14,14 +14,14 @@ const TRIAL_MS: u64 = 60_000;
 
 /// Whether a service may be asked.
 #[derive(Debug, Default)]
-pub(crate) struct Circuit {
+pub(crate) struct CircuitBreaker {
     failures: u32,
     paused_until_ms: u64,
     trial_until_ms: u64,
 }
 
-impl Circuit {
-    /// For how long it may not be asked; nothing where it may.
+impl CircuitBreaker {
+    /// For how long the service may not be asked; `None` where it may.
     pub(crate) fn is_open(&self, now_ms: u64) -> Option<u64> {
         let until_ms = self.paused_until_ms.max(self.trial_until_ms);
         until_ms.checked_sub(now_ms).filter(|left| *left > 0)
@@ -34,13 +34,13 @@ impl Circuit {
         }
     }
 
-    /// It answered.
+    /// The service answered.
     pub(crate) const fn succeeded(&mut self) {
         self.failures = 0;
         self.trial_until_ms = 0;
     }
 
-    /// It did not, and may have said for how long it does not want to be asked.
+    /// The service did not answer, and may have asked for a pause.
     pub(crate) fn failed(&mut self, now_ms: u64, wish: Option<Duration>) {
         self.failures = self.failures.saturating_add(1);
         self.trial_until_ms = 0;
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_end_with_an_answer() {
-        let mut circuit = Circuit::default();
+        let mut circuit = CircuitBreaker::default();
         for _ in 0..2 {
             circuit.failed(0, None);
             assert_eq!(circuit.is_open(0), None);
@@ -82,21 +82,21 @@ mod tests {
 
     #[test]
     fn one_question_tries_whether_it_is_back() {
-        let mut circuit = Circuit::default();
+        let mut circuit = CircuitBreaker::default();
         for _ in 0..3 {
             circuit.failed(0, None);
         }
         circuit.begin(60_000);
         assert!(circuit.is_open(60_001).is_some());
-        // Nobody says what came of it: then another one may.
+        // Its outcome never came: then another question may be asked.
         assert_eq!(circuit.is_open(120_000), None);
     }
 
     #[test]
     fn a_wish_holds_at_once_and_is_not_cut_short() {
-        let mut circuit = Circuit::default();
+        let mut circuit = CircuitBreaker::default();
         circuit.failed(0, Some(Duration::from_secs(90)));
-        // An answer that was on its way says nothing about it.
+        // An answer that was on its way does not end the pause.
         circuit.succeeded();
         assert_eq!(circuit.is_open(1_000), Some(89_000));
     }

@@ -1,4 +1,4 @@
-//! Which alerts become which message and when, for one receiver. It does nothing: time is handed in, and
+//! Which alerts become which message and when, for one receiver. It does no I/O: time is handed in, and
 //! what is to be sent is handed out.
 //!
 //! There is one message under way at a time. While it waits for its next try, what comes meanwhile piles up
@@ -10,12 +10,12 @@ use lru::LruCache;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    message::{Message, Pile},
+    message::{Digest, Message},
     notice::Notice,
 };
 use crate::{assessment::Severity, config};
 
-/// Clients of sites whose last alerts are remembered; of more, the ones longest unseen are told again.
+/// Clients of sites whose last alerts are remembered; of more, the ones longest unseen are sent again.
 const MOST_REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// The first wait before another try, and the longest, in milliseconds.
 const FIRST_WAIT_MS: u64 = 2_000;
@@ -24,16 +24,16 @@ const LONGEST_WAIT_MS: u64 = 600_000;
 const MOST_DOUBLINGS: u32 = 16;
 const HOUR_MS: u64 = 3_600_000;
 
-/// What decides about messages. All times are milliseconds.
+/// Settings of a batcher. All times are milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
-    /// In which the same is told once.
+    /// Window within which the same alert is sent once.
     pub(super) dedup_ms: u64,
-    /// In which alerts are gathered.
+    /// Window over which alerts are collected into one message.
     pub(super) digest_ms: u64,
-    /// Messages that begin within an hour.
+    /// Most messages that begin within an hour.
     pub(super) most_per_hour: usize,
-    /// After which no further try is made.
+    /// Time after which no further try is made.
     pub(super) retry_ms: u64,
 }
 
@@ -53,17 +53,17 @@ impl From<&config::Alert> for Rules {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {
     /// What becomes the next message.
-    pub(super) pile: Pile,
+    #[serde(rename = "pile")]
+    pub(super) digest: Digest,
     /// The message under way.
-    pub(super) current: Option<Underway>,
+    pub(super) current: Option<Outgoing>,
     /// When the messages of the last hour began.
     pub(super) sent_ms: VecDeque<u64>,
 }
 
 /// A message that has not arrived yet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Underway {
-    /// The message.
+pub(super) struct Outgoing {
     pub(super) message: Message,
     /// Tries so far.
     pub(super) tries: u32,
@@ -73,40 +73,40 @@ pub(super) struct Underway {
     pub(super) due_ms: u64,
 }
 
-/// What is to be done about a message that did not arrive.
+/// What becomes of a message that did not arrive.
 #[derive(Debug, PartialEq)]
 pub(super) enum Fate {
-    /// It is tried again.
+    /// The message is sent again.
     Again,
-    /// It is given up.
-    Dead(Underway),
+    /// The message is given up.
+    Dead(Outgoing),
 }
 
-/// Whether an alert is told.
+/// Outcome of taking an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// It is.
+    /// The alert will be sent.
     New,
-    /// It says again what was said, and is only counted.
+    /// The alert repeats an earlier one, and is only counted.
     Repeated,
 }
 
-/// Whom and what an alert is about: site, client, action.
+/// What an alert is about: site, client, severity.
 type About = (String, String, Severity);
 
-/// The desk of one receiver.
+/// Collects alerts to messages, for one receiver.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct Batcher {
     rules: Rules,
     state: State,
-    told: LruCache<About, u64>,
+    sent: LruCache<About, u64>,
 }
 
-impl Desk {
-    /// One with what an earlier process left. A clock that jumped back in between lets nothing wait
+impl Batcher {
+    /// A batcher with what an earlier process left. A clock that jumped back in between lets nothing wait
     /// for longer than it would have.
     pub(super) fn new(rules: Rules, mut state: State, now_ms: u64) -> Self {
-        state.pile.since_ms = state.pile.since_ms.min(now_ms);
+        state.digest.since_ms = state.digest.since_ms.min(now_ms);
         if let Some(current) = &mut state.current {
             current.first_ms = current.first_ms.min(now_ms);
             current.due_ms = current.due_ms.min(now_ms + LONGEST_WAIT_MS);
@@ -115,7 +115,7 @@ impl Desk {
         Self {
             rules,
             state,
-            told: LruCache::new(MOST_REMEMBERED),
+            sent: LruCache::new(MOST_REMEMBERED),
         }
     }
 
@@ -124,7 +124,6 @@ impl Desk {
         &self.state
     }
 
-    /// Takes an alert.
     pub(super) fn take(&mut self, notice: Notice, now_ms: u64) -> Taken {
         let details = &notice.details;
         let about = (
@@ -132,27 +131,27 @@ impl Desk {
             notice.ip_address.clone(),
             details.action,
         );
-        if self.told.get(&about).is_some_and(|until| *until > now_ms) {
-            self.state.pile.repeated += 1;
+        if self.sent.get(&about).is_some_and(|until| *until > now_ms) {
+            self.state.digest.repeated += 1;
             return Taken::Repeated;
         }
-        self.told.put(about, now_ms + self.rules.dedup_ms);
-        self.state.pile.add(notice, now_ms);
+        self.sent.put(about, now_ms + self.rules.dedup_ms);
+        self.state.digest.add(notice, now_ms);
         Taken::New
     }
 
     /// Counts alerts that were lost on their way here.
     pub(super) const fn missed(&mut self, count: u64, now_ms: u64) {
-        self.state.pile.count_more(count, now_ms);
+        self.state.digest.count_more(count, now_ms);
     }
 
     /// When there is something to do, unless nothing waits.
     pub(super) fn due_ms(&self, now_ms: u64) -> Option<u64> {
         match &self.state.current {
             Some(current) => Some(current.due_ms),
-            None if self.state.pile.is_empty() => None,
+            None if self.state.digest.is_empty() => None,
             None => {
-                let gathered = self.state.pile.since_ms + self.rules.digest_ms;
+                let gathered = self.state.digest.since_ms + self.rules.digest_ms;
                 Some(gathered.max(self.free_ms(now_ms)))
             }
         }
@@ -169,12 +168,12 @@ impl Desk {
 
     /// Counts what the cap lets wait from now on; how many alerts that are.
     pub(super) fn hold(&mut self, now_ms: u64) -> u64 {
-        let gathered = self.state.pile.since_ms + self.rules.digest_ms <= now_ms;
+        let gathered = self.state.digest.since_ms + self.rules.digest_ms <= now_ms;
         if self.state.current.is_some() || !gathered || self.free_ms(now_ms) <= now_ms {
             return 0;
         }
-        let more = self.state.pile.count() - self.state.pile.held;
-        self.state.pile.held += more;
+        let more = self.state.digest.count() - self.state.digest.held;
+        self.state.digest.held += more;
         more
     }
 
@@ -187,8 +186,8 @@ impl Desk {
         let current = self.state.current.get_or_insert_with(|| {
             sent.retain(|sent| sent + HOUR_MS > now_ms);
             sent.push_back(now_ms);
-            Underway {
-                message: std::mem::take(&mut self.state.pile).into_message(),
+            Outgoing {
+                message: std::mem::take(&mut self.state.digest).into_message(),
                 tries: 0,
                 first_ms: now_ms,
                 due_ms: now_ms,

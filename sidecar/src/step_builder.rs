@@ -2,31 +2,44 @@
 
 use std::sync::Arc;
 
+use thiserror::Error;
+
 use crate::{
     assess::Step,
     classifier::Classifier,
-    config::{self, ConfigFile},
+    config::{self, ConfigError, ConfigFile},
     llm::{Llm, LlmMetrics, Paid, Provider, ProviderError},
     metrics::Metrics,
     reputation::Reputation,
 };
 
+/// Error: the steps of a configuration cannot be built.
+#[derive(Debug, Error)]
+pub enum StepsError {
+    /// A service's settings, or a file that they name, cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A provider of a language model cannot be used.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+}
+
 /// The steps of a file. What was paid for outlives a change of it.
-pub fn build(
+pub(crate) fn build(
     file: &ConfigFile,
     paid: &Arc<Paid>,
     metrics: &Metrics,
-) -> Result<Vec<Arc<dyn Step>>, String> {
+) -> Result<Vec<Arc<dyn Step>>, StepsError> {
     let mut steps: Vec<Arc<dyn Step>> = Vec::new();
-    if let Some(step) = Reputation::build(file, &metrics.asking)? {
+    if let Some(step) = Reputation::build(file, &metrics.services)? {
         steps.push(Arc::new(step));
     }
-    if let Some(step) = Classifier::build(file, &metrics.asking)? {
+    if let Some(step) = Classifier::build(file, &metrics.services)? {
         steps.push(Arc::new(step));
     }
     if let Some(llm) = &file.config.llm {
         let llm = model(file, llm.get_ref(), paid, &metrics.llm);
-        steps.extend(llm.map_err(|error| error.to_string())?);
+        steps.extend(llm?);
     }
     Ok(steps)
 }

@@ -13,14 +13,14 @@ use crate::{
     case::{Case, CaseId},
 };
 
-/// Subjects, neighbourhoods and shapes that are remembered; of more, whoever was quiet for longest
+/// Subjects, neighbourhoods and shapes that are remembered; of more, the one that was quiet for longest
 /// goes. 20 MiB where all are taken.
 const MOST: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 /// For how long a condemned case counts against its subject: a week, as the predecessor remembered.
 const SUBJECT_MS: u64 = 7 * 24 * 3_600_000;
 /// For how long it counts against neighbours and its shape: addresses and fashions change.
 const OTHERS_MS: u64 = 3_600_000;
-/// Times that are kept of one owner.
+/// Times that are kept of one subject.
 const MOST_TIMES: usize = 16;
 
 /// What is known of earlier cases.
@@ -33,7 +33,7 @@ struct Remembered {
     labels: LruCache<(String, Prefix), Label>,
 }
 
-/// When an owner was condemned.
+/// When a subject was condemned.
 type Times = VecDeque<Condemned>;
 
 /// One time that a subject was condemned.
@@ -43,17 +43,14 @@ struct Condemned {
     when_ms: u64,
     until_ms: u64,
 }
-/// Who was condemned, and when.
+/// Other subjects that were condemned, and when.
 type Others = VecDeque<(Prefix, u64)>;
 
 /// A case that was condemned.
 #[derive(Debug, Clone, Copy)]
-pub struct Condemnation<'a> {
-    /// Its name.
+pub(crate) struct Condemnation<'a> {
     pub id: CaseId,
-    /// Its site.
     pub site: &'a str,
-    /// Its client.
     pub subject: Prefix,
     /// How its requests look.
     pub shape: u64,
@@ -63,16 +60,16 @@ pub struct Condemnation<'a> {
     pub until_ms: u64,
 }
 
-/// What the past says of a case.
+/// The past of a case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Past {
+pub(crate) struct Past {
     /// Times that its subject was condemned within a week.
     pub condemned: u32,
     /// Neighbours that were condemned within an hour.
     pub neighbours: u32,
     /// Others with the same shape that were condemned within an hour.
     pub alike: u32,
-    /// What a person said of its subject, where that spares it.
+    /// The label that a person gave to the subject, where that spares it.
     pub label: Option<Label>,
 }
 
@@ -94,7 +91,7 @@ impl Memory {
         let subject = (case.site.clone(), case.subject);
         let label = held.labels.get(&subject).copied();
         let times = held.subjects.get(&subject);
-        // A case is no evidence against itself; whoever comes back after its time is.
+        // A case is no evidence against itself; a client that comes back after its time is.
         let earlier = |past: &&Condemned| past.case != case.id || past.until_ms <= now_ms;
         let condemned = times.map_or(0, |times| {
             let times = times.iter().filter(earlier);
@@ -118,8 +115,8 @@ impl Memory {
         }
     }
 
-    /// A case was condemned, for so long.
-    pub fn condemn(&self, case: &Condemnation<'_>) {
+    /// Notes that a case was condemned.
+    pub(crate) fn condemn(&self, case: &Condemnation<'_>) {
         let mut held = self.0.lock();
         let Condemnation { site, subject, .. } = *case;
         let times = held
@@ -135,8 +132,8 @@ impl Memory {
         note(others, subject, case.when_ms);
     }
 
-    /// A person said what a subject is.
-    pub fn label(&self, site: &str, subject: Prefix, label: Label) {
+    /// A person labelled a subject.
+    pub(crate) fn label(&self, site: &str, subject: Prefix, label: Label) {
         self.0.lock().labels.put((site.to_owned(), subject), label);
     }
 }

@@ -1,7 +1,7 @@
-//! What is decided now, in the order in which it was: the numbers that gateways follow.
+//! The decisions that hold now, in the order in which they were made: the numbers that gateways follow.
 //!
-//! Every decision and every withdrawal gets the next number and is told to whoever listens. Whoever was
-//! away asks for what came after the last number that it knows, and gets what has not ended since.
+//! Every decision and every withdrawal gets the next number and is sent to all subscribers. A gateway that
+//! was away asks for what came after the last number that it knows, and gets what has not ended since.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,24 +13,24 @@ use tokio::sync::broadcast;
 use crate::assessment::{Assessment, Decision, Withdrawal};
 
 /// Entries that are kept; of more, the oldest goes.
-pub const MOST_ENTRIES: usize = 65_536;
-/// Events that a listener may be behind.
+pub(crate) const MOST_ENTRIES: usize = 65_536;
+/// Events that a subscriber may be behind.
 const MOST_BEHIND: usize = 4096;
 
-/// Something that listeners are told.
+/// A message to subscribers.
 #[derive(Debug, Clone)]
-pub enum Event {
+pub(crate) enum Event {
     /// A case came to something.
     Assessment(Assessment),
-    /// Something was decided.
+    /// A decision was made.
     Decision(Decision),
-    /// Something was taken back.
+    /// A decision was taken back.
     Withdrawal(Withdrawal),
 }
 
 /// A decision, or that it was taken back.
 #[derive(Debug, Clone)]
-pub enum Entry {
+pub(crate) enum Entry {
     /// Holds until its time is over.
     Decision(Decision),
     /// Kept as long as the decision would have held.
@@ -38,8 +38,8 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// What listeners are told of it.
-    pub fn event(&self) -> Event {
+    /// The message to subscribers about the entry.
+    pub(crate) fn event(&self) -> Event {
         match self {
             Self::Decision(decision) => Event::Decision(decision.clone()),
             Self::Withdrawal(withdrawal, _) => Event::Withdrawal(withdrawal.clone()),
@@ -54,47 +54,51 @@ impl Entry {
     }
 }
 
-/// Whom an entry is about: subject and site.
-type Whom = (Prefix, String);
+/// What an entry is about: subject and site.
+type Target = (Prefix, String);
 
 /// Everything that is decided now.
-pub struct Board {
-    held: Mutex<Held>,
-    listeners: broadcast::Sender<Event>,
+pub(crate) struct DecisionLog {
+    held: Mutex<Entries>,
+    subscribers: broadcast::Sender<Event>,
     entries: IntGauge,
 }
 
 #[derive(Default)]
-struct Held {
+struct Entries {
     last: u64,
     by_number: BTreeMap<u64, Entry>,
-    by_whom: HashMap<Whom, u64>,
+    by_target: HashMap<Target, u64>,
 }
 
-impl Board {
-    /// A board with what was decided before.
-    pub fn new(last: u64, decisions: Vec<Decision>, entries: IntGauge) -> Self {
-        let mut held = Held {
+impl DecisionLog {
+    /// A log with what was decided before.
+    pub(crate) fn new(last: u64, decisions: Vec<Decision>, entries: IntGauge) -> Self {
+        let mut held = Entries {
             last,
-            ..Held::default()
+            ..Entries::default()
         };
         for decision in decisions {
-            held.put(whom(&decision), decision.number, Entry::Decision(decision));
+            held.put(
+                target(&decision),
+                decision.number,
+                Entry::Decision(decision),
+            );
         }
         Self {
             held: Mutex::new(held),
-            listeners: broadcast::channel(MOST_BEHIND).0,
+            subscribers: broadcast::channel(MOST_BEHIND).0,
             entries,
         }
     }
 
-    /// Gives a decision its number, and tells of it.
-    pub fn decide(&self, mut decision: Decision, now_ms: u64) -> Decision {
+    /// Gives a decision its number, and sends it to subscribers.
+    pub(crate) fn decide(&self, mut decision: Decision, now_ms: u64) -> Decision {
         let mut held = self.held.lock();
         held.last += 1;
         decision.number = held.last;
         held.put(
-            whom(&decision),
+            target(&decision),
             decision.number,
             Entry::Decision(decision.clone()),
         );
@@ -103,10 +107,10 @@ impl Board {
     }
 
     /// Takes back what is decided; nothing where nothing is.
-    pub fn withdraw(&self, subject: Prefix, site: &str, now_ms: u64) -> Option<Withdrawal> {
+    pub(crate) fn withdraw(&self, subject: Prefix, site: &str, now_ms: u64) -> Option<Withdrawal> {
         let mut held = self.held.lock();
-        let whom = (subject, site.to_owned());
-        let number = *held.by_whom.get(&whom)?;
+        let target = (subject, site.to_owned());
+        let number = *held.by_target.get(&target)?;
         let Some(Entry::Decision(decision)) = held.by_number.get(&number) else {
             return None;
         };
@@ -118,57 +122,61 @@ impl Board {
         let withdrawal = Withdrawal {
             number: held.last,
             subject,
-            site: whom.1.clone(),
+            site: target.1.clone(),
             made_ms: now_ms,
             by_operator: true,
         };
         let entry = Entry::Withdrawal(withdrawal.clone(), until_ms);
-        held.put(whom, withdrawal.number, entry);
+        held.put(target, withdrawal.number, entry);
         self.settle(held, now_ms, Event::Withdrawal(withdrawal.clone()));
         Some(withdrawal)
     }
 
     /// The decision about exactly this subject and site that holds now.
-    pub fn current(&self, subject: Prefix, site: &str, now_ms: u64) -> Option<Decision> {
+    pub(crate) fn current(&self, subject: Prefix, site: &str, now_ms: u64) -> Option<Decision> {
         let held = self.held.lock();
-        let number = held.by_whom.get(&(subject, site.to_owned()))?;
+        let number = held.by_target.get(&(subject, site.to_owned()))?;
         match held.by_number.get(number)? {
             Entry::Decision(decision) if decision.until_ms > now_ms => Some(decision.clone()),
             _ => None,
         }
     }
 
-    /// Tells of an assessment.
-    pub fn tell(&self, assessment: &Assessment) {
-        if self.listeners.receiver_count() > 0 {
+    /// Sends an assessment to subscribers.
+    pub(crate) fn announce(&self, assessment: &Assessment) {
+        if self.subscribers.receiver_count() > 0 {
             // The last of them may have just left.
-            let _ = self.listeners.send(Event::Assessment(assessment.clone()));
+            let _ = self.subscribers.send(Event::Assessment(assessment.clone()));
         }
     }
 
     /// What came after a number and has not ended, and everything from now on, without a gap.
-    pub fn follow(&self, after: u64, now_ms: u64) -> (Vec<Entry>, broadcast::Receiver<Event>) {
+    pub(crate) fn follow(
+        &self,
+        after: u64,
+        now_ms: u64,
+    ) -> (Vec<Entry>, broadcast::Receiver<Event>) {
         let held = self.held.lock();
-        let listener = self.listeners.subscribe();
+        let subscriber = self.subscribers.subscribe();
         let missed = held.by_number.range(after.saturating_add(1)..);
         let missed = missed.filter(|(_, entry)| entry.until_ms() > now_ms);
-        (missed.map(|(_, entry)| entry.clone()).collect(), listener)
+        (missed.map(|(_, entry)| entry.clone()).collect(), subscriber)
     }
 
-    /// The event is sent under the lock, so that listeners hear numbers in their order.
-    fn settle(&self, mut held: parking_lot::MutexGuard<'_, Held>, now_ms: u64, event: Event) {
+    /// The event is sent under the lock, so that subscribers get numbers in their order.
+    fn settle(&self, mut held: parking_lot::MutexGuard<'_, Entries>, now_ms: u64, event: Event) {
         held.clear(now_ms);
         self.entries
             .set(i64::try_from(held.by_number.len()).unwrap_or(i64::MAX));
-        // Nobody may be listening.
-        let _ = self.listeners.send(event);
+        // There may be no subscriber.
+        let _ = self.subscribers.send(event);
     }
 }
 
-impl Held {
-    fn put(&mut self, whom: Whom, number: u64, entry: Entry) {
+impl Entries {
+    fn put(&mut self, target: Target, number: u64, entry: Entry) {
         self.last = self.last.max(number);
-        if let Some(before) = self.by_whom.insert(whom, number) {
+        if let Some(before) = self.by_target.insert(target, number) {
             self.by_number.remove(&before);
         }
         self.by_number.insert(number, entry);
@@ -189,17 +197,17 @@ impl Held {
         let Some((number, entry)) = self.by_number.pop_first() else {
             return;
         };
-        let whom = match entry {
-            Entry::Decision(decision) => whom(&decision),
+        let target = match entry {
+            Entry::Decision(decision) => target(&decision),
             Entry::Withdrawal(withdrawal, _) => (withdrawal.subject, withdrawal.site),
         };
-        if self.by_whom.get(&whom) == Some(&number) {
-            self.by_whom.remove(&whom);
+        if self.by_target.get(&target) == Some(&number) {
+            self.by_target.remove(&target);
         }
     }
 }
 
-fn whom(decision: &Decision) -> Whom {
+fn target(decision: &Decision) -> Target {
     (decision.subject, decision.site.clone())
 }
 
@@ -210,8 +218,8 @@ mod tests {
     use super::*;
     use crate::assessment::Consequence;
 
-    fn board() -> Board {
-        Board::new(0, Vec::new(), IntGauge::new("entries", "x").unwrap())
+    fn log() -> DecisionLog {
+        DecisionLog::new(0, Vec::new(), IntGauge::new("entries", "x").unwrap())
     }
 
     fn subject(text: &str) -> Prefix {
@@ -244,50 +252,47 @@ mod tests {
 
     #[test]
     fn who_was_away_gets_what_holds() {
-        let board = board();
+        let log = log();
         for (subject, until) in [("192.0.2.1", 100), ("192.0.2.2", 50), ("192.0.2.3", 100)] {
-            board.decide(about(subject, until), 10);
+            log.decide(about(subject, until), 10);
         }
-        assert_eq!(numbers(&board.follow(0, 20).0), [1, 2, 3]);
-        assert_eq!(numbers(&board.follow(1, 60).0), [3]);
-        // A later word takes the place of the one before.
-        board.decide(about("192.0.2.1", 200), 20);
-        assert_eq!(numbers(&board.follow(0, 20).0), [2, 3, 4]);
-        let withdrawn = board.withdraw(subject("192.0.2.3"), "", 30).unwrap();
+        assert_eq!(numbers(&log.follow(0, 20).0), [1, 2, 3]);
+        assert_eq!(numbers(&log.follow(1, 60).0), [3]);
+        // A later decision takes the place of the one before.
+        log.decide(about("192.0.2.1", 200), 20);
+        assert_eq!(numbers(&log.follow(0, 20).0), [2, 3, 4]);
+        let withdrawn = log.withdraw(subject("192.0.2.3"), "", 30).unwrap();
         assert_eq!(withdrawn.number, 5);
-        assert_eq!(numbers(&board.follow(3, 60).0), [4, 5]);
-        assert!(board.withdraw(subject("192.0.2.3"), "", 30).is_none());
-        assert!(board.current(subject("192.0.2.3"), "", 30).is_none());
-        assert_eq!(
-            board.current(subject("192.0.2.1"), "", 30).unwrap().number,
-            4
-        );
+        assert_eq!(numbers(&log.follow(3, 60).0), [4, 5]);
+        assert!(log.withdraw(subject("192.0.2.3"), "", 30).is_none());
+        assert!(log.current(subject("192.0.2.3"), "", 30).is_none());
+        assert_eq!(log.current(subject("192.0.2.1"), "", 30).unwrap().number, 4);
     }
 
     #[test]
-    fn listeners_hear_everything_from_then_on() {
-        let board = board();
-        board.decide(about("192.0.2.1", 100), 10);
-        let (missed, mut listener) = board.follow(0, 10);
+    fn subscribers_get_everything_from_then_on() {
+        let log = log();
+        log.decide(about("192.0.2.1", 100), 10);
+        let (missed, mut subscriber) = log.follow(0, 10);
         assert_eq!(missed.len(), 1);
-        board.decide(about("192.0.2.2", 100), 10);
-        let Ok(Event::Decision(heard)) = listener.try_recv() else {
+        log.decide(about("192.0.2.2", 100), 10);
+        let Ok(Event::Decision(received)) = subscriber.try_recv() else {
             panic!("expected a decision");
         };
-        assert_eq!(heard.number, 2);
-        assert!(listener.try_recv().is_err());
+        assert_eq!(received.number, 2);
+        assert!(subscriber.try_recv().is_err());
     }
 
     #[test]
     fn it_is_bounded() {
-        let board = board();
+        let log = log();
         for number in 0..MOST_ENTRIES + 10 {
             let client = std::net::Ipv4Addr::from_bits(u32::try_from(number).unwrap());
-            board.decide(about(&client.to_string(), 100), 10);
+            log.decide(about(&client.to_string(), 100), 10);
         }
-        assert_eq!(board.follow(0, 10).0.len(), MOST_ENTRIES);
-        assert!(board.current(subject("0.0.0.0"), "", 10).is_none());
-        board.decide(about("192.0.2.1", 300), 200);
-        assert_eq!(board.follow(0, 200).0.len(), 1);
+        assert_eq!(log.follow(0, 10).0.len(), MOST_ENTRIES);
+        assert!(log.current(subject("0.0.0.0"), "", 10).is_none());
+        log.decide(about("192.0.2.1", 300), 200);
+        assert_eq!(log.follow(0, 200).0.len(), 1);
     }
 }

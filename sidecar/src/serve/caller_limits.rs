@@ -1,8 +1,8 @@
 //! What a caller costs before and after it has shown a token.
 //!
-//! A connection is a stranger's until a call on it brought a token. Strangers are few, and have to show
-//! one soon. A token is looked at as the head of a call arrives: no message of anybody else is read,
-//! for room is made by the length that a message announces. Calls whose messages are read are few at a
+//! A connection is unauthenticated until a call on it brought a token. Such connections are few, and have to
+//! bring one soon. A token is looked at as the head of a call arrives: no message without one is read, for
+//! room is made by the length that a message announces. Calls whose messages are read are few at a
 //! time for the same reason.
 
 use std::{
@@ -34,34 +34,34 @@ use tonic::{
 
 use crate::service::Sidecar;
 
-/// Connections on which nobody has shown a token.
-const MOST_STRANGERS: usize = 256;
+/// Connections without a token so far.
+const MOST_UNAUTHENTICATED: usize = 256;
 /// Connections of callers.
 const MOST_CALLERS: usize = 1024;
 /// Calls whose messages are read at a time, each of at most 64 KiB.
 const MOST_CALLS: usize = 512;
 /// Questions about health, which need no token.
 const MOST_CHECKS: usize = 64;
-/// The same on one connection, so that one stranger does not take them all.
+/// Questions about health on one connection, so that one connection does not take them all.
 const MOST_CHECKS_EACH: usize = 4;
-/// How long a connection may be a stranger's.
-const STRANGE_FOR: Duration = Duration::from_secs(5);
+/// How long a connection may be unauthenticated.
+const UNAUTHENTICATED_FOR: Duration = Duration::from_secs(5);
 
-/// How many there may be of everything.
+/// Limits of connections and calls.
 #[derive(Debug)]
-pub struct Places {
-    strangers: Arc<Semaphore>,
+pub(crate) struct CallerLimits {
+    unauthenticated: Arc<Semaphore>,
     callers: Arc<Semaphore>,
     calls: Arc<Semaphore>,
     checks: Arc<Semaphore>,
     turned_away: IntCounterVec,
 }
 
-impl Places {
-    /// None is taken yet; `turned_away` counts who found none, by what was full.
-    pub fn new(turned_away: IntCounterVec) -> Arc<Self> {
+impl CallerLimits {
+    /// Limits of which nothing is used; `turned_away` counts refusals, by what was full.
+    pub(crate) fn new(turned_away: IntCounterVec) -> Arc<Self> {
         Arc::new(Self {
-            strangers: Arc::new(Semaphore::new(MOST_STRANGERS)),
+            unauthenticated: Arc::new(Semaphore::new(MOST_UNAUTHENTICATED)),
             callers: Arc::new(Semaphore::new(MOST_CALLERS)),
             calls: Arc::new(Semaphore::new(MOST_CALLS)),
             checks: Arc::new(Semaphore::new(MOST_CHECKS)),
@@ -69,22 +69,22 @@ impl Places {
         })
     }
 
-    /// A place for a connection that is new.
-    pub fn stranger(self: &Arc<Self>) -> Option<Stranger> {
-        let place = Arc::clone(&self.strangers).try_acquire_owned();
-        let Ok(place) = place else {
+    /// A permit for a connection that is new.
+    pub(crate) fn unauthenticated(self: &Arc<Self>) -> Option<Unauthenticated> {
+        let permit = Arc::clone(&self.unauthenticated).try_acquire_owned();
+        let Ok(permit) = permit else {
             self.turn_away("connections");
             return None;
         };
-        Some(Stranger {
-            standing: Arc::new(Standing {
+        Some(Unauthenticated {
+            state: Arc::new(ConnectionState {
                 is_caller: AtomicBool::new(false),
-                place: Mutex::new(place),
+                permit: Mutex::new(permit),
                 checks: Arc::new(Semaphore::new(MOST_CHECKS_EACH)),
             }),
-            until: Box::pin(sleep(STRANGE_FOR)),
+            until: Box::pin(sleep(UNAUTHENTICATED_FOR)),
             is_over: false,
-            places: Arc::clone(self),
+            limits: Arc::clone(self),
         })
     }
 
@@ -93,22 +93,22 @@ impl Places {
     }
 }
 
-/// A place among the strangers, from the connection's first moment on.
-pub struct Stranger {
-    standing: Arc<Standing>,
+/// The permit of an unauthenticated connection, from its first moment on.
+pub(crate) struct Unauthenticated {
+    state: Arc<ConnectionState>,
     until: Pin<Box<Sleep>>,
     is_over: bool,
-    places: Arc<Places>,
+    limits: Arc<CallerLimits>,
 }
 
-impl Stranger {
-    /// Fails once its time is over. Whoever waits on the connection is woken then, whatever it waits for.
+impl Unauthenticated {
+    /// Fails once the time is over. Tasks that wait on the connection are woken then, whatever they wait for.
     fn stay(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.standing.is_caller.load(Relaxed) || self.until.as_mut().poll(cx).is_pending() {
+        if self.state.is_caller.load(Relaxed) || self.until.as_mut().poll(cx).is_pending() {
             return Ok(());
         }
         if !std::mem::replace(&mut self.is_over, true) {
-            self.places.turn_away("silence");
+            self.limits.turn_away("silence");
         }
         Err(io::ErrorKind::TimedOut.into())
     }
@@ -116,51 +116,50 @@ impl Stranger {
 
 /// Whether a connection is a caller's.
 #[derive(Debug)]
-pub struct Standing {
+pub(crate) struct ConnectionState {
     is_caller: AtomicBool,
-    place: Mutex<OwnedSemaphorePermit>,
+    permit: Mutex<OwnedSemaphorePermit>,
     checks: Arc<Semaphore>,
 }
 
-impl Standing {
-    /// Takes a place among the callers; whether there was one.
-    fn admit(&self, places: &Places) -> bool {
+impl ConnectionState {
+    /// Takes a permit among the callers; whether there was one.
+    fn admit(&self, limits: &CallerLimits) -> bool {
         if self.is_caller.load(Relaxed) {
             return true;
         }
-        let place = Arc::clone(&places.callers).try_acquire_owned();
-        let Ok(place) = place else {
+        let permit = Arc::clone(&limits.callers).try_acquire_owned();
+        let Ok(permit) = permit else {
             return false;
         };
-        *self.place.lock() = place;
+        *self.permit.lock() = permit;
         self.is_caller.store(true, Relaxed);
         true
     }
 }
 
-/// What is read and written.
-pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+/// A stream of bytes in both directions.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// A connection that ends where nobody shows a token on it.
-pub struct Connection {
+/// A connection that ends where no call on it brings a token in time.
+pub(crate) struct Connection {
     stream: Box<dyn Duplex>,
-    stranger: Stranger,
+    permit: Unauthenticated,
 }
 
 impl Connection {
-    /// The connection of a stranger.
-    pub fn new(stream: Box<dyn Duplex>, stranger: Stranger) -> Self {
-        Self { stream, stranger }
+    pub(crate) fn new(stream: Box<dyn Duplex>, permit: Unauthenticated) -> Self {
+        Self { stream, permit }
     }
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Arc<Standing>;
+    type ConnectInfo = Arc<ConnectionState>;
 
     fn connect_info(&self) -> Self::ConnectInfo {
-        Arc::clone(&self.stranger.standing)
+        Arc::clone(&self.permit.state)
     }
 }
 
@@ -170,7 +169,7 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.stranger.stay(cx)?;
+        self.permit.stay(cx)?;
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
@@ -181,72 +180,73 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        // Who takes no answers in is not read from either.
-        self.stranger.stay(cx)?;
+        // A caller that takes no answers in is not read from either.
+        self.permit.stay(cx)?;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stranger.stay(cx)?;
+        self.permit.stay(cx)?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stranger.stay(cx)?;
+        self.permit.stay(cx)?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
 /// A service behind the gate.
 #[derive(Clone)]
-pub struct Guarded<S> {
+pub(crate) struct Guarded<S> {
     service: S,
     sidecar: Arc<Sidecar>,
-    places: Arc<Places>,
+    limits: Arc<CallerLimits>,
     /// Whether a call needs a token.
     closed: bool,
 }
 
 impl<S> Guarded<S> {
-    /// One that only callers reach.
-    pub const fn closed(service: S, sidecar: Arc<Sidecar>, places: Arc<Places>) -> Self {
+    /// A service that needs a token.
+    pub(crate) const fn closed(
+        service: S,
+        sidecar: Arc<Sidecar>,
+        limits: Arc<CallerLimits>,
+    ) -> Self {
         Self {
             service,
             sidecar,
-            places,
+            limits,
             closed: true,
         }
     }
 
-    /// One that everybody reaches.
-    pub fn open(service: S, sidecar: Arc<Sidecar>, places: Arc<Places>) -> Self {
+    /// A service that needs no token.
+    pub(crate) fn open(service: S, sidecar: Arc<Sidecar>, limits: Arc<CallerLimits>) -> Self {
         Self {
             closed: false,
-            ..Self::closed(service, sidecar, places)
+            ..Self::closed(service, sidecar, limits)
         }
     }
 
-    /// Turns that a call needs, or why there are none.
+    /// Permits that a call needs, or why there are none.
     fn admit(&self, call: &http::Request<Body>) -> Result<Vec<OwnedSemaphorePermit>, Status> {
         let full = || Status::resource_exhausted("too many calls at a time");
-        let standing = call.extensions().get::<Arc<Standing>>();
-        let turns = if self.closed {
+        let state = call.extensions().get::<Arc<ConnectionState>>();
+        let permits = if self.closed {
             let known = self.sidecar.callers.load().known(call.headers()).map(drop);
-            known.inspect_err(|_| self.places.turn_away("token"))?;
-            if standing.is_some_and(|standing| !standing.admit(&self.places)) {
-                self.places.turn_away("callers");
+            known.inspect_err(|_| self.limits.turn_away("token"))?;
+            if state.is_some_and(|state| !state.admit(&self.limits)) {
+                self.limits.turn_away("callers");
                 return Err(full());
             }
-            [Some(&self.places.calls), None]
+            [Some(&self.limits.calls), None]
         } else {
-            [
-                standing.map(|standing| &standing.checks),
-                Some(&self.places.checks),
-            ]
+            [state.map(|state| &state.checks), Some(&self.limits.checks)]
         };
-        let taken = turns.into_iter().flatten().map(|turns| {
-            Arc::clone(turns).try_acquire_owned().map_err(|_| {
-                self.places.turn_away("calls");
+        let taken = permits.into_iter().flatten().map(|permits| {
+            Arc::clone(permits).try_acquire_owned().map_err(|_| {
+                self.limits.turn_away("calls");
                 full()
             })
         });
@@ -274,11 +274,11 @@ where
 
     fn call(&mut self, call: http::Request<Body>) -> Self::Future {
         match self.admit(&call) {
-            Ok(turns) => {
+            Ok(permits) => {
                 let answer = self.service.call(call);
                 Box::pin(async move {
                     let answer = answer.await;
-                    drop(turns);
+                    drop(permits);
                     answer
                 })
             }

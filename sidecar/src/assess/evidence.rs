@@ -1,4 +1,4 @@
-//! One case on its way up the ladder: the evidence so far.
+//! The evidence about one case so far.
 
 use std::time::Instant;
 
@@ -10,15 +10,15 @@ const SURE: f32 = 0.995;
 /// Longest evidence of a step, in bytes, as the contract says.
 const MOST_EVIDENCE: usize = 512;
 
-/// One case on its way up.
-pub(super) struct Climb {
+/// The evidence about one case so far.
+pub(super) struct Evidence {
     innocent: f32,
     strongest: (f32, String),
     /// The steps that were taken.
     pub(super) steps: Vec<TakenStep>,
 }
 
-impl Climb {
+impl Evidence {
     /// What the gateway noticed of all its requests together is the first evidence.
     pub(super) fn new(case: &Case) -> Self {
         let innocent: f32 = case
@@ -42,7 +42,6 @@ impl Climb {
         (1.0 - self.innocent).clamp(0.0, 1.0)
     }
 
-    /// The strongest evidence.
     pub(super) fn reason(&self) -> String {
         self.strongest.1.clone()
     }
@@ -57,7 +56,7 @@ impl Climb {
         }
     }
 
-    /// Asks somebody.
+    /// Takes a step that asks a service.
     #[expect(clippy::disallowed_methods, reason = "what a step takes is shown")]
     pub(super) async fn ask(&mut self, step: &dyn Step, case: &Case, now_ms: u64) {
         let began = Instant::now();

@@ -1,33 +1,32 @@
-//! What is held of each service for as long as the process runs, whatever becomes of the file: what was
-//! asked counts on, and a service that is left alone stays so.
+//! The rate limiter of each service, which outlives changes of the configuration: questions that were asked
+//! count on, and a pause goes on.
 
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntCounterVec, Opts};
 
-use super::circuit::Circuit;
+use super::circuit_breaker::CircuitBreaker;
 use crate::{budget::Budget, config::Limits};
 
 /// All services, by name.
 #[derive(Debug)]
-pub struct Asking {
+pub struct Services {
     questions: IntCounterVec,
-    gates: Mutex<HashMap<String, Arc<Mutex<Gate>>>>,
+    limiters: Mutex<HashMap<String, Arc<Mutex<RateLimiter>>>>,
 }
 
-/// Whether a service may be asked now.
+/// Whether a service may be asked now: its budget, and its circuit breaker.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct RateLimiter {
     pub(super) budget: Budget,
-    pub(super) circuit: Circuit,
+    pub(super) circuit: CircuitBreaker,
 }
 
-/// One service.
 #[derive(Debug)]
-pub struct Service {
+pub(crate) struct Service {
     pub(super) name: String,
-    pub(super) gate: Arc<Mutex<Gate>>,
+    pub(super) limiter: Arc<Mutex<RateLimiter>>,
     pub(super) metrics: ServiceMetrics,
 }
 
@@ -48,36 +47,36 @@ pub(super) struct ServiceMetrics {
     pub(super) paused: IntCounter,
 }
 
-impl Asking {
+impl Services {
     /// Without services; the family of counters is not yet registered.
-    pub fn new() -> prometheus::Result<Self> {
+    pub(crate) fn new() -> prometheus::Result<Self> {
         let name = "thornwall_sidecar_questions_total";
         let help = "Questions to services of others, by what became of them.";
         Ok(Self {
             questions: IntCounterVec::new(Opts::new(name, help), &["service", "outcome"])?,
-            gates: Mutex::default(),
+            limiters: Mutex::default(),
         })
     }
 
     /// The family of counters, to be registered.
-    pub fn family(&self) -> IntCounterVec {
+    pub(crate) fn family(&self) -> IntCounterVec {
         self.questions.clone()
     }
 
     /// A service, which may be known already; its counters show from now on.
-    pub fn service(&self, name: &str, limits: &Limits) -> Service {
+    pub(crate) fn service(&self, name: &str, limits: &Limits) -> Service {
         let counter = |outcome| self.questions.with_label_values(&[name, outcome]);
-        let mut gates = self.gates.lock();
-        let gate = gates.entry(name.to_owned()).or_insert_with(|| {
-            Arc::new(Mutex::new(Gate {
+        let mut limiters = self.limiters.lock();
+        let limiter = limiters.entry(name.to_owned()).or_insert_with(|| {
+            Arc::new(Mutex::new(RateLimiter {
                 budget: Budget::new(limits.per_hour, limits.per_day),
-                circuit: Circuit::default(),
+                circuit: CircuitBreaker::default(),
             }))
         });
-        gate.lock().budget.limit(limits.per_hour, limits.per_day);
+        limiter.lock().budget.limit(limits.per_hour, limits.per_day);
         Service {
             name: name.to_owned(),
-            gate: Arc::clone(gate),
+            limiter: Arc::clone(limiter),
             metrics: ServiceMetrics {
                 asked: counter("asked"),
                 answered: counter("answered"),

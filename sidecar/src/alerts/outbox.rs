@@ -11,19 +11,19 @@ use parking_lot::Mutex;
 use prometheus::IntGauge;
 use serde::{Deserialize, Serialize};
 
-use super::{desk::State, message::Message};
+use super::{batcher::State, message::Message};
 
-/// Largest spool that is read: several times what one can come to.
-const MOST_SPOOL_BYTES: u64 = 8 << 20;
+/// Largest outbox that is read: several times what one can come to.
+const MOST_OUTBOX_BYTES: u64 = 8 << 20;
 /// Size at which the file of dead letters is put aside, in the place of the one before.
 const MOST_DEAD_BYTES: u64 = 4 << 20;
 
 /// The file of what one alert has to send, `data_dir/alerts/NAME.json`. It is written whole, and takes the
 /// place of the one before at once, so that a crash or a full disk leaves one that can be read.
 #[derive(Debug)]
-pub(super) struct Spool(PathBuf);
+pub(super) struct Outbox(PathBuf);
 
-impl Spool {
+impl Outbox {
     /// The one of an alert.
     pub(super) fn of(folder: &Path, alert: &str) -> Self {
         Self(folder.join(format!("{alert}.json")))
@@ -51,7 +51,7 @@ impl Spool {
             file => file?,
         };
         let mut text = Vec::new();
-        file.take(MOST_SPOOL_BYTES + 1).read_to_end(&mut text)?;
+        file.take(MOST_OUTBOX_BYTES + 1).read_to_end(&mut text)?;
         let read = serde_json::from_slice(&text);
         read.map_err(|error| {
             let aside = self.0.with_extension("damaged");
@@ -84,7 +84,6 @@ impl Spool {
         File::open(folder)?.sync_all()
     }
 
-    /// Removes the file.
     pub(super) fn remove(&self) -> io::Result<()> {
         fs::remove_file(&self.0)
     }
@@ -92,7 +91,7 @@ impl Spool {
 
 /// A message that was given up: a line of the file.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Letter {
+pub(super) struct DeadLetter {
     /// The alert that it was for.
     pub(super) alert: String,
     /// When it was given up (RFC 3339, UTC).
@@ -136,7 +135,7 @@ impl DeadLetters {
     }
 
     /// Adds one, whole or not at all.
-    pub(super) fn add(&self, letter: &Letter) -> io::Result<()> {
+    pub(super) fn add(&self, letter: &DeadLetter) -> io::Result<()> {
         let mut line = serde_json::to_vec(letter)?;
         line.push(b'\n');
         let _writing = self.writing.lock();
@@ -186,14 +185,14 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::alerts::{desk::Underway, notice::Notice};
+    use crate::alerts::{batcher::Outgoing, notice::Notice};
 
     /// A folder that goes away with the test.
     struct Folder(PathBuf);
 
     impl Folder {
         fn new() -> Self {
-            let name = format!("thornwall-spool-{}", uuid::Uuid::new_v4());
+            let name = format!("thornwall-outbox-{}", uuid::Uuid::new_v4());
             let folder = std::env::temp_dir().join(name);
             fs::create_dir_all(&folder).unwrap();
             Self(folder)
@@ -208,13 +207,13 @@ mod tests {
 
     /// What an earlier or a later version has left to send.
     #[test]
-    fn the_spools_file_keeps_its_form() {
+    fn the_outbox_file_keeps_its_form() {
         let notice = r#"{"alert_type":"AI_DEFENSE_TEST","reason":"sidecar.alert_test","timestamp":"1970-01-01T00:00:00Z","ip_address":"192.0.2.1","user_agent":"a test of thornwall-sidecar","details":{"site":"test","score":0.0,"action":"alert","steps":[],"case_id":"00000000000000000000000000000000","requests":1,"decision_until":null}}"#;
         let text = format!(
             r#"{{"pile":PILE,"current":{{"message":{{"id":"a","notices":[{notice}],"not_shown":0,"repeated":1,"held":2}},"tries":3,"first_ms":4,"due_ms":5}},"sent_ms":[6]}}"#
         )
         .replace("PILE", r#"{"notices":[],"not_shown":0,"repeated":0,"held":0,"since_ms":0}"#);
-        let current = Underway {
+        let current = Outgoing {
             message: Message {
                 id: "a".to_owned(),
                 notices: vec![Notice::test(0)],
@@ -249,10 +248,10 @@ mod tests {
     fn a_spool_is_read_as_it_was_written_and_a_damaged_one_put_aside() {
         let folder = Folder::new();
         let spools = folder.0.join("alerts");
-        let spool = Spool::of(&spools, "ops");
-        assert_eq!(spool.load().unwrap(), State::default());
+        let outbox = Outbox::of(&spools, "ops");
+        assert_eq!(outbox.load().unwrap(), State::default());
         let state = State {
-            current: Some(Underway {
+            current: Some(Outgoing {
                 message: message(1),
                 tries: 2,
                 first_ms: 3,
@@ -260,16 +259,16 @@ mod tests {
             }),
             ..State::default()
         };
-        spool.save(&serde_json::to_vec(&state).unwrap()).unwrap();
-        assert_eq!(spool.load().unwrap(), state);
-        assert_eq!(Spool::names(&spools).unwrap(), ["ops"]);
-        let mode = fs::metadata(&spool.0).unwrap().permissions().mode();
+        outbox.save(&serde_json::to_vec(&state).unwrap()).unwrap();
+        assert_eq!(outbox.load().unwrap(), state);
+        assert_eq!(Outbox::names(&spools).unwrap(), ["ops"]);
+        let mode = fs::metadata(&outbox.0).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        fs::write(&spool.0, "{\"pile\": 1").unwrap();
-        let error = spool.load().unwrap_err().to_string();
+        fs::write(&outbox.0, "{\"pile\": 1").unwrap();
+        let error = outbox.load().unwrap_err().to_string();
         assert!(error.contains("ops.damaged"), "{error}");
-        assert_eq!(spool.load().unwrap(), State::default());
-        assert!(Spool::names(&spools).unwrap().is_empty());
+        assert_eq!(outbox.load().unwrap(), State::default());
+        assert!(Outbox::names(&spools).unwrap().is_empty());
     }
 
     #[test]
@@ -277,7 +276,7 @@ mod tests {
         let folder = Folder::new();
         let letters = IntGauge::new("letters", "x").unwrap();
         let dead = DeadLetters::open(&folder.0, letters.clone());
-        let letter = Letter {
+        let letter = DeadLetter {
             alert: "ops".to_owned(),
             given_up: "now".to_owned(),
             tries: 1,
@@ -293,7 +292,7 @@ mod tests {
         let mode = fs::metadata(&dead.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let text = fs::read_to_string(&dead.path).unwrap();
-        let first: Letter = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        let first: DeadLetter = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         assert_eq!(first.why, "answered 404");
         letters.set(0);
         DeadLetters::open(&folder.0, letters.clone());
