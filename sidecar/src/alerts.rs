@@ -147,11 +147,11 @@ impl Alerts {
 
     /// Lets another plan take the place of the one before, which hands over what waits.
     pub fn take_over(&self, plan: Plan) -> Result<(), TakeOverError> {
-        let turn = self.plans.try_reserve();
-        let turn = turn.map_err(|_| TakeOverError)?;
+        let permit = self.plans.try_reserve();
+        let permit = permit.map_err(|_| TakeOverError)?;
         // What is offered from now on waits for the new tasks.
         self.inlets.store(Arc::new(plan.inlets));
-        turn.send(plan.drafts);
+        permit.send(plan.drafts);
         Ok(())
     }
 }

@@ -41,20 +41,21 @@ impl Escalation for Service {
         let sent = request.into_inner().case;
         let sent = sent.ok_or(CaseError::Missing("case")).map_err(refused)?;
         let case = Case::try_from(sent).map_err(refused)?;
-        let (assessment, unripe) = self.0.settle(case);
-        let Some(case) = unripe else {
+        let (assessment, pending) = self.0.settle(case);
+        let Some(case) = pending else {
             return Ok(Response::new(assessment));
         };
-        let turn = Arc::clone(&self.0.asking).try_acquire_owned();
-        let turn = turn.map_err(|_| Status::resource_exhausted("too many calls wait"))?;
+        let permit = Arc::clone(&self.0.asking).try_acquire_owned();
+        let permit = permit.map_err(|_| Status::resource_exhausted("too many calls wait"))?;
         let sidecar = Arc::clone(&self.0);
         // A caller that leaves does not waste what was paid for.
-        let ripening = tokio::spawn(async move {
-            let _turn = turn;
-            sidecar.ripen(case).await
+        let asking = tokio::spawn(async move {
+            let _permit = permit;
+            sidecar.assess_fully(case).await
         });
-        let ripe = ripening.await;
-        ripe.map(Response::new)
+        let assessed = asking.await;
+        assessed
+            .map(Response::new)
             .map_err(|_| Status::internal("a step failed"))
     }
 

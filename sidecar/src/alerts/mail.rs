@@ -139,7 +139,7 @@ fn tls(server: &MailServer, trusted: Option<&[u8]>) -> Result<Tls, smtp::Error> 
     })
 }
 
-/// A failure with the server's text, which is a stranger's and so is escaped.
+/// A failure with the server's text, which is not trusted and so is escaped.
 fn judged(error: &smtp::Error) -> Failure {
     let why = clean(&error.to_string());
     if error.is_permanent() {

@@ -212,7 +212,7 @@ async fn of_several_the_worst_counts_and_one_that_fails_is_named() {
     let found = step.ask(&case, 0).await.unwrap();
     assert!((found.weight - 0.6).abs() < 1e-6, "{found:?}");
     assert!(found.evidence.ends_with("; intel: status 418"), "{found:?}");
-    // Not everybody is known to have answered, so that the case is not ripe.
+    // Not every service is known to have answered, so that the case stays pending.
     assert_eq!(step.recall(&case, 0), None);
 }
 
@@ -223,9 +223,9 @@ async fn a_case_in_doubt_is_condemned_by_what_is_known_of_its_address() {
     let file = abuseipdb(&receiver, "");
     let (sidecar, thread, _keeper) = serve::build(&file, shutdown).unwrap();
     let case = dubious("192.0.2.7");
-    let (before, unripe) = sidecar.settle(case.clone());
+    let (before, pending) = sidecar.settle(case.clone());
     assert!(before.decision.is_none(), "{before:?}");
-    let after = sidecar.ripen(unripe.unwrap()).await;
+    let after = sidecar.assess_fully(pending.unwrap()).await;
     // 1 - (1 - 0.7)(1 - 0.6)
     assert!((after.score - 0.88).abs() < 1e-4, "{after:?}");
     let decision = after.decision.as_ref().unwrap();
@@ -240,8 +240,8 @@ async fn a_case_in_doubt_is_condemned_by_what_is_known_of_its_address() {
     let names: Vec<&str> = after.steps.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(names, ["history", "rules", "reputation"]);
     // From now on it is known, and nobody is asked.
-    let (again, unripe) = sidecar.settle(case);
-    assert!(unripe.is_none() && again.score >= after.score, "{again:?}");
+    let (again, pending) = sidecar.settle(case);
+    assert!(pending.is_none() && again.score >= after.score, "{again:?}");
     assert_eq!(receiver.asked().len(), 1);
     // A case that does not change convicts itself of nothing more.
     let number = again.decision.unwrap().number;
@@ -264,7 +264,7 @@ async fn a_service_that_is_gone_leaves_the_case_as_it_was() {
     let (_stop, shutdown) = watch::channel(false);
     let file = abuseipdb(&receiver, "");
     let (sidecar, thread, _keeper) = serve::build(&file, shutdown).unwrap();
-    let after = sidecar.ripen(dubious("192.0.2.7")).await;
+    let after = sidecar.assess_fully(dubious("192.0.2.7")).await;
     assert!(
         (after.score - 0.7).abs() < 1e-4 && after.decision.is_none(),
         "{after:?}"

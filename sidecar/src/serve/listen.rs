@@ -55,7 +55,7 @@ impl Listener {
     }
 }
 
-/// Callers as they come, for whom there is a place. No caller waits for another's handshake, and a
+/// Callers as they come, within the limit of unauthenticated ones. No caller waits for another's handshake, and a
 /// certificate that is replaced is shown from the next one on.
 pub(crate) fn arriving(
     listener: Listener,

@@ -89,22 +89,22 @@ impl Sidecar {
         let now_ms = self.time.now().unix_ms;
         let outcome = self.assessor.load().assess(&case, now_ms);
         self.newest.note(&case);
-        let unripe = outcome.assessment.pending.then(|| case.clone());
-        (self.publish(case, outcome, now_ms), unripe)
+        let pending = outcome.assessment.pending.then(|| case.clone());
+        (self.publish(case, outcome, now_ms), pending)
     }
 
     /// Assesses a case by what is in memory, and lets it wait for the
     /// steps that ask services.
     pub(crate) fn begin(&self, case: Case) {
-        let (assessment, unripe) = self.settle(case);
-        if let Some(case) = unripe {
+        let (assessment, pending) = self.settle(case);
+        if let Some(case) = pending {
             let now_ms = self.time.now().unix_ms;
             self.waiting.offer(case, assessment.score, now_ms);
         }
     }
 
     /// Takes the steps that ask services.
-    pub(crate) async fn ripen(&self, case: Case) -> v1::Assessment {
+    pub(crate) async fn assess_fully(&self, case: Case) -> v1::Assessment {
         let assessor = self.assessor.load_full();
         let outcome = assessor.assess_fully(&case, self.time.now().unix_ms).await;
         if !self.newest.is(&case) {
@@ -122,11 +122,11 @@ impl Sidecar {
                 () = stopped(&mut shutdown) => return,
             };
             // A step that panics ends its own case alone.
-            let ripening = tokio::spawn({
+            let asking = tokio::spawn({
                 let sidecar = Arc::clone(&self);
-                async move { sidecar.ripen(case).await }
+                async move { sidecar.assess_fully(case).await }
             });
-            if ripening.await.is_err() {
+            if asking.await.is_err() {
                 log::error!("a step failed");
             }
         }
