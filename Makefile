@@ -1,6 +1,6 @@
 # Every target sets up what it needs, and may be repeated.
 
-.PHONY: demo demo-stop test harm hostile testssl release bench lab floors fuzz deny check
+.PHONY: demo demo-stop test harm hostile upgrade-test testssl release bench lab floors fuzz deny check
 
 # A real site behind the gateway, and lines to paste.
 demo:
@@ -37,6 +37,14 @@ hostile:
 	models/fetch-runtime
 	cargo build --workspace --bins
 	tests/hostile/run
+
+# From another commit's commands to these and back, under load: `make upgrade-test COMMIT=…`, the commit before
+# this one without it. That commit is built too, and then it takes a minute and a half.
+upgrade-test:
+	tests/setup
+	models/fetch-runtime
+	cargo build --workspace --bins
+	tests/upgrade/run $(COMMIT)
 
 # What testssl.sh finds in the TLS of the gateway: some two minutes.
 testssl:
