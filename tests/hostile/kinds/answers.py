@@ -7,15 +7,13 @@ concern the origin's connection alone (RFC 9110 section 7.6.1).
 """
 
 import asyncio
-import contextlib
 
 import gateway
 import origin
 import tables
-from kinds.requests import Tally, difference, more, requests_in
+from kinds.requests import Tally, answers_in, difference, exchanged, requests_in
 from person import Person
 from result import Result
-from wire import Answers, Broken
 
 AT_ONCE = 96
 # Longer than the gateway waits for this origin.
@@ -78,7 +76,7 @@ async def one(tally, number, case):
     method = case.rule.get("method", "GET")
     asked = f"{method} /h/{number} HTTP/1.1\r\nHost: site.test\r\n{case.rule.get('fields', '')}\r\n".encode()
     asked += f"GET /f{case.token[1:]} HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n".encode()
-    got = await exchanged(asked)
+    got = await exchanged(asked, LONGEST_SECS)
     if not got:
         # A client takes it for a connection that was over, and may send its request again.
         tally.fault(case, "the client got no byte")
@@ -89,36 +87,17 @@ async def victim(tally, case):
     asked = b"".join(
         f"GET /v/{case.token}/{number} HTTP/1.1\r\nHost: site.test\r\n{end}\r\n".encode()
         for number, end in enumerate(("", "Connection: close\r\n")))
-    got = await exchanged(asked)
+    got = await exchanged(asked, LONGEST_SECS)
     found = judge(tally, case, asked, got, 0)
     tally.seen["victims served"] += len(found)
     if len(found) != 2:
         tally.fault(case, f"a victim got {len(found)} of 2 answers: {got[:300]!r}")
 
 
-async def exchanged(asked):
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.PORT)
-    got = bytearray()
-    try:
-        with contextlib.suppress(OSError):
-            writer.write(asked)
-            while await more(reader, got, LONGEST_SECS):
-                pass
-    finally:
-        writer.transport.abort()
-    return bytes(got)
-
-
 def judge(tally, case, asked, got, hostile):
     """All answers but the first `hostile` ones must be the origin's honest ones."""
     requests, _ = requests_in(asked)
-    answers, found = Answers([one.method for one in requests]), []
-    try:
-        found += (one for one in answers.feed(got) if one.status >= 200)
-    except Broken as broken:
-        tally.fault(case, f"the client got no answer: {broken}: {got[:300]!r}")
-    if answers.unbounded:
-        found.append(answers.unbounded)
+    found = answers_in(tally, case, [one.method for one in requests], got)
     if hostile and found:
         tally.seen["502" if found[0].status == 502 else "passed on"] += 1
         for name in case.rule.get("absent", ()):

@@ -8,7 +8,6 @@ The origin tells back what it was told. Three lists of rules:
 """
 
 import asyncio
-import contextlib
 import ipaddress
 import json
 import random
@@ -17,7 +16,7 @@ import re
 import gateway
 import origin
 import tables
-from kinds.requests import Tally, more
+from kinds.requests import Tally, exchanged
 from person import Person
 from result import Result
 from wire import Answers, Broken, requests_in
@@ -88,16 +87,8 @@ async def run(table, scene):
 
 async def asked(data, seat, port=gateway.PORT, wait=LONGEST_SECS):
     """The status, and the fields that the origin saw; `None` for either that is not there."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(SEATS[seat], 0))
-    got = bytearray()
-    try:
-        with contextlib.suppress(OSError):
-            writer.write(data)
-            while await more(reader, got, wait):
-                pass
-    finally:
-        writer.transport.abort()
-    answers = [one for one in Answers().feed(bytes(got)) if one.status >= 200]
+    got = await exchanged(data, wait, port, SEATS[seat])
+    answers = [one for one in Answers().feed(got) if one.status >= 200]
     if not answers:
         return None, None
     told = json.loads(answers[0].body) if answers[0].all(b"x-echo-id") else None

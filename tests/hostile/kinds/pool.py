@@ -15,6 +15,7 @@ import servers
 import tables
 from person import FIELDS, Person
 from result import Result
+from stage import SITE
 
 CHOICE = "/attackers-choice"
 # Connections at once, of each.
@@ -22,15 +23,6 @@ ATTACKERS, VICTIMS = 12, 16
 # Requests of a victim, who is a client at an address of its own.
 OF_A_VICTIM = 8
 PATIENCE = 10
-SITES = """
-[[upstream]]
-name = "{name}"
-servers = [{{ address = "127.0.0.1:{port}" }}]
-[[site]]
-name = "{name}"
-hosts = ["{name}.test"]
-upstream = "{name}"
-"""
 
 
 async def run(table, scene):
@@ -40,7 +32,7 @@ async def run(table, scene):
         for name in names:
             if name in servers.START:
                 servers.START[name](scene.stage, ended)
-        sites = "".join(SITES.format(name=name, port=servers.PORTS[name]) for name in names)
+        sites = "".join(SITE.format(name=name, port=servers.PORTS[name], http="1", hosts=f'["{name}.test"]') for name in names)
         with gateway.thornwall(scene.stage, sites, limits="") as server, Person(scene.stage) as person:
             await against_all(table, scene, names, result)
             result.server(server)

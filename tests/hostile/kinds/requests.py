@@ -137,18 +137,37 @@ async def more(reader, got, secs):
     return False
 
 
+async def exchanged(asked, secs, port=gateway.PORT, source="127.0.0.1"):
+    """What comes back for this on a connection of its own, until nothing more has come for so many seconds."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+    got = bytearray()
+    try:
+        with contextlib.suppress(OSError):
+            writer.write(asked)
+            while await more(reader, got, secs):
+                pass
+    finally:
+        writer.transport.abort()
+    return bytes(got)
+
+
+def answers_in(tally, case, methods, got):
+    """The answers to requests with these methods, one that only the end of the connection ends included."""
+    answers, found = Answers(methods), []
+    try:
+        found += (one for one in answers.feed(got) if one.status >= 200)
+    except Broken as broken:
+        tally.fault(case, f"no answer: {broken}: {got[:300]!r}")
+    if answers.unbounded:
+        found.append(answers.unbounded)
+    return found
+
+
 def judge(tally, case, sent, got):
     """Holds the answers on one connection against what was asked on it."""
     asked, broken = requests_in(sent)
     # A refusal of what is no whole request answers its method, as far as there is one.
-    answers = Answers([one.method for one in asked] or [case.sent.partition(b" ")[0]])
-    found = []
-    try:
-        found += (one for one in answers.feed(got) if one.status >= 200)
-    except Broken as wrong:
-        tally.fault(case, f"no answer: {wrong}: {got[-200:]!r}")
-    if answers.unbounded:
-        found.append(answers.unbounded)
+    found = answers_in(tally, case, [one.method for one in asked] or [case.sent.partition(b" ")[0]], got)
     if not found:
         tally.seen["refused without a word" if broken else "unanswered"] += 1
     served = sum(bool(answer.all(b"x-echo-id")) for answer in found)

@@ -11,10 +11,9 @@ import secrets
 import gateway
 import origin
 import tables
-from kinds.requests import Tally, difference, more, reconcile, requests_in
+from kinds.requests import Tally, answers_in, difference, more, reconcile, requests_in
 from person import Person
 from result import Result
-from wire import Answers, Broken
 
 AT_ONCE = 32
 LONGEST_SECS = 10
@@ -125,11 +124,7 @@ async def one(tally, behind, case, at_once):
 
 def judge(tally, case, asked, got):
     requests, _ = requests_in(asked)
-    answers, found = Answers([one.method for one in requests]), []
-    try:
-        found += (one for one in answers.feed(got) if one.status >= 200)
-    except Broken as broken:
-        tally.fault(case, f"no answer: {broken}: {got[:200]!r}")
+    found = answers_in(tally, case, [one.method for one in requests], got)
     tally.seen["refused" if not found or found[0].status >= 400 else "answered"] += 1
     for number, answer in enumerate(found):
         if answer.all(b"x-echo-id") and (
