@@ -339,10 +339,11 @@ mod tests {
     #[test]
     fn mistakes_are_told_with_their_lines() {
         let text = std::fs::read_to_string(golden()).unwrap();
-        let path = std::env::temp_dir().join(format!("thornwall-cases-{}", std::process::id()));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path();
         let check = |from: &str, to: &str, complaint: &str| {
-            std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
-            let said = Cases::read(&path, false).unwrap_err().to_string();
+            std::fs::write(path, text.replacen(from, to, 1)).unwrap();
+            let said = Cases::read(path, false).unwrap_err().to_string();
             assert!(
                 said.starts_with("line 1: ") && said.contains(complaint),
                 "{said}"
@@ -353,6 +354,5 @@ mod tests {
         check(r#""GET""#, r#""G T""#, "method");
         check(r#""http_version":11"#, r#""http_version":7"#, "version");
         check(r#""cookie""#, r#""coo kie""#, "header name");
-        std::fs::remove_file(&path).unwrap();
     }
 }

@@ -306,11 +306,9 @@ struct Dimension {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        fs,
-        path::{Path, PathBuf},
-    };
+    use std::{fs, path::Path};
 
+    use tempfile::TempDir;
     use thornwall_detectors::{
         features::COUNT,
         model::{Card, Model, init_runtime},
@@ -322,33 +320,19 @@ mod tests {
         table::{Table, tests, tests::row},
     };
 
-    /// A folder that goes away with the test.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let path =
-                std::env::temp_dir().join(format!("thornwall-{name}-{}", std::process::id()));
-            fs::create_dir_all(&path).expect("a folder for temporary files");
-            Self(path)
-        }
-
-        /// Puts a model and its card here and loads it.
-        fn load(&self, onnx: &[u8]) -> Result<Model, String> {
-            let models = Path::new(env!("CARGO_MANIFEST_DIR"));
-            init_runtime(None, models).unwrap_or_else(|error| panic!("{error}"));
-            let path = self.0.join("test.onnx");
-            let card = serde_json::to_vec(&Card::ours("test", 0.5, onnx)).expect("JSON");
-            fs::write(&path, onnx).expect("a temporary file");
-            fs::write(path.with_extension("json"), card).expect("a temporary file");
-            Model::load(&path, 2).map_err(|error| error.to_string())
-        }
+    /// Puts a model and its card into a folder and loads it.
+    fn load(folder: &TempDir, onnx: &[u8]) -> Result<Model, String> {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR"));
+        init_runtime(None, models).unwrap_or_else(|error| panic!("{error}"));
+        let path = folder.path().join("test.onnx");
+        let card = serde_json::to_vec(&Card::ours("test", 0.5, onnx)).expect("JSON");
+        fs::write(&path, onnx).expect("a temporary file");
+        fs::write(path.with_extension("json"), card).expect("a temporary file");
+        Model::load(&path, 2).map_err(|error| error.to_string())
     }
 
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
+    fn folder() -> TempDir {
+        tempfile::tempdir().expect("a folder for temporary files")
     }
 
     fn table() -> Table {
@@ -371,10 +355,8 @@ mod tests {
     fn onnx_runtime_scores_like_the_forest() {
         let table = table();
         let forest = Forest::fit(&table).expect("a fit");
-        let folder = Folder::new("onnx-scores");
-        let model = folder
-            .load(&encode(&forest, "test", COUNT))
-            .expect("it loads");
+        let folder = folder();
+        let model = load(&folder, &encode(&forest, "test", COUNT)).expect("it loads");
         std::thread::scope(|scope| {
             // More threads than sessions.
             for _ in 0..4 {
@@ -393,34 +375,30 @@ mod tests {
     fn what_is_no_model_of_ours_is_refused() {
         let forest = Forest::fit(&table()).expect("a fit");
         let good = encode(&forest, "test", COUNT);
-        let folder = Folder::new("onnx-refused");
-        assert!(folder.load(&good).is_ok());
+        let folder = folder();
+        assert!(load(&folder, &good).is_ok());
         for bad in [&b""[..], b"nonsense", &good[..good.len() / 2]] {
-            let said = folder.load(bad).expect_err("it is no model");
+            let said = load(&folder, bad).expect_err("it is no model");
             assert!(said.starts_with("onnx runtime: "), "{said}");
         }
-        let said = folder
-            .load(&encode(&forest, "test", COUNT + 1))
-            .expect_err("too wide");
+        let said = load(&folder, &encode(&forest, "test", COUNT + 1)).expect_err("too wide");
         assert!(said.contains("onnx runtime: "), "{said}");
     }
 
     #[test]
     fn model_without_its_card_or_with_another_file_is_refused() {
         let forest = Forest::fit(&table()).expect("a fit");
-        let folder = Folder::new("onnx-card");
-        folder
-            .load(&encode(&forest, "test", COUNT))
-            .expect("it loads");
-        let path = folder.0.join("test.onnx");
+        let folder = folder();
+        load(&folder, &encode(&forest, "test", COUNT)).expect("it loads");
+        let path = folder.path().join("test.onnx");
         fs::write(&path, b"another").expect("a temporary file");
-        let load = || {
+        let load_again = || {
             Model::load(&path, 1)
                 .map(|_| ())
                 .map_err(|error| error.to_string())
         };
-        assert!(load().is_err_and(|said| said.contains("onnx_sha256")));
+        assert!(load_again().is_err_and(|said| said.contains("onnx_sha256")));
         fs::remove_file(path.with_extension("json")).expect("it was written");
-        assert!(load().is_err_and(|said| said.contains("test.json")));
+        assert!(load_again().is_err_and(|said| said.contains("test.json")));
     }
 }

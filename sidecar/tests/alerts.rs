@@ -7,7 +7,6 @@ use std::{
     fs,
     future::Future,
     net::SocketAddr,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -15,6 +14,7 @@ use std::{
 use hmac::{Hmac, Mac};
 use parking_lot::Mutex;
 use sha2::Sha256;
+use tempfile::TempDir;
 use thornwall_decisions::{clock::ProcessTime, decision::Action};
 use thornwall_proto::v1;
 use thornwall_sidecar::{
@@ -30,7 +30,6 @@ use tokio::{
     runtime::Handle,
     time::{sleep, timeout},
 };
-use uuid::Uuid;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -144,13 +143,7 @@ async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> 
 }
 
 /// A folder with a configuration, which goes away with the test.
-struct Scene(PathBuf);
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+struct Scene(TempDir);
 
 /// Alerts that run.
 struct Sidecar {
@@ -163,9 +156,9 @@ impl Scene {
     fn new() -> Self {
         // Another test may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let folder = std::env::temp_dir().join(format!("thornwall-alerts-{}", Uuid::new_v4()));
-        fs::create_dir_all(folder.join("data")).unwrap();
-        fs::write(folder.join("key"), KEY).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("data")).unwrap();
+        fs::write(folder.path().join("key"), KEY).unwrap();
         Self(folder)
     }
 
@@ -177,7 +170,7 @@ impl Scene {
     }
 
     fn plan(&self, config: &str, metrics: &Metrics) -> Plan {
-        let path = self.0.join("t.toml");
+        let path = self.0.path().join("t.toml");
         fs::write(&path, config).unwrap();
         let file = ConfigFile::read(&path).unwrap();
         Plan::build(&file, &metrics.alerts).unwrap()
@@ -185,7 +178,7 @@ impl Scene {
 
     fn start(&self, config: &str) -> Sidecar {
         let metrics = Metrics::new().unwrap();
-        let data_dir = self.0.join("data");
+        let data_dir = self.0.path().join("data");
         let plan = self.plan(config, &metrics);
         let (alerts, keeper) = alerts::open(plan, &data_dir, &metrics.alerts, ProcessTime::start());
         Sidecar {
@@ -196,7 +189,8 @@ impl Scene {
     }
 
     fn dead(&self) -> Vec<serde_json::Value> {
-        let text = fs::read_to_string(self.0.join("data/alerts.dead.jsonl")).unwrap_or_default();
+        let text =
+            fs::read_to_string(self.0.path().join("data/alerts.dead.jsonl")).unwrap_or_default();
         assert!(!text.contains("hush-hush") && !text.contains(KEY), "{text}");
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap())
@@ -375,7 +369,7 @@ async fn what_waits_is_sent_after_a_restart() {
 async fn a_damaged_outbox_and_a_disk_that_fails_are_counted_and_no_more() {
     let scene = Scene::new();
     let receiver = Receiver::start(&[FINE]).await;
-    let spools = scene.0.join("data/alerts");
+    let spools = scene.0.path().join("data/alerts");
     let disk = "thornwall_sidecar_alert_disk_failures_total{alert=\"ops\"}";
     fs::create_dir(&spools).unwrap();
     fs::write(spools.join("ops.json"), "{").unwrap();
@@ -410,7 +404,7 @@ async fn what_waits_for_an_alert_that_is_gone_is_given_up() {
     assert_eq!(dead.len(), 2);
     assert_eq!(dead[1]["message"]["notices"][0]["ip_address"], "192.0.2.2");
     sidecar.running.finish().await;
-    assert!(!scene.0.join("data/alerts/old.json").exists());
+    assert!(!scene.0.path().join("data/alerts/old.json").exists());
 }
 
 #[tokio::test]

@@ -11,10 +11,12 @@ mod stand_in;
 mod vendors;
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
+use tempfile::NamedTempFile;
 use thornwall_proto::v1;
 use thornwall_sidecar::{
     assess::{Assessor, Memory, Step},
@@ -77,12 +79,15 @@ impl Bench {
     }
 }
 
-/// A file with the key of every vendor. It is written once: tests of one process read it at once.
+/// A file with the key of every vendor, which is there as a whole or not at all: tests read it at once.
 fn key_file() -> &'static Path {
     static KEY: OnceLock<PathBuf> = OnceLock::new();
     KEY.get_or_init(|| {
-        let key = std::env::temp_dir().join(format!("thornwall-llm-key-{}", std::process::id()));
-        std::fs::write(&key, "the-key\n").unwrap();
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let mut file = NamedTempFile::new_in(folder).unwrap();
+        file.write_all(b"the-key\n").unwrap();
+        let key = folder.join("llm-key");
+        file.persist(&key).unwrap();
         key
     })
 }
