@@ -175,13 +175,7 @@ fn a_slow_origin_closes_the_limit_for_the_greedy_alone() {
     // Far beyond the four times that are full pressure, which a mean over seconds nears slowly.
     origin.millis.store(20 * WELL, Relaxed);
     wait_for_limit(&gateway, "at the floor", |limit| limit == 20.0);
-    let status = Command::new(thornwall())
-        .args(["status", "--json", "-c"])
-        .arg(&gateway.config)
-        .output()
-        .unwrap();
-    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
-    assert_eq!(status["adaptive_limits"]["t"]["f"], 20);
+    assert_eq!(gateway.status()["adaptive_limits"]["t"]["f"], 20);
     // Fewer than 40 and far more than 20.
     let greedy = at_once(&gateway, 100, 38);
     assert!(greedy[&429] > 0 && greedy[&200] >= 20, "{greedy:?}");
@@ -222,7 +216,7 @@ fn failures_of_the_origin_are_pressure_and_who_only_observes_refuses_nobody() {
 
 /// The access lines of a client.
 fn lines_of(gateway: &Gateway, client: &str) -> String {
-    let log = gateway.folder.0.join("access.log");
+    let log = gateway.folder.join("access.log");
     let mut lines = String::new();
     wait_for("the access lines", || {
         let text = std::fs::read_to_string(&log).unwrap_or_default();

@@ -252,10 +252,10 @@ fn refuses_bogus_keys(name: &str, mutants: &[String]) {
     let next = AtomicUsize::new(0);
     let check_all = || {
         let folder = Folder::new();
-        fs::create_dir_all(folder.0.join("lists")).unwrap();
+        fs::create_dir_all(folder.join("lists")).unwrap();
         fs::copy(
             root().join("etc/lists/deny.txt"),
-            folder.0.join("lists/deny.txt"),
+            folder.join("lists/deny.txt"),
         )
         .unwrap();
         while let Some(mutant) = mutants.get(next.fetch_add(1, Relaxed)) {

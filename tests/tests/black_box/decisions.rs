@@ -6,7 +6,6 @@ use std::{
     fs,
     io::{Read, Write},
     os::unix::fs::PermissionsExt,
-    process::{Command, Output},
     time::{Duration, Instant},
 };
 
@@ -27,25 +26,6 @@ fn from(client: &str) -> String {
     format!("X-Forwarded-For: {client}\r\n{CHROME}")
 }
 
-fn run(gateway: &Gateway, words: &[&str]) -> Output {
-    Command::new(thornwall())
-        .args(words)
-        .arg("-c")
-        .arg(&gateway.config)
-        .output()
-        .unwrap()
-}
-
-/// What a command said, and its exit code.
-fn told(gateway: &Gateway, words: &[&str]) -> (Option<i32>, String) {
-    let output = run(gateway, words);
-    let text = [output.stdout, output.stderr].concat();
-    (
-        output.status.code(),
-        String::from_utf8_lossy(&text).into_owned(),
-    )
-}
-
 fn status(gateway: &Gateway, client: &str) -> u16 {
     gateway.get("/", &from(client)).status
 }
@@ -53,17 +33,14 @@ fn status(gateway: &Gateway, client: &str) -> u16 {
 #[test]
 fn an_operator_blocks_for_a_time_and_lets_off() {
     let gateway = Gateway::start(Origin::start().port, SITE);
-    let (code, text) = told(
-        &gateway,
-        &[
-            "block",
-            "192.0.2.7",
-            "--for",
-            "1h",
-            "--reason",
-            "every page",
-        ],
-    );
+    let (code, text) = gateway.run(&[
+        "block",
+        "192.0.2.7",
+        "--for",
+        "1h",
+        "--reason",
+        "every page",
+    ]);
     assert_eq!((code, text.trim()), (Some(0), "192.0.2.7: deny for 3600 s"));
     let denied = gateway.get("/", &from("192.0.2.7"));
     assert_eq!(denied.status, 403);
@@ -75,21 +52,21 @@ fn an_operator_blocks_for_a_time_and_lets_off() {
     );
     assert_eq!(status(&gateway, "192.0.2.8"), 200);
 
-    let (_, text) = told(&gateway, &["decisions"]);
+    let (_, text) = gateway.run(&["decisions"]);
     for expected in ["192.0.2.7", "deny", "every site", "operator", "every page"] {
         assert!(text.contains(expected), "{expected} is not in {text}");
     }
-    let (code, text) = told(&gateway, &["unblock", "192.0.2.7"]);
+    let (code, text) = gateway.run(&["unblock", "192.0.2.7"]);
     assert_eq!((code, text.trim()), (Some(0), "192.0.2.7: let off"));
     assert_eq!(status(&gateway, "192.0.2.7"), 200);
-    let (code, text) = told(&gateway, &["unblock", "192.0.2.7"]);
+    let (code, text) = gateway.run(&["unblock", "192.0.2.7"]);
     assert_eq!(code, Some(1));
     assert!(
         text.contains("nothing is decided about exactly 192.0.2.7"),
         "{text}"
     );
 
-    let _ = told(&gateway, &["block", "192.0.2.9", "--for", "1s"]);
+    let _ = gateway.run(&["block", "192.0.2.9", "--for", "1s"]);
     assert_eq!(status(&gateway, "192.0.2.9"), 403);
     wait_for("the end of the decision", || {
         status(&gateway, "192.0.2.9") == 200
@@ -107,10 +84,7 @@ fn a_decision_can_be_one_sites_and_hold_or_slow_down_instead() {
         gateway.send(&head)
     };
     let block = |subject: &str, action: &str| {
-        let (code, text) = told(
-            &gateway,
-            &["block", subject, "--site", "t", "--action", action],
-        );
+        let (code, text) = gateway.run(&["block", subject, "--site", "t", "--action", action]);
         assert_eq!(code, Some(0), "{text}");
     };
     block("192.0.2.0/24", "deny");
@@ -127,9 +101,9 @@ fn a_decision_can_be_one_sites_and_hold_or_slow_down_instead() {
     // What is narrower counts, and what is the site's own.
     block("192.0.2.128/25", "throttle");
     assert_eq!(at("t.example", "192.0.2.200").status, 200);
-    let (code, text) = told(&gateway, &["block", "192.0.2.7", "--site", "none"]);
+    let (code, text) = gateway.run(&["block", "192.0.2.7", "--site", "none"]);
     assert_eq!((code, text.trim()), (Some(1), "no site `none`"));
-    let (_, text) = told(&gateway, &["unblock", "192.0.2.200", "--site", "t"]);
+    let (_, text) = gateway.run(&["unblock", "192.0.2.200", "--site", "t"]);
     assert!(
         text.contains("still covered: 192.0.2.128/25 by operator"),
         "{text}"
@@ -140,12 +114,12 @@ fn a_decision_can_be_one_sites_and_hold_or_slow_down_instead() {
 fn nothing_is_decided_about_those_who_are_never_blocked() {
     let gateway = Gateway::start(Origin::start().port, SITE);
     for subject in ["203.0.113.9", "203.0.113.0/25", "127.0.0.1"] {
-        let (code, text) = told(&gateway, &["block", subject]);
+        let (code, text) = gateway.run(&["block", subject]);
         assert_eq!(code, Some(1), "{text}");
         assert!(text.contains("never-block list"), "{text}");
     }
     // A network around them is decided about, and does not touch them.
-    assert_eq!(told(&gateway, &["block", "203.0.0.0/16"]).0, Some(0));
+    assert_eq!(gateway.run(&["block", "203.0.0.0/16"]).0, Some(0));
     assert_eq!(status(&gateway, "203.0.112.1"), 403);
     assert_eq!(status(&gateway, "203.0.113.9"), 200);
     for (words, part) in [
@@ -153,22 +127,22 @@ fn nothing_is_decided_about_those_who_are_never_blocked() {
         (["block", "shop.example"], "is not an address"),
         (["block", "192.0.2.0/33"], "is not a prefix length"),
     ] {
-        let (code, text) = told(&gateway, &words);
+        let (code, text) = gateway.run(&words);
         assert_eq!(code, Some(1));
         assert!(text.contains(part), "{text}");
     }
-    let (code, text) = told(&gateway, &["block", "198.51.100.7/24", "--for", "1 day"]);
+    let (code, text) = gateway.run(&["block", "198.51.100.7/24", "--for", "1 day"]);
     assert_eq!(code, Some(0));
     assert!(
         text.contains("warning: `198.51.100.7/24` is taken for 198.51.100.0/24"),
         "{text}"
     );
     assert_eq!(
-        told(&gateway, &["block", "192.0.2.1", "--for", "9999 days"]).0,
+        gateway.run(&["block", "192.0.2.1", "--for", "9999 days"]).0,
         Some(1)
     );
     assert_eq!(
-        told(&gateway, &["block", "192.0.2.1", "--for", "soon"]).0,
+        gateway.run(&["block", "192.0.2.1", "--for", "soon"]).0,
         Some(2)
     );
 }
@@ -178,13 +152,13 @@ fn a_deployment_wide_deny_is_no_connection_at_all() {
     let site = SITE.replace("trusted_proxies = [\"127.0.0.1\"]", "trusted_proxies = []");
     let gateway = Gateway::start(Origin::start().port, &site);
     assert_eq!(gateway.get("/", CHROME).status, 200);
-    assert_eq!(told(&gateway, &["block", "127.0.0.1"]).0, Some(0));
+    assert_eq!(gateway.run(&["block", "127.0.0.1"]).0, Some(0));
     let mut stream = connect(gateway.port).unwrap();
     let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: t.example\r\n\r\n");
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     assert_eq!(answer, b"", "closed without a word");
-    assert_eq!(told(&gateway, &["unblock", "127.0.0.1"]).0, Some(0));
+    assert_eq!(gateway.run(&["unblock", "127.0.0.1"]).0, Some(0));
     assert_eq!(gateway.get("/", CHROME).status, 200);
 }
 
@@ -199,7 +173,7 @@ fn a_viewer_may_look_and_change_nothing() {
     );
     let config = folder.write("t.toml", &config);
     let gateway = Gateway::start_from(folder, config, port, admin);
-    let token = fs::read_to_string(gateway.folder.0.join("viewer.token")).unwrap();
+    let token = fs::read_to_string(gateway.folder.join("viewer.token")).unwrap();
     let ask = |method: &str, path: &str, body: &str| {
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
@@ -225,30 +199,27 @@ fn a_viewer_may_look_and_change_nothing() {
 fn decisions_outlive_the_process() {
     let mut gateway = Gateway::start(Origin::start().port, SITE);
     for subject in ["192.0.2.7", "2001:db8::/32"] {
-        assert_eq!(
-            told(&gateway, &["block", subject, "--for", "1h"]).0,
-            Some(0)
-        );
+        assert_eq!(gateway.run(&["block", subject, "--for", "1h"]).0, Some(0));
     }
     assert_eq!(
-        told(&gateway, &["block", "192.0.2.8", "--site", "t"]).0,
+        gateway.run(&["block", "192.0.2.8", "--site", "t"]).0,
         Some(0)
     );
-    let _ = told(&gateway, &["unblock", "2001:db8::/32"]);
+    let _ = gateway.run(&["unblock", "2001:db8::/32"]);
     gateway.signal("TERM");
     gateway.wait();
     let gateway = gateway.start_again();
     assert_eq!(status(&gateway, "192.0.2.7"), 403);
     assert_eq!(status(&gateway, "192.0.2.8"), 403);
     assert_eq!(status(&gateway, "2001:db8::1"), 200);
-    let (_, text) = told(&gateway, &["status"]);
+    let (_, text) = gateway.run(&["status"]);
     assert!(text.contains("decisions            2"), "{text}");
-    let upgraded = run(&gateway, &["upgrade"]);
+    let upgraded = gateway.output(&["upgrade"]);
     assert!(upgraded.status.success(), "{upgraded:?}");
     assert_eq!(status(&gateway, "192.0.2.7"), 403);
-    assert_eq!(told(&gateway, &["block", "192.0.2.9"]).0, Some(0));
+    assert_eq!(gateway.run(&["block", "192.0.2.9"]).0, Some(0));
     assert_eq!(status(&gateway, "192.0.2.9"), 403);
-    let (_, text) = told(&gateway, &["status"]);
+    let (_, text) = gateway.run(&["status"]);
     assert!(text.contains("decisions            3"), "{text}");
     // The process that took over is no child of this test.
     let pid = text
@@ -263,11 +234,11 @@ fn a_damaged_file_is_put_aside_and_the_gateway_serves() {
     let mut gateway = Gateway::start(Origin::start().port, SITE);
     // The file falls back by one commit where it can, so there have to be some.
     for subject in ["192.0.2.7", "192.0.2.9", "192.0.2.10"] {
-        assert_eq!(told(&gateway, &["block", subject]).0, Some(0));
+        assert_eq!(gateway.run(&["block", subject]).0, Some(0));
     }
     gateway.signal("KILL");
     gateway.wait();
-    let file = gateway.folder.0.join("data/decisions.redb");
+    let file = gateway.folder.join("data/decisions.redb");
     let mut bytes = fs::read(&file).unwrap();
     bytes[4096..].fill(0x5a);
     fs::write(&file, bytes).unwrap();
@@ -278,12 +249,12 @@ fn a_damaged_file_is_put_aside_and_the_gateway_serves() {
         "{}",
         gateway.stderr()
     );
-    let kept = fs::read_dir(gateway.folder.0.join("data")).unwrap();
+    let kept = fs::read_dir(gateway.folder.join("data")).unwrap();
     let aside = kept
         .flatten()
         .any(|entry| entry.file_name().to_string_lossy().contains("damaged"));
     assert!(aside, "the old file is kept");
-    assert_eq!(told(&gateway, &["block", "192.0.2.7"]).0, Some(0));
+    assert_eq!(gateway.run(&["block", "192.0.2.7"]).0, Some(0));
     assert_eq!(status(&gateway, "192.0.2.7"), 403);
 }
 
@@ -293,7 +264,7 @@ fn a_decision_holds_within_a_second() {
     for host in 1..20 {
         let subject = format!("192.0.2.{host}");
         let started = Instant::now();
-        assert_eq!(told(&gateway, &["block", &subject]).0, Some(0));
+        assert_eq!(gateway.run(&["block", &subject]).0, Some(0));
         assert_eq!(status(&gateway, &subject), 403);
         assert!(started.elapsed() < Duration::from_secs(1));
     }
@@ -318,7 +289,7 @@ fn who_runs_into_a_limit_again_and_again_is_decided_about_for_longer_each_time()
         reply.status == 403
     });
     assert_eq!(gateway.explain(&last)["reason"], "decision.enforced");
-    let output = run(&gateway, &["decisions", "192.0.2.7", "--json"]);
+    let output = gateway.output(&["decisions", "192.0.2.7", "--json"]);
     let page: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let decision = &page["decisions"][0];
     assert_eq!(decision["source"], "filter:p.per_client", "{page}");
@@ -333,7 +304,7 @@ fn who_runs_into_a_limit_again_and_again_is_decided_about_for_longer_each_time()
     wait_for("the second decision", || {
         status(&gateway, "192.0.2.7") == 403
     });
-    let output = run(&gateway, &["decisions", "192.0.2.7", "--json"]);
+    let output = gateway.output(&["decisions", "192.0.2.7", "--json"]);
     let page: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let decision = &page["decisions"][0];
     assert!(
@@ -354,10 +325,10 @@ fn on_a_small_disk(origin: u16) -> Gateway {
         &format!("address = \"127.0.0.1:{admin}\"\ntoken_file = \"admin.token\"\n"),
     );
     let config = folder.write("t.toml", &config);
-    fs::create_dir_all(folder.0.join("data")).unwrap();
+    fs::create_dir_all(folder.join("data")).unwrap();
     let script = format!(
         "#!/bin/sh\nexec unshare -rm sh -c 'mount -t tmpfs -o size=8m tmpfs {} && exec {} \"$@\"' sh \"$@\"\n",
-        folder.0.join("data").display(),
+        folder.join("data").display(),
         thornwall().display()
     );
     let program = folder.write("small", &script);
@@ -369,11 +340,11 @@ fn on_a_small_disk(origin: u16) -> Gateway {
 fn a_full_disk_costs_durability_and_nothing_else() {
     let gateway = on_a_small_disk(Origin::start().port);
     let failing = || gateway.metric("thornwall_store_disk_failing") == 1.0;
-    assert_eq!(told(&gateway, &["block", "192.0.2.1"]).0, Some(0));
+    assert_eq!(gateway.run(&["block", "192.0.2.1"]).0, Some(0));
     let data = format!(
         "/proc/{}/root{}",
         gateway.child.id(),
-        gateway.folder.0.join("data").display()
+        gateway.folder.join("data").display()
     );
     let filler = format!("{data}/filler");
     let mut file = fs::File::create(&filler).unwrap();
@@ -382,16 +353,16 @@ fn a_full_disk_costs_durability_and_nothing_else() {
     let mut host = 1;
     wait_for("the disk to be found full", || {
         host += 1;
-        let (code, text) = told(&gateway, &["block", &format!("192.0.2.{host}")]);
+        let (code, text) = gateway.run(&["block", &format!("192.0.2.{host}")]);
         assert_eq!(code, Some(0), "{text}");
         failing() && text.contains("warning: kept in memory alone")
     });
     // Decisions hold, people are served, and the operator is told.
     assert_eq!(status(&gateway, &format!("192.0.2.{host}")), 403);
     assert_eq!(status(&gateway, "198.51.100.1"), 200);
-    assert!(told(&gateway, &["status"]).1.contains("failing"));
+    assert!(gateway.run(&["status"]).1.contains("failing"));
     // What is taken back would be there again after a crash, which is told too.
-    let (code, text) = told(&gateway, &["unblock", "192.0.2.1"]);
+    let (code, text) = gateway.run(&["unblock", "192.0.2.1"]);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("warning: kept in memory alone"), "{text}");
     assert!(
@@ -403,6 +374,6 @@ fn a_full_disk_costs_durability_and_nothing_else() {
     wait_for("the disk to be written again", || {
         !failing() && gateway.metric("thornwall_store_waiting_changes") == 0.0
     });
-    let (_, text) = told(&gateway, &["decisions", &format!("192.0.2.{host}")]);
+    let (_, text) = gateway.run(&["decisions", &format!("192.0.2.{host}")]);
     assert!(text.contains("operator"), "{text}");
 }

@@ -14,11 +14,10 @@ use std::{
 };
 
 use http::Request;
-use thornwall_tests::authority::{Authority, Wanted};
 
 use crate::{
-    harness::{Folder, Gateway, OPEN_SITE, connect, free_port},
-    tls_client::Client,
+    harness::{Folder, Gateway, OPEN_SITE, connect},
+    tls_client::SecureListener,
 };
 
 /// What the attacker would have the origin read.
@@ -205,25 +204,11 @@ fn a_body_behind_its_answer_is_read_by_nobody() {
 
 #[test]
 fn a_body_behind_its_answer_is_read_by_nobody_over_http2() {
-    let (files, authority) = (Folder::new(), Authority::new("servers"));
-    let issued = authority.issue(Wanted {
-        names: &["t.example"],
-        ..Wanted::default()
-    });
-    let (chain, key) = (
-        files.write("t.pem", &issued.chain),
-        files.write("t.key", &issued.key),
-    );
-    let port = free_port();
-    let extra = format!(
-        "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n\
-         [[certificate]]\nhosts = [\"t.example\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n{OPEN_SITE}",
-        chain.display(),
-        key.display()
-    );
+    let listener = SecureListener::named("t.example");
+    let extra = format!("{}{OPEN_SITE}", listener.toml);
     let origin = Early::start();
     let gateway = Gateway::start(origin.port, &extra);
-    let client = Client::new(port, &authority, None);
+    let client = &listener.client;
     beside_victims(&gateway, |method| {
         for (chunked, pause) in FRAMINGS
             .into_iter()
@@ -368,7 +353,7 @@ fn echo(stream: TcpStream) {
 #[test]
 fn an_origin_behind_a_unix_socket_keeps_no_connection_behind_a_body() {
     let folder = Folder::new();
-    let path = folder.0.join("o.sock");
+    let path = folder.join("o.sock");
     let listener = UnixListener::bind(&path).unwrap();
     let targets: Arc<Mutex<Vec<String>>> = Arc::default();
     let kept = Arc::clone(&targets);

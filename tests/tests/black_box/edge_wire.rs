@@ -119,7 +119,7 @@ impl Edge {
 
     /// Clients of the access log's lines.
     fn clients(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.gateway.folder.0.join("access.log")).unwrap();
+        let text = fs::read_to_string(self.gateway.folder.join("access.log")).unwrap();
         let client = |line: &str| {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
             line["client"].as_str().unwrap_or_default().to_owned()

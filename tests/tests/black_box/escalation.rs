@@ -53,7 +53,7 @@ fn a_sidecar_that_comes_late_gets_what_waited_for_it() {
     let origin = Origin::start();
     let mut sidecar = Sidecar::planned(STRICT);
     let gateway = {
-        fs::create_dir_all(sidecar.folder.0.join("data")).unwrap();
+        fs::create_dir_all(sidecar.folder.join("data")).unwrap();
         fs::write(sidecar.token(), "0123456789abcdef0123456789abcdef\n").unwrap();
         sidecar.gateway(origin.port, DUBIOUS)
     };
@@ -127,7 +127,7 @@ fn nothing_secret_reaches_the_sidecar() {
     wait_for("the assessment", assessed);
     signal(sidecar.child.id(), "TERM");
     sidecar.child.wait().unwrap();
-    let kept = fs::read(sidecar.folder.0.join("data/history.redb")).unwrap();
+    let kept = fs::read(sidecar.folder.join("data/history.redb")).unwrap();
     let holds = |text: &str| {
         kept.windows(text.len())
             .any(|bytes| bytes == text.as_bytes())

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::harness::{Gateway, Origin, root, thornwall, wait_for};
+use crate::harness::{Gateway, Origin, root, wait_for};
 
 const SITE: &str = "[never_block]\naddresses = [\"203.0.113.0/24\"]\n\
     [export]\nnftables_file = \"deny.nft\"\nfail2ban_log = \"deny.log\"\n\
@@ -15,19 +15,14 @@ const SITE: &str = "[never_block]\naddresses = [\"203.0.113.0/24\"]\n\
     [[pipeline]]\nname = \"open\"\n";
 
 fn run(gateway: &Gateway, words: &[&str]) -> Output {
-    let output = Command::new(thornwall())
-        .args(words)
-        .arg("-c")
-        .arg(&gateway.config)
-        .output()
-        .unwrap();
+    let output = gateway.output(words);
     assert!(output.status.success(), "{output:?}");
     output
 }
 
 /// The text of a file that may not be there yet.
 fn text(gateway: &Gateway, name: &str) -> String {
-    fs::read_to_string(gateway.folder.0.join(name)).unwrap_or_default()
+    fs::read_to_string(gateway.folder.join(name)).unwrap_or_default()
 }
 
 /// Runs a script where no network of the host is: as root, or as root of a user namespace.
@@ -95,7 +90,7 @@ fn the_kernel_drops_whom_the_edge_denies() {
     assert!(!printed.contains("192.0.2.99"), "one site's alone");
 
     let chain = root().join("deploy/nftables/thornwall.nft");
-    let file = gateway.folder.0.join("deny.nft");
+    let file = gateway.folder.join("deny.nft");
     let connect = gateway.folder.write("connect.py", CONNECT);
     let told = in_a_namespace(
         r#"
@@ -173,7 +168,7 @@ fn fail2ban_reads_the_log_of_decisions() {
     let filter = root().join("deploy/fail2ban/filter.conf");
     let output = Command::new("fail2ban-regex")
         .args(["-o", "ip"])
-        .arg(gateway.folder.0.join("deny.log"))
+        .arg(gateway.folder.join("deny.log"))
         .arg(filter)
         .output()
         .unwrap();
@@ -182,8 +177,8 @@ fn fail2ban_reads_the_log_of_decisions() {
     assert_eq!(banned, ["192.0.2.7", "2001:db8::/32"], "{output:?}");
 
     // Rotated by renaming, as the access log.
-    let old = gateway.folder.0.join("deny.log");
-    fs::rename(&old, gateway.folder.0.join("deny.log.1")).unwrap();
+    let old = gateway.folder.join("deny.log");
+    fs::rename(&old, gateway.folder.join("deny.log.1")).unwrap();
     gateway.signal("HUP");
     let reloads = "thornwall_reloads_total{result=\"applied\"}";
     wait_for("the reload", || gateway.metric(reloads) > 0.0);

@@ -7,7 +7,6 @@ use std::{
     fmt::Write as _,
     fs,
     process::Command,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -53,13 +52,7 @@ fn fetches(gateway: &Gateway, feed: &str, result: &str) -> f64 {
 
 /// What `thornwall status --json` tells about a feed.
 fn standing(gateway: &Gateway, feed: &str) -> Value {
-    let output = Command::new(thornwall())
-        .args(["status", "--json", "-c"])
-        .arg(&gateway.config)
-        .output()
-        .unwrap();
-    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
-    status["feeds"][feed].clone()
+    gateway.status()["feeds"][feed].clone()
 }
 
 fn reload(gateway: &Gateway, from: &str, to: &str) {
@@ -131,7 +124,7 @@ fn a_feed_is_enforced_until_it_lists_somebody_else() {
         metric(&gateway, "entries", "feed=\"bad\"") == 0.0
     });
     assert_eq!(standing(&gateway, "bad"), Value::Null);
-    assert!(!gateway.folder.0.join("data/feeds/bad").exists());
+    assert!(!gateway.folder.join("data/feeds/bad").exists());
 }
 
 #[test]
@@ -325,8 +318,11 @@ fn what_is_not_confirmed_ends() {
     let gateway = Gateway::start(Origin::start().port, &with(&feed("bad", &keys)));
     wait_for("the list", || status(&gateway, "192.0.2.7") == 403);
     // Confirmed again and again, it outlives its lifetime.
-    thread::sleep(Duration::from_secs(3));
-    assert_eq!(status(&gateway, "192.0.2.7"), 403);
+    let (began, asked) = (Instant::now(), server.asked().len());
+    wait_for("readings beyond its lifetime", || {
+        assert_eq!(status(&gateway, "192.0.2.7"), 403);
+        began.elapsed() > Duration::from_secs(3) && server.asked().len() >= asked + 2
+    });
     server.says(Answer::Status(503));
     wait_for("the end", || status(&gateway, "192.0.2.7") == 200);
     wait_for("the word of it", || {
@@ -347,7 +343,7 @@ fn what_is_not_confirmed_ends() {
 fn what_brings_no_list_is_no_success() {
     let server = Server::start(Answer::Status(304));
     let folder = Folder::new();
-    let pipe = folder.0.join("pipe");
+    let pipe = folder.join("pipe");
     let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
     let feeds = feed("same", &format!("url = \"{}\"", server.url()))
@@ -400,7 +396,7 @@ fn a_start_does_without_the_server() {
         wait_for("the list", || status(&gateway, "192.0.2.7") == 403);
         gateway.signal("KILL");
         gateway.wait();
-        let copy = gateway.folder.0.join("data/feeds/bad");
+        let copy = gateway.folder.join("data/feeds/bad");
         match spoil {
             0 => {
                 let old = std::time::SystemTime::now() - Duration::from_secs(61);

@@ -206,7 +206,7 @@ fn a_model_that_cannot_be_used_ends_the_start() {
         .display()
         .to_string();
     let folder = Folder::new();
-    let dir = folder.0.display().to_string();
+    let dir = folder.path().display().to_string();
     let check = |runtime: Option<&str>, expected: &[&str]| {
         let (code, told) = start_with_models(&dir, runtime);
         assert_eq!(code, Some(2), "{told}");
@@ -216,11 +216,7 @@ fn a_model_that_cannot_be_used_ends_the_start() {
     };
     check(None, &["fetch-runtime"]);
     check(Some(&runtime), &["bot_score"]);
-    symlink(
-        models.join("bot_score.onnx"),
-        folder.0.join("bot_score.onnx"),
-    )
-    .unwrap();
+    symlink(models.join("bot_score.onnx"), folder.join("bot_score.onnx")).unwrap();
     let card = fs::read_to_string(models.join("bot_score.json")).unwrap();
     let mut card: serde_json::Value = serde_json::from_str(&card).unwrap();
     card["schema_hash"] = "0".repeat(64).into();

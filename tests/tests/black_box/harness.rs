@@ -1,19 +1,23 @@
 //! A real gateway in a process of its own, real origins, and clients that send exactly what a test
 //! says.
 
+mod origin;
+
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+    process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
+
+use tempfile::TempDir;
+
+pub(crate) use self::origin::Origin;
 
 /// Longest wait for anything that should take milliseconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,31 +56,29 @@ pub(crate) fn thornwall() -> PathBuf {
 }
 
 /// A folder that goes when the test does.
-pub(crate) struct Folder(pub(crate) PathBuf);
+pub(crate) struct Folder(TempDir);
 
 impl Folder {
     pub(crate) fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "thornwall-test-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
+        let mut plan = tempfile::Builder::new();
+        // Servers of others read it, as users of their own.
+        plan.prefix("thornwall-test-")
+            .permissions(fs::Permissions::from_mode(0o755));
+        Self(plan.tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path().join(name)
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
+        let path = self.join(name);
         fs::write(&path, text).unwrap();
         path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -179,7 +181,7 @@ impl Gateway {
 
     /// Starts another one where this one has ended.
     pub(crate) fn start_again(mut self) -> Self {
-        let folder = std::mem::replace(&mut self.folder, Folder(PathBuf::new()));
+        let folder = std::mem::replace(&mut self.folder, Folder::new());
         Self::start_from(folder, self.config.clone(), self.port, self.admin)
     }
 
@@ -190,7 +192,7 @@ impl Gateway {
         port: u16,
         admin: u16,
     ) -> Self {
-        let log = fs::File::create(folder.0.join("stderr.log")).unwrap();
+        let log = fs::File::create(folder.join("stderr.log")).unwrap();
         let child = Command::new(&program.path)
             .envs(program.variables.iter().cloned())
             .args(["run", "-c"])
@@ -237,9 +239,14 @@ impl Gateway {
         command(arguments, &self.config)
     }
 
+    /// The exit code of a command about this gateway, and what it printed on each stream.
+    pub(crate) fn output(&self, arguments: &[&str]) -> Output {
+        output(arguments, &self.config)
+    }
+
     /// Everything that the gateway said on standard error.
     pub(crate) fn stderr(&self) -> String {
-        fs::read_to_string(self.folder.0.join("stderr.log")).unwrap_or_default()
+        fs::read_to_string(self.folder.join("stderr.log")).unwrap_or_default()
     }
 
     /// The value of a metric, by the start of its line.
@@ -277,8 +284,24 @@ impl Gateway {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// What `thornwall status --json` prints.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        let (code, text) = self.run(&["status", "--json"]);
+        assert_eq!(code, Some(0), "{text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         signal(self.child.id(), name);
+    }
+
+    /// Asks it to stop, and sees that it does within a second.
+    pub(crate) fn stops_at_once(&mut self) {
+        let asked = Instant::now();
+        self.signal("TERM");
+        assert_eq!(self.wait(), Some(0));
+        let took = asked.elapsed();
+        assert!(took < Duration::from_secs(1), "{took:?}");
     }
 
     /// Waits for the end of the process; its exit code.
@@ -306,14 +329,18 @@ impl Drop for Gateway {
 
 /// The exit code of a command with this configuration, and what it printed on both streams.
 pub(crate) fn command(arguments: &[&str], config: &Path) -> (Option<i32>, String) {
-    let output = Command::new(thornwall())
+    let output = output(arguments, config);
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+fn output(arguments: &[&str], config: &Path) -> Output {
+    Command::new(thornwall())
         .args(arguments)
         .arg("-c")
         .arg(config)
         .output()
-        .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(text).unwrap())
+        .unwrap()
 }
 
 pub(crate) fn signal(pid: u32, name: &str) {
@@ -392,105 +419,25 @@ pub(crate) fn ask(port: u16, raw: &str) -> Reply {
     Reply::parse(&head).unwrap_or_else(|| panic!("no answer to {raw:?}"))
 }
 
+/// Uploads three bytes, one in each 600 ms.
+pub(crate) fn upload_slowly(port: u16) -> Reply {
+    let mut client = connect(port).unwrap();
+    let head =
+        "POST / HTTP/1.1\r\nHost: t.example\r\nContent-Length: 3\r\nConnection: close\r\n\r\n";
+    client.write_all(head.as_bytes()).unwrap();
+    for _ in 0..3 {
+        thread::sleep(Duration::from_millis(600));
+        client.write_all(b"x").unwrap();
+    }
+    let mut answer = Vec::new();
+    let _ = client.read_to_end(&mut answer);
+    Reply::parse(&answer).unwrap()
+}
+
 pub(crate) fn connect(port: u16) -> Option<TcpStream> {
     let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     Some(stream)
-}
-
-/// An origin that answers every request alike and keeps what it was sent.
-pub(crate) struct Origin {
-    pub(crate) port: u16,
-    requests: Arc<Mutex<Vec<String>>>,
-}
-
-impl Origin {
-    /// Answers `200 OK` with the text `origin`.
-    pub(crate) fn start() -> Self {
-        Self::answering(
-            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\norigin",
-            Duration::ZERO,
-        )
-    }
-
-    /// Answers with these bytes, after a while.
-    pub(crate) fn answering(answer: &'static str, after: Duration) -> Self {
-        Self::with(answer, Duration::ZERO, after)
-    }
-
-    /// Answers with the text `origin` to bodies that it reads after a while.
-    pub(crate) fn reading_after(pause: Duration) -> Self {
-        Self::with(
-            "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\norigin",
-            pause,
-            Duration::ZERO,
-        )
-    }
-
-    fn with(answer: &'static str, pause: Duration, after: Duration) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let requests: Arc<Mutex<Vec<String>>> = Arc::default();
-        let kept = Arc::clone(&requests);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let kept = Arc::clone(&kept);
-                thread::spawn(move || answer_all(&stream, answer, [pause, after], &kept));
-            }
-        });
-        Self { port, requests }
-    }
-
-    /// What was asked for, but for robots.txt, which the gateway asks for by itself.
-    pub(crate) fn requests(&self) -> Vec<String> {
-        let requests = self.requests.lock().unwrap();
-        requests
-            .iter()
-            .filter(|head| !head.starts_with("GET /robots.txt"))
-            .cloned()
-            .collect()
-    }
-}
-
-fn answer_all(
-    stream: &TcpStream,
-    answer: &str,
-    [pause, after]: [Duration; 2],
-    kept: &Mutex<Vec<String>>,
-) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut head = String::new();
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).unwrap_or(0) == 0 {
-                return;
-            }
-            if line == "\r\n" {
-                break;
-            }
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap_or(0);
-            }
-            head.push_str(&line);
-        }
-        let mut body = vec![0; length];
-        thread::sleep(pause);
-        if reader.read_exact(&mut body).is_err() {
-            return;
-        }
-        kept.lock().unwrap().push(head);
-        thread::sleep(after);
-        let mut writer = stream;
-        if writer.write_all(answer.as_bytes()).is_err() {
-            return;
-        }
-        if !answer.contains("Content-Length") {
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-            return;
-        }
-    }
 }
 
 /// A site that hands everything on: no filters.

@@ -297,7 +297,7 @@ fn the_filter_manual_says_what_the_comments_say() {
 #[test]
 fn the_manuals_examples_are_sound() {
     let folder = Folder::new();
-    fs::create_dir_all(folder.0.join("lists")).unwrap();
+    fs::create_dir_all(folder.join("lists")).unwrap();
     folder.write("lists/deny.txt", "192.0.2.1\n");
     let manual = filter_manual();
     let examples: Vec<&str> = manual.split("```toml\n").skip(1).collect();

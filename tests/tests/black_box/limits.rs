@@ -12,10 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use thornwall_tests::authority::{Authority, Wanted};
-
-use crate::harness::{
-    CHROME, Folder, Gateway, Origin, PATIENCE, Reply, connect, free_port, thornwall, wait_for,
+use crate::{
+    harness::{CHROME, Folder, Gateway, Origin, PATIENCE, Reply, connect, thornwall, wait_for},
+    tls_client::SecureListener,
 };
 
 /// A site behind a trusted proxy, so that a test can choose its client's address, and the filters
@@ -309,27 +308,10 @@ fn a_place_is_free_again_however_the_request_ended() {
 
 #[test]
 fn a_stream_of_http_2_that_is_left_frees_its_place() {
-    let (files, authority, origin) = (
-        Folder::new(),
-        Authority::new("servers"),
-        SlowOrigin::start(),
-    );
-    let issued = authority.issue(Wanted {
-        names: &["a.t.example"],
-        ..Wanted::default()
-    });
-    let (chain, key) = (
-        files.write("a.pem", &issued.chain),
-        files.write("a.key", &issued.key),
-    );
-    let port = free_port();
-    let tls = format!(
-        "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n\
-         [[certificate]]\nhosts = [\"a.t.example\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n",
-        chain.display(),
-        key.display()
-    );
-    let gateway = Gateway::start(origin.port, &format!("{tls}{}", site(ONE_AT_A_TIME)));
+    let origin = SlowOrigin::start();
+    let listener = SecureListener::named("a.t.example");
+    let (port, config) = (listener.port, listener.toml + &site(ONE_AT_A_TIME));
+    let gateway = Gateway::start(origin.port, &config);
     let ask = |path: &str| {
         let mut curl = Command::new("curl");
         curl.args(["--http2", "--insecure", "--silent", "--output", "/dev/null"])

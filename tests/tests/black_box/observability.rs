@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 use crate::harness::{CHROME, Gateway, OPEN_SITE, Origin, send, thornwall, wait_for};
 
 fn lines(gateway: &Gateway) -> Vec<serde_json::Value> {
-    let text = fs::read_to_string(gateway.folder.0.join("access.log")).unwrap();
+    let text = fs::read_to_string(gateway.folder.join("access.log")).unwrap();
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
         .collect()
@@ -20,7 +20,7 @@ fn one_line_per_request_and_no_secret_in_it() {
     );
     gateway.send("GET /b HTTP/1.1\r\nConnection: close\r\n\r\n");
     wait_for("two lines", || lines(&gateway).len() == 2);
-    let text = fs::read_to_string(gateway.folder.0.join("access.log")).unwrap();
+    let text = fs::read_to_string(gateway.folder.join("access.log")).unwrap();
     assert!(!text.contains("secret"), "{text}");
     let [first, second] = lines(&gateway).try_into().unwrap();
     assert_eq!(first["id"], reply.id());
@@ -55,7 +55,7 @@ fn health_and_metrics_are_open_and_the_rest_asks_for_the_token() {
             format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{headers}Connection: close\r\n\r\n");
         send(gateway.admin, &request).status
     };
-    let token_file = gateway.folder.0.join("data/admin.token");
+    let token_file = gateway.folder.join("data/admin.token");
     let token = fs::read_to_string(&token_file).unwrap();
     assert_eq!(
         fs::metadata(&token_file).unwrap().permissions().mode() & 0o777,

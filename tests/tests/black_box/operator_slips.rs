@@ -13,7 +13,7 @@ use crate::harness::{Folder, Gateway, OPEN_SITE, Origin, command, send, wait_for
 
 /// What `check` says of a configuration, with nothing running.
 fn check(folder: &Folder, extra: &str) -> (Option<i32>, String) {
-    let config = folder.0.join("thornwall.toml");
+    let config = folder.join("thornwall.toml");
     fs::write(&config, Gateway::toml(1, 2, 3, extra)).unwrap();
     command(&["check"], &config)
 }
@@ -142,9 +142,9 @@ fn signals_mean_what_operators_expect_of_them() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow";
     let origin = Origin::answering(answer, Duration::from_secs(1));
     let mut gateway = Gateway::start(origin.port, OPEN_SITE);
-    let log = gateway.folder.0.join("access.log");
+    let log = gateway.folder.join("access.log");
     wait_for("the log", || log.exists());
-    let rotated = gateway.folder.0.join("access.log.1");
+    let rotated = gateway.folder.join("access.log.1");
     fs::rename(&log, &rotated).unwrap();
     gateway.signal("USR1");
     wait_for("a new log", || log.exists());
@@ -175,13 +175,13 @@ fn signals_mean_what_operators_expect_of_them() {
 #[test]
 fn check_refuses_the_secrets_that_run_refuses() {
     let folder = Folder::new();
-    let path = folder.0.join("data/admin.token");
+    let path = folder.join("data/admin.token");
     assert_eq!(
         check(&folder, OPEN_SITE).0,
         Some(0),
         "what is missing is made"
     );
-    fs::create_dir_all(folder.0.join("data")).unwrap();
+    fs::create_dir_all(folder.join("data")).unwrap();
     for wrong in [
         "",
         "short\n",
@@ -199,7 +199,7 @@ fn check_refuses_the_secrets_that_run_refuses() {
     fs::write(&path, "0123456789abcdef0123456789abcdef\n").unwrap();
     assert_eq!(check(&folder, OPEN_SITE).0, Some(0));
 
-    fs::write(folder.0.join("data/links.key"), "short").unwrap();
+    fs::write(folder.join("data/links.key"), "short").unwrap();
     let (code, told) = check(&folder, OPEN_SITE);
     assert_eq!(code, Some(2), "{told}");
     assert!(told.contains("links.key"), "{told}");

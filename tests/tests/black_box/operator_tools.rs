@@ -52,7 +52,7 @@ fn no_strangers_text_is_obeyed_by_a_terminal() {
         let (_, shown) = gateway.run(arguments);
         assert!(is_harmless(&shown), "{arguments:?} {shown:?}");
     }
-    let log = gateway.folder.0.join("access.log");
+    let log = gateway.folder.join("access.log");
     wait_for("the access line", || {
         fs::read_to_string(&log).is_ok_and(|log| log.contains(&id))
     });
@@ -130,7 +130,7 @@ fn what_operators_do_is_put_down_when_it_is_done_and_never_before() {
     ] {
         assert!(taken[0].contains(part), "{part} {taken:?}");
     }
-    let token = fs::read_to_string(gateway.folder.0.join("data/admin.token")).unwrap();
+    let token = fs::read_to_string(gateway.folder.join("data/admin.token")).unwrap();
     assert!(!gateway.stderr().contains(token.trim()));
 }
 
@@ -140,7 +140,7 @@ fn the_models_runtime_leaves_nothing_in_the_users_home() {
         [[pipeline]]\nname = \"p\"\n[[pipeline.filter]]\nname = \"model\"\n\
         anomaly = { model = \"bot_score\" }\n";
     let home = Folder::new();
-    let path = home.0.to_str().unwrap();
+    let path = home.path().to_str().unwrap();
     // As a user has it: nothing is said about the runtime.
     let variables = [
         ("HOME", path),
@@ -163,7 +163,7 @@ fn the_models_runtime_leaves_nothing_in_the_users_home() {
         maps.contains("libonnxruntime"),
         "the runtime is there, in the process that was started"
     );
-    let left: Vec<_> = fs::read_dir(&home.0)
+    let left: Vec<_> = fs::read_dir(home.path())
         .unwrap()
         .flatten()
         .map(|entry| entry.path())

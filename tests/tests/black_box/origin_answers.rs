@@ -7,12 +7,11 @@ use std::{
 };
 
 use http::Request;
-use thornwall_tests::authority::{Authority, Wanted};
 
 use crate::{
-    harness::{Folder, Gateway, OPEN_SITE, PATIENCE, Reply, connect, free_port},
+    harness::{Folder, Gateway, OPEN_SITE, PATIENCE, Reply, connect},
     scripted::{Scripted, answer},
-    tls_client::Client,
+    tls_client::{Client, SecureListener},
 };
 
 /// A gateway that speaks HTTP/1 in plain, and HTTP/2 over TLS for `a.example`.
@@ -24,25 +23,12 @@ struct Both {
 
 impl Both {
     fn before(origin: &Scripted) -> Self {
-        let (files, authority) = (Folder::new(), Authority::new("servers"));
-        let issued = authority.issue(Wanted {
-            names: &["a.example"],
-            ..Wanted::default()
-        });
-        let chain = files.write("a.pem", &issued.chain);
-        let key = files.write("a.key", &issued.key);
-        let port = free_port();
-        let extra = format!(
-            "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n\
-             [[certificate]]\nhosts = [\"a.example\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n\
-             {OPEN_SITE}",
-            chain.display(),
-            key.display()
-        );
+        let listener = SecureListener::named("a.example");
+        let extra = format!("{}{OPEN_SITE}", listener.toml);
         Self {
             gateway: Gateway::start(origin.port, &extra),
-            client: Client::new(port, &authority, None),
-            _files: files,
+            client: listener.client,
+            _files: listener.files,
         }
     }
 

@@ -9,10 +9,9 @@ use std::{
 };
 
 use http::Request;
-use thornwall_tests::authority::{Authority, Wanted};
 
 use crate::{
-    harness::{CHROME, CURL, Folder, Gateway, free_port, thornwall, wait_for},
+    harness::{CHROME, CURL, Folder, Gateway, thornwall, wait_for},
     tls_client,
 };
 
@@ -118,25 +117,12 @@ struct Secure {
 
 impl Secure {
     fn start(site: &str) -> Self {
-        let (files, authority) = (Folder::new(), Authority::new("servers"));
-        let issued = authority.issue(Wanted {
-            names: &["a.t.example"],
-            ..Wanted::default()
-        });
-        let chain = files.write("a.pem", &issued.chain);
-        let key = files.write("a.key", &issued.key);
-        let port = free_port();
-        let extra = format!(
-            "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n\
-             [[certificate]]\nhosts = [\"a.t.example\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n\
-             {site}",
-            chain.display(),
-            key.display()
-        );
+        let listener = tls_client::SecureListener::named("a.t.example");
+        let extra = format!("{}{site}", listener.toml);
         Self {
-            client: tls_client::Client::new(port, &authority, None),
+            client: listener.client,
             _gateway: Gateway::start(Site::start(None).port, &extra),
-            _files: files,
+            _files: listener.files,
         }
     }
 
@@ -227,8 +213,8 @@ fn programs_that_load_hundreds_of_files_are_not_limited() {
 fn git(folder: &Folder, arguments: &[&str], input: &str) {
     let mut git = Command::new("git")
         .args(arguments)
-        .current_dir(&folder.0)
-        .env("HOME", &folder.0)
+        .current_dir(folder.path())
+        .env("HOME", folder.path())
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("no_proxy", "127.0.0.1")
@@ -269,11 +255,11 @@ fn git_clones_from_a_plain_file_server() {
     ];
     git(&folder, &import, &history);
     git(&folder, &["-C", "repo.git", "update-server-info"], "");
-    let site = Site::start(Some(folder.0.clone()));
+    let site = Site::start(Some(folder.path().to_path_buf()));
     let gateway = Gateway::start(site.port, &limits_alone());
     let url = format!("http://127.0.0.1:{}/repo.git", gateway.port);
     git(&folder, &["clone", "-q", &url, "copy"], "");
-    assert!(folder.0.join("copy/f80").exists());
+    assert!(folder.join("copy/f80").exists());
     let files = site.files.load(Ordering::Relaxed);
     assert!(files >= 240, "a commit, a tree and a file each: {files}");
 }

@@ -3,11 +3,9 @@
 //! process, by the tests of the filters; here are some of it, and requests that browsers make beside
 //! pages, over the wire.
 
-use thornwall_tests::authority::{Authority, Wanted};
-
 use crate::{
-    harness::{Folder, Gateway, Origin, Reply, connect, free_port},
-    tls_client::Client,
+    harness::{Folder, Gateway, Origin, Reply, connect},
+    tls_client::{Client, SecureListener},
 };
 
 const HOST: &str = "site.t.example";
@@ -23,26 +21,17 @@ struct Site {
 impl Site {
     /// `extra` is TOML that follows the certificate.
     fn start(extra: &str) -> Self {
-        let (files, authority, port) = (Folder::new(), Authority::new("servers"), free_port());
-        let issued = authority.issue(Wanted {
-            names: &["*.t.example"],
-            ..Wanted::default()
-        });
-        let chain = files.write("all.pem", &issued.chain);
-        let key = files.write("all.key", &issued.key);
+        let listener = SecureListener::named("*.t.example");
         let extra = format!(
-            "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n\
-             [[certificate]]\nhosts = [\"*.t.example\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n\
-             {extra}[tarpit]\ninterval_ms = 1000\nmax_secs = 2\n\
+            "{}{extra}[tarpit]\ninterval_ms = 1000\nmax_secs = 2\n\
              [[site]]\nname = \"t\"\nhosts = [\"*\"]\nupstream = \"o\"\n",
-            chain.display(),
-            key.display()
+            listener.toml
         );
         let origin = Origin::start();
         Self {
             gateway: Gateway::start(origin.port, &extra),
-            client: Client::new(port, &authority, None),
-            _files: files,
+            client: listener.client,
+            _files: listener.files,
             _origin: origin,
         }
     }

@@ -1,12 +1,8 @@
 //! Privacy modes: no address of a client is stored, logged or shown.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path};
 
-use crate::harness::{CHROME, Gateway, OPEN_SITE, Origin, free_port, send, thornwall, wait_for};
+use crate::harness::{CHROME, Gateway, OPEN_SITE, Origin, free_port, send, wait_for};
 
 /// A site behind a trusted proxy, which decides about whoever asks too often.
 const SITE: &str = "[client_address]\ntrusted_proxies = [\"127.0.0.1\"]\n\
@@ -27,21 +23,6 @@ const CLIENTS: [&str; 6] = [
     "2001:db8:1:2::77",
     "2001:db8:1:2:",
 ];
-
-fn run(gateway: &Gateway, words: &[&str]) -> Output {
-    Command::new(thornwall())
-        .args(words)
-        .arg("-c")
-        .arg(&gateway.config)
-        .output()
-        .unwrap()
-}
-
-fn told(gateway: &Gateway, words: &[&str]) -> String {
-    let output = run(gateway, words);
-    let text = [output.stdout, output.stderr].concat();
-    String::from_utf8_lossy(&text).into_owned()
-}
 
 fn ask(gateway: &Gateway, client: &str) -> crate::harness::Reply {
     gateway.get("/", &format!("X-Forwarded-For: {client}\r\n{CHROME}"))
@@ -78,7 +59,7 @@ fn nobody_is_named(what: &str, bytes: &[u8]) {
 /// Everything that may be told about a gateway.
 fn nobody_is_named_anywhere(gateway: &Gateway) {
     let mut found = Vec::new();
-    files(&gateway.folder.0, &mut found);
+    files(gateway.folder.path(), &mut found);
     assert!(
         found
             .iter()
@@ -104,23 +85,22 @@ fn serves_without_naming(mode: &str, label: &str) {
     let config = folder.write("t.toml", &config);
     let mut gateway = Gateway::start_from(folder, config, port, admin);
 
-    let mut shown = told(&gateway, &["block", "192.0.2.71", "--for", "1h"]);
+    let mut shown = gateway.run(&["block", "192.0.2.71", "--for", "1h"]).1;
     assert!(
         shown.contains("kept in memory alone, as privacy.mode asks"),
         "{shown}"
     );
-    shown += &told(
-        &gateway,
-        &[
+    shown += &gateway
+        .run(&[
             "block",
             "203.0.112.0/22",
             "--site",
             "t",
             "--action",
             "throttle",
-        ],
-    );
-    shown += &told(&gateway, &["block", "198.51.100.0/24"]);
+        ])
+        .1;
+    shown += &gateway.run(&["block", "198.51.100.0/24"]).1;
     let mut ids = Vec::new();
     let mut denied = |client: &str| {
         let reply = ask(&gateway, client);
@@ -140,11 +120,11 @@ fn serves_without_naming(mode: &str, label: &str) {
         vec!["status"],
         vec!["unblock", "192.0.2.99"],
     ] {
-        shown += &told(&gateway, &words);
+        shown += &gateway.run(&words).1;
     }
     for id in &ids {
-        shown += &told(&gateway, &["explain", id]);
-        shown += &told(&gateway, &["explain", id, "--json"]);
+        shown += &gateway.run(&["explain", id]).1;
+        shown += &gateway.run(&["explain", id, "--json"]).1;
     }
     let metrics = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     shown += &send(gateway.admin, metrics).body;
@@ -153,9 +133,9 @@ fn serves_without_naming(mode: &str, label: &str) {
         shown.contains("198.51.100.0/24"),
         "a network is nobody's address"
     );
-    let refused = run(&gateway, &["export", "nftables"]);
+    let refused = gateway.output(&["export", "nftables"]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-    let log = gateway.folder.0.join("access.log");
+    let log = gateway.folder.join("access.log");
     wait_for("the access lines", || {
         fs::read_to_string(&log).unwrap().lines().count() >= ids.len()
     });
@@ -170,7 +150,7 @@ fn serves_without_naming(mode: &str, label: &str) {
     assert_eq!(ask(&gateway, "192.0.2.71").status, 200);
     assert_eq!(ask(&gateway, "192.0.2.70").status, 200);
     assert_eq!(ask(&gateway, "198.51.100.7").status, 403);
-    let letting_off = told(&gateway, &["unblock", "198.51.100.0/24"]);
+    let letting_off = gateway.run(&["unblock", "198.51.100.0/24"]).1;
     assert!(
         letting_off.contains("198.51.100.0/24: let off"),
         "{letting_off}"
@@ -191,11 +171,11 @@ fn hashes_are_all_that_is_told() {
 fn what_was_stored_before_is_taken_off_the_disk() {
     let mut gateway = Gateway::start(Origin::start().port, OPEN_SITE);
     for subject in ["192.0.2.71", "198.51.100.0/24"] {
-        let _ = told(&gateway, &["block", subject, "--for", "1h"]);
+        let _ = gateway.run(&["block", subject, "--for", "1h"]).1;
     }
     gateway.signal("TERM");
     gateway.wait();
-    let file = gateway.folder.0.join("data/decisions.redb");
+    let file = gateway.folder.join("data/decisions.redb");
     let has = |text: &str| {
         let bytes = fs::read(&file).unwrap();
         bytes
@@ -207,7 +187,7 @@ fn what_was_stored_before_is_taken_off_the_disk() {
     fs::write(&gateway.config, text + "[privacy]\nmode = \"hash\"\n").unwrap();
     let gateway = gateway.start_again();
     assert!(!has("192.0.2.71") && has("198.51.100.0/24"));
-    let decisions = told(&gateway, &["decisions"]);
+    let decisions = gateway.run(&["decisions"]).1;
     assert!(
         decisions.contains('#') && decisions.contains("198.51.100.0/24"),
         "{decisions}"

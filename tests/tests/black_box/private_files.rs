@@ -71,7 +71,7 @@ fn a_gateways_files_are_its_owners_and_open_ones_are_said_aloud() {
 #[test]
 fn a_sidecars_files_are_its_owners_and_open_ones_are_said_aloud() {
     let mut sidecar = Sidecar::start("");
-    let data = sidecar.folder.0.join("data");
+    let data = sidecar.folder.join("data");
     assert_private(&data, &["history.redb", "spend.redb", "sidecar.token"]);
     sidecar.kill();
     set_mode(&data, 0o777);

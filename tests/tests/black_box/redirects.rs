@@ -8,11 +8,9 @@ use std::{
     thread,
 };
 
-use thornwall_tests::authority::{Authority, Wanted};
-
 use crate::{
     harness::{Folder, Gateway, Reply, free_port, send, try_send, wait_for},
-    tls_client::Client,
+    tls_client::SecureListener,
 };
 
 /// An origin that answers with the field that its path names: `/Location=http://...`, with `PORT`
@@ -264,8 +262,8 @@ impl Drop for Server {
 
 /// Debian's nginx with a folder `/docs` and nothing configured about redirects.
 fn nginx(files: &Folder, port: u16) -> Server {
-    let folder = files.0.display();
-    fs::create_dir_all(files.0.join("root/docs")).unwrap();
+    let folder = files.path().display();
+    fs::create_dir_all(files.join("root/docs")).unwrap();
     files.write("root/docs/index.html", "here");
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
@@ -285,7 +283,7 @@ fn nginx(files: &Folder, port: u16) -> Server {
     let started = Command::new("nginx")
         .env("PATH", path)
         .args(["-e", "stderr", "-p"])
-        .arg(&files.0)
+        .arg(files.path())
         .arg("-c")
         .arg(config)
         .stderr(Stdio::null())
@@ -311,22 +309,12 @@ fn location(reply: &Reply) -> &str {
 #[test]
 fn folders_of_nginx_are_reached_through_http_and_tls() {
     let files = Folder::new();
-    let (own, secure) = (free_port(), free_port());
+    let own = free_port();
     let _nginx = nginx(&files, own);
-    let authority = Authority::new("servers");
-    let issued = authority.issue(Wanted {
-        names: &["t.example"],
-        ..Wanted::default()
-    });
-    let chain = files.write("chain.pem", &issued.chain);
-    let key = files.write("key.pem", &issued.key);
-    let tls = format!(
-        "[[listener]]\naddress = \"127.0.0.1:{secure}\"\ntls = true\n[[certificate]]\n\
-         hosts = [\"t.example\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n",
-        chain.display(),
-        key.display()
-    );
-    let gateway = Gateway::start(own, &format!("{tls}{}", site("[\"t.example\"]", "")));
+    let listener = SecureListener::named("t.example");
+    let (secure, client) = (listener.port, listener.client);
+    let config = format!("{}{}", listener.toml, site("[\"t.example\"]", ""));
+    let gateway = Gateway::start(own, &config);
     let direct = send(
         own,
         "GET /docs HTTP/1.1\r\nHost: t.example\r\nConnection: close\r\n\r\n",
@@ -337,7 +325,6 @@ fn folders_of_nginx_are_reached_through_http_and_tls() {
         "as nginx comes"
     );
     let public = gateway.port;
-    let client = Client::new(secure, &authority, None);
     for port in ["".to_owned(), format!(":{public}")] {
         let asked =
             format!("GET /docs HTTP/1.1\r\nHost: t.example{port}\r\nConnection: close\r\n\r\n");
@@ -367,7 +354,7 @@ fn folders_of_nginx_are_reached_through_http_and_tls() {
 #[test]
 fn folders_of_pythons_server_are_reached() {
     let files = Folder::new();
-    fs::create_dir_all(files.0.join("docs")).unwrap();
+    fs::create_dir_all(files.join("docs")).unwrap();
     files.write("docs/index.html", "here");
     let port = free_port();
     let started = Command::new("python3")
@@ -378,7 +365,7 @@ fn folders_of_pythons_server_are_reached() {
             "127.0.0.1",
             &port.to_string(),
         ])
-        .current_dir(&files.0)
+        .current_dir(files.path())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     sync::{
@@ -57,7 +57,7 @@ impl Redis {
         let config = format!(
             "port {port}\nbind 127.0.0.1\ndir {dir}\nsentinel monitor {name} 127.0.0.1 {master} 1\n\
              sentinel down-after-milliseconds {name} 1000\nsentinel failover-timeout {name} 5000\n",
-            dir = folder.0.display()
+            dir = folder.path().display()
         );
         let path = folder.write("sentinel.conf", &config);
         let child = Command::new("redis-server")
@@ -99,6 +99,26 @@ impl Redis {
         String::from_utf8_lossy(&text).trim().to_owned()
     }
 
+    /// How often a command was called since it started.
+    pub(crate) fn calls(&self, command: &str) -> u64 {
+        let all = self.cli(&["info", "commandstats"]);
+        let start = format!("cmdstat_{command}:calls=");
+        let line = all.lines().find_map(|line| line.strip_prefix(&start));
+        let calls = line.and_then(|line| line.split(',').next());
+        calls.map_or(0, |calls| calls.parse().unwrap())
+    }
+
+    /// Whether it answers within a moment.
+    pub(crate) fn is_awake(&self) -> bool {
+        let asked = || -> io::Result<usize> {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+            stream.set_read_timeout(Some(Duration::from_millis(100)))?;
+            stream.write_all(b"PING\r\n")?;
+            stream.read(&mut [0; 16])
+        };
+        asked().is_ok_and(|read| read > 0)
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         signal(self.child.id(), name);
     }
@@ -120,12 +140,12 @@ impl Redis {
 fn spawn(port: u16, folder: &Folder, options: &[String]) -> Child {
     let tls = options.iter().any(|option| option == "--tls-port");
     let plain = if tls { 0 } else { port };
-    let log = fs::File::create(folder.0.join("redis.log")).unwrap();
+    let log = fs::File::create(folder.join("redis.log")).unwrap();
     Command::new("redis-server")
         .args(["--port", &plain.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no"])
         .args(["--enable-debug-command", "yes", "--dir"])
-        .arg(&folder.0)
+        .arg(folder.path())
         .args(options)
         .stdout(log)
         .spawn()
@@ -182,6 +202,8 @@ pub(crate) struct Relay {
     pub(crate) cut_after: Arc<AtomicU64>,
     /// Milliseconds that each piece of an answer is held back.
     pub(crate) delay_ms: Arc<AtomicU64>,
+    /// Connections that were cut so far.
+    pub(crate) cuts: Arc<AtomicU64>,
 }
 
 impl Relay {
@@ -191,8 +213,10 @@ impl Relay {
             port: listener.local_addr().unwrap().port(),
             cut_after: Arc::default(),
             delay_ms: Arc::default(),
+            cuts: Arc::default(),
         };
         let (cut_after, delay_ms) = (Arc::clone(&relay.cut_after), Arc::clone(&relay.delay_ms));
+        let cuts = Arc::clone(&relay.cuts);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else {
@@ -203,16 +227,26 @@ impl Relay {
                     (server, client),
                 );
                 let (cut_after, delay_ms) = (Arc::clone(&cut_after), Arc::clone(&delay_ms));
+                let cuts = Arc::clone(&cuts);
                 thread::spawn(move || pass(questions, &AtomicU64::new(0), &AtomicU64::new(0)));
-                thread::spawn(move || pass(answers, &cut_after, &delay_ms));
+                thread::spawn(move || {
+                    if pass(answers, &cut_after, &delay_ms) {
+                        cuts.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
             }
         });
         relay
     }
 }
 
-fn pass((mut from, mut to): (TcpStream, TcpStream), cut_after: &AtomicU64, delay_ms: &AtomicU64) {
-    let mut passed = 0;
+/// Passes on what comes until the end, which may be a cut; whether it was one.
+fn pass(
+    (mut from, mut to): (TcpStream, TcpStream),
+    cut_after: &AtomicU64,
+    delay_ms: &AtomicU64,
+) -> bool {
+    let (mut passed, mut is_cut) = (0, false);
     let mut bytes = [0; 4096];
     while let Ok(read @ 1..) = from.read(&mut bytes) {
         thread::sleep(Duration::from_millis(delay_ms.load(Ordering::Relaxed)));
@@ -222,10 +256,12 @@ fn pass((mut from, mut to): (TcpStream, TcpStream), cut_after: &AtomicU64, delay
             0 => read,
             most => read.saturating_sub(usize::try_from(passed.saturating_sub(most)).unwrap()),
         };
-        if to.write_all(&bytes[..kept]).is_err() || kept < read {
+        is_cut = kept < read;
+        if to.write_all(&bytes[..kept]).is_err() || is_cut {
             break;
         }
     }
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
+    is_cut
 }

@@ -3,11 +3,9 @@
 
 use std::process::{Command, Output};
 
-use thornwall_tests::authority::{Authority, Wanted};
-
 use crate::{
-    harness::{CHROME, Folder, Gateway, Origin, Reply, closing, free_port, wait_for},
-    tls_client::Client,
+    harness::{CHROME, Folder, Gateway, Origin, Reply, closing, wait_for},
+    tls_client::{Client, SecureListener},
 };
 
 /// A site whose pipeline does this with whoever calls itself curl.
@@ -32,25 +30,13 @@ struct Secure {
 
 impl Secure {
     fn start(origin: &Origin, site: &str) -> Self {
-        let (files, authority) = (Folder::new(), Authority::new("servers"));
-        let issued = authority.issue(Wanted {
-            names: &["t.example"],
-            ..Wanted::default()
-        });
-        let chain = files.write("t.pem", &issued.chain);
-        let key = files.write("t.key", &issued.key);
-        let port = free_port();
-        let extra = format!(
-            "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n[[certificate]]\n\
-             hosts = [\"*\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n{site}",
-            chain.display(),
-            key.display()
-        );
+        let listener = SecureListener::named("t.example");
+        let extra = format!("{}{site}", listener.toml);
         Self {
             gateway: Gateway::start(origin.port, &extra),
-            client: Client::new(port, &authority, None),
-            port,
-            _files: files,
+            client: listener.client,
+            port: listener.port,
+            _files: listener.files,
         }
     }
 }

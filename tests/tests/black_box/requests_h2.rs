@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use http::{HeaderName, Method, Request, Uri, request::Builder};
-use thornwall_tests::authority::{Authority, Wanted};
 
 use crate::{
-    harness::{Folder, Gateway, Origin, Reply, free_port},
+    harness::{Folder, Gateway, Origin, Reply},
     scripted::{Scripted, answer},
-    tls_client::Client,
+    tls_client::{Client, SecureListener},
 };
 
 /// A gateway that speaks TLS for `a.t.example` and takes bodies of 100 bytes.
@@ -29,27 +28,17 @@ impl Secure {
 impl<O> Secure<O> {
     /// The site and what else comes after it are said by `site`.
     fn start_with(origin_port: u16, origin: O, site: &str) -> Self {
-        let (files, authority) = (Folder::new(), Authority::new("servers"));
-        let issued = authority.issue(Wanted {
-            names: &["a.t.example"],
-            ..Wanted::default()
-        });
-        let chain = files.write("a.pem", &issued.chain);
-        let key = files.write("a.key", &issued.key);
-        let port = free_port();
+        let listener = SecureListener::named("a.t.example");
         let extra = format!(
-            "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n\
-             [[certificate]]\nhosts = [\"a.t.example\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n\
-             [[site]]\nname = \"a\"\nhosts = [\"a.t.example\"]\nupstream = \"o\"\n\
+            "{}[[site]]\nname = \"a\"\nhosts = [\"a.t.example\"]\nupstream = \"o\"\n\
              pipeline = \"open\"\n{site}\n[[pipeline]]\nname = \"open\"\n",
-            chain.display(),
-            key.display()
+            listener.toml
         );
         Self {
             gateway: Gateway::start(origin_port, &extra),
-            client: Client::new(port, &authority, None),
+            client: listener.client,
             origin,
-            _files: files,
+            _files: listener.files,
         }
     }
 

@@ -19,7 +19,7 @@ struct Manager(Receiver<String>);
 
 impl Manager {
     fn bind(folder: &Folder) -> (Self, String) {
-        let path = folder.0.join("notify");
+        let path = folder.join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         let (told, heard) = channel();
         thread::spawn(move || {
@@ -49,7 +49,7 @@ impl Manager {
 #[test]
 fn a_service_manager_that_does_not_read_holds_nothing_up() {
     let folder = Folder::new();
-    let path = folder.0.join("notify");
+    let path = folder.join("notify");
     let _deaf = UnixDatagram::bind(&path).unwrap();
     let socket = path.display().to_string();
     // More pings in a second than the system keeps.
@@ -138,7 +138,7 @@ fn limit_files(gateway: &Gateway, bytes: &str) {
 }
 
 fn access_log(gateway: &Gateway) -> Vec<serde_json::Value> {
-    let text = fs::read_to_string(gateway.folder.0.join("access.log")).unwrap();
+    let text = fs::read_to_string(gateway.folder.join("access.log")).unwrap();
     assert!(text.is_empty() || text.ends_with('\n'), "{text}");
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
@@ -153,7 +153,7 @@ fn a_full_disk_costs_lines_that_are_counted_and_no_request() {
     gateway.get("/", "");
     wait_for("a line", || access_log(&gateway).len() == 1);
     // In the middle of a line to come.
-    let size = fs::metadata(gateway.folder.0.join("access.log"))
+    let size = fs::metadata(gateway.folder.join("access.log"))
         .unwrap()
         .len();
     limit_files(&gateway, &(size * 5 / 2).to_string());
@@ -204,8 +204,8 @@ fn the_access_log_is_rotated_by_renaming() {
     let gateway = Gateway::start(Origin::start().port, OPEN_SITE);
     gateway.get("/", "");
     wait_for("a line", || access_log(&gateway).len() == 1);
-    let path = gateway.folder.0.join("access.log");
-    let rotated = gateway.folder.0.join("access.log.1");
+    let path = gateway.folder.join("access.log");
+    let rotated = gateway.folder.join("access.log.1");
     fs::rename(&path, &rotated).unwrap();
     gateway.signal("HUP");
     wait_for("the new file", || path.exists());
@@ -230,7 +230,7 @@ fn an_upgrade_under_a_supervisor_that_knows_one_process_is_refused() {
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{told}");
         assert!(told.contains(expected), "{told}");
-        let lock = fs::read_to_string(gateway.folder.0.join("data/lock")).unwrap();
+        let lock = fs::read_to_string(gateway.folder.join("data/lock")).unwrap();
         crate::harness::signal(lock.trim().parse().unwrap(), "TERM");
         wait_for("the end", || connect(gateway.port).is_none());
     };

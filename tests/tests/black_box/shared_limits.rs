@@ -1,13 +1,13 @@
 //! Three gateways and one limit: what a client gets from all of them together.
 
-use std::{process::Command, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use crate::{
-    harness::{CHROME, Gateway, Origin, thornwall, wait_for},
+    harness::{CHROME, Gateway, Origin, wait_for},
     redis::Redis,
 };
 
-/// Time between two exchanges, and a little more.
+/// The pace of a client that asks once between two exchanges, which are 100 ms apart.
 const EXCHANGE: Duration = Duration::from_millis(150);
 
 fn site(url: &str, limit: &str) -> String {
@@ -38,13 +38,14 @@ fn three_before(origin: &Origin, url: &str, limit: &str) -> Vec<Gateway> {
 
 /// What `thornwall status` says about limits.
 fn limits(gateway: &Gateway) -> serde_json::Value {
-    let output = Command::new(thornwall())
-        .args(["status", "--json", "-c"])
-        .arg(&gateway.config)
-        .output()
-        .unwrap();
-    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    status["store"]["limits"].clone()
+    gateway.status()["store"]["limits"].clone()
+}
+
+/// Waits until the three gateways have published what they let through: at once where that was anything, once a
+/// second where it was not.
+fn wait_for_exchange(redis: &Redis) {
+    let before = redis.calls("publish");
+    wait_for("an exchange", || redis.calls("publish") >= before + 4);
 }
 
 /// Whether a gateway hears nothing of the others.
@@ -76,7 +77,7 @@ fn a_small_limit_is_kept_but_for_one_request_of_each_gateway() {
     assert!((6..=9).contains(&slow), "{slow}");
     // Used up at one, a key has one request left at each of the others at most.
     served(&gateways[..1], "192.0.2.3", 30, Duration::from_millis(50));
-    thread::sleep(EXCHANGE);
+    wait_for_exchange(&redis);
     let elsewhere = served(&gateways[1..], "192.0.2.3", 20, Duration::ZERO);
     assert!(elsewhere <= 2, "{elsewhere}");
     // Somebody else has all of it.
@@ -89,7 +90,7 @@ fn a_large_burst_is_one_gateways_for_who_asks_only_there() {
     let gateways = three(&redis.url(), "requests = 100, per_secs = 3600, burst = 120");
     let page = served(&gateways[..1], "192.0.2.1", 130, Duration::ZERO);
     assert_eq!(page, 120);
-    thread::sleep(EXCHANGE);
+    wait_for_exchange(&redis);
     assert_eq!(served(&gateways[1..], "192.0.2.1", 20, Duration::ZERO), 0);
 }
 
@@ -105,7 +106,7 @@ fn pages_are_counted_together_and_nothing_else_is() {
         let gateways = three_before(&origin, &redis.url(), limit);
         let served_first = served(&gateways[..1], "192.0.2.1", 130, Duration::ZERO);
         assert_eq!(served_first, if pages { 120 } else { 130 });
-        thread::sleep(EXCHANGE);
+        wait_for_exchange(&redis);
         let elsewhere = served(&gateways[1..], "192.0.2.1", 20, Duration::ZERO);
         assert_eq!(elsewhere, if pages { 0 } else { 20 });
     }

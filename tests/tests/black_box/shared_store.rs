@@ -62,13 +62,7 @@ fn told(gateway: &Gateway, words: &[&str]) {
 
 /// A part of what `thornwall status` says about the store.
 fn standing(gateway: &Gateway, part: &str) -> serde_json::Value {
-    let output = Command::new(thornwall())
-        .args(["status", "--json", "-c"])
-        .arg(&gateway.config)
-        .output()
-        .unwrap();
-    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    status["store"][part].clone()
+    gateway.status()["store"][part].clone()
 }
 
 fn is_in_step(gateway: &Gateway) -> bool {

@@ -65,6 +65,20 @@ fn closed(gateway: &Gateway, reasons: &[&str], at_least: u32) {
     }
 }
 
+/// A number that grows, once it has not for half a second.
+fn settled(number: impl Fn() -> u64) -> u64 {
+    let (started, mut most, mut since) = (Instant::now(), number(), Instant::now());
+    while since.elapsed() < Duration::from_millis(500) {
+        assert!(started.elapsed() < BOUND, "it still grows, from {most} on");
+        thread::sleep(TICK);
+        let now = number();
+        if now > most {
+            (most, since) = (now, Instant::now());
+        }
+    }
+    most
+}
+
 /// Why connections and requests were ended so far, and how many.
 fn endings(gateway: &Gateway) -> Vec<(String, f64)> {
     let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";

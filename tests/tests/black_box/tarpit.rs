@@ -6,13 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use thornwall_tests::authority::{Authority, Wanted};
-
 use crate::{
-    harness::{
-        CHROME, CURL, Folder, Gateway, Origin, Reply, closing, connect, free_port, wait_for,
-    },
-    tls_client::Client,
+    harness::{CHROME, CURL, Gateway, Origin, Reply, closing, connect, wait_for},
+    tls_client::SecureListener,
 };
 
 fn site(tarpit: &str) -> String {
@@ -194,43 +190,25 @@ fn held_connections_do_not_keep_the_process() {
     wait_for("ten to be held", || {
         gateway.metric("thornwall_tarpit_connections") == 10.0
     });
-    let asked = Instant::now();
-    gateway.signal("TERM");
-    assert_eq!(gateway.wait(), Some(0));
-    assert!(
-        asked.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        asked.elapsed()
-    );
+    gateway.stops_at_once();
     drop(streams);
 }
 
 #[test]
 fn a_stream_of_http_2_is_held_like_a_connection() {
-    let (files, authority) = (Folder::new(), Authority::new("servers"));
-    let issued = authority.issue(Wanted {
-        names: &["t.example"],
-        ..Wanted::default()
-    });
-    let chain = files.write("t.pem", &issued.chain);
-    let key = files.write("t.key", &issued.key);
-    let port = free_port();
-    let secure = format!(
-        "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n[[certificate]]\n\
-         hosts = [\"*\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n",
-        chain.display(),
-        key.display()
-    );
+    let listener = SecureListener::named("t.example");
     // Between two chunks the connection has nothing else to do, and is not idle for it.
     let config = format!(
-        "[limits]\nidle_timeout_secs = 1\n{}{secure}",
-        site("interval_ms = 20\nmax_secs = 3")
+        "[limits]\nidle_timeout_secs = 1\n{}{}",
+        site("interval_ms = 20\nmax_secs = 3"),
+        listener.toml
     );
     let gateway = Gateway::start(Origin::start().port, &config);
-    let client = Client::new(port, &authority, None);
     let curl = [("user-agent", "curl/8.5.0"), ("accept", "*/*")];
     let asked = Instant::now();
-    let told = client.h2("t.example", "t.example", "/docs/a.html", &curl);
+    let told = listener
+        .client
+        .h2("t.example", "t.example", "/docs/a.html", &curl);
     assert!(
         asked.elapsed() >= Duration::from_millis(2500),
         "{:?}",
@@ -239,7 +217,7 @@ fn a_stream_of_http_2_is_held_like_a_connection() {
     let broke_off = told.expect_err("no held answer ends as a whole one");
     assert!(broke_off.contains("stream error"), "{broke_off}");
     assert!(gateway.metric("thornwall_tarpit_bytes_total") > 1000.0);
-    let lines = std::fs::read_to_string(gateway.folder.0.join("access.log")).unwrap();
+    let lines = std::fs::read_to_string(gateway.folder.join("access.log")).unwrap();
     let line = lines.lines().find(|line| line.contains("/docs/a.html"));
     let line: serde_json::Value = serde_json::from_str(line.unwrap()).unwrap();
     assert_eq!(

@@ -75,7 +75,7 @@ fn issue(files: &Folder, authority: &Authority, name: &str, wanted: Wanted<'_>) 
 }
 
 fn certificate(files: &Folder, name: &str, hosts: &str) -> String {
-    let folder = files.0.display();
+    let folder = files.path().display();
     format!(
         "[[certificate]]\nhosts = [{hosts}]\nchain_file = \"{folder}/{name}.pem\"\n\
          key_file = \"{folder}/{name}.key\"\n"

@@ -15,19 +15,55 @@ use rustls::{
     pki_types::{CertificateDer, ServerName},
 };
 use thornwall_tests::{
-    authority::{Authority, Issued},
+    authority::{Authority, Issued, Wanted},
     tls_client::OneSession,
 };
 use tokio::{net::TcpStream, runtime::Runtime, time::timeout};
 use tokio_rustls::TlsConnector;
 
-use crate::harness::{PATIENCE, Reply, connect};
+use crate::harness::{Folder, PATIENCE, Reply, connect, free_port};
 
 /// A client that keeps its sessions.
 pub(crate) struct Client {
     port: u16,
     config: ClientConfig,
     last: Mutex<Handshake>,
+}
+
+/// A listener with TLS for a gateway that is still to start, and a client that trusts it.
+pub(crate) struct SecureListener {
+    pub(crate) port: u16,
+    /// The listener and its certificate as TOML.
+    pub(crate) toml: String,
+    pub(crate) client: Client,
+    /// `chain.pem`, `key.pem` and, of the authority, `ca.pem`.
+    pub(crate) files: Folder,
+}
+
+impl SecureListener {
+    /// A listener that shows everybody a certificate of this name.
+    pub(crate) fn named(name: &str) -> Self {
+        let (files, authority, port) = (Folder::new(), Authority::new("servers"), free_port());
+        let issued = authority.issue(Wanted {
+            names: &[name],
+            ..Wanted::default()
+        });
+        let chain = files.write("chain.pem", &issued.chain);
+        let key = files.write("key.pem", &issued.key);
+        files.write("ca.pem", &authority.pem());
+        let toml = format!(
+            "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n[[certificate]]\n\
+             hosts = [\"*\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n",
+            chain.display(),
+            key.display()
+        );
+        Self {
+            port,
+            toml,
+            client: Client::new(port, &authority, None),
+            files,
+        }
+    }
 }
 
 /// A connection that stays open until this is dropped.

@@ -14,7 +14,7 @@ use crate::{
 
 /// A gateway with a certificate for `a.t.example` from these files; `keys` belong to its site.
 fn gateway(origin: &Origin, folder: &Folder, keys: &str) -> (Gateway, u16) {
-    let (port, folder) = (free_port(), folder.0.display());
+    let (port, folder) = (free_port(), folder.path().display());
     let extra = format!(
         "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n\
          [[certificate]]\nhosts = [\"a.t.example\"]\nchain_file = \"{folder}/a.pem\"\n\
@@ -53,8 +53,8 @@ fn byte_order_marks_line_ends_and_text_around_certificates_are_no_trouble() {
         let folder = Folder::new();
         folder.write("a.pem", chain);
         folder.write("a.key", key);
-        std::fs::write(folder.0.join("ca.pem"), authorities).unwrap();
-        let ca = folder.0.join("ca.pem");
+        std::fs::write(folder.join("ca.pem"), authorities).unwrap();
+        let ca = folder.join("ca.pem");
         let keys = format!("client_certificate = {{ ca_file = \"{}\" }}", ca.display());
         (folder, keys)
     };
@@ -136,7 +136,7 @@ fn a_pipe_in_the_place_of_a_certificate_is_refused_and_the_next_reload_works() {
     let (gateway, _port) = gateway(&origin, &folder, "");
     let mut generation = gateway.metric("thornwall_generation");
     for name in ["a.pem", "a.key"] {
-        let path = folder.0.join(name);
+        let path = folder.join(name);
         std::fs::remove_file(&path).unwrap();
         let made = Command::new("mkfifo").arg(&path).status();
         assert!(made.unwrap().success());

@@ -61,7 +61,7 @@ fn upgrade(config: &Path, more: &[&str]) -> Output {
 
 /// The process that holds the data folder.
 fn holder(folder: &Folder) -> u32 {
-    let text = fs::read_to_string(folder.0.join("data/lock")).unwrap();
+    let text = fs::read_to_string(folder.join("data/lock")).unwrap();
     text.trim().parse().unwrap()
 }
 
@@ -217,8 +217,8 @@ fn upgrades_under_load_refuse_and_lose_nothing() {
     println!("answered={answered} sent_again_on_kept_connections={again}");
     signal(third.0, "TERM");
     wait_for("the third one to end", || !third.is_running());
-    assert!(!gateway.folder.0.join("data/control.sock").exists());
-    let log = fs::read_to_string(gateway.folder.0.join("access.log")).unwrap();
+    assert!(!gateway.folder.join("data/control.sock").exists());
+    let log = fs::read_to_string(gateway.folder.join("access.log")).unwrap();
     assert_eq!(log.lines().count(), answered, "a line for each answer");
     for line in log.lines() {
         serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|_| panic!("{line}"));
@@ -229,7 +229,7 @@ fn upgrades_under_load_refuse_and_lose_nothing() {
 fn the_new_process_has_the_same_secrets_and_its_own_configuration() {
     let mut gateway = Gateway::start(Origin::start().port, OPEN_SITE);
     let secrets = |gateway: &Gateway| {
-        ["links.key", "admin.token"].map(|name| fs::read(gateway.folder.0.join("data").join(name)))
+        ["links.key", "admin.token"].map(|name| fs::read(gateway.folder.join("data").join(name)))
     };
     let before = secrets(&gateway).map(Result::unwrap);
     let (gone, extra) = (gateway.port, free_port());
@@ -287,7 +287,7 @@ fn a_hundred_listeners_are_handed_over() {
 #[test]
 fn what_cannot_take_over_leaves_the_running_one_as_it_is() {
     let folder = Folder::new();
-    let program = folder.0.join("thornwall");
+    let program = folder.join("thornwall");
     symlink(thornwall(), &program).unwrap();
     let gateway = Gateway::start_with(
         &Program::at(&program),
@@ -352,7 +352,7 @@ sys.exit(7)
 #[test]
 fn what_was_closed_for_a_new_process_is_taken_back() {
     let folder = Folder::new();
-    let program = folder.0.join("thornwall");
+    let program = folder.join("thornwall");
     symlink(thornwall(), &program).unwrap();
     let origin = Origin::start();
     let gateway = Gateway::start_with(&Program::at(&program), folder, origin.port, OPEN_SITE);
@@ -374,11 +374,11 @@ fn what_was_closed_for_a_new_process_is_taken_back() {
 #[test]
 fn a_stop_ends_a_new_process_that_is_on_its_way() {
     let folder = Folder::new();
-    let program = folder.0.join("thornwall");
+    let program = folder.join("thornwall");
     symlink(thornwall(), &program).unwrap();
     let origin = Origin::start();
     let mut gateway = Gateway::start_with(&Program::at(&program), folder, origin.port, OPEN_SITE);
-    let pid = gateway.folder.0.join("pid");
+    let pid = gateway.folder.join("pid");
     fs::remove_file(&program).unwrap();
     let script = format!(
         "#!/bin/sh\necho $$ > {}.part\nmv {0}.part {0}\nexec sleep 600\n",
@@ -411,10 +411,7 @@ int getaddrinfo(const char *n, const char *s, const struct addrinfo *h, struct a
 #[test]
 fn nobody_waits_at_the_door_while_names_are_looked_up() {
     let folder = Folder::new();
-    let (source, library) = (
-        folder.write("slow.c", SLOW_LOOKUPS),
-        folder.0.join("slow.so"),
-    );
+    let (source, library) = (folder.write("slow.c", SLOW_LOOKUPS), folder.join("slow.so"));
     let built = Command::new("cc")
         .args(["-shared", "-fPIC", "-o"])
         .args([&library, &source])
@@ -443,7 +440,7 @@ fn nobody_waits_at_the_door_while_names_are_looked_up() {
 #[test]
 fn one_process_holds_the_data_folder() {
     let mut gateway = Gateway::start(Origin::start().port, OPEN_SITE);
-    let socket = gateway.folder.0.join("data/control.sock");
+    let socket = gateway.folder.join("data/control.sock");
     let mode = fs::metadata(&socket).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let other = Gateway::toml(free_port(), free_port(), 9, OPEN_SITE);

@@ -9,11 +9,10 @@ use std::{
     time::Duration,
 };
 
-use thornwall_tests::authority::{Authority, Wanted};
-
 use crate::{
-    harness::{Folder, Gateway, OPEN_SITE, Origin, PATIENCE, Reply, connect, free_port, wait_for},
+    harness::{Folder, Gateway, OPEN_SITE, Origin, PATIENCE, Reply, connect, wait_for},
     scripted::{Scripted, answer},
+    tls_client::SecureListener,
 };
 
 /// Four sites, each of which refuses uploads in its way, and none for other names.
@@ -45,20 +44,8 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let (files, authority) = (Folder::new(), Authority::new("servers"));
-        let issued = authority.issue(Wanted {
-            names: &["small.example"],
-            ..Wanted::default()
-        });
-        let chain = files.write("t.pem", &issued.chain);
-        let key = files.write("t.key", &issued.key);
-        let tls_port = free_port();
-        let extra = format!(
-            "[[listener]]\naddress = \"127.0.0.1:{tls_port}\"\ntls = true\n[[certificate]]\n\
-             hosts = [\"*\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n{SITES}",
-            chain.display(),
-            key.display()
-        );
+        let listener = SecureListener::named("small.example");
+        let extra = format!("{}{SITES}", listener.toml);
         let gateway = Gateway::start(Origin::start().port, &extra);
         let host = "Host: limit.example\r\nConnection: close\r\n\r\n";
         assert_eq!(
@@ -67,8 +54,8 @@ impl Server {
         );
         Self {
             gateway,
-            tls_port,
-            files,
+            tls_port: listener.port,
+            files: listener.files,
         }
     }
 }
@@ -76,7 +63,7 @@ impl Server {
 #[test]
 fn curl_reads_why_its_upload_is_refused() {
     let server = Server::start();
-    let upload = server.files.0.join("upload");
+    let upload = server.files.join("upload");
     std::fs::write(&upload, vec![0; LARGE]).unwrap();
     let ways = [
         ("http", server.gateway.port, "--http1.1"),
@@ -301,6 +288,7 @@ fn a_chunked_body_may_come_in_any_two_pieces() {
         client.set_nodelay(true).unwrap();
         client.write_all(head.as_bytes()).unwrap();
         client.write_all(&body.as_bytes()[..cut]).unwrap();
+        // So that it is read in two pieces; in one it would pass, too.
         thread::sleep(Duration::from_millis(20));
         client.write_all(&body.as_bytes()[cut..]).unwrap();
         let mut said = Vec::new();

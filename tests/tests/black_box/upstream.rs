@@ -384,7 +384,7 @@ fn without_a_path_being_there_is_being_well() {
 #[test]
 fn unix_sockets_are_servers() {
     let folder = Folder::new();
-    let path = folder.0.join("app.sock");
+    let path = folder.join("app.sock");
     let listener = UnixListener::bind(&path).unwrap();
     let heads = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&heads);

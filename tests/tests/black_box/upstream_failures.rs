@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     harness::{
-        Folder, Gateway, OPEN_SITE, Origin, Reply, connect, free_port, thornwall, try_send,
+        Folder, Gateway, OPEN_SITE, Origin, connect, free_port, thornwall, try_send, upload_slowly,
         wait_for,
     },
     upstream::{Does, Server, config, gateway, get, metric, metric_of_upstream, send},
@@ -136,17 +136,7 @@ fn a_try_waits_only_so_long_for_an_answer_to_begin() {
 fn a_slow_upload_is_no_slow_answer() {
     let server = Server::start(Does::Answer(200));
     let gateway = gateway(&[&server], "try_timeout_ms = 300\ntotal_timeout_secs = 1");
-    let mut client = connect(gateway.port).unwrap();
-    let head =
-        "POST / HTTP/1.1\r\nHost: t.example\r\nContent-Length: 3\r\nConnection: close\r\n\r\n";
-    client.write_all(head.as_bytes()).unwrap();
-    for _ in 0..3 {
-        thread::sleep(Duration::from_millis(600));
-        client.write_all(b"x").unwrap();
-    }
-    let mut answer = Vec::new();
-    let _ = client.read_to_end(&mut answer);
-    assert_eq!(Reply::parse(&answer).unwrap().status, 200);
+    assert_eq!(upload_slowly(gateway.port).status, 200);
     // The time of the answer itself counts still.
     server.does(Does::AnswerLate(Duration::from_secs(5)));
     assert_eq!(send(&gateway, "POST").status, 504);
@@ -295,7 +285,7 @@ fn a_gateway_that_is_its_own_upstream_answers_soon() {
     let gateway = Gateway::start_from(folder, config, port, admin);
     let reply = gateway.get("/", "CDN-Loop: other.example; a=b\r\n");
     assert_eq!(reply.status, 508);
-    let log = gateway.folder.0.join("access.log");
+    let log = gateway.folder.join("access.log");
     let lines = || {
         let text = fs::read_to_string(&log).unwrap_or_default();
         let asked = text.lines().filter(|line| !line.contains("/robots.txt"));

@@ -14,12 +14,12 @@ use std::{
 use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response};
 use rustls::ServerConfig;
-use thornwall_tests::authority as servers;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    harness::{Folder, Gateway, Reply, connect, free_port, wait_for},
+    harness::{Folder, Gateway, upload_slowly, wait_for},
+    tls_client::SecureListener,
     upstream::{config, send},
     upstream_tls::{Authority, ca},
 };
@@ -168,36 +168,16 @@ fn http2_is_spoken_where_it_is_asked_for() {
 
 #[test]
 fn grpc_goes_through_with_its_trailers() {
-    let (files, authority, server) = (
-        Folder::new(),
-        servers::Authority::new("servers"),
-        Http2::start(None),
-    );
-    let issued = authority.issue(servers::Wanted {
-        names: &["t.example"],
-        ..servers::Wanted::default()
-    });
-    let (chain, key) = (
-        files.write("t.pem", &issued.chain),
-        files.write("t.key", &issued.key),
-    );
-    let (port, address) = (
-        free_port(),
-        format!("address = \"127.0.0.1:{}\"", server.port),
-    );
-    let secure = format!(
-        "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n[[certificate]]\n\
-         hosts = [\"*\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n",
-        chain.display(),
-        key.display()
-    );
+    let server = Http2::start(None);
+    let address = format!("address = \"127.0.0.1:{}\"", server.port);
+    let listener = SecureListener::named("t.example");
     let upstream = config(&[&address], "http = \"2\"");
-    let _gateway = Gateway::start(9, &format!("{upstream}{secure}"));
+    let _gateway = Gateway::start(9, &format!("{upstream}{}", listener.toml));
     let request = Request::post("https://t.example/pkg.Service/Call")
         .header("content-type", "application/grpc")
         .header("te", "trailers");
-    let client = crate::tls_client::Client::new(port, &authority, None);
-    let reply = client
+    let reply = listener
+        .client
         .h2_send(
             "t.example",
             request.body(()).unwrap(),
@@ -284,15 +264,5 @@ fn an_upload_may_take_longer_than_the_servers_silence() {
     let address = format!("address = \"127.0.0.1:{}\"", server.port);
     let keys = "http = \"2\"\nread_timeout_secs = 1";
     let gateway = Gateway::start(9, &config(&[&address], keys));
-    let mut client = connect(gateway.port).unwrap();
-    let head =
-        "POST / HTTP/1.1\r\nHost: t.example\r\nContent-Length: 3\r\nConnection: close\r\n\r\n";
-    client.write_all(head.as_bytes()).unwrap();
-    for _ in 0..3 {
-        thread::sleep(Duration::from_millis(600));
-        client.write_all(b"x").unwrap();
-    }
-    let mut answer = Vec::new();
-    let _ = client.read_to_end(&mut answer);
-    assert_eq!(Reply::parse(&answer).unwrap().status, 200);
+    assert_eq!(upload_slowly(gateway.port).status, 200);
 }

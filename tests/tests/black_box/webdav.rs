@@ -5,9 +5,10 @@ use std::{
     process::{Child, Command},
 };
 
-use thornwall_tests::authority::{Authority, Wanted};
-
-use crate::harness::{Folder, Gateway, PATIENCE, connect, free_port, wait_for};
+use crate::{
+    harness::{Folder, Gateway, PATIENCE, connect, free_port, wait_for},
+    tls_client::SecureListener,
+};
 
 /// A real origin that copies and moves.
 struct Dav {
@@ -19,8 +20,8 @@ struct Dav {
 impl Dav {
     fn start() -> Self {
         let (folder, port) = (Folder::new(), free_port());
-        let path = folder.0.display();
-        fs::create_dir(folder.0.join("files")).unwrap();
+        let path = folder.path().display();
+        fs::create_dir(folder.join("files")).unwrap();
         let config = format!(
             "daemon off; master_process off; pid {path}/pid; error_log {path}/error.log;\n\
              events {{}}\nhttp {{\n access_log off; client_body_temp_path {path}/body;\n\
@@ -36,7 +37,7 @@ impl Dav {
         };
         let child = Command::new(nginx)
             .arg("-p")
-            .arg(&folder.0)
+            .arg(folder.path())
             .arg("-c")
             .arg(config)
             .spawn()
@@ -50,7 +51,7 @@ impl Dav {
     }
 
     fn text(&self, name: &str) -> Option<String> {
-        fs::read_to_string(self.folder.0.join("files").join(name)).ok()
+        fs::read_to_string(self.folder.join("files").join(name)).ok()
     }
 }
 
@@ -64,26 +65,14 @@ impl Drop for Dav {
 #[test]
 fn copy_and_move_work_where_tls_ends_before_the_origin() {
     let dav = Dav::start();
-    let (files, authority) = (Folder::new(), Authority::new("servers"));
-    let issued = authority.issue(Wanted {
-        names: &["dav.t.example"],
-        ..Wanted::default()
-    });
-    let (chain, key) = (
-        files.write("a.pem", &issued.chain),
-        files.write("a.key", &issued.key),
-    );
-    let ca = files.write("ca.pem", &authority.pem());
-    let port = free_port();
+    let listener = SecureListener::named("dav.t.example");
+    let (port, ca) = (listener.port, listener.files.join("ca.pem"));
     let gateway = Gateway::start(
         dav.port,
         &format!(
-            "[[listener]]\naddress = \"127.0.0.1:{port}\"\ntls = true\n\
-             [[certificate]]\nhosts = [\"dav.t.example\"]\nchain_file = \"{}\"\nkey_file = \"{}\"\n\
-             [[site]]\nname = \"a\"\nhosts = [\"dav.t.example\"]\nupstream = \"o\"\n\
+            "{}[[site]]\nname = \"a\"\nhosts = [\"dav.t.example\"]\nupstream = \"o\"\n\
              pipeline = \"open\"\n[[pipeline]]\nname = \"open\"\n",
-            chain.display(),
-            key.display()
+            listener.toml
         ),
     );
     let curl = |method: &str, from: &str, more: &[&str]| -> String {

@@ -83,7 +83,7 @@ fn assert_all_are_denied(gateway: &Gateway, acknowledged: &[Vec<String>], kill: 
 /// One gateway that is killed again and again over the same folder.
 fn lose_nothing(kills: Range<u32>) {
     let mut gateway = Gateway::start(Origin::start().port, SITE);
-    let token = fs::read_to_string(gateway.folder.0.join("data/admin.token")).unwrap();
+    let token = fs::read_to_string(gateway.folder.join("data/admin.token")).unwrap();
     let token = token.trim();
     let mut expected = 0;
     for kill in kills.clone() {

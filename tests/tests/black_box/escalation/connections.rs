@@ -55,7 +55,7 @@ fn gateway_with(
 ) -> (Gateway, Folder) {
     let files = Folder::new();
     write(&files, authority, certificate);
-    let file = |name: &str| files.0.join(name);
+    let file = |name: &str| files.join(name);
     let link = format!(
         "address = \"https://localhost:{}\"\ntoken_file = {:?}\nca_file = {:?}\n\
          certificate_file = {:?}\nkey_file = {:?}\n",
@@ -161,7 +161,7 @@ fn a_token_of_nobody_is_refused() {
 fn a_socket_of_the_file_system_is_for_its_owner_and_group() {
     let origin = Origin::start();
     let folder = Folder::new();
-    let socket = folder.0.join("sidecar.sock");
+    let socket = folder.join("sidecar.sock");
     let address = format!("unix:{}", socket.display());
     let mut sidecar = Sidecar::planned_at(0, &address, STRICT);
     sidecar.run();

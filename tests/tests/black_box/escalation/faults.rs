@@ -49,7 +49,7 @@ fn flood(gateway: &Gateway, network: u8, count: u16) -> usize {
 fn a_flood_of_cases_is_bounded_and_counted() {
     let origin = Origin::start();
     let mut sidecar = Sidecar::planned(STRICT);
-    fs::create_dir_all(sidecar.folder.0.join("data")).unwrap();
+    fs::create_dir_all(sidecar.folder.join("data")).unwrap();
     fs::write(sidecar.token(), "0123456789abcdef0123456789abcdef\n").unwrap();
     let link = format!(
         "address = {:?}\ntoken_file = {:?}\nmax_cases = 100\n",
@@ -114,7 +114,8 @@ fn a_sidecar_that_is_paused_or_killed_under_load_harms_nobody() {
             wait_for("the gateway", || is_connected(&gateway));
             sidecar.kill();
             wait_for("the gateway to notice", || !is_connected(&gateway));
-            thread::sleep(Duration::from_millis(500));
+            let before = asked.load(Relaxed);
+            wait_for("people to be served", || asked.load(Relaxed) > before + 20);
             sidecar.run();
             wait_for("the gateway", || is_connected(&gateway));
         };
@@ -143,7 +144,7 @@ fn two_sidecars_do_not_share_a_folder() {
         .unwrap();
     let told = String::from_utf8_lossy(&second.stderr);
     assert_eq!(second.status.code(), Some(2), "{told}");
-    let file = sidecar.folder.0.join("data/history.redb");
+    let file = sidecar.folder.join("data/history.redb");
     assert!(told.contains(&file.display().to_string()), "{told}");
     assert!(told.contains("another process uses it"), "{told}");
     // The first one has noticed nothing.
@@ -159,7 +160,7 @@ fn on_a_small_disk() -> (Sidecar, String) {
         "{STRICT}[[caller]]\nname = \"gateway\"\ntoken_file = \"gateway.token\"\n\
          roles = [\"assess\"]\n"
     ));
-    let data = sidecar.folder.0.join("data");
+    let data = sidecar.folder.join("data");
     fs::create_dir_all(&data).unwrap();
     let script = format!(
         "#!/bin/sh\nexec unshare -rm sh -c 'mount -t tmpfs -o size=8m tmpfs {} && exec {} \"$@\"' sh \"$@\"\n",
@@ -180,7 +181,7 @@ fn a_full_disk_costs_the_history_and_no_assessment() {
     let link = format!(
         "address = {:?}\ntoken_file = {:?}\n",
         sidecar.address(),
-        sidecar.folder.0.join("gateway.token")
+        sidecar.folder.join("gateway.token")
     );
     let gateway = gateway(origin.port, &link, DUBIOUS);
     wait_for("the gateway", || is_connected(&gateway));

@@ -67,7 +67,7 @@ fn one_client_each(gateway: &Gateway, sidecars: &[Sidecar; 2], from: u8) -> [Str
 fn a_case_is_whole_at_one_of_them_through_every_gateway() {
     let origin = Origin::start();
     let (sidecars, shared) = two(LENIENT);
-    let [a, b] = [(); 2].map(|()| of_both(&sidecars, &shared.0, origin.port, DUBIOUS));
+    let [a, b] = [(); 2].map(|()| of_both(&sidecars, shared.path(), origin.port, DUBIOUS));
     let assessed = || sidecars.each_ref().map(Sidecar::assessments);
     let ask_all = |gateway| {
         for last in 1..=40 {
@@ -102,7 +102,7 @@ fn a_case_is_whole_at_one_of_them_through_every_gateway() {
 fn what_any_of_them_decides_holds_at_every_gateway() {
     let origin = Origin::start();
     let (sidecars, shared) = two(STRICT);
-    let [a, b] = [(); 2].map(|()| of_both(&sidecars, &shared.0, origin.port, DUBIOUS));
+    let [a, b] = [(); 2].map(|()| of_both(&sidecars, shared.path(), origin.port, DUBIOUS));
     let clients = one_client_each(&a, &sidecars, 1);
     for client in &clients {
         wait_until_denied(&[&a, &b], client);
@@ -118,7 +118,7 @@ fn cases_of_one_that_is_away_wait_and_others_go_on() {
     let origin = Origin::start();
     let (mut sidecars, shared) = two(STRICT);
     let patient = "{ score = [0.3, 1.0], wait_ms = 2000 }";
-    let gateway = of_both(&sidecars, &shared.0, origin.port, patient);
+    let gateway = of_both(&sidecars, shared.path(), origin.port, patient);
     let connected = |gateway: &Gateway, sidecar: &Sidecar| metric(gateway, "connected", sidecar);
     sidecars[0].kill();
     wait_for("the gateway to notice", || {

@@ -73,7 +73,7 @@ impl Sidecar {
     /// Runs under another path than its own.
     pub(super) fn run_as(&mut self, program: &Path) {
         self.program = program.to_path_buf();
-        let log = fs::File::create(self.folder.0.join("stderr.log")).unwrap();
+        let log = fs::File::create(self.folder.join("stderr.log")).unwrap();
         // Whatever stood in its place has ended.
         let _ = self.child.wait();
         self.child = Command::new(program)
@@ -103,12 +103,12 @@ impl Sidecar {
     }
 
     pub(super) fn token(&self) -> PathBuf {
-        self.folder.0.join("data/sidecar.token")
+        self.folder.join("data/sidecar.token")
     }
 
     /// Everything that it said on standard error.
     pub(crate) fn stderr(&self) -> String {
-        fs::read_to_string(self.folder.0.join("stderr.log")).unwrap_or_default()
+        fs::read_to_string(self.folder.join("stderr.log")).unwrap_or_default()
     }
 
     /// The sum of a metric, over all its labels.

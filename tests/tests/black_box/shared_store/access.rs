@@ -214,7 +214,7 @@ fn what_a_predecessor_that_is_gone_blocks_is_blocked_as_long_as_it_said() {
 #[test]
 fn what_cannot_work_is_refused_with_its_place() {
     let folder = Folder::new();
-    let missing = folder.0.join("nothing").display().to_string();
+    let missing = folder.join("nothing").display().to_string();
     let cases = [
         ("kind = \"redis\"", "without url"),
         ("url = \"redis://h\"", "goes with kind"),

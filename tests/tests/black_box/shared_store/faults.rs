@@ -128,6 +128,7 @@ fn a_redis_that_takes_nothing_is_not_tried_again_at_once() {
         count.unwrap().trim().parse::<u64>().unwrap()
     };
     let before = connections();
+    // Time for what must not happen, which no figure shows.
     thread::sleep(Duration::from_secs(4));
     // Two for each session, of which limits have their own.
     let tried = connections() - before;
@@ -175,7 +176,7 @@ fn a_slow_redis_costs_freshness_alone() {
                 .output()
         }
     });
-    thread::sleep(Duration::from_millis(100));
+    wait_for("Redis to sleep", || !redis.is_awake());
     told(a, &["block", "192.0.2.2"]);
     assert_nobody_notices(&[a], "192.0.2.2");
     assert_nobody_notices(&[b], "192.0.2.1");
@@ -195,10 +196,13 @@ fn answers_that_are_cut_half_way_are_asked_for_again() {
     }
     wait_for_status(&[&cut], "192.0.2.29", 403);
     for bytes in [1, 7, 100, 700, 2500] {
+        let cuts = relay.cuts.load(Ordering::Relaxed);
         relay.cut_after.store(bytes, Ordering::Relaxed);
         let subject = format!("198.51.100.{}", bytes % 251);
         told(&plain, &["block", &subject]);
-        thread::sleep(Duration::from_millis(400));
+        wait_for("answers to be cut", || {
+            relay.cuts.load(Ordering::Relaxed) > cuts
+        });
         assert_nobody_notices(&[&cut, &plain], "192.0.2.1");
     }
     told(&cut, &["block", "203.0.113.200"]);

@@ -6,7 +6,6 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::atomic::Ordering,
     thread,
-    time::Duration,
 };
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
     frames::{Client, DATA, END_HEADERS, HEADERS, NONE, POST, WINDOW_UPDATE, field, fields, frame},
     head,
     secure::Secure,
-    silence, until_gone,
+    settled, silence, until_gone,
 };
 use crate::harness::wait_for;
 
@@ -114,8 +113,6 @@ fn answers_that_are_left_unread_hold_little_memory() {
     wait_for("every answer to begin", || {
         origin.large_begun.load(Ordering::SeqCst) == STREAMS as usize
     });
-    // As much as there is room for comes at once.
-    thread::sleep(Duration::from_secs(2));
-    let grown = secure.gateway.most_memory() - before;
+    let grown = settled(|| secure.gateway.most_memory()) - before;
     assert!(grown < 70 << 10, "{grown} KiB");
 }

@@ -117,6 +117,7 @@ fn an_upload_that_was_waited_for_arrives_whole() {
         for piece in pieces {
             assert_eq!(origin.begun(), asked, "all of a small one is waited for");
             stream.write_all(piece.as_bytes()).unwrap();
+            // Time for what must not happen.
             thread::sleep(Duration::from_millis(50));
         }
         wait_for("the origin to be asked", || origin.begun() == asked + 1);
