@@ -47,6 +47,7 @@ mod service;
 mod shared_limits;
 mod shared_store;
 mod slow_attacks;
+mod stored;
 mod targets;
 mod tarpit;
 mod tls;
