@@ -93,7 +93,7 @@ class Line:
 
 
 class Streams(frames.Client):
-    """A connection of HTTP/2 that notes the last stream that is still answered, once it is told (RFC 9113 section 6.8)."""
+    """A connection of HTTP/2 that notes the last stream that a GOAWAY lets be answered (RFC 9113 section 6.8)."""
 
     last = None
 

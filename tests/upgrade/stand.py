@@ -223,6 +223,11 @@ class Gateway(Process):
         found = re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", answers(self.admin, "/metrics"), re.MULTILINE)
         return sum(map(float, found))
 
+    def secrets(self):
+        """The keys and tokens in its data_dir."""
+        data = self.folder / "data"
+        return {path.name: path.read_bytes() for path in data.iterdir() if path.suffix in (".key", ".token")}
+
     def decisions(self):
         listed = json.loads(self.run("decisions", "--json", "--limit", "1000"))["decisions"]
         return {(one["subject"], one["scope"]): one for one in listed}

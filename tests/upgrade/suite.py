@@ -73,6 +73,7 @@ class Run:
         self.a, self.b = Gateway(stage, "a", 0), Gateway(stage, "b", 1)
         self.sidecar = Sidecar(stage)
         self.clients = iter(f"192.0.2.{host}" for host in range(1, 255))
+        self.secrets = {}
 
     def everything(self):
         self.begin()
@@ -103,6 +104,7 @@ class Run:
             gateway.serve(self.old)
         for gateway in (self.a, self.b):
             until(f"{gateway.name} to be in step", gateway.in_step)
+            self.secrets[gateway.name] = gateway.secrets()
 
     def decide_everything(self):
         """Decisions of each source and with each action, at an old gateway."""
@@ -167,7 +169,8 @@ class Run:
         aside = [path.name for path in data.iterdir() if "damaged" in path.name]
         log = (self.stage.folder / f"{gateway.name}.log").read_text()
         broken = [line for line in log.splitlines() if "could not be read" in line]
-        self.table.row(f"{what}: data_dir", listing(aside + broken), f"{len(list(data.iterdir()))} files, none put aside")
+        made_anew = [] if gateway.secrets() == self.secrets[gateway.name] else ["keys or tokens were made anew"]
+        self.table.row(f"{what}: data_dir", listing(aside + broken + made_anew), f"{len(list(data.iterdir()))} files, none put aside")
 
     def compare(self, what, listed, gateway):
         """Each decision, field by field; a list that others keep may be read a moment later."""
