@@ -10,7 +10,7 @@ import re
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 TARGET = re.compile(rb"[\x21-\x7e]+")
-# What clients may send and a gateway encodes (ARCHITECTURE.md: one form of the path).
+# What clients may send and a gateway encodes (docs/decisions.md: one form of the path).
 LOOSE_TARGET = re.compile(rb"[\x21-\x7e\x80-\xff]+")
 LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")

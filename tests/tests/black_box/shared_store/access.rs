@@ -89,7 +89,7 @@ fn a_shared_store_is_entered_with_tls_a_certificate_and_an_access_list() {
     let key = file("s.key", &server.key);
     let port = free_port();
     let tls = port.to_string();
-    // What README tells operators to allow, and nothing else.
+    // What etc/thornwall.toml names for operators to allow, and nothing else.
     let user = [
         "gate",
         "on",
