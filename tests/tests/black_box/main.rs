@@ -15,6 +15,7 @@ mod admin_callers;
 mod client_address;
 mod configuration;
 mod decisions;
+mod documents;
 mod early_answers;
 mod edge_wire;
 mod escalation;

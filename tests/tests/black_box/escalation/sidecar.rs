@@ -30,7 +30,7 @@ pub(super) const LENIENT: &str =
 pub(super) const DUBIOUS: &str = "{ score = [0.3, 1.0] }";
 
 /// The command that was built beside the gateway's.
-pub(super) fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     thornwall().with_file_name("thornwall-sidecar")
 }
 
@@ -111,10 +111,15 @@ impl Sidecar {
         fs::read_to_string(self.folder.join("stderr.log")).unwrap_or_default()
     }
 
+    /// All metrics, as they are served.
+    pub(crate) fn metrics(&self) -> String {
+        let metrics = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        send(self.admin, metrics).body
+    }
+
     /// The sum of a metric, over all its labels.
     pub(super) fn metric(&self, name: &str) -> f64 {
-        let metrics = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        let text = send(self.admin, metrics).body;
+        let text = self.metrics();
         let rows = text.lines().filter(|line| line.starts_with(name));
         rows.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
@@ -134,7 +139,7 @@ impl Sidecar {
     }
 
     /// A gateway that sends its cases here.
-    pub(super) fn gateway(&self, origin: u16, escalate: &str) -> Gateway {
+    pub(crate) fn gateway(&self, origin: u16, escalate: &str) -> Gateway {
         let link = format!(
             "address = {:?}\ntoken_file = {:?}\n",
             self.address(),
