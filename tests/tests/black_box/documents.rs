@@ -89,6 +89,30 @@ fn links_lead_to_what_is_there() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
+#[test]
+fn files_that_documents_name_are_there() {
+    let sources: Vec<String> = files("rs")
+        .iter()
+        .map(|path| format!("/{}", path.strip_prefix(root()).unwrap().display()))
+        .collect();
+    let mut gone = Vec::new();
+    for path in files("md") {
+        let text = read(&path);
+        let names = quoted(&text)
+            .into_iter()
+            .filter(|name| name.ends_with(".rs") && !name.contains(['*', ' ', '\n']));
+        for name in names {
+            if !sources
+                .iter()
+                .any(|file| file.ends_with(&format!("/{name}")))
+            {
+                gone.push(format!("{}: {name}", path.display()));
+            }
+        }
+    }
+    assert!(gone.is_empty(), "{gone:#?}");
+}
+
 /// A document of `docs/`.
 fn document(name: &str) -> String {
     read(&root().join("docs").join(name))
