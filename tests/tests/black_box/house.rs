@@ -204,7 +204,7 @@ fn rooms_import_only_lower_floors() {
 #[test]
 fn an_import_of_a_higher_floor_is_found() {
     let folder = Folder::new();
-    fs::create_dir_all(folder.0.join("a/src/low")).unwrap();
+    fs::create_dir_all(folder.join("a/src/low")).unwrap();
     folder.write("Cargo.toml", "[workspace]\nmembers = [\"a\"]\n");
     let table =
         "### Floors of `a/`\n\n| floor | rooms |\n|---|---|\n| 0 | `low` |\n| 1 | `high` |\n";
@@ -215,7 +215,7 @@ fn an_import_of_a_higher_floor_is_found() {
     let sound = "// crate::high\n#[cfg(test)]\nmod tests {\n    use crate::high::High;\n}\n";
     let check = |deep: &str, expected: &str| {
         folder.write("a/src/low/deep.rs", deep);
-        let (holds, said) = floors(&folder.0);
+        let (holds, said) = floors(folder.path());
         assert_eq!(holds, expected.is_empty(), "{deep}\n{said}");
         assert!(said.contains(expected), "{deep}\n{said}");
     };
