@@ -121,8 +121,10 @@ fn routes(package: &str) -> BTreeSet<String> {
         }
         let text = read(&path);
         for rest in text.split(".route(").skip(1) {
-            let path = rest.trim_start().strip_prefix('"').expect("a path");
-            found.insert(path.split('"').next().unwrap().to_owned());
+            // Sites have routes as well, which are asked for without a path.
+            if let Some(path) = rest.trim_start().strip_prefix('"') {
+                found.insert(path.split('"').next().unwrap().to_owned());
+            }
         }
     }
     found
