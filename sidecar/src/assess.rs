@@ -28,7 +28,7 @@ pub use self::{
 use crate::{
     assessment::{Assessment, Consequence, Label, TakenStep},
     case::Case,
-    config::{Band, Ladder},
+    config::{Band, LadderSpec},
     wire,
 };
 
@@ -37,7 +37,7 @@ pub const LANGUAGE_MODEL: &str = "llm";
 
 /// Judges cases.
 pub struct Assessor {
-    ladder: Ladder,
+    ladder: LadderSpec,
     band: Band,
     memory: Arc<Memory>,
     steps: Vec<Arc<dyn Step>>,
@@ -64,7 +64,12 @@ pub struct Outcome {
 impl Assessor {
     /// An assessor with these thresholds, the memory of earlier cases, and the steps that ask services,
     /// cheapest first.
-    pub fn new(ladder: Ladder, band: Band, memory: Arc<Memory>, steps: Vec<Arc<dyn Step>>) -> Self {
+    pub fn new(
+        ladder: LadderSpec,
+        band: Band,
+        memory: Arc<Memory>,
+        steps: Vec<Arc<dyn Step>>,
+    ) -> Self {
         Self {
             ladder,
             band,

@@ -23,7 +23,7 @@ pub(crate) use alerts::{authorities, key, secret, secret_address};
 pub use asking::Limits;
 pub use classifier::{Classifier, Format};
 pub use error::ConfigError;
-pub use ladder::{Band, Ladder};
+pub use ladder::{Band, LadderSpec};
 pub use llm::{Budget, Llm, Provider as LlmProvider, Uri, Vendor};
 pub use reputation::{Kind, Reputation, Template};
 
@@ -42,7 +42,7 @@ pub struct Config {
     pub caller: Vec<Caller>,
     /// `[ladder]`.
     #[serde(default = "ladder")]
-    pub ladder: Spanned<Ladder>,
+    pub ladder: Spanned<LadderSpec>,
     /// `[band]`.
     #[serde(default = "band")]
     pub band: Spanned<Band>,
@@ -73,8 +73,8 @@ fn queue() -> Spanned<Queue> {
     Spanned::new(0..0, Queue::default())
 }
 
-fn ladder() -> Spanned<Ladder> {
-    Spanned::new(0..0, Ladder::default())
+fn ladder() -> Spanned<LadderSpec> {
+    Spanned::new(0..0, LadderSpec::default())
 }
 
 /// Where gateways reach the sidecar, and where it keeps what it must not forget.

@@ -5,7 +5,7 @@ use thornwall_decisions::decision::Action;
 use super::*;
 use crate::{
     case::{CaseId, Claims, Noticed, Sample},
-    config::Ladder,
+    config::LadderSpec,
 };
 
 mod parity;
@@ -16,7 +16,7 @@ fn assessor() -> Assessor {
 
 fn with_steps(steps: Vec<Arc<dyn Step>>) -> Assessor {
     let memory = Arc::new(Memory::default());
-    Assessor::new(Ladder::default(), Band::default(), memory, steps)
+    Assessor::new(LadderSpec::default(), Band::default(), memory, steps)
 }
 
 /// Condemns another case of this client for an hour.

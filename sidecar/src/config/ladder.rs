@@ -1,7 +1,7 @@
 //! What a score comes to, and which scores are in doubt.
 
 use serde::Deserialize;
-use thornwall_decisions::decision::Action;
+use thornwall_decisions::{decision::Action, ladder::Ladder};
 
 use crate::assessment::Consequence;
 
@@ -11,7 +11,7 @@ use crate::assessment::Consequence;
 /// missed what sums up to exactly a threshold; ours are compared with a tolerance of 1e-4.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Ladder {
+pub struct LadderSpec {
     /// Score from which people are notified.
     pub alert: f32,
     /// Score from which the client gets the slower rate of suspects.
@@ -30,7 +30,7 @@ pub struct Ladder {
     pub most_secs: u32,
 }
 
-impl Default for Ladder {
+impl Default for LadderSpec {
     fn default() -> Self {
         Self {
             alert: 0.80,
@@ -50,29 +50,32 @@ const TOLERANCE: f32 = 1e-4;
 /// Doublings beyond this reach any cap.
 const MOST_DOUBLINGS: u32 = 20;
 
-impl Ladder {
+impl LadderSpec {
     /// What follows from a score.
     pub(crate) fn consequence(&self, score: f32) -> Consequence {
-        let rungs = [
-            (self.deny, Consequence::Act(Action::Deny)),
-            (self.tarpit, Consequence::Act(Action::Tarpit)),
-            (self.throttle, Consequence::Act(Action::Throttle)),
-            (self.alert, Consequence::Alert),
-        ];
-        let reached = |(least, _): &(f32, Consequence)| score + TOLERANCE >= *least;
-        rungs
-            .into_iter()
-            .find(reached)
-            .map_or(Consequence::None, |(_, consequence)| consequence)
+        let score = score + TOLERANCE;
+        let ladder = Ladder::new(|action| Some(self.rung(action).0));
+        match ladder.action(score) {
+            Some(action) => Consequence::Act(action),
+            None if score >= self.alert => Consequence::Alert,
+            None => Consequence::None,
+        }
+    }
+
+    /// The score at which an action starts, and the seconds that it lasts at first.
+    const fn rung(&self, action: Action) -> (f32, u32) {
+        match action {
+            Action::Throttle => (self.throttle, self.throttle_secs),
+            Action::Tarpit => (self.tarpit, self.tarpit_secs),
+            Action::Deny => (self.deny, self.deny_secs),
+        }
     }
 
     /// How long an action lasts about a subject that was condemned so often before; `None` where the
     /// consequence is no decision.
     pub(crate) fn lifetime_ms(&self, consequence: Consequence, before: u32) -> Option<u64> {
         let secs = match consequence {
-            Consequence::Act(Action::Throttle) => self.throttle_secs,
-            Consequence::Act(Action::Tarpit) => self.tarpit_secs,
-            Consequence::Act(Action::Deny) => self.deny_secs,
+            Consequence::Act(action) => self.rung(action).1,
             Consequence::None | Consequence::Alert | Consequence::Unknown(_) => return None,
         };
         let longer = u64::from(secs) << before.min(MOST_DOUBLINGS);
@@ -135,7 +138,7 @@ mod tests {
 
     #[test]
     fn scores_become_actions() {
-        let ladder = Ladder::default();
+        let ladder = LadderSpec::default();
         let check =
             |score: f32, expected: Consequence| assert_eq!(ladder.consequence(score), expected);
         check(0.0, Consequence::None);
@@ -149,7 +152,7 @@ mod tests {
 
     #[test]
     fn repeated_actions_last_longer_up_to_the_cap() {
-        let ladder = Ladder::default();
+        let ladder = LadderSpec::default();
         let hours = |before| {
             ladder
                 .lifetime_ms(Consequence::Act(Action::Deny), before)

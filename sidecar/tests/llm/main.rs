@@ -22,7 +22,7 @@ use thornwall_sidecar::{
     assess::{Assessor, Memory, Step},
     assessment::{Assessment, TakenStep},
     case::{Case, CaseId},
-    config::{Band, Ladder, Llm as Settings},
+    config::{Band, LadderSpec, Llm as Settings},
     llm::{Ledger, Llm, Paid, Provider},
     metrics::Metrics,
 };
@@ -58,7 +58,8 @@ impl Bench {
             metrics.llm.clone(),
         ));
         let memory = Arc::new(Memory::default());
-        let assessor = |steps| Assessor::new(Ladder::default(), band, Arc::clone(&memory), steps);
+        let assessor =
+            |steps| Assessor::new(LadderSpec::default(), band, Arc::clone(&memory), steps);
         Self {
             assessor: assessor(vec![step]),
             cheap: assessor(Vec::new()),

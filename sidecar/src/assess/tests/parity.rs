@@ -159,7 +159,7 @@ fn assess(vector: &Vector) -> Assessment {
         request_ids: Vec::new(),
     };
     let memory = Arc::new(Memory::default());
-    let assessor = Assessor::new(Ladder::default(), Band::default(), memory, Vec::new());
+    let assessor = Assessor::new(LadderSpec::default(), Band::default(), memory, Vec::new());
     assessor.assess(&case, 100_000).assessment
 }
 
