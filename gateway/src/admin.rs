@@ -13,7 +13,7 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::{ConnectInfo, Path, Request, State as Shared},
+    extract::{ConnectInfo, Path, Request, State as Extracted},
     http::{HeaderMap, Method, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
@@ -26,16 +26,16 @@ use tokio::{net::TcpListener, task::spawn_blocking};
 use crate::{
     export,
     hosts::normalise_host,
-    record::{LabelRecord, Record},
+    record::{AssessmentRecord, Record},
     state::State,
 };
 
+mod access;
 mod decisions;
-mod door;
 mod scrape;
 mod status;
 
-use door::{Door, Peer};
+use access::{LimitedListener, Peer};
 
 pub(crate) use decisions::{Done, Order, Release, Shown, ShownDecision, Wanted};
 
@@ -61,7 +61,7 @@ pub(crate) struct Tokens {
 /// Serves until the process is told to stop. Task `admin`.
 pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, tokens: Tokens) {
     let mut shutdown = state.shutdown.clone();
-    let door = Door::new(listener, state.metrics.admin_gave_way.clone());
+    let listener = LimitedListener::new(listener, state.metrics.admin_gave_way.clone());
     let admin = Admin {
         state,
         tokens: Arc::new(tokens),
@@ -71,7 +71,7 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, tokens: Toke
         let _ = shutdown.wait_for(|stop| *stop).await;
     };
     let router = router(admin).into_make_service_with_connect_info::<Peer>();
-    let served = axum::serve(door, router)
+    let served = axum::serve(listener, router)
         .with_graceful_shutdown(stopped)
         .await;
     if let Err(error) = served {
@@ -108,7 +108,7 @@ async fn live() -> impl IntoResponse {
     ([(PROCESS, process::id().to_string())], "live\n")
 }
 
-async fn ready(Shared(admin): Shared<Admin>) -> Response {
+async fn ready(Extracted(admin): Extracted<Admin>) -> Response {
     if admin.state.is_stopping() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
     }
@@ -118,7 +118,7 @@ async fn ready(Shared(admin): Shared<Admin>) -> Response {
     "ready\n".into_response()
 }
 
-async fn metrics(Shared(admin): Shared<Admin>) -> Response {
+async fn metrics(Extracted(admin): Extracted<Admin>) -> Response {
     match scrape::render(&admin.state) {
         Ok(text) => {
             let kind = [(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)];
@@ -128,13 +128,13 @@ async fn metrics(Shared(admin): Shared<Admin>) -> Response {
     }
 }
 
-async fn explain(Shared(admin): Shared<Admin>, Path(id): Path<String>) -> Response {
+async fn explain(Extracted(admin): Extracted<Admin>, Path(id): Path<String>) -> Response {
     match admin.state.recent.find(&id) {
         Some(request) => {
             let mut record = Record::from(&*request);
             record.sidecar = request.case().and_then(|case| {
-                let label = admin.state.sidecars.as_ref()?.label(case)?;
-                Some(LabelRecord::new(case, &label))
+                let assessment = admin.state.sidecars.as_ref()?.assessment(case)?;
+                Some(AssessmentRecord::new(case, &assessment))
             });
             Json(record).into_response()
         }
@@ -145,9 +145,9 @@ async fn explain(Shared(admin): Shared<Admin>, Path(id): Path<String>) -> Respon
     }
 }
 
-async fn export_nftables(Shared(admin): Shared<Admin>) -> Response {
+async fn export_nftables(Extracted(admin): Extracted<Admin>) -> Response {
     let state = admin.state;
-    if state.veil.hides() {
+    if state.pseudonymiser.hides() {
         let what = "an export hands out addresses, which privacy.mode forbids";
         return refusal(StatusCode::CONFLICT, what);
     }
@@ -171,7 +171,7 @@ impl fmt::Display for Caller {
 }
 
 /// Lets in who asks for us by a name that is ours alone.
-async fn name(Shared(admin): Shared<Admin>, request: Request, next: Next) -> Response {
+async fn name(Extracted(admin): Extracted<Admin>, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST);
     let host = host.and_then(|host| host.to_str().ok());
     let ours = &admin.state.generation.load().admin_hosts;
@@ -183,7 +183,7 @@ async fn name(Shared(admin): Shared<Admin>, request: Request, next: Next) -> Res
 }
 
 async fn guard(
-    Shared(admin): Shared<Admin>,
+    Extracted(admin): Extracted<Admin>,
     ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
     mut request: Request,
     next: Next,

@@ -127,12 +127,12 @@ async fn deny(session: &mut Session, exchange: &Exchange, denial: Denial) -> Res
         Refusal::Forbidden => refuse(session, exchange, 403).await,
         Refusal::Busy(status, retry_after) => {
             let (mut response, body) = form::refusal(session, exchange, status)?;
-            tell_wait(&mut response, retry_after)?;
+            add_retry_after(&mut response, retry_after)?;
             write(session, response, body).await
         }
         Refusal::Limited(limit) => {
             let (mut response, body) = form::refusal(session, exchange, 429)?;
-            tell_limit(&mut response, &limit)?;
+            add_rate_limit(&mut response, &limit)?;
             write(session, response, body).await
         }
     }
@@ -306,8 +306,8 @@ const fn is_connect(kind: &ErrorType) -> bool {
 }
 
 /// The fields of draft-ietf-httpapi-ratelimit-headers-10, and `Retry-After`.
-fn tell_limit(response: &mut ResponseHeader, limit: &Limit) -> Result<()> {
-    let seconds = tell_wait(response, limit.retry_after)?;
+fn add_rate_limit(response: &mut ResponseHeader, limit: &Limit) -> Result<()> {
+    let seconds = add_retry_after(response, limit.retry_after)?;
     // Rounded up: a shorter one would promise more than there is.
     let window = limit.window.as_millis().div_ceil(1000).max(1);
     let policy = format!("\"default\";q={};w={window}", limit.burst);
@@ -317,7 +317,7 @@ fn tell_limit(response: &mut ResponseHeader, limit: &Limit) -> Result<()> {
 }
 
 /// When to come back, RFC 9110 section 10.2.3; the seconds that were told.
-fn tell_wait(response: &mut ResponseHeader, retry_after: Duration) -> Result<u128> {
+fn add_retry_after(response: &mut ResponseHeader, retry_after: Duration) -> Result<u128> {
     let seconds = retry_after.as_millis().div_ceil(1000).max(1);
     response.insert_header(header::RETRY_AFTER, seconds.to_string())?;
     Ok(seconds)
@@ -344,7 +344,7 @@ async fn write(session: &mut Session, response: ResponseHeader, body: Bytes) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, Limit, ResponseHeader, tell_limit};
+    use super::{Duration, Limit, ResponseHeader, add_rate_limit};
 
     #[test]
     fn a_policy_promises_no_more_than_there_is() {
@@ -356,7 +356,7 @@ mod tests {
                 window: Duration::from_millis(millis),
                 retry_after: Duration::from_millis(100),
             };
-            tell_limit(&mut response, &limit).unwrap();
+            add_rate_limit(&mut response, &limit).unwrap();
             assert_eq!(response.headers["ratelimit-policy"], expected);
             assert_eq!(response.headers["ratelimit"], "\"default\";r=0;t=1");
         };

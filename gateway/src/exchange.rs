@@ -10,8 +10,8 @@ use thornwall_filters::{filter::Holds, pipeline::Judgement};
 use crate::{
     edge::{Connection, Upload},
     generation::{Generation, Route, Site},
+    quota::Permit,
     request_id::RequestId,
-    shares::Share,
     state::InFlightGuard,
     tls::TlsFacts,
     unread::AnswerBody,
@@ -53,7 +53,7 @@ pub(crate) struct Client {
     /// Whether the peer is a trusted proxy.
     pub peer_trusted: bool,
     /// Its place among the requests of its client, where they have a cap.
-    pub permit: Option<Share>,
+    pub permit: Option<Permit>,
 }
 
 /// What is asked for.

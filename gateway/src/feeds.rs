@@ -1,7 +1,7 @@
 //! What others publish about addresses: read from time to time, and shown to requests as decisions.
 //!
 //! A feed that cannot be read, or that is suddenly empty or much smaller, changes nothing: what it
-//! listed last holds until its lifetime is over, and the operator is told. Copies in `data_dir/feeds`
+//! listed last holds until its lifetime is over, and an error is logged. Copies in `data_dir/feeds`
 //! carry that over a restart.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -10,23 +10,23 @@ use sha2::{Digest, Sha256};
 use thornwall_decisions::{decision::Source, feed::Form};
 use url::Url;
 
-mod board;
-mod copy;
 mod fetch;
 mod round;
+mod snapshot;
+mod status;
 
-pub(crate) use board::unread;
-pub(crate) use board::{Board, FeedMetrics};
-pub(crate) use copy::{Copies, Copy};
 pub(crate) use fetch::Validators;
 pub(crate) use round::{Round, RoundError, read};
+pub(crate) use snapshot::{Snapshot, Snapshots};
+pub(crate) use status::unread;
+pub(crate) use status::{FeedMetrics, FeedStatuses};
 
 /// One feed, as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Spec {
     /// Its name in decisions, metrics and `data_dir/feeds`.
     pub name: Arc<str>,
-    pub place: Place,
+    pub location: Location,
     /// How it is written.
     pub form: Form,
     /// Time between two readings.
@@ -41,7 +41,7 @@ pub(crate) struct Spec {
 
 /// Where a feed is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Location {
     File(PathBuf),
     Url(Url),
 }
@@ -49,7 +49,7 @@ pub(crate) enum Place {
 impl Spec {
     /// Differs where another place, or another part of it, is read. Secrets in URLs do not show.
     pub(crate) fn origin(&self) -> String {
-        let digest = Sha256::digest(format!("{:?} {:?}", self.place, self.form));
+        let digest = Sha256::digest(format!("{:?} {:?}", self.location, self.form));
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 

@@ -24,18 +24,21 @@ use crate::{
     limits::{Limits, ListenerFacts},
     mark::Mark,
     robots::Robots,
-    shared::Shared,
+    shared_store::StoreSettings,
     tarpit::TarpitLimits,
     tls::{SiteTls, Tls},
     upstream::Upstream,
 };
 
+mod clients;
+mod cold;
+mod context;
 mod edge;
 mod feeds;
 mod loops;
 mod never;
-mod parts;
 mod route;
+mod sites;
 
 pub(crate) use route::{Backend, Route};
 
@@ -145,7 +148,7 @@ pub(crate) struct Cold {
     /// Where decisions are kept.
     pub store: config::StoreKind,
     /// Where they are shared, and read from the predecessor.
-    pub shared: Shared,
+    pub shared: StoreSettings,
     /// Where sidecars are.
     pub escalation: Option<escalate::Settings>,
     /// Decisions that are kept at most.
@@ -184,8 +187,8 @@ impl Generation {
             return Err(problems);
         };
         config.complete();
-        let (mut context, shared_counters) = parts::context(file, &config, inputs);
-        let sidecars = parts::sidecars(&config, &mut context);
+        let (mut context, shared_counters) = context::context(file, &config, inputs);
+        let sidecars = context::sidecars(&config, &mut context);
         loops::warn(&config, &mut context.report);
         let built = Self::assemble(&config, file, inputs, &mut context);
         problems.append(&mut context.report.problems);
@@ -211,23 +214,23 @@ impl Generation {
         context: &mut FilterContext,
     ) -> Option<Self> {
         let report = &mut context.report;
-        let cold = parts::checked_cold(config, file, report);
-        let client_address = parts::client_address(&config.client_address, report);
-        let tarpit = parts::tarpit(&config.tarpit, report);
+        let cold = cold::cold_with_files(config, file, report);
+        let client_address = clients::client_address(&config.client_address, report);
+        let tarpit = clients::tarpit(&config.tarpit, report);
         let held = tarpit.as_ref().map_or(0, |tarpit| tarpit.max_connections);
         let limits = edge::limits(&config.limits, held, report);
         let blocklist = read_files(&config.blocklist.files, report);
         let never_block = never::build(config, report);
         let feeds = feeds::build(&config.feed, report);
         let upstreams =
-            parts::upstreams(&config.upstream, inputs.secret, report, &mut context.carry);
-        let pipelines = parts::pipelines(config, inputs.metrics, context);
-        let robots = parts::robots(context);
+            sites::upstreams(&config.upstream, inputs.secret, report, &mut context.carry);
+        let pipelines = sites::pipelines(config, inputs.metrics, context);
+        let robots = context::robots(context);
         let report = &mut context.report;
         let hosts = Arc::new(Hosts::build(&config.site, report));
         let before = inputs.previous.map(|previous| &previous.tls);
         let tls = Tls::build(config, &hosts, report, before);
-        parts::check_sites(&config.site, &file.path, report);
+        sites::check_sites(&config.site, &file.path, report);
         let sites: Vec<Option<Site>> = config
             .site
             .iter()
@@ -235,7 +238,7 @@ impl Generation {
             .map(|(at, site)| {
                 let policy = tls.as_ref().and_then(|tls| tls.client_policy(at));
                 let asks = SiteTls::build(site, policy.cloned(), report);
-                parts::site(site, asks, &upstreams, &pipelines, inputs, report)
+                sites::site(site, asks, &upstreams, &pipelines, inputs, report)
             })
             .collect();
         let sites: Vec<Site> = sites.into_iter().collect::<Option<_>>()?;
@@ -243,7 +246,7 @@ impl Generation {
             number: inputs.previous.map_or(1, |previous| previous.number + 1),
             sites,
             hosts,
-            ports: parts::ports(config),
+            ports: sites::ports(config),
             robots,
             client_address: client_address?,
             tarpit: tarpit?,
@@ -252,7 +255,7 @@ impl Generation {
             never_block: Arc::new(never_block?),
             feeds: feeds?,
             tls: tls?,
-            admin_hosts: parts::admin_hosts(&config.admin, report),
+            admin_hosts: clients::admin_hosts(&config.admin, report),
             cold: cold?,
             tables: Vec::new(),
             shared_counters: None,
@@ -295,7 +298,7 @@ impl Cold {
             folder: file.folder(),
             ..Report::default()
         };
-        parts::cold(&config, file, &mut report).ok_or_else(|| file.describe(&report.problems))
+        cold::cold(&config, file, &mut report).ok_or_else(|| file.describe(&report.problems))
     }
 }
 

@@ -77,7 +77,7 @@ pub(crate) enum Role {
 
 /// A part of the process that only one process may run, or whose state its successor goes on from:
 /// keys that sessions are resumed with, the files of a store.
-pub(crate) trait Heirloom: Send + Sync {
+pub(crate) trait HandedOver: Send + Sync {
     /// A name that stays the same over versions.
     fn name(&self) -> &'static str;
 

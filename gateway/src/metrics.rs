@@ -23,12 +23,12 @@ use crate::{
 mod connections;
 mod escalation;
 mod requests;
-mod shared;
+mod shared_store;
 
 pub(crate) use connections::EdgeMetrics;
 use escalation::EscalationMetrics;
 use requests::RequestMetrics;
-use shared::SharedGauges;
+use shared_store::SharedStoreMetrics;
 
 /// All families of the gateway.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub(crate) struct Metrics {
     reloads: IntCounterVec,
     pub(crate) tables: TableGauges,
     /// The way to other stores.
-    pub(crate) shared: SharedGauges,
+    pub(crate) shared: SharedStoreMetrics,
     /// The ways to the sidecars.
     pub(crate) escalation: EscalationMetrics,
     /// What is counted of upstreams; locked while it is filled and read.
@@ -105,7 +105,7 @@ impl Metrics {
                 &["result"],
             )?,
             tables: TableGauges::register(&make)?,
-            shared: SharedGauges::register(&make)?,
+            shared: SharedStoreMetrics::register(&make)?,
             escalation: EscalationMetrics::register(&make)?,
             upstreams: Mutex::new(UpstreamMetrics::register(&make)?),
             recent: make.gauge(

@@ -25,7 +25,7 @@ use prometheus::IntCounter;
 use serde_json::{Map, Value, json};
 use thornwall_detectors::address::is_global;
 
-use crate::{families::Families, veil::Veil};
+use crate::{families::Families, pseudonymise::Pseudonymiser};
 
 /// Peers that are watched at once.
 const MOST_PEERS: usize = 64;
@@ -70,7 +70,7 @@ pub(crate) struct Terms<'a> {
     /// The field that names clients, as it is configured.
     pub(crate) header: &'a HeaderName,
     /// How addresses may be shown.
-    pub(crate) veil: &'a Veil,
+    pub(crate) pseudonymiser: &'a Pseudonymiser,
     /// Milliseconds of Unix time.
     pub(crate) unix_ms: u64,
 }
@@ -274,7 +274,7 @@ impl Peer {
 
     fn advice(&self, terms: &Terms<'_>) -> Advice {
         // A stranger's address is told as far as it may be, and then there is no line to add.
-        let hidden = terms.veil.hides() && !is_private(self.address);
+        let hidden = terms.pseudonymiser.hides() && !is_private(self.address);
         let header = match self.field == *terms.header {
             true => String::new(),
             false => format!(", header = \"{}\"", self.field),
@@ -285,7 +285,7 @@ impl Peer {
         );
         Advice {
             peer: match hidden {
-                true => terms.veil.client(self.address, terms.unix_ms),
+                true => terms.pseudonymiser.client(self.address, terms.unix_ms),
                 false => self.address.to_string(),
             },
             field: self.field.to_string(),

@@ -14,9 +14,9 @@ use thornwall_detectors::signal::{Reason, Signal};
 use thornwall_filters::{escalation::CaseId, pipeline::Judgement};
 
 use crate::{
-    escalate::{Consequence, Label},
+    escalate::{Assessment, Consequence},
+    pseudonymise::Pseudonymiser,
     request_id::RequestId,
-    veil::Veil,
 };
 
 mod refused;
@@ -73,7 +73,7 @@ pub(crate) struct Record {
     pub signals: Vec<SignalRecord>,
     /// What the sidecar said of the case that it belongs to, where it did so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sidecar: Option<LabelRecord>,
+    pub sidecar: Option<AssessmentRecord>,
     /// Microseconds that each filter took.
     pub filters_us: Vec<(String, f32)>,
     /// Milliseconds until the origin began its answer.
@@ -101,7 +101,7 @@ pub(crate) struct SignalRecord {
 
 /// What a case came to, as people read it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct LabelRecord {
+pub(crate) struct AssessmentRecord {
     /// The case, as the sidecar knows it.
     pub case: String,
     /// 0 (a person) to 1 (a bot).
@@ -114,15 +114,15 @@ pub(crate) struct LabelRecord {
     pub pending: bool,
 }
 
-impl LabelRecord {
+impl AssessmentRecord {
     /// What is told of the case.
-    pub(crate) fn new(case: CaseId, label: &Label) -> Self {
+    pub(crate) fn new(case: CaseId, assessment: &Assessment) -> Self {
         Self {
             case: case.to_string(),
-            score: label.score,
-            action: label.consequence,
-            reason: label.reason.to_string(),
-            pending: label.pending,
+            score: assessment.score,
+            action: assessment.consequence,
+            reason: assessment.reason.to_string(),
+            pending: assessment.pending,
         }
     }
 }
@@ -186,30 +186,32 @@ pub(crate) struct Ended {
 pub(crate) enum Client {
     Address(IpAddr),
     /// What is told in place of the address.
-    Label(Box<str>),
+    Pseudonym(Box<str>),
 }
 
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => address.fmt(f),
-            Self::Label(label) => f.write_str(label),
+            Self::Pseudonym(text) => f.write_str(text),
         }
     }
 }
 
 impl Ended {
     /// Forgets the client's address, and what else would tell it.
-    pub(crate) fn hide(&mut self, veil: &Veil, now_ms: u64) {
+    pub(crate) fn hide(&mut self, pseudonymiser: &Pseudonymiser, now_ms: u64) {
         if let Some(Client::Address(address)) = self.client {
-            self.client = Some(Client::Label(veil.client(address, now_ms).into()));
+            self.client = Some(Client::Pseudonym(
+                pseudonymiser.client(address, now_ms).into(),
+            ));
         }
         let Some(judgement) = &mut self.judgement else {
             return;
         };
         let trail = std::mem::take(&mut judgement.trail);
         let told = trail.signals().iter().map(|signal| SignalRecord {
-            evidence: veil.evidence(&signal.evidence, now_ms),
+            evidence: pseudonymiser.evidence(&signal.evidence, now_ms),
             ..SignalRecord::from(signal)
         });
         self.signals = Some(told.collect());

@@ -243,7 +243,7 @@ fn claimed_client(header: &RequestHeader, generation: &Generation) -> Option<IpA
 ///
 /// HTTP/1.1 requires a `Host` even beside an absolute target, and lets it be empty (RFC 9112 section
 /// 3.2); HTTP/1.0 may go without. Both ask for the empty name, as programs do that only look whether
-/// somebody is there: the site for all hosts that no other serves takes it, as with nginx.
+/// a server is there: the site for all hosts that no other serves takes it, as with nginx.
 pub fn authority(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<String, Reason> {
     let target = uri.authority().map(http::uri::Authority::as_str);
     let host = match (target, headers.get(HOST)) {

@@ -53,7 +53,7 @@ impl RobotsFile {
 
 /// Whose robots.txt it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Place<'a> {
+pub(crate) struct FileKey<'a> {
     /// The site's number.
     pub(crate) site: u16,
     /// Whether it is asked for by HTTPS.
@@ -71,14 +71,14 @@ pub(crate) const PATH: &str = "/robots.txt";
 const WAIT: Duration = Duration::from_secs(1);
 
 impl Robots {
-    /// The file of a place, where it is known; else it is to be read.
+    /// The file of a host, where it is known; else it is to be read.
     pub(crate) fn of(
         &self,
-        place: &Place<'_>,
+        key: &FileKey<'_>,
         hosts: &Hosts,
         now: Duration,
     ) -> Option<Arc<RobotsFile>> {
-        match self.find(place, hosts, now) {
+        match self.find(key, hosts, now) {
             Found::Known(file) => file,
             Found::Unknown { .. } => None,
         }
@@ -88,12 +88,12 @@ impl Robots {
     /// would.
     pub(crate) async fn answer(
         &self,
-        place: &Place<'_>,
+        key: &FileKey<'_>,
         hosts: &Hosts,
         now: Duration,
     ) -> Option<Arc<RobotsFile>> {
         let mut news = self.news();
-        match self.find(place, hosts, now) {
+        match self.find(key, hosts, now) {
             Found::Known(file) => return file,
             Found::Unknown { comes: false } => return None,
             Found::Unknown { comes: true } => {}
@@ -101,7 +101,7 @@ impl Robots {
         let _guest = self.enter()?;
         let known = async {
             while news.changed().await.is_ok() {
-                if let Found::Known(file) = self.find(place, hosts, now) {
+                if let Found::Known(file) = self.find(key, hosts, now) {
                     return file;
                 }
             }

@@ -11,7 +11,7 @@ use thornwall_filters::{
     verdict::{Answer, Denial, Ruling},
 };
 
-use crate::{escalate::Label, exchange::Exchange, request_id::RequestId, state::State};
+use crate::{escalate::Assessment, exchange::Exchange, request_id::RequestId, state::State};
 
 /// Has the sidecar told of a client that followed a link which only the tarpit has.
 pub(crate) fn trap(request: &RequestView<'_>, state: &State) {
@@ -47,7 +47,7 @@ pub(crate) async fn settle(judgement: &mut Judgement, exchange: &mut Exchange, s
         return;
     };
     let sidecar = sidecars.of(site.id, client);
-    let Some(label) = sidecar.await_label(referral.case, referral.wait).await else {
+    let Some(assessment) = sidecar.await_assessment(referral.case, referral.wait).await else {
         return;
     };
     let spared = state.store.decisions().spares(client);
@@ -60,17 +60,21 @@ pub(crate) async fn settle(judgement: &mut Judgement, exchange: &mut Exchange, s
         let pipeline = &route.pipeline;
         pipeline.slow_down(client, false, state.now(), notes)
     };
-    apply(&label, judgement, slow_down);
+    apply(&assessment, judgement, slow_down);
     if judgement.ruling != Ruling::Forward {
         exchange.holds.release();
         judgement.notes.clear();
     }
 }
 
-/// Has a label count for a request that was to be forwarded. `slow_down` takes it from the slower
+/// Has an assessment count for a request that was to be forwarded. `slow_down` takes it from the slower
 /// rate.
-fn apply(label: &Label, judgement: &mut Judgement, slow_down: impl FnOnce(&mut Notes) -> Ruling) {
-    let Some(action) = label.action() else {
+fn apply(
+    assessment: &Assessment,
+    judgement: &mut Judgement,
+    slow_down: impl FnOnce(&mut Notes) -> Ruling,
+) {
+    let Some(action) = assessment.action() else {
         return;
     };
     let reason = Reason::EscalationAssessed;
@@ -84,7 +88,7 @@ fn apply(label: &Label, judgement: &mut Judgement, slow_down: impl FnOnce(&mut N
     judgement.throttled |= action == Action::Throttle;
     // A throttled client is to be served, so this does not weigh on its score.
     let weight = if action.serves() { 0.0 } else { 1.0 };
-    let evidence = Evidence::Score(label.score);
+    let evidence = Evidence::Score(assessment.score);
     let signal = Signal::with_evidence(reason, weight, evidence);
     judgement.trail.push(signal);
     judgement.score = judgement.trail.score();

@@ -25,26 +25,26 @@ use crate::{
     edge::{self, Edge},
     export::BanLogWriter,
     generation::{Cold, Generation, Inputs},
-    handover::{Control, HandoverError, Heirloom, Inherited, Predecessor},
+    handover::{Control, HandedOver, HandoverError, Inherited, Predecessor},
     metrics::Metrics,
     proxy::Proxy,
     reload::Reloader,
     service_manager,
-    shared::Replication,
+    shared_store::Replication,
     state::State,
     tasks::{self, feeds::Feeds, sidecars},
     upstream,
 };
 use thornwall_settings::file::ConfigFile;
 
-mod doors;
+mod accepting;
 mod drain;
 mod keeper;
 mod self_check;
 mod signals;
 mod sockets;
 
-use doors::Doors;
+use accepting::Accepting;
 use keeper::Keeper;
 pub(crate) use self_check::NotServed;
 use signals::Signals;
@@ -122,13 +122,13 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
     let (stop, shutdown) = watch::channel(false);
     let time = ProcessTime::start();
     let keeper = Keeper::start(decisions, time, &cold, metrics.store.clone())?;
-    let (replication, standings) = keeper.share(&cold, time)?;
-    let stores = (keeper.store.clone(), time, standings);
+    let (replication, store_states) = keeper.share(&cold, time)?;
+    let stores = (keeper.store.clone(), time, store_states);
     let state = State::new(generation, metrics, access_log, stores, shutdown);
     let state = Arc::new(state);
     let reloader = Reloader::new(path, secret, Arc::clone(&state));
-    let heirlooms = heirlooms(&state, &keeper);
-    let control = open_control(&data_dir, &cold, &sockets, &mut inherited, heirlooms)?;
+    let handed_over = handed_over(&state, &keeper);
+    let control = open_control(&data_dir, &cold, &sockets, &mut inherited, handed_over)?;
     drop((inside, inherited));
     runtime.block_on(take_turn(&state, predecessor, &keeper))?;
     let ban_log = start_ban_log(&state, &cold)?;
@@ -160,18 +160,18 @@ fn open_control(
     cold: &Cold,
     sockets: &Sockets,
     inherited: &mut Inherited,
-    heirlooms: Vec<Arc<dyn Heirloom>>,
+    handed_over: Vec<Arc<dyn HandedOver>>,
 ) -> Result<Control, ServeError> {
     let shared = sockets.share(cold);
-    let opened = shared.and_then(|shared| Control::open(data_dir, shared, inherited, heirlooms));
+    let opened = shared.and_then(|shared| Control::open(data_dir, shared, inherited, handed_over));
     opened.map_err(ServeError::io("control socket"))
 }
 
 /// What a successor takes over besides the sockets.
-fn heirlooms(state: &Arc<State>, keeper: &Arc<Keeper>) -> Vec<Arc<dyn Heirloom>> {
+fn handed_over(state: &Arc<State>, keeper: &Arc<Keeper>) -> Vec<Arc<dyn HandedOver>> {
     vec![
         Arc::<Keeper>::clone(keeper),
-        Arc::new(Doors(Arc::clone(state))),
+        Arc::new(Accepting(Arc::clone(state))),
     ]
 }
 
@@ -298,7 +298,7 @@ async fn take_turn(
 ) -> Result<(), ServeError> {
     upstream::settle(state.generation.load().upstreams()).await;
     if let Some(predecessor) = predecessor {
-        // Closed doors leave nothing to take up.
+        // Its accept loops leave nothing to take over.
         predecessor.release()?;
     }
     keeper.open()

@@ -22,7 +22,7 @@ use tokio::{
 /// The gateway serves, and every listener was checked.
 pub(crate) async fn ready(listeners: usize, generation: u64) {
     let status = format!("serving; listeners={listeners} generation={generation}");
-    tell(&[NotifyState::Ready, NotifyState::Status(&status)]).await;
+    notify(&[NotifyState::Ready, NotifyState::Status(&status)]).await;
 }
 
 /// The configuration is being read again; [`ready`] follows, whether it takes effect or not.
@@ -30,18 +30,18 @@ pub(crate) async fn reloading() {
     let mut states = vec![NotifyState::Reloading];
     // Without a clock it is no reload as systemd 253 understands it, and still one for others.
     states.extend(NotifyState::monotonic_usec_now());
-    tell(&states).await;
+    notify(&states).await;
 }
 
 /// Another process serves now. Without this, the end of this one would be the end of the service.
 pub(crate) async fn replaced(pid: u32) {
-    tell(&[NotifyState::MainPid(pid)]).await;
+    notify(&[NotifyState::MainPid(pid)]).await;
 }
 
 /// The end has begun, and takes at most the grace period.
 pub(crate) async fn stopping(grace: Duration) {
     let longest = u32::try_from((grace + STOP_SLACK).as_micros()).unwrap_or(u32::MAX);
-    tell(&[
+    notify(&[
         NotifyState::Stopping,
         NotifyState::Status("stopping; requests under way end"),
         NotifyState::ExtendTimeoutUsec(longest),
@@ -61,7 +61,7 @@ pub(crate) async fn feed_watchdog(mut shutdown: watch::Receiver<bool>) {
     let mut turns = interval(limit / 2);
     loop {
         tokio::select! {
-            _ = turns.tick() => tell(&[NotifyState::Watchdog]).await,
+            _ = turns.tick() => notify(&[NotifyState::Watchdog]).await,
             _ = shutdown.changed() => return,
         }
     }
@@ -71,7 +71,7 @@ pub(crate) async fn feed_watchdog(mut shutdown: watch::Receiver<bool>) {
 const TOLD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends one datagram. The crate's own function blocks its thread where the manager is slow.
-async fn tell(states: &[NotifyState<'_>]) {
+async fn notify(states: &[NotifyState<'_>]) {
     let Some(path) = env::var_os("NOTIFY_SOCKET") else {
         return;
     };

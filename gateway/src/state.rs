@@ -25,18 +25,18 @@ use crate::{
     arrivals::Arrivals,
     escalate::Sidecars,
     export::{self, BanLog},
-    feeds::Board,
+    feeds::FeedStatuses,
     generation::Generation,
     metrics::Metrics,
     proxies::{Proxies, Terms},
+    pseudonymise::Pseudonymiser,
+    quota::ClientQuota,
     recent::Recent,
     record::Ended,
     request_id::RequestId,
-    shared::Standings,
-    shares::Shares,
+    shared_store::StoreStates,
     tarpit::Tarpit,
     unread::UnreadAnswers,
-    veil::Veil,
 };
 
 /// Everything that outlives a generation.
@@ -54,7 +54,7 @@ pub(crate) struct State {
     /// What is decided at run time.
     pub store: Store,
     /// How the way to other stores does.
-    pub standings: Standings,
+    pub store_states: StoreStates,
     /// Gateways that keep limits together, this one included; 0 as long as nobody was asked.
     pub gateways: AtomicU32,
     /// Whether the others of them are heard.
@@ -62,7 +62,7 @@ pub(crate) struct State {
     /// What is kept for sidecars, where there are any.
     pub sidecars: Option<Arc<Sidecars>>,
     /// How feeds stand.
-    pub feeds: Board,
+    pub feeds: FeedStatuses,
     /// Connections held in slow streams.
     pub tarpit: Arc<Tarpit>,
     /// Turns true once, when the process is to end.
@@ -70,9 +70,9 @@ pub(crate) struct State {
     /// Requests under way.
     pub in_flight: Arc<InFlight>,
     /// The same, by client.
-    pub requests: Arc<Shares>,
+    pub requests: Arc<ClientQuota>,
     /// The same of WebSockets and event streams.
-    pub lasting: Arc<Shares>,
+    pub lasting: Arc<ClientQuota>,
     /// Large answers under way.
     pub unread: Arc<UnreadAnswers>,
     /// Whether the accept loops take new connections; they wait while it is false, without closing
@@ -83,7 +83,7 @@ pub(crate) struct State {
     /// Turns true once, when every listener was found to be served.
     pub serving: AtomicBool,
     /// How clients' addresses are told.
-    pub veil: Veil,
+    pub pseudonymiser: Pseudonymiser,
     /// Peers that name other clients and are not believed.
     pub proxies: Proxies,
     time: ProcessTime,
@@ -95,16 +95,16 @@ impl State {
         generation: Generation,
         metrics: Metrics,
         access_log: AccessLog,
-        (store, time, standings): (Store, ProcessTime, Standings),
+        (store, time, store_states): (Store, ProcessTime, StoreStates),
         shutdown: watch::Receiver<bool>,
     ) -> Self {
         let recent = Recent::new(generation.cold.recent_decisions);
         store.decisions().spare(Arc::clone(&generation.never_block));
         Self {
-            veil: Veil::new(generation.cold.privacy),
+            pseudonymiser: Pseudonymiser::new(generation.cold.privacy),
             tarpit: Arc::new(Tarpit::new(metrics.tarpit.clone())),
             sidecars: generation.sidecars.clone(),
-            feeds: Board::new(metrics.feeds.clone()),
+            feeds: FeedStatuses::new(metrics.feeds.clone()),
             proxies: Proxies::new(metrics.proxies.clone()),
             generation: ArcSwap::from_pointee(generation),
             metrics,
@@ -112,7 +112,7 @@ impl State {
             access_log,
             ban_log: BanLog::default(),
             store,
-            standings,
+            store_states,
             gateways: AtomicU32::new(0),
             gateways_heard: AtomicBool::new(true),
             shutdown,
@@ -204,8 +204,8 @@ impl State {
 
     /// Counts, keeps and logs an ended request.
     pub(crate) fn conclude(&self, mut request: Ended) {
-        if self.veil.hides() {
-            request.hide(&self.veil, self.moment().unix_ms);
+        if self.pseudonymiser.hides() {
+            request.hide(&self.pseudonymiser, self.moment().unix_ms);
         }
         let site = request.site.as_deref().unwrap_or("none");
         let (ruling, took) = (request.ruling(), request.took.as_secs_f64());
@@ -222,7 +222,7 @@ impl State {
     pub(crate) fn terms<'a>(&'a self, generation: &'a Generation) -> Terms<'a> {
         Terms {
             header: &generation.client_address.header,
-            veil: &self.veil,
+            pseudonymiser: &self.pseudonymiser,
             unix_ms: self.moment().unix_ms,
         }
     }

@@ -1,4 +1,4 @@
-//! The places of the tarpit: how many clients are held, in all and of one, over all generations.
+//! The permits of the tarpit: how many clients are held, in all and of one, over all generations.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ pub(crate) struct TarpitLimits {
     pub total: Duration,
 }
 
-/// The places of the tarpit.
+/// The permits of the tarpit.
 pub(crate) struct Tarpit {
     held: Mutex<Held>,
     metrics: TarpitMetrics,
@@ -41,8 +41,8 @@ impl Tarpit {
         }
     }
 
-    /// A place for a connection of `client`, unless all or the client's own are taken.
-    pub(crate) fn enter(self: &Arc<Self>, client: IpAddr, limits: &TarpitLimits) -> Option<Place> {
+    /// A permit for a connection of `client`, unless all or the client's own are taken.
+    pub(crate) fn enter(self: &Arc<Self>, client: IpAddr, limits: &TarpitLimits) -> Option<Permit> {
         let client = subscriber(client);
         let mut held = self.held.lock();
         let mine = held.by_client.get(&client).copied().unwrap_or_default();
@@ -54,27 +54,27 @@ impl Tarpit {
         held.by_client.insert(client, mine + 1);
         self.metrics.entered.inc();
         self.metrics.held.inc();
-        Some(Place {
+        Some(Permit {
             tarpit: Arc::clone(self),
             client,
         })
     }
 }
 
-/// One taken place, given back when dropped.
-pub(crate) struct Place {
+/// One taken permit, given back when dropped.
+pub(crate) struct Permit {
     tarpit: Arc<Tarpit>,
     client: IpAddr,
 }
 
-impl Place {
+impl Permit {
     /// What the tarpit counts.
     pub(crate) fn metrics(&self) -> &TarpitMetrics {
         &self.tarpit.metrics
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut held = self.tarpit.held.lock();
         held.total -= 1;

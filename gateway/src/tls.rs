@@ -42,17 +42,17 @@ pub(crate) const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 pub(crate) struct Tls {
     certificates: Arc<Certificates>,
     hosts: Arc<Hosts>,
-    /// For each site, in the order of the file, its place in `doors`.
-    door_of_site: Vec<usize>,
-    /// The first one asks for no client certificate.
-    doors: Vec<Door>,
+    /// For each site, in the order of the file, the index of its policy in `policies`.
+    policy_of_site: Vec<usize>,
+    /// Index 0 is the policy without client certificates.
+    policies: Vec<HandshakePolicy>,
     https_port: Option<u16>,
 }
 
-/// One way in: all names whose sites ask the same of their clients.
+/// How handshakes go for all names whose sites ask the same of their clients.
 #[derive(Debug)]
-struct Door {
-    policy: Option<Arc<ClientPolicy>>,
+struct HandshakePolicy {
+    clients: Option<Arc<ClientPolicy>>,
     config: Arc<ServerConfig>,
 }
 
@@ -107,11 +107,11 @@ impl Tls {
         let mut tls = Self {
             certificates: Arc::new(certificates),
             hosts: Arc::clone(hosts),
-            door_of_site: Vec::with_capacity(policies.len()),
-            doors: Vec::new(),
+            policy_of_site: Vec::with_capacity(policies.len()),
+            policies: Vec::new(),
             https_port,
         };
-        let opened = tls.open_doors(policies, previous);
+        let opened = tls.build_policies(policies, previous);
         if let Err(error) = opened {
             report
                 .problems
@@ -121,39 +121,44 @@ impl Tls {
         Some(tls)
     }
 
-    fn open_doors(
+    fn build_policies(
         &mut self,
-        policies: Vec<Option<Arc<ClientPolicy>>>,
+        clients: Vec<Option<Arc<ClientPolicy>>>,
         previous: Option<&Self>,
     ) -> Result<(), rustls::Error> {
-        self.door(None, previous)?;
-        for policy in policies {
-            let door = self.door(policy, previous)?;
-            self.door_of_site.push(door);
+        self.policy_index(None, previous)?;
+        for clients in clients {
+            let index = self.policy_index(clients, previous)?;
+            self.policy_of_site.push(index);
         }
         Ok(())
     }
 
-    /// The place of the door of a policy, which is made where it is missing.
-    fn door(
+    /// The index of the policy for these clients, which is made where it is missing.
+    fn policy_index(
         &mut self,
-        policy: Option<Arc<ClientPolicy>>,
+        clients: Option<Arc<ClientPolicy>>,
         previous: Option<&Self>,
     ) -> Result<usize, rustls::Error> {
-        if let Some(at) = self.doors.iter().position(|door| door.policy == policy) {
+        if let Some(at) = self
+            .policies
+            .iter()
+            .position(|known| known.clients == clients)
+        {
             return Ok(at);
         }
-        let before = previous.and_then(|tls| tls.doors.iter().find(|door| door.policy == policy));
-        let (policy, tickets) = match before {
-            Some(door) => (door.policy.clone(), Arc::clone(&door.config.ticketer)),
-            None => (policy, server::fresh_tickets()?),
+        let before =
+            previous.and_then(|tls| tls.policies.iter().find(|known| known.clients == clients));
+        let (clients, tickets) = match before {
+            Some(known) => (known.clients.clone(), Arc::clone(&known.config.ticketer)),
+            None => (clients, server::fresh_tickets()?),
         };
-        let config = server::config(Arc::clone(&self.certificates), policy.as_deref(), tickets)?;
-        self.doors.push(Door {
-            policy,
+        let config = server::config(Arc::clone(&self.certificates), clients.as_deref(), tickets)?;
+        self.policies.push(HandshakePolicy {
+            clients,
             config: Arc::new(config),
         });
-        Ok(self.doors.len() - 1)
+        Ok(self.policies.len() - 1)
     }
 
     /// What a client gets that sends this server name, or none. `None` where no certificate is for
@@ -163,18 +168,18 @@ impl Tls {
         self.certificates.find(name.as_deref())?;
         // Without a name, only the site of all names can be meant.
         let site = self.hosts.find(name.as_deref().unwrap_or_default());
-        let door = site.and_then(|at| self.door_of_site.get(at).copied());
-        let door = self.doors.get(door.unwrap_or(0))?;
+        let index = site.and_then(|at| self.policy_of_site.get(at).copied());
+        let policy = self.policies.get(index.unwrap_or(0))?;
         Some(Chosen {
-            config: Arc::clone(&door.config),
-            policy: door.policy.clone(),
+            config: Arc::clone(&policy.config),
+            policy: policy.clients.clone(),
         })
     }
 
-    /// The policy of a site, by its place in the file.
+    /// Which clients a site lets in, by its place in the file.
     pub(crate) fn client_policy(&self, site: usize) -> Option<&Arc<ClientPolicy>> {
-        let door = self.doors.get(*self.door_of_site.get(site)?)?;
-        door.policy.as_ref()
+        let policy = self.policies.get(*self.policy_of_site.get(site)?)?;
+        policy.clients.as_ref()
     }
 
     /// The port of the first listener that speaks TLS.

@@ -1,7 +1,7 @@
 //! Origins: the servers behind a name, which of them a request goes to, and what becomes of it
 //! where one fails.
 //!
-//! An [`Upstream`] belongs to a generation. What is learnt about its servers is kept in `Shared`
+//! An [`Upstream`] belongs to a generation. What is learnt about its servers is kept in `Learned`
 //! under the upstream's name and outlives reloads.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -27,14 +27,14 @@ mod delivery;
 pub(crate) mod handshake;
 mod health;
 mod kept;
+mod learned;
 pub(crate) mod metrics;
 mod named;
 mod peer;
 mod probe;
 mod queue;
 mod resolve;
-mod shared;
-mod standing;
+mod server_health;
 mod sticky;
 mod table;
 mod tasks;
@@ -43,15 +43,15 @@ mod tls;
 pub(crate) use answer_wait::{AnswerWait, watched};
 pub(crate) use balance::MOST_TRIES;
 pub(crate) use health::fetch;
-pub(crate) use probe::{Asked, Told};
+pub(crate) use probe::{Asked, ProbeReply};
 pub(crate) use resolve::settle;
 pub(crate) use sticky::Sticky;
 pub(crate) use tls::connector_ca_file;
 
 use address::Address;
 use balance::{Ask, Balancer, Choice, Tried};
-use shared::Shared;
-use standing::{InFlight, Rules};
+use learned::Learned;
+use server_health::{InFlight, Rules};
 use table::{Endpoint, Table};
 
 /// One origin.
@@ -65,7 +65,7 @@ pub(crate) struct Upstream {
     settings: Settings,
     balancer: Balancer,
     table: ArcSwap<Table>,
-    shared: Arc<Shared>,
+    learned: Arc<Learned>,
 }
 
 /// A server as it is configured.
@@ -115,7 +115,7 @@ struct Lease {
     endpoint: Arc<Endpoint>,
     in_flight: Option<InFlight>,
     /// Who is told that there is room again, where somebody may be waiting for it.
-    queue: Option<Arc<Shared>>,
+    queue: Option<Arc<Learned>>,
 }
 
 /// Why no server is asked.
@@ -176,14 +176,14 @@ impl Upstream {
     /// Gets a server for a first try, and waits for one where it may.
     async fn lease(&self, ask: &Ask<'_>) -> Result<Lease, Refusal> {
         // Who comes now does not pass those who wait.
-        let crowded = self.shared.queue.waiting() > 0 && self.table.load().limited;
+        let crowded = self.learned.queue.waiting() > 0 && self.table.load().limited;
         if !crowded {
             match self.try_lease(ask) {
                 Err(Refusal::Busy) => {}
                 other => return other,
             }
         }
-        let (queue, came) = (&self.shared.queue, Instant::now());
+        let (queue, came) = (&self.learned.queue, Instant::now());
         let entered = queue.wait(&self.settings.queue, || {
             let now = ask.now + came.elapsed();
             match self.try_lease(&Ask { now, ..*ask }) {
@@ -209,17 +209,17 @@ impl Upstream {
             let place = match self.balancer.choose(&table, ask) {
                 Choice::At(place) => place,
                 Choice::Desperate(place) => {
-                    self.shared.all_were_out();
+                    self.learned.all_were_out();
                     place
                 }
                 Choice::Full => return Err(Refusal::Busy),
                 Choice::Nobody => return Err(Refusal::Nobody),
             };
             let endpoint = Arc::clone(&table.endpoints[place]);
-            let entered = InFlight::enter(&endpoint.standing, endpoint.max_connections);
+            let entered = InFlight::enter(&endpoint.health, endpoint.max_connections);
             if let Some(in_flight) = entered {
                 return Ok(Lease {
-                    queue: table.limited.then(|| Arc::clone(&self.shared)),
+                    queue: table.limited.then(|| Arc::clone(&self.learned)),
                     in_flight: Some(in_flight),
                     endpoint,
                 });
@@ -234,10 +234,8 @@ impl Upstream {
         let others = table
             .endpoints
             .iter()
-            .any(|other| other.key != endpoint.key && other.standing.is_available(now));
-        let left_out = endpoint
-            .standing
-            .failed(now, &self.settings.ejection, others);
+            .any(|other| other.key != endpoint.key && other.health.is_available(now));
+        let left_out = endpoint.health.failed(now, &self.settings.ejection, others);
         if let Some(time) = left_out {
             log::warn!(
                 "server left out after failures in a row; upstream={} server={} address={} secs={}",
@@ -268,7 +266,7 @@ impl Upstream {
         match server.address.fixed() {
             Some(address) => vec![address],
             None => {
-                let answer = self.shared.answer(&server.label).unwrap_or_default();
+                let answer = self.learned.answer(&server.label).unwrap_or_default();
                 answer.iter().copied().map(Into::into).collect()
             }
         }
@@ -287,7 +285,7 @@ impl Upstream {
             key,
             weight,
             max_connections: server.max_connections,
-            standing: self.shared.standing(key),
+            health: self.learned.health(key),
             peer,
         })
     }
@@ -304,7 +302,7 @@ impl Upstream {
 
     /// Takes over what a name stands for; whether that is news.
     fn learn(&self, label: &Arc<str>, addresses: Vec<SocketAddr>) -> bool {
-        let news = self.shared.learn(label, addresses);
+        let news = self.learned.learn(label, addresses);
         if news {
             self.rebuild();
         }
@@ -315,8 +313,8 @@ impl Upstream {
 impl Drop for Lease {
     fn drop(&mut self) {
         drop(self.in_flight.take());
-        if let Some(shared) = &self.queue {
-            shared.queue.freed();
+        if let Some(learned) = &self.queue {
+            learned.queue.freed();
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Extension, Json,
-    extract::{Query as Asked, State as Shared, rejection::QueryRejection},
+    extract::{Query as Asked, State as Extracted, rejection::QueryRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -135,7 +135,7 @@ pub(crate) struct ShownDecision {
 impl Shown {
     fn of(page: Page, state: &State) -> Self {
         let show = |decision: Decision| ShownDecision {
-            subject: told(state, decision.subject),
+            subject: format_subject(state, decision.subject),
             scope: decision.scope,
             action: decision.action,
             reason: decision.reason,
@@ -154,7 +154,7 @@ impl Shown {
 }
 
 pub(super) async fn list(
-    Shared(admin): Shared<Admin>,
+    Extracted(admin): Extracted<Admin>,
     wanted: Result<Asked<Wanted>, QueryRejection>,
 ) -> Response {
     let Asked(wanted) = match wanted {
@@ -175,7 +175,7 @@ pub(super) async fn list(
 }
 
 pub(super) async fn make(
-    Shared(admin): Shared<Admin>,
+    Extracted(admin): Extracted<Admin>,
     Extension(caller): Extension<Caller>,
     Json(order): Json<Order>,
 ) -> Response {
@@ -206,7 +206,7 @@ pub(super) async fn make(
     let made_ms = state.moment().unix_ms;
     let deed = format!(
         "subject={} site={} action={} for_secs={} note={:?}",
-        state.veil.subject(subject, made_ms),
+        state.pseudonymiser.subject(subject, made_ms),
         site_of(&scope),
         order.action.name(),
         order.for_secs,
@@ -234,7 +234,7 @@ pub(super) async fn make(
 }
 
 pub(super) async fn withdraw(
-    Shared(admin): Shared<Admin>,
+    Extracted(admin): Extracted<Admin>,
     Extension(caller): Extension<Caller>,
     Json(release): Json<Release>,
 ) -> Response {
@@ -247,10 +247,10 @@ pub(super) async fn withdraw(
         Ok(scope) => scope,
         Err(what) => return refusal(StatusCode::BAD_REQUEST, &what),
     };
-    let told = told(state, subject);
-    let was = standing(state, subject, &scope).await;
+    let shown = format_subject(state, subject);
+    let was = held_decision(state, subject, &scope).await;
     let deed = format!(
-        "subject={told} site={} was={was} note={:?}",
+        "subject={shown} site={} was={was} note={:?}",
         site_of(&scope),
         shortened(&release.note)
     );
@@ -263,12 +263,12 @@ pub(super) async fn withdraw(
     put_down("taken back", &deed, caller, &outcome);
     match outcome {
         Ok(mut done) => {
-            done.warnings.extend(covering(state, subject, &told).await);
+            done.warnings.extend(covering(state, subject, &shown).await);
             Json(done).into_response()
         }
         Err(refused) if refused.status() == StatusCode::NOT_FOUND => {
-            let mut what = vec![format!("nothing is decided about exactly {told}")];
-            what.extend(covering(state, subject, &told).await);
+            let mut what = vec![format!("nothing is decided about exactly {shown}")];
+            what.extend(covering(state, subject, &shown).await);
             refusal(StatusCode::NOT_FOUND, &what.join("; "))
         }
         Err(refused) => refused,
@@ -302,7 +302,7 @@ fn shortened(note: &str) -> String {
 }
 
 /// What is decided about exactly this, as the log has it.
-async fn standing(state: &State, subject: Prefix, scope: &Scope) -> String {
+async fn held_decision(state: &State, subject: Prefix, scope: &Scope) -> String {
     let query = Query {
         covering: Some(subject.first()),
         scope: Some(scope.clone()),
@@ -323,7 +323,7 @@ async fn standing(state: &State, subject: Prefix, scope: &Scope) -> String {
 }
 
 /// What else covers a subject that an operator has let off.
-async fn covering(state: &State, subject: Prefix, told: &str) -> Vec<String> {
+async fn covering(state: &State, subject: Prefix, shown: &str) -> Vec<String> {
     let query = Query {
         covering: Some(subject.first()),
         most: 10,
@@ -332,7 +332,7 @@ async fn covering(state: &State, subject: Prefix, told: &str) -> Vec<String> {
     let page = Shown::of(read(state, query).await.unwrap_or_default(), state);
     let covered = page.decisions.iter().map(|left| {
         format!(
-            "{told} is still covered: {} by {}, {}",
+            "{shown} is still covered: {} by {}, {}",
             left.subject, left.source, left.scope
         )
     });
@@ -347,7 +347,7 @@ async fn finish(
 ) -> Result<Done, Response> {
     let receipt = write(state, change).await;
     let Receipt { outcomes, durable } = receipt.ok_or_else(gone)?;
-    let hidden = state.veil.hides_subject(subject);
+    let hidden = state.pseudonymiser.hides_subject(subject);
     if hidden {
         // What was written in another way than it was understood has the address in it too.
         warnings.clear();
@@ -357,7 +357,7 @@ async fn finish(
     } else if !durable {
         warnings.push("kept in memory alone: the disk could not be written".to_owned());
     }
-    let subject = told(state, subject);
+    let subject = format_subject(state, subject);
     match outcomes.first() {
         Some(Outcome::Made | Outcome::Withdrawn) => Ok(Done {
             subject,
@@ -381,9 +381,9 @@ async fn finish(
     }
 }
 
-/// A subject as it may be told now.
-fn told(state: &State, subject: Prefix) -> String {
-    state.veil.subject(subject, state.moment().unix_ms)
+/// A subject as it may be shown now.
+fn format_subject(state: &State, subject: Prefix) -> String {
+    state.pseudonymiser.subject(subject, state.moment().unix_ms)
 }
 
 /// The scope of an order; a site that is not there is a mistake.

@@ -15,7 +15,7 @@ pub(super) fn render(state: &State) -> Result<Vec<u8>, prometheus::Error> {
     let limits = generation.shared_limits.iter();
     let untold = || limits.map(|limit| limit.buckets.untold()).sum();
     let gateways = state.gateways.load(Relaxed);
-    metrics.shared.show(&state.standings, gateways, untold);
+    metrics.shared.show(&state.store_states, gateways, untold);
     for sidecar in state.sidecars.iter().flat_map(|all| all.iter()) {
         metrics.escalation.show(sidecar);
     }

@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use axum::{
     Json,
-    extract::State as Shared,
+    extract::State as Extracted,
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
@@ -25,7 +25,7 @@ fn age(state: &State, standing: &Standing) -> Option<u64> {
 }
 
 /// How the process and its store do.
-pub(super) async fn status(Shared(admin): Shared<Admin>) -> Response {
+pub(super) async fn status(Extracted(admin): Extracted<Admin>) -> Response {
     let state = &admin.state;
     let generation = state.generation.load();
     let metrics = state.store.metrics();
@@ -46,19 +46,19 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Response {
             "spared": state.store.decisions().spared(),
             "disk": if metrics.disk_failing.get() == 0 { "ok" } else { "failing" },
             "waiting_for_disk": metrics.waiting.get(),
-            "shared": state.standings.store.as_ref().map(|standing| json!({
+            "shared": state.store_states.store.as_ref().map(|standing| json!({
                 "state": standing.word(),
                 "trouble": standing.trouble(),
                 "last_sync_secs_ago": age(state, standing),
                 "unsent": metrics.unsent.get(),
                 "resyncs": standing.resyncs.load(Relaxed),
             })),
-            "limits": state.standings.limits.as_ref().map(|standing| json!({
+            "limits": state.store_states.limits.as_ref().map(|standing| json!({
                 "state": if standing.up.load(Relaxed) { "kept together" } else { "each its own" },
                 "trouble": standing.trouble(),
                 "gateways": state.gateways.load(Relaxed),
             })),
-            "predecessor": state.standings.predecessor.as_ref().map(|standing| json!({
+            "predecessor": state.store_states.predecessor.as_ref().map(|standing| json!({
                 "state": standing.word(),
                 "trouble": standing.trouble(),
                 "last_sync_secs_ago": age(state, standing),
@@ -66,7 +66,7 @@ pub(super) async fn status(Shared(admin): Shared<Admin>) -> Response {
             })),
         },
         "escalation": escalation(state),
-        "feeds": state.feeds.standings(),
+        "feeds": state.feeds.statuses(),
         "untrusted_proxies": untrusted_proxies(&generation, state),
     }))
     .into_response()

@@ -12,7 +12,7 @@ use super::{
     channel::{Channel, Fields, Framing},
     detach::{Detached, detach},
 };
-use crate::{exchange::Exchange, request_id::RequestId, state::State, tarpit::Place};
+use crate::{exchange::Exchange, request_id::RequestId, state::State, tarpit::Permit};
 
 /// Bytes of a chunk: a line or two of text.
 const CHUNK_BYTES: std::ops::RangeInclusive<u16> = 40..=200;
@@ -29,7 +29,7 @@ pub(super) async fn hold(
     let request = session.req_header();
     let plan = Plan::new(&site.links, &plain_path(request.uri.path()));
     let limits = exchange.generation.tarpit;
-    let Some(place) = state.tarpit.enter(client, &limits) else {
+    let Some(permit) = state.tarpit.enter(client, &limits) else {
         return Ok(false);
     };
     let old = request.version < Version::HTTP_11;
@@ -54,7 +54,7 @@ pub(super) async fn hold(
         channel,
         drip,
         shutdown: state.shutdown.clone(),
-        place,
+        permit,
     };
     tokio::spawn(held.run(fields, exchange.id));
     Ok(true)
@@ -66,7 +66,7 @@ struct HeldClient {
     channel: Channel,
     drip: Drip,
     shutdown: watch::Receiver<bool>,
-    place: Place,
+    permit: Permit,
 }
 
 impl HeldClient {
@@ -83,14 +83,14 @@ impl HeldClient {
         }
         self.channel.abort();
         let stay = entered.elapsed().as_secs_f64();
-        self.place.metrics().stay.observe(stay);
+        self.permit.metrics().stay.observe(stay);
     }
 
     /// Whether the client took the bytes in.
     async fn send(&mut self, bytes: &[u8]) -> bool {
         let sent = self.channel.send(bytes).await;
         if sent {
-            self.place.metrics().bytes.inc_by(bytes.len() as u64);
+            self.permit.metrics().bytes.inc_by(bytes.len() as u64);
         }
         sent
     }

@@ -10,7 +10,7 @@ use super::{
     client::{Client, Failure},
     fail, print, print_json,
 };
-use crate::record::{LabelRecord, Record, SignalRecord};
+use crate::record::{AssessmentRecord, Record, SignalRecord};
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
@@ -101,8 +101,8 @@ fn describe(record: &Record) -> String {
     for signal in &record.signals {
         line(text, "  signal", describe_signal(signal));
     }
-    if let Some(label) = &record.sidecar {
-        line(text, "sidecar", describe_label(label));
+    if let Some(assessment) = &record.sidecar {
+        line(text, "sidecar", format_assessment(assessment));
     }
     for (filter, took) in &record.filters_us {
         line(text, "  filter", format!("{filter:<16} {took:.1} us"));
@@ -115,14 +115,14 @@ fn line(text: &mut String, name: &str, value: impl AsRef<str>) {
     let _ = writeln!(text, "{name:<11}{}", printable(value.as_ref()));
 }
 
-fn describe_label(label: &LabelRecord) -> String {
-    let LabelRecord {
+fn format_assessment(assessment: &AssessmentRecord) -> String {
+    let AssessmentRecord {
         score,
         action,
         reason,
         pending,
         ..
-    } = label;
+    } = assessment;
     let asks = if *pending { "; others are asked" } else { "" };
     format!("score {score:.2}, {}, {reason}{asks}", action.name(),)
 }

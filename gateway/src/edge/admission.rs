@@ -15,7 +15,7 @@ use crate::{
     ending::Ending,
     generation::Generation,
     limits::Limits,
-    shares::{Share, Shares},
+    quota::{ClientQuota, Permit},
     state::State,
 };
 
@@ -37,12 +37,12 @@ const fn beyond(limits: &Limits) -> usize {
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     total: AtomicUsize,
-    by_client: Arc<Shares>,
+    by_client: Arc<ClientQuota>,
 }
 
 /// One connection among all, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Seat(Arc<Admission>);
+pub(super) struct ConnectionPermit(Arc<Admission>);
 
 impl Admission {
     /// A connection of somebody. Where there is no place, `make_room` may have another one give way.
@@ -50,13 +50,13 @@ impl Admission {
         self: &Arc<Self>,
         limits: &Limits,
         make_room: impl FnOnce() -> bool,
-    ) -> Result<Seat, Ending> {
-        let seat = Seat(Arc::clone(self));
+    ) -> Result<ConnectionPermit, Ending> {
+        let permit = ConnectionPermit(Arc::clone(self));
         let before = self.total.fetch_add(1, Relaxed);
         if before >= limits.max_connections && (before >= beyond(limits) || !make_room()) {
             return Err(Ending::LimitTotal);
         }
-        Ok(seat)
+        Ok(permit)
     }
 
     /// Waits a little where so many have given way that the next one would be refused: they are about
@@ -78,7 +78,7 @@ impl Admission {
         state: &State,
         generation: &Generation,
         make_room: impl FnOnce() -> bool,
-    ) -> Result<Option<Share>, Ending> {
+    ) -> Result<Option<Permit>, Ending> {
         if State::trusts(generation, client) {
             return Ok(None);
         }
@@ -86,15 +86,15 @@ impl Admission {
             return Err(Ending::Blocklist);
         }
         let most = generation.limits.max_per_client;
-        let share = self.by_client.take(client, most).or_else(|| {
+        let permit = self.by_client.take(client, most).or_else(|| {
             let beyond = most.saturating_add(most / SPARE_PART as u32 + SPARE as u32);
             make_room().then(|| self.by_client.take(client, beyond))?
         });
-        share.map(Some).ok_or(Ending::LimitClient)
+        permit.map(Some).ok_or(Ending::LimitClient)
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.0.total.fetch_sub(1, Relaxed);
     }

@@ -142,7 +142,7 @@ impl H1Stream {
             if read.is_err() || buffer.filled().is_empty() {
                 break;
             }
-            lingering.heard(buffer.filled().len());
+            lingering.received(buffer.filled().len());
         }
         self.lingering = Some(lingering);
         Poll::Ready(())

@@ -107,17 +107,17 @@ pub(super) async fn serve(edge: &Arc<Edge>, transport: Transport) {
     }
 }
 
-/// A wide window for a client whose upload goes on, where there is a place.
+/// A wide window for a client whose upload goes on, where there is a permit.
 fn widen(
     edge: &Edge,
     connection: &Connection,
     requests: &mut h2::server::Connection<Stream, Bytes>,
-) -> Option<windows::Wide> {
-    let place = edge.windows.enter(connection)?;
+) -> Option<windows::WidePermit> {
+    let permit = edge.windows.enter(connection)?;
     requests.set_target_window_size(windows::WIDE_CONNECTION);
     // Refused only before the client acknowledges settings, as it has by now.
     let _ = requests.set_initial_window_size(windows::WIDE);
-    Some(place)
+    Some(permit)
 }
 
 /// Whether it was the client's frames that ended the connection (RFC 9113 section 5.4.1), and not

@@ -48,7 +48,7 @@ impl Lingering {
     }
 
     /// It sent so many bytes.
-    pub(super) fn heard(&mut self, bytes: usize) {
+    pub(super) fn received(&mut self, bytes: usize) {
         self.left = self.left.saturating_sub(bytes);
         self.silence.set(sleep(SILENCE));
     }

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     Edge,
-    admission::Seat,
+    admission::ConnectionPermit,
     connection::Connection,
     eviction::Cap,
     h1,
@@ -67,24 +67,24 @@ fn is_the_clients(error: &io::Error) -> bool {
 
 /// How often, and how long each time, a newcomer waits where all connections have a request: most are
 /// done with it in a moment.
-const SEAT_TURNS: u32 = 10;
-const SEAT_PAUSE: Duration = Duration::from_millis(2);
+const PERMIT_TURNS: u32 = 10;
+const PERMIT_PAUSE: Duration = Duration::from_millis(2);
 
-/// A place for a newcomer.
-async fn seat(
+/// A permit for a newcomer.
+async fn permit(
     edge: &Edge,
     generation: &Generation,
     connection: &Connection,
-) -> Result<Seat, Ending> {
+) -> Result<ConnectionPermit, Ending> {
     let mut turns = 0;
     loop {
         let make_room = || edge.make_room(generation, connection, Cap::Total);
         let taken = edge.admission.enter(&generation.limits, make_room);
-        if taken.is_ok() || turns == SEAT_TURNS {
+        if taken.is_ok() || turns == PERMIT_TURNS {
             return taken;
         }
         turns += 1;
-        sleep(SEAT_PAUSE).await;
+        sleep(PERMIT_PAUSE).await;
     }
 }
 
@@ -101,15 +101,15 @@ async fn admit(edge: &Arc<Edge>, tcp: TcpStream, peer: SocketAddr, facts: Listen
     if edge.state.shuts_out(&generation, from) {
         return edge.metrics.closed(Ending::Blocklist);
     }
-    let seat = match seat(edge, &generation, &connection).await {
-        Ok(seat) => seat,
+    let permit = match permit(edge, &generation, &connection).await {
+        Ok(permit) => permit,
         Err(ending) => return edge.metrics.closed(ending),
     };
     let carriers = |client| State::trusts(&generation, client);
     let registered = edge.registry.enter(&connection, carriers);
     let edge = Arc::clone(edge);
     tokio::spawn(async move {
-        let _entered = (seat, registered);
+        let _entered = (permit, registered);
         serve(&edge, Socket::new(tcp, connection), facts).await;
     });
 }
@@ -123,9 +123,9 @@ async fn serve(edge: &Arc<Edge>, socket: Socket, facts: ListenerFacts) {
         Ok(Opened {
             transport,
             http2,
-            seat,
+            client_permit,
         }) => {
-            let _seat = seat;
+            let _client_permit = client_permit;
             if http2 {
                 Box::pin(h2::serve(edge, transport)).await;
             } else {

@@ -18,7 +18,7 @@ use super::{
     watch::Phase,
 };
 use crate::{
-    ending::Ending, limits::ListenerFacts, refusal::raw, request_id::RequestId, shares::Share,
+    ending::Ending, limits::ListenerFacts, quota::Permit, refusal::raw, request_id::RequestId,
     state::State, tls::UNRECOGNIZED_NAME,
 };
 
@@ -27,7 +27,7 @@ pub(super) struct Opened {
     pub(super) transport: Transport,
     pub(super) http2: bool,
     /// Its place among its client's connections.
-    pub(super) seat: Option<Share>,
+    pub(super) client_permit: Option<Permit>,
 }
 
 /// Does what comes before HTTP. `Err` is why the connection ends here.
@@ -42,7 +42,7 @@ pub(super) async fn open(
     }
     let generation = edge.state.generation.load_full();
     let make_room = || edge.make_room(&generation, &connection, Cap::OfClient);
-    let seat = edge
+    let client_permit = edge
         .admission
         .identify(connection.client(), &edge.state, &generation, make_room)
         .map_err(Some)?;
@@ -50,7 +50,7 @@ pub(super) async fn open(
         return Ok(Opened {
             transport: Transport::Plain(socket),
             http2: false,
-            seat,
+            client_permit,
         });
     }
     connection.enter(Phase::Handshake);
@@ -59,7 +59,7 @@ pub(super) async fn open(
     Ok(Opened {
         transport: Transport::Tls(Box::new(stream)),
         http2,
-        seat,
+        client_permit,
     })
 }
 

@@ -12,7 +12,7 @@ use prometheus::IntGauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::Connection;
-use crate::shares::{Share, Shares};
+use crate::quota::{ClientQuota, Permit};
 
 /// Of a stream at first.
 pub(super) const STREAM: u32 = 1 << 20;
@@ -30,46 +30,46 @@ const MOST: usize = 128;
 /// The same of one client.
 const MOST_PER_CLIENT: u32 = 8;
 
-/// The places for connections with wide windows.
+/// The permits for connections with wide windows.
 #[derive(Debug)]
 pub(super) struct Windows {
-    places: Arc<Semaphore>,
-    clients: Arc<Shares>,
+    permits: Arc<Semaphore>,
+    clients: Arc<ClientQuota>,
     taken: IntGauge,
 }
 
-/// One place, given back when dropped.
+/// The permit of one connection for wide windows, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Wide {
+pub(super) struct WidePermit {
     taken: IntGauge,
-    _place: OwnedSemaphorePermit,
-    _share: Share,
+    _of_all: OwnedSemaphorePermit,
+    _of_client: Permit,
 }
 
 impl Windows {
     pub(super) fn new(taken: IntGauge) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(MOST)),
+            permits: Arc::new(Semaphore::new(MOST)),
             clients: Arc::default(),
             taken,
         }
     }
 
-    /// A place for a connection, unless all or its client's own are taken. It is asked for once: who
+    /// A permit for a connection, unless all or its client's own are taken. It is asked for once: who
     /// gets none goes on with what it has.
-    pub(super) fn enter(&self, connection: &Connection) -> Option<Wide> {
-        let share = self.clients.take(connection.client(), MOST_PER_CLIENT)?;
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+    pub(super) fn enter(&self, connection: &Connection) -> Option<WidePermit> {
+        let of_client = self.clients.take(connection.client(), MOST_PER_CLIENT)?;
+        let of_all = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         self.taken.inc();
-        Some(Wide {
+        Some(WidePermit {
             taken: self.taken.clone(),
-            _place: place,
-            _share: share,
+            _of_all: of_all,
+            _of_client: of_client,
         })
     }
 }
 
-impl Drop for Wide {
+impl Drop for WidePermit {
     fn drop(&mut self) {
         self.taken.dec();
     }

@@ -13,7 +13,7 @@ use thornwall_detectors::address::neighbourhood;
 use thornwall_filters::escalation::CaseId;
 use thornwall_proto::v1;
 
-use super::labels::{Consequence, Label};
+use super::assessments::{Assessment, Consequence};
 
 /// The longest that a sidecar decides for, unless one of its operators does: a month.
 const LONGEST_MS: u64 = 30 * 86_400_000;
@@ -55,20 +55,20 @@ pub(super) enum Taken {
 }
 
 /// The case that an assessment is about, and what it came to.
-pub(super) fn label(sent: &v1::Assessment) -> Result<(CaseId, Label), AnswerError> {
+pub(super) fn assessment(sent: &v1::Assessment) -> Result<(CaseId, Assessment), AnswerError> {
     let digits = sent.case_id.len() == 32 && sent.case_id.bytes().all(|b| b.is_ascii_hexdigit());
     let case = digits.then(|| u128::from_str_radix(&sent.case_id, 16).ok());
     let case = case.flatten().map(CaseId).ok_or(AnswerError::Case)?;
     if !(0.0..=1.0).contains(&sent.score) {
         return Err(AnswerError::Score);
     }
-    let label = Label {
+    let assessment = Assessment {
         score: sent.score,
         consequence: consequence(sent.action()),
         reason: reason(&sent.reason)?,
         pending: sent.pending,
     };
-    Ok((case, label))
+    Ok((case, assessment))
 }
 
 /// The change of the store that a decision is. `known` tells whether a site is one of ours.

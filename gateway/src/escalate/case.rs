@@ -52,7 +52,7 @@ pub(super) struct Case {
     /// Whether it was ever assessed.
     pub(super) is_assessed: bool,
     /// Where it is in the queue.
-    pub(super) place: Place,
+    pub(super) state: CaseState,
 }
 
 /// One request, in one piece of memory: ten thousand cases have many.
@@ -89,7 +89,7 @@ struct Sent {
 
 /// Where a case is in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum CaseState {
     /// It may be sent again from this time on.
     Resting(u64),
     /// It was sent at this time, and has not grown much since.
@@ -123,9 +123,9 @@ impl Case {
             sent: None,
             is_trapped: false,
             is_assessed: false,
-            place: Place::Waiting((0, 0)),
+            state: CaseState::Waiting((0, 0)),
         };
-        case.place = Place::Waiting(case.rank());
+        case.state = CaseState::Waiting(case.rank());
         case.learn(question, id, now_ms);
         case
     }
@@ -139,7 +139,7 @@ impl Case {
     /// Whether the facts of a request that was just counted are wanted: as long as there are few,
     /// and whenever the case is to be sent.
     pub(super) fn wants_facts(&self) -> bool {
-        self.learnt < MOST_SAMPLES || self.is_due() && matches!(self.place, Place::Settled(_))
+        self.learnt < MOST_SAMPLES || self.is_due() && matches!(self.state, CaseState::Settled(_))
     }
 
     /// Takes up the facts of a request.
@@ -218,12 +218,12 @@ impl Case {
     }
 
     /// Where it belongs in the queue now.
-    pub(super) fn place_at(&self, now_ms: u64) -> Place {
+    pub(super) fn state_at(&self, now_ms: u64) -> CaseState {
         match self.sent {
-            None => Place::Waiting(self.rank()),
-            Some(sent) if !self.is_due() => Place::Settled(sent.at_ms),
-            Some(sent) if now_ms < sent.at_ms + REST_MS => Place::Resting(sent.at_ms + REST_MS),
-            Some(_) => Place::Waiting(self.rank()),
+            None => CaseState::Waiting(self.rank()),
+            Some(sent) if !self.is_due() => CaseState::Settled(sent.at_ms),
+            Some(sent) if now_ms < sent.at_ms + REST_MS => CaseState::Resting(sent.at_ms + REST_MS),
+            Some(_) => CaseState::Waiting(self.rank()),
         }
     }
 

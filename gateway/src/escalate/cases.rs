@@ -18,7 +18,7 @@ use thornwall_filters::escalation::{CaseId, CaseSeed, Interest, Question, Sighti
 use thornwall_proto::v1;
 use tokio::sync::Notify;
 
-use super::case::{Case, Place, Rank, rank};
+use super::case::{Case, CaseState, Rank, rank};
 use crate::request_id::RequestId;
 
 /// Most cases that a table may be made for: with their bounds they take less than 64 MiB.
@@ -123,7 +123,7 @@ impl Cases {
                 continue;
             };
             case.send(now_ms);
-            case.place = Place::Settled(now_ms);
+            case.state = CaseState::Settled(now_ms);
             let message = case.message(id, &site);
             table.settled.insert((now_ms, id));
             self.sent.fetch_add(1, Relaxed);
@@ -189,7 +189,7 @@ impl Cases {
         let ended = table.cases.iter().filter(|(_, case)| idle(case));
         let ended: Vec<CaseId> = ended.map(|(id, _)| *id).collect();
         for id in ended {
-            if let Some(Place::Waiting(_)) = table.remove(id) {
+            if let Some(CaseState::Waiting(_)) = table.remove(id) {
                 self.shed.fetch_add(1, Relaxed);
             }
         }
@@ -213,15 +213,15 @@ impl Cases {
 
 impl Table {
     fn insert(&mut self, id: CaseId, case: Case) {
-        self.enter(case.place, id);
+        self.enter(case.state, id);
         self.cases.insert(id, case);
     }
 
     /// Takes a case away; where it was.
-    fn remove(&mut self, id: CaseId) -> Option<Place> {
-        let place = self.cases.remove(&id)?.place;
-        self.leave(place, id);
-        Some(place)
+    fn remove(&mut self, id: CaseId) -> Option<CaseState> {
+        let state = self.cases.remove(&id)?.state;
+        self.leave(state, id);
+        Some(state)
     }
 
     /// Puts a case where it belongs. Whether there is something new to send, now or soon.
@@ -229,29 +229,29 @@ impl Table {
         let Some(case) = self.cases.get_mut(&id) else {
             return false;
         };
-        let (before, after) = (case.place, case.place_at(now_ms));
+        let (before, after) = (case.state, case.state_at(now_ms));
         if before == after {
             return false;
         }
-        case.place = after;
+        case.state = after;
         self.leave(before, id);
         self.enter(after, id);
-        !matches!(before, Place::Waiting(_))
+        !matches!(before, CaseState::Waiting(_))
     }
 
-    fn enter(&mut self, place: Place, id: CaseId) {
-        match place {
-            Place::Resting(ready) => self.resting.insert((ready, id)),
-            Place::Settled(sent) => self.settled.insert((sent, id)),
-            Place::Waiting(rank) => self.waiting.insert((rank, id)),
+    fn enter(&mut self, state: CaseState, id: CaseId) {
+        match state {
+            CaseState::Resting(ready) => self.resting.insert((ready, id)),
+            CaseState::Settled(sent) => self.settled.insert((sent, id)),
+            CaseState::Waiting(rank) => self.waiting.insert((rank, id)),
         };
     }
 
-    fn leave(&mut self, place: Place, id: CaseId) {
-        match place {
-            Place::Resting(ready) => self.resting.remove(&(ready, id)),
-            Place::Settled(sent) => self.settled.remove(&(sent, id)),
-            Place::Waiting(rank) => self.waiting.remove(&(rank, id)),
+    fn leave(&mut self, state: CaseState, id: CaseId) {
+        match state {
+            CaseState::Resting(ready) => self.resting.remove(&(ready, id)),
+            CaseState::Settled(sent) => self.settled.remove(&(sent, id)),
+            CaseState::Waiting(rank) => self.waiting.remove(&(rank, id)),
         };
     }
 

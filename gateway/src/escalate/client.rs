@@ -58,7 +58,7 @@ enum Lost {
     #[error("its first word was no welcome")]
     NoWelcome,
     /// It refused, or broke off.
-    #[error("{}", told(.0))]
+    #[error("{}", format_status(.0))]
     Refused(Box<Status>),
     /// It says nothing.
     #[error("no answer within {} s", WELCOME.as_secs())]
@@ -84,7 +84,7 @@ impl From<Status> for Lost {
 const LONGEST_TEXT: usize = 200;
 
 /// A status, as far as somebody else's text is told.
-fn told(status: &Status) -> String {
+fn format_status(status: &Status) -> String {
     let text = status.message();
     let text = &text[..text.floor_char_boundary(LONGEST_TEXT)];
     // What a status comes from is this side's own finding.
@@ -316,10 +316,10 @@ async fn receive(
 }
 
 fn assess(sidecar: &Sidecar, assessment: &v1::Assessment) -> Result<(), AnswerError> {
-    let (case, label) = answers::label(assessment)?;
-    sidecar.tally.count(label.consequence);
+    let (case, assessment) = answers::assessment(assessment)?;
+    sidecar.tally.count(assessment.consequence);
     if sidecar.cases.answered(case) {
-        sidecar.labels.keep(case, label);
+        sidecar.assessments.keep(case, assessment);
     }
     Ok(())
 }

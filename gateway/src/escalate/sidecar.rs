@@ -8,7 +8,7 @@ use std::{
 use parking_lot::Mutex;
 use thornwall_filters::escalation::CaseId;
 
-use super::{Cases, Label, Labels, Tally};
+use super::{Assessment, Assessments, Cases, Tally};
 
 /// What the gateway and one sidecar have with each other.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(crate) struct Sidecar {
     /// What clients did, as far as filters found it dubious.
     pub cases: Cases,
     /// What cases came to.
-    pub labels: Labels,
+    pub assessments: Assessments,
     /// What the sidecar said so far.
     pub tally: Tally,
     connected: AtomicBool,
@@ -29,11 +29,11 @@ pub(crate) struct Sidecar {
 
 impl Sidecar {
     /// Nothing known yet, and not connected.
-    pub(crate) fn new(address: &str, max_cases: usize, max_labels: usize) -> Self {
+    pub(crate) fn new(address: &str, max_cases: usize, max_assessments: usize) -> Self {
         Self {
             address: address.to_owned(),
             cases: Cases::new(max_cases),
-            labels: Labels::new(max_labels),
+            assessments: Assessments::new(max_assessments),
             tally: Tally::default(),
             connected: AtomicBool::new(false),
             name: Mutex::default(),
@@ -66,18 +66,22 @@ impl Sidecar {
     pub(super) fn went(&self, why: String) -> bool {
         *self.trouble.lock() = Some(why);
         let was_there = self.connected.swap(false, Relaxed);
-        self.labels.dismiss();
+        self.assessments.dismiss();
         self.cases.send_again();
         was_there
     }
 
     /// What a case comes to within `wait`. Nothing where that is known already, since then the store
     /// has what was decided, and nothing where the sidecar is away.
-    pub(crate) async fn await_label(&self, case: CaseId, wait: Duration) -> Option<Label> {
+    pub(crate) async fn await_assessment(
+        &self,
+        case: CaseId,
+        wait: Duration,
+    ) -> Option<Assessment> {
         if !self.is_connected() || !self.cases.is_open(case) {
             return None;
         }
-        let waiting = self.labels.wait(case)?;
+        let waiting = self.assessments.wait(case)?;
         tokio::time::timeout(wait, waiting).await.ok()?
     }
 }
@@ -90,11 +94,11 @@ mod tests {
     async fn nobody_waits_where_there_is_nobody_to_wait_for() {
         let sidecar = Sidecar::new("unix:/s", 10, 10);
         let long = Duration::from_secs(60);
-        assert!(sidecar.await_label(CaseId(1), long).await.is_none());
+        assert!(sidecar.await_assessment(CaseId(1), long).await.is_none());
         sidecar.came("one");
         assert!(sidecar.is_connected());
         // No case of this id is on its way.
-        assert!(sidecar.await_label(CaseId(1), long).await.is_none());
+        assert!(sidecar.await_assessment(CaseId(1), long).await.is_none());
         assert!(sidecar.went("gone".to_owned()));
         assert!(!sidecar.went("still gone".to_owned()));
         assert_eq!(sidecar.trouble().as_deref(), Some("still gone"));

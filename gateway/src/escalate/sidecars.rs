@@ -19,11 +19,11 @@ use thornwall_filters::{
     key::KeySeed,
 };
 
-use super::{Label, Sidecar};
+use super::{Assessment, Sidecar};
 use crate::hash::Key;
 
-/// Most labels that all sidecars keep together.
-const MOST_LABELS: usize = 16_384;
+/// Most assessments that all sidecars keep together.
+const MOST_ASSESSMENTS: usize = 16_384;
 
 /// All sidecars of this gateway, one at least.
 pub(crate) struct Sidecars {
@@ -57,7 +57,7 @@ impl Sidecars {
             sidecar: Arc::new(Sidecar::new(
                 address,
                 max_cases / count,
-                MOST_LABELS / count,
+                MOST_ASSESSMENTS / count,
             )),
         };
         let (first, others) = addresses.split_first()?;
@@ -77,8 +77,9 @@ impl Sidecars {
     }
 
     /// What a case came to, where that is still known.
-    pub(crate) fn label(&self, case: CaseId) -> Option<Label> {
-        self.iter().find_map(|sidecar| sidecar.labels.find(case))
+    pub(crate) fn assessment(&self, case: CaseId) -> Option<Assessment> {
+        self.iter()
+            .find_map(|sidecar| sidecar.assessments.find(case))
     }
 
     /// The sidecar of what this client does at this site.

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use super::labels::Consequence;
+use super::assessments::Consequence;
 
 /// Counts of answers; clones are the same counts.
 #[derive(Debug, Clone, Default)]
@@ -21,7 +21,7 @@ struct Counts {
 
 impl Tally {
     pub(super) fn count(&self, consequence: Consequence) {
-        self.0.answers[consequence.place()].fetch_add(1, Relaxed);
+        self.0.answers[consequence.index()].fetch_add(1, Relaxed);
     }
 
     pub(super) fn refuse(&self) {
@@ -34,7 +34,7 @@ impl Tally {
 
     /// Assessments that came to this.
     pub(crate) fn answers(&self, consequence: Consequence) -> u64 {
-        self.0.answers[consequence.place()].load(Relaxed)
+        self.0.answers[consequence.index()].load(Relaxed)
     }
 
     /// Answers that could not be taken.

@@ -61,7 +61,8 @@ impl BanLog {
                 // Nobody may be waiting any more.
                 let _ = done.send(());
             })?;
-        let watcher = move |decision: &Decision| tell(decision, &decisions, &lines, &metrics);
+        let watcher =
+            move |decision: &Decision| write_denial(decision, &decisions, &lines, &metrics);
         Ok((Box::new(watcher), BanLogWriter(ended)))
     }
 
@@ -80,7 +81,7 @@ impl BanLogWriter {
     }
 }
 
-fn tell(
+fn write_denial(
     decision: &Decision,
     decisions: &Decisions,
     lines: &SyncSender<String>,

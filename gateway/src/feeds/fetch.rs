@@ -26,7 +26,7 @@ use ureq::{
 };
 use url::Url;
 
-use super::{Place, Spec};
+use super::{Location, Spec};
 
 /// Longest time for one answer, from the name's lookup to its last byte.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -73,8 +73,8 @@ pub(crate) enum FetchError {
 
 /// Asks for the text, unless it is still the one of `known`.
 pub(crate) fn fetch(spec: &Spec, known: &Validators) -> Result<Fetched, FetchError> {
-    match &spec.place {
-        Place::File(path) => {
+    match &spec.location {
+        Location::File(path) => {
             // Opening a pipe that nobody writes to would never end.
             let facts = fs::metadata(path).map_err(FetchError::File)?;
             if !facts.is_file() {
@@ -84,7 +84,7 @@ pub(crate) fn fetch(spec: &Spec, known: &Validators) -> Result<Fetched, FetchErr
             let file = fs::File::open(path).map_err(FetchError::File)?;
             read_file(&file, spec.max_bytes, known)
         }
-        Place::Url(url) => follow(spec, url, known),
+        Location::Url(url) => follow(spec, url, known),
     }
 }
 

@@ -5,8 +5,8 @@ use thornwall_decisions::feed::{FeedError, Parsed, parse};
 
 use super::{
     Held, Spec,
-    copy::Copies,
     fetch::{FetchError, Fetched, Validators, fetch},
+    snapshot::Snapshots,
 };
 
 /// A feed that has lost more than nine of ten entries is broken rather than well again.
@@ -48,7 +48,7 @@ impl RoundError {
 pub(crate) fn read(
     spec: &Spec,
     held: Option<&Held>,
-    copies: &Copies,
+    snapshots: &Snapshots,
     now_ms: u64,
 ) -> Result<Round, RoundError> {
     let none = Validators::default();
@@ -56,7 +56,7 @@ pub(crate) fn read(
     let (bytes, validators) = match fetch(spec, known)? {
         Fetched::Fresh(bytes, validators) => (bytes, validators),
         Fetched::Unchanged => {
-            keep(&spec.name, copies.confirm(&spec.name, now_ms));
+            keep(&spec.name, snapshots.confirm(&spec.name, now_ms));
             return Ok(Round::Unchanged);
         }
     };
@@ -65,7 +65,7 @@ pub(crate) fn read(
     if before > 0 && now * LEAST_PART < before {
         return Err(RoundError::Shrunk { before, now });
     }
-    let kept = copies.keep(&spec.name, &spec.origin(), &parsed.subjects, &validators);
+    let kept = snapshots.keep(&spec.name, &spec.origin(), &parsed.subjects, &validators);
     keep(&spec.name, kept);
     Ok(Round::Fresh(parsed, validators))
 }

@@ -43,7 +43,7 @@ pub(crate) fn prepare(
     if let Some(site) = exchange.site() {
         site.mark.leave(request)?;
     }
-    identity::tell(session, request, exchange)?;
+    identity::add_identity(session, request, exchange)?;
     destination::map(session, request, exchange)
 }
 

@@ -25,14 +25,14 @@ const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const LONGEST_ID: usize = 128;
 
 /// Writes who asks into a request.
-pub(super) fn tell(
+pub(super) fn add_identity(
     session: &Session,
     request: &mut RequestHeader,
     exchange: &Exchange,
 ) -> Result<()> {
     let peer = Connection::client_of(session);
     let written = address_value(peer)?;
-    tell_client(peer, &written, request, exchange)?;
+    add_client(peer, &written, request, exchange)?;
     let reported = |name| exchange.client.peer_trusted && request.headers.contains_key(name);
     let (keep_proto, keep_host) = (reported(&FORWARDED_PROTO), reported(&FORWARDED_HOST));
     if !keep_proto {
@@ -54,7 +54,7 @@ pub(super) fn tell(
     }
 }
 
-fn tell_client(
+fn add_client(
     peer: IpAddr,
     written: &HeaderValue,
     request: &mut RequestHeader,

@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::{
     config::{self, FeedFormat},
-    feeds::{Place, Spec},
+    feeds::{Location, Spec},
 };
 
 /// Most feeds of one configuration: each has labels in the metrics and a file in `data_dir`.
@@ -47,7 +47,7 @@ pub(super) fn build(specs: &[config::Feed], report: &mut Report) -> Option<Vec<A
 fn feed(spec: &config::Feed, report: &mut Report) -> Option<Spec> {
     let before = report.problems.len();
     check_name(&spec.name, report);
-    let place = place(spec, report);
+    let location = location(spec, report);
     let form = form(spec, report);
     within("seconds", &spec.every_secs, EVERY_SECS, report);
     within("seconds", &spec.lifetime_secs, LIFETIME_SECS, report);
@@ -60,10 +60,10 @@ fn feed(spec: &config::Feed, report: &mut Report) -> Option<Spec> {
         let span = written.into_iter().find(|span| !span.is_empty());
         report.problem(span.unwrap_or_else(|| spec.name.span()), what);
     }
-    let (place, form) = (place?, form?);
+    let (location, form) = (location?, form?);
     (report.problems.len() == before).then(|| Spec {
         name: spec.name.get_ref().as_str().into(),
-        place,
+        location,
         form,
         every: Duration::from_secs(*spec.every_secs.get_ref()),
         lifetime: Duration::from_secs(*spec.lifetime_secs.get_ref()),
@@ -83,16 +83,16 @@ fn check_name(name: &Spanned<String>, report: &mut Report) {
     }
 }
 
-fn place(spec: &config::Feed, report: &mut Report) -> Option<Place> {
+fn location(spec: &config::Feed, report: &mut Report) -> Option<Location> {
     match (&spec.url, &spec.file) {
         (Some(url), None) => match read_url(url.get_ref()) {
-            Ok(url) => Some(Place::Url(url)),
+            Ok(url) => Some(Location::Url(url)),
             Err(what) => {
                 report.problem(url.span(), what);
                 None
             }
         },
-        (None, Some(file)) => Some(Place::File(report.resolve(file.get_ref()))),
+        (None, Some(file)) => Some(Location::File(report.resolve(file.get_ref()))),
         _ => {
             let what = format!(
                 "feed `{}` needs a place; expected either url or file",

@@ -25,7 +25,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Heirloom, Inherited, Role, successor::Estate, supervisor};
+use super::{HandedOver, Inherited, Role, successor::Handover, supervisor};
 use crate::data_dir::DataDir;
 
 /// What the command asks for: one line of JSON.
@@ -95,7 +95,7 @@ pub(crate) fn ask(data_dir: &Path, request: &Request, patience: Duration) -> io:
 pub(crate) struct Control {
     listener: UnixListener,
     path: PathBuf,
-    estate: Estate,
+    handover: Handover,
 }
 
 impl Control {
@@ -105,7 +105,7 @@ impl Control {
         data_dir: &DataDir,
         sockets: Vec<(Role, OwnedFd)>,
         inherited: &mut Inherited,
-        heirlooms: Vec<Arc<dyn Heirloom>>,
+        handed_over: Vec<Arc<dyn HandedOver>>,
     ) -> io::Result<Self> {
         let path = socket_path(data_dir.folder());
         let listener = match inherited.control() {
@@ -122,9 +122,9 @@ impl Control {
         Ok(Self {
             listener: UnixListener::from_std(listener)?,
             path,
-            estate: Estate {
+            handover: Handover {
                 descriptors,
-                heirlooms,
+                handed_over,
                 supervisor: supervisor::of_this_process(),
             },
         })
@@ -192,7 +192,7 @@ impl Control {
         } = request.map_err(|error| format!("no request: {error}"))?;
         log::info!("upgrading; config={}", config.display());
         let patience = Duration::from_secs(timeout_secs.min(MOST_PATIENCE_SECS));
-        let handed = self.estate.hand_over(&config, patience).await;
+        let handed = self.handover.hand_over(&config, patience).await;
         handed.map_err(|error| error.to_string())
     }
 }

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    HandoverError, Heirloom, Legacy, Message, PROTOCOL, Role,
+    HandedOver, HandoverError, Legacy, Message, PROTOCOL, Role,
     channel::{self, MOST_DESCRIPTORS},
 };
 
@@ -38,7 +38,7 @@ pub(super) enum UpgradeError {
     FirstProcess,
     /// A part could not let go of what only one process may hold.
     #[error("{0} cannot be handed over: {1}")]
-    Heirloom(&'static str, io::Error),
+    HandOver(&'static str, io::Error),
     /// The new process speaks another protocol.
     #[error(
         "the new process hands over in another way (version {0}, not {PROTOCOL}); restart instead"
@@ -66,16 +66,16 @@ pub(super) enum UpgradeError {
 const RELEASED_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What is handed over.
-pub(super) struct Estate {
+pub(super) struct Handover {
     /// Descriptors that both processes share from then on.
     pub(super) descriptors: Vec<(Role, OwnedFd)>,
     /// Parts that only one process may run.
-    pub(super) heirlooms: Vec<Arc<dyn Heirloom>>,
+    pub(super) handed_over: Vec<Arc<dyn HandedOver>>,
     /// Who would take the end of this process for the end of the service.
     pub(super) supervisor: Option<String>,
 }
 
-impl Estate {
+impl Handover {
     /// Starts the new process, and returns its id once it serves. Until then nothing is given up
     /// for good, also where the returned future is dropped.
     pub(super) async fn hand_over(
@@ -98,7 +98,7 @@ impl Estate {
     }
 
     async fn talk(&self, new: &mut Successor) -> Result<(), UpgradeError> {
-        match new.hear().await? {
+        match new.receive().await? {
             Message::Ready { protocol: PROTOCOL } => {}
             Message::Ready { protocol } => return Err(UpgradeError::Protocol(protocol)),
             other => return Err(unexpected(&other)),
@@ -110,15 +110,15 @@ impl Estate {
             let descriptors: Vec<_> = packet.iter().map(|(_, fd)| fd.as_fd()).collect();
             let last = at + 1 == count;
             let message = Message::Sockets { roles, last };
-            new.tell(&message, &descriptors).await?;
+            new.send(&message, &descriptors).await?;
         }
-        match new.hear().await? {
+        match new.receive().await? {
             Message::Release => {}
             other => return Err(unexpected(&other)),
         }
-        let legacy = new.release(&self.heirlooms)?;
-        new.tell(&Message::Released { legacy }, &[]).await?;
-        let serving = timeout(RELEASED_TIMEOUT, new.hear()).await;
+        let legacy = new.release(&self.handed_over)?;
+        new.send(&Message::Released { legacy }, &[]).await?;
+        let serving = timeout(RELEASED_TIMEOUT, new.receive()).await;
         match serving.unwrap_or_else(|_| Err(UpgradeError::Stalled(RELEASED_TIMEOUT.as_secs())))? {
             Message::Serving => Ok(()),
             other => Err(unexpected(&other)),
@@ -140,7 +140,7 @@ struct Successor {
     channel: UnixStream,
     /// None once it is on its own.
     child: Option<Child>,
-    released: Vec<Arc<dyn Heirloom>>,
+    released: Vec<Arc<dyn HandedOver>>,
 }
 
 impl Successor {
@@ -170,31 +170,31 @@ impl Successor {
         })
     }
 
-    async fn hear(&self) -> Result<Message, UpgradeError> {
+    async fn receive(&self) -> Result<Message, UpgradeError> {
         let receive = || split(channel::receive(&self.channel));
-        let heard = self.channel.async_io(Interest::READABLE, receive).await;
-        let (message, _) = heard.map_err(broken)?.map_err(UpgradeError::Broken)?;
+        let received = self.channel.async_io(Interest::READABLE, receive).await;
+        let (message, _) = received.map_err(broken)?.map_err(UpgradeError::Broken)?;
         Ok(message)
     }
 
-    async fn tell(
+    async fn send(
         &self,
         message: &Message,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), UpgradeError> {
         let send = || split(channel::send(&self.channel, message, descriptors));
-        let told = self.channel.async_io(Interest::WRITABLE, send).await;
-        told.map_err(broken)?.map_err(UpgradeError::Broken)
+        let sent = self.channel.async_io(Interest::WRITABLE, send).await;
+        sent.map_err(broken)?.map_err(UpgradeError::Broken)
     }
 
-    fn release(&mut self, heirlooms: &[Arc<dyn Heirloom>]) -> Result<Legacy, UpgradeError> {
+    fn release(&mut self, handed_over: &[Arc<dyn HandedOver>]) -> Result<Legacy, UpgradeError> {
         let mut legacy = Legacy::new();
-        for heirloom in heirlooms {
-            let name = heirloom.name();
+        for part in handed_over {
+            let name = part.name();
             // Also what fails half way is taken back.
-            self.released.push(Arc::clone(heirloom));
-            let left = heirloom.hand_over();
-            let left = left.map_err(|error| UpgradeError::Heirloom(name, error))?;
+            self.released.push(Arc::clone(part));
+            let left = part.hand_over();
+            let left = left.map_err(|error| UpgradeError::HandOver(name, error))?;
             legacy.insert(name.to_owned(), left);
         }
         Ok(legacy)
@@ -243,7 +243,7 @@ impl Drop for Successor {
 /// What is left of a handover that failed.
 struct Remains {
     child: Option<Child>,
-    released: Vec<Arc<dyn Heirloom>>,
+    released: Vec<Arc<dyn HandedOver>>,
 }
 
 impl Remains {
@@ -259,9 +259,9 @@ impl Remains {
     }
 
     fn take_back(self) {
-        for heirloom in self.released {
-            if let Err(error) = heirloom.take_back() {
-                log::error!("{} cannot be taken back; error={error}", heirloom.name());
+        for part in self.released {
+            if let Err(error) = part.take_back() {
+                log::error!("{} cannot be taken back; error={error}", part.name());
             }
         }
     }
@@ -294,7 +294,7 @@ mod tests {
     #[derive(Default)]
     struct Counted(AtomicU32);
 
-    impl Heirloom for Counted {
+    impl HandedOver for Counted {
         fn name(&self) -> &'static str {
             "counted"
         }
@@ -312,11 +312,11 @@ mod tests {
 
     const MANY: usize = 2 * MOST_DESCRIPTORS + 1;
 
-    fn estate(heirloom: &Arc<Counted>) -> Estate {
+    fn handover(part: &Arc<Counted>) -> Handover {
         let null = || OwnedFd::from(File::open("/dev/null").unwrap());
-        Estate {
+        Handover {
             descriptors: (0..MANY).map(|_| (Role::Lock, null())).collect(),
-            heirlooms: vec![Arc::<Counted>::clone(heirloom)],
+            handed_over: vec![Arc::<Counted>::clone(part)],
             supervisor: None,
         }
     }
@@ -332,13 +332,13 @@ mod tests {
             child: None,
             released: Vec::new(),
         };
-        let told = thread::spawn(move || story(Predecessor { channel: theirs }));
-        (successor, told)
+        let process = thread::spawn(move || story(Predecessor { channel: theirs }));
+        (successor, process)
     }
 
     #[tokio::test]
     async fn everything_is_handed_over_and_stays_so() {
-        let heirloom = Arc::<Counted>::default();
+        let part = Arc::<Counted>::default();
         let (mut successor, told) = new_process(|predecessor| {
             let mut inherited = predecessor.inherit().unwrap();
             assert_eq!(
@@ -348,42 +348,42 @@ mod tests {
             assert_eq!(predecessor.release().unwrap()["counted"], b"left");
             predecessor.serving().unwrap();
         });
-        estate(&heirloom).talk(&mut successor).await.unwrap();
+        handover(&part).talk(&mut successor).await.unwrap();
         successor.leave();
         told.join().unwrap();
-        assert_eq!(heirloom.0.load(Ordering::Relaxed), 10);
+        assert_eq!(part.0.load(Ordering::Relaxed), 10);
     }
 
     #[tokio::test]
     async fn what_was_closed_is_taken_back_from_one_that_fails() {
-        let heirloom = Arc::<Counted>::default();
+        let part = Arc::<Counted>::default();
         let (mut successor, told) = new_process(|predecessor| {
             predecessor.inherit().unwrap();
             predecessor.release().unwrap();
             predecessor.fail(&"no \u{1}".repeat(100_000));
         });
-        let failed = estate(&heirloom).talk(&mut successor).await;
+        let failed = handover(&part).talk(&mut successor).await;
         assert!(matches!(failed, Err(UpgradeError::Refused(why)) if why.starts_with("no")));
         told.join().unwrap();
-        assert_eq!(heirloom.0.load(Ordering::Relaxed), 10);
+        assert_eq!(part.0.load(Ordering::Relaxed), 10);
         drop(successor);
-        assert_eq!(heirloom.0.load(Ordering::Relaxed), 11);
+        assert_eq!(part.0.load(Ordering::Relaxed), 11);
     }
 
     #[tokio::test]
     async fn another_protocol_and_what_comes_out_of_turn_are_refused() {
-        let heirloom = Arc::<Counted>::default();
+        let part = Arc::<Counted>::default();
         let say = |message: Message| {
             new_process(move |predecessor| {
                 channel::send(predecessor.channel, &message, &[]).unwrap()
             })
         };
         let (mut successor, _) = say(Message::Ready { protocol: 99 });
-        let failed = estate(&heirloom).talk(&mut successor).await;
+        let failed = handover(&part).talk(&mut successor).await;
         assert!(matches!(failed, Err(UpgradeError::Protocol(99))));
         let (mut successor, _) = say(Message::Serving);
-        let failed = estate(&heirloom).talk(&mut successor).await;
+        let failed = handover(&part).talk(&mut successor).await;
         assert!(matches!(failed, Err(UpgradeError::Broken(_))));
-        assert_eq!(heirloom.0.load(Ordering::Relaxed), 0);
+        assert_eq!(part.0.load(Ordering::Relaxed), 0);
     }
 }

@@ -4,7 +4,7 @@ use prometheus::{HistogramVec, IntCounterVec, IntGauge};
 
 use crate::{
     families::{Families, gauge_value},
-    shares::Shares,
+    quota::ClientQuota,
 };
 
 /// Requests, ended ones and those under way.
@@ -60,7 +60,7 @@ impl RequestMetrics {
     }
 
     /// Shows what is under way: requests, whose clients they are and how many wait, and large answers.
-    pub(crate) fn show(&self, in_flight: usize, requests: &Shares, large_answers: usize) {
+    pub(crate) fn show(&self, in_flight: usize, requests: &ClientQuota, large_answers: usize) {
         self.in_flight.set(gauge_value(in_flight));
         self.clients.set(gauge_value(requests.clients()));
         self.waiting.set(gauge_value(requests.waiting()));

@@ -8,7 +8,7 @@ use crate::{
     exchange::Exchange,
     forward::sent_authority,
     hosts::split_authority,
-    robots::{Place, RobotsFile, counts},
+    robots::{FileKey, RobotsFile, counts},
 };
 
 /// The file of the host that a request asks for, where it is known; else it is to be read.
@@ -18,7 +18,7 @@ pub(super) fn known(
     now: Duration,
 ) -> Option<Arc<RobotsFile>> {
     let generation = &exchange.generation;
-    (generation.robots).of(&place(request, exchange)?, &generation.hosts, now)
+    (generation.robots).of(&file_key(request, exchange)?, &generation.hosts, now)
 }
 
 /// The file to answer a request for it with.
@@ -28,14 +28,14 @@ pub(super) async fn answer(
     now: Duration,
 ) -> Option<Arc<RobotsFile>> {
     let generation = &exchange.generation;
-    let place = place(request, exchange)?;
+    let file_key = file_key(request, exchange)?;
     (generation.robots)
-        .answer(&place, &generation.hosts, now)
+        .answer(&file_key, &generation.hosts, now)
         .await
 }
 
 /// Whose file a request is about.
-fn place<'a>(request: &RequestHeader, exchange: &'a Exchange) -> Option<Place<'a>> {
+fn file_key<'a>(request: &RequestHeader, exchange: &'a Exchange) -> Option<FileKey<'a>> {
     // Who names no host asks for nobody's file.
     if exchange.asked.host.is_empty() {
         return None;
@@ -47,7 +47,7 @@ fn place<'a>(request: &RequestHeader, exchange: &'a Exchange) -> Option<Place<'a
         None
     };
     let ports = &exchange.generation.ports;
-    Some(Place {
+    Some(FileKey {
         site: exchange.site()?.id,
         secure: exchange.asked.secure,
         host: &exchange.asked.host,

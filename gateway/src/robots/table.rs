@@ -19,7 +19,7 @@ use thornwall_filters::table_stats::TableStats;
 use tokio::sync::{Notify, watch};
 
 use super::{
-    Place, RobotsFile,
+    FileKey, RobotsFile,
     line::{Line, Want},
 };
 use crate::hosts::Hosts;
@@ -124,19 +124,19 @@ impl Robots {
     }
 
     /// Looks a file up, and has it read where that is due.
-    pub(super) fn find(&self, place: &Place<'_>, hosts: &Hosts, now: Duration) -> Found {
+    pub(super) fn find(&self, wanted: &FileKey<'_>, hosts: &Hosts, now: Duration) -> Found {
         // Its keys are random, so that nobody can make up hosts that share one.
-        let key = self.hasher.hash_one(place);
+        let key = self.hasher.hash_one(wanted);
         let want = || Want {
             key,
-            site: place.site,
-            secure: place.secure,
-            host: place.host.into(),
-            port: place.port,
-            definite: hosts.is_definite(place.host),
+            site: wanted.site,
+            secure: wanted.secure,
+            host: wanted.host.into(),
+            port: wanted.port,
+            definite: hosts.is_definite(wanted.host),
         };
         let known = self.known.load();
-        let Some(entry) = known.get(&key).filter(|entry| entry.is_of(place)) else {
+        let Some(entry) = known.get(&key).filter(|entry| entry.is_of(wanted)) else {
             return Found::Unknown {
                 comes: self.want(key, want),
             };
@@ -293,7 +293,7 @@ impl Robots {
     }
 
     /// Every file may have changed, and is read again when somebody asks.
-    pub(crate) fn doubt(&self, now: Duration) {
+    pub(crate) fn read_again(&self, now: Duration) {
         for entry in self.known.load().values() {
             let held = entry.held.load();
             entry.held.store(Arc::new(Held {
@@ -317,7 +317,7 @@ impl Entry {
         }
     }
 
-    fn is_of(&self, place: &Place<'_>) -> bool {
+    fn is_of(&self, wanted: &FileKey<'_>) -> bool {
         let Want {
             site,
             secure,
@@ -325,8 +325,8 @@ impl Entry {
             port,
             ..
         } = &self.want;
-        *place
-            == Place {
+        *wanted
+            == FileKey {
                 site: *site,
                 secure: *secure,
                 host,
@@ -353,7 +353,7 @@ mod tests {
     impl Robots {
         fn take(&self, site: u16, host: &str, definite: bool, now: u64) {
             let (secure, port) = (false, None);
-            let key = self.hasher.hash_one(Place {
+            let key = self.hasher.hash_one(FileKey {
                 site,
                 secure,
                 host,

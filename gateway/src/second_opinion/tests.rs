@@ -33,13 +33,13 @@ fn an_assessment_counts_for_the_request_that_waited() {
     let slowed = Cell::new(0);
     let check = |consequence: Consequence, throttled: bool, ruling: &str, score: f32| {
         let mut judgement = judgement(throttled);
-        let label = Label {
+        let assessment = Assessment {
             score: 0.9,
             consequence,
             reason: ReasonCode::try_from("sidecar.rules".to_owned()).unwrap(),
             pending: false,
         };
-        apply(&label, &mut judgement, |_| {
+        apply(&assessment, &mut judgement, |_| {
             slowed.set(slowed.get() + 1);
             Ruling::Forward
         });

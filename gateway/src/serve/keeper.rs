@@ -13,8 +13,8 @@ use super::ServeError;
 use crate::{
     config::PrivacyMode,
     generation::Cold,
-    handover::Heirloom,
-    shared::{Replication, Standings},
+    handover::HandedOver,
+    shared_store::{Replication, StoreStates},
 };
 
 /// Gives the file up for a successor, and takes it up again where that one fails. Decisions are
@@ -52,7 +52,7 @@ impl Keeper {
         &self,
         cold: &Cold,
         time: ProcessTime,
-    ) -> Result<(Replication, Standings), ServeError> {
+    ) -> Result<(Replication, StoreStates), ServeError> {
         let clock: Arc<dyn Clock> = Arc::new(time);
         let made = cold.shared.replication(&self.store, &clock);
         made.map_err(ServeError::Config)
@@ -98,7 +98,7 @@ impl Keeper {
     }
 }
 
-impl Heirloom for Keeper {
+impl HandedOver for Keeper {
     fn name(&self) -> &'static str {
         "decisions"
     }

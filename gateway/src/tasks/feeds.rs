@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    feeds::{Copies, Copy, Held, Round, RoundError, Spec, Validators, read, unread},
+    feeds::{Held, Round, RoundError, Snapshot, Snapshots, Spec, Validators, read, unread},
     state::State,
 };
 
@@ -31,7 +31,7 @@ const LONGEST_NAP: Duration = Duration::from_secs(60);
 /// All feeds, and how they stand.
 pub(crate) struct Feeds {
     state: Arc<State>,
-    copies: Copies,
+    snapshots: Snapshots,
     feeds: BTreeMap<Arc<str>, Feed>,
     readings: JoinSet<(Arc<Spec>, Result<Round, RoundError>)>,
 }
@@ -49,7 +49,7 @@ impl Feeds {
     pub(crate) fn load(state: Arc<State>) -> Self {
         let data_dir = state.generation.load().cold.data_dir.clone();
         let mut feeds = Self {
-            copies: Copies::of(&data_dir, state.veil.hides()),
+            snapshots: Snapshots::of(&data_dir, state.pseudonymiser.hides()),
             state,
             feeds: BTreeMap::new(),
             readings: JoinSet::new(),
@@ -66,7 +66,7 @@ impl Feeds {
             tokio::select! {
                 () = sleep_until(self.next()) => block_in_place(|| self.expire()),
                 changed = reloaded.changed() => match changed {
-                    // Reads copies: requests do not wait for that.
+                    // Reads snapshots: requests do not wait for that.
                     Ok(()) => block_in_place(|| self.take_up()),
                     Err(_) => return,
                 },
@@ -104,7 +104,7 @@ impl Feeds {
                 self.feeds.insert(Arc::clone(name), feed);
             }
         }
-        self.copies.retain(|name| wanted.contains_key(name));
+        self.snapshots.retain(|name| wanted.contains_key(name));
     }
 
     /// A feed that was not there before, with its last good copy where that has not ended.
@@ -117,8 +117,8 @@ impl Feeds {
             under_way: false,
         };
         self.state.feeds.begin(&spec.name);
-        match self.copies.find(&spec.name, &spec.origin()) {
-            Ok(Some(copy)) => self.resume(&mut feed, copy),
+        match self.snapshots.find(&spec.name, &spec.origin()) {
+            Ok(Some(snapshot)) => self.resume(&mut feed, snapshot),
             Ok(None) => {}
             Err(error) => log::error!(
                 "a feed's last copy is of no use; feed={} error={error}",
@@ -128,12 +128,12 @@ impl Feeds {
         feed
     }
 
-    fn resume(&self, feed: &mut Feed, copy: Copy) {
+    fn resume(&self, feed: &mut Feed, snapshot: Snapshot) {
         let spec = &feed.spec;
         let moment = self.state.moment();
         let now = moment.unix_ms;
         // A clock that was set back does not make a copy last longer.
-        let good_ms = copy.good_ms.min(now);
+        let good_ms = snapshot.good_ms.min(now);
         let until_ms = spec.until_ms(good_ms);
         if until_ms <= now {
             log::warn!("a feed's last copy has ended; feed={}", spec.name);
@@ -141,7 +141,7 @@ impl Feeds {
         }
         let age = Duration::from_millis(now - good_ms);
         feed.due = Instant::now() + spec.every.saturating_sub(age);
-        let entries = copy.subjects.len();
+        let entries = snapshot.subjects.len();
         log::info!(
             "a feed's last copy holds; feed={} entries={entries}",
             spec.name
@@ -149,7 +149,7 @@ impl Feeds {
         self.state.store.list(
             spec.source(),
             Listed {
-                subjects: copy.subjects,
+                subjects: snapshot.subjects,
                 until_ms,
             },
         );
@@ -158,7 +158,7 @@ impl Feeds {
             .resumed(&spec.name, entries, good_ms, until_ms);
         feed.held = Some(Held {
             entries,
-            validators: copy.validators,
+            validators: snapshot.validators,
             until: moment.own_time_of(until_ms),
         });
     }
@@ -194,9 +194,9 @@ impl Feeds {
             }
             feed.under_way = true;
             let held = feed.held.clone().filter(|held| held.until > own_ms);
-            let (spec, copies) = (Arc::clone(&feed.spec), self.copies.clone());
+            let (spec, snapshots) = (Arc::clone(&feed.spec), self.snapshots.clone());
             self.readings.spawn_blocking(move || {
-                let read = read(&spec, held.as_ref(), &copies, unix_ms);
+                let read = read(&spec, held.as_ref(), &snapshots, unix_ms);
                 (spec, read)
             });
         }
@@ -261,7 +261,7 @@ impl Feeds {
             log::warn!(
                 "a feed has entries that are taken for what they must mean; feed={name} count={} first={:?}",
                 parsed.corrected,
-                if state.veil.hides() {
+                if state.pseudonymiser.hides() {
                     &[]
                 } else {
                     &*parsed.notes

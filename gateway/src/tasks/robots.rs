@@ -51,7 +51,7 @@ pub(crate) async fn keep(state: Arc<State>, mut reloaded: watch::Receiver<u64>) 
                     return;
                 }
                 age_out(&robots, &state);
-                robots.doubt(state.now());
+                robots.read_again(state.now());
             }
             _ = shutdown.changed() => return,
         }
@@ -99,11 +99,11 @@ async fn read(state: Arc<State>, troubles: Arc<Troubles>, want: Want, turn: Turn
             robots.learn(&want, Some(file), now);
         }
         Ok(Said::Foreign(what)) => {
-            troubles.tell(site, &want, &what);
+            troubles.log(site, &want, &what);
             robots.learn(&want, None, now);
         }
         Err(error) => {
-            troubles.tell(site, &want, &error);
+            troubles.log(site, &want, &error);
             robots.fail(&want, now);
         }
     }
@@ -114,7 +114,7 @@ async fn read(state: Arc<State>, troubles: Arc<Troubles>, want: Want, turn: Turn
 struct Troubles(Mutex<HashMap<u16, Instant>>);
 
 impl Troubles {
-    fn tell(&self, site: &Site, want: &Want, what: &str) {
+    fn log(&self, site: &Site, want: &Want, what: &str) {
         let now = Instant::now();
         let mut told = self.0.lock();
         if told

@@ -62,11 +62,11 @@ impl Certificate {
             Ok(certified) => certified,
             Err(Problem::Key(what)) => {
                 let path = report.resolve(spec.key_file.get_ref());
-                report.problem(spec.key_file.span(), told(&path, what));
+                report.problem(spec.key_file.span(), format_problem(&path, what));
                 return None;
             }
             Err(Problem::Chain(what)) => {
-                report.problem(spec.chain_file.span(), told(&path, what));
+                report.problem(spec.chain_file.span(), format_problem(&path, what));
                 return None;
             }
         };
@@ -121,18 +121,18 @@ fn load_chain(
 ) -> Option<Vec<CertificateDer<'static>>> {
     let path = report.resolve(spec.chain_file.get_ref());
     pem::certificates(&path)
-        .map_err(|error| report.problem(spec.chain_file.span(), told(&path, error)))
+        .map_err(|error| report.problem(spec.chain_file.span(), format_problem(&path, error)))
         .ok()
 }
 
 fn load_key(spec: &config::Certificate, report: &mut Report) -> Option<PrivateKeyDer<'static>> {
     let path = report.resolve(spec.key_file.get_ref());
     pem::private_key(&path)
-        .map_err(|error| report.problem(spec.key_file.span(), told(&path, error)))
+        .map_err(|error| report.problem(spec.key_file.span(), format_problem(&path, error)))
         .ok()
 }
 
-fn told(path: &Path, what: impl std::fmt::Display) -> String {
+fn format_problem(path: &Path, what: impl std::fmt::Display) -> String {
     format!("{}: {what}", path.display())
 }
 
@@ -182,7 +182,7 @@ fn look_at_chain(
             Ok((_, certificate)) => parsed.push(certificate),
             Err(error) => {
                 let what = format!("certificate {} is no X.509: {error}", at + 1);
-                report.problem(spec.chain_file.span(), told(path, what));
+                report.problem(spec.chain_file.span(), format_problem(path, what));
                 return None;
             }
         }
@@ -190,13 +190,13 @@ fn look_at_chain(
     for (at, certificate) in parsed.iter().enumerate() {
         if let Some(what) = odd_dates(certificate, now) {
             let what = format!("certificate {} ({}) {what}", at + 1, certificate.subject());
-            report.warnings.push(told(path, what));
+            report.warnings.push(format_problem(path, what));
         }
     }
     if parsed.windows(2).any(|pair| !issued(&pair[1], &pair[0])) {
         let what = "each certificate must be followed by the one that issued it; some clients will \
                     refuse this order";
-        report.warnings.push(told(path, what));
+        report.warnings.push(format_problem(path, what));
     }
     if let [leaf, ..] = parsed.as_slice() {
         warn_of_names(leaf, spec.hosts.get_ref(), path, report);
@@ -260,7 +260,7 @@ fn warn_of_names(leaf: &X509Certificate<'_>, hosts: &[String], path: &Path, repo
                 names.join(", ")
             }
         );
-        report.warnings.push(told(path, what));
+        report.warnings.push(format_problem(path, what));
     }
 }
 
@@ -292,12 +292,12 @@ fn staple(
     let (der, response) = match read {
         Ok(read) => read,
         Err(what) => {
-            report.problem(file.span(), told(&path, what));
+            report.problem(file.span(), format_problem(&path, what));
             return None;
         }
     };
     if let Some(what) = response.oddity(now) {
-        report.warnings.push(told(&path, what));
+        report.warnings.push(format_problem(&path, what));
     }
     let mut key = CertifiedKey::new(certified.cert.clone(), Arc::clone(&certified.key));
     key.ocsp = Some(der);

@@ -109,7 +109,7 @@ impl Attempt {
     pub(crate) fn load(&self) -> Option<f32> {
         let endpoint = &self.lease.as_ref()?.endpoint;
         let most = endpoint.max_connections;
-        (most > 0).then(|| endpoint.standing.in_flight() as f32 / most as f32)
+        (most > 0).then(|| endpoint.health.in_flight() as f32 / most as f32)
     }
 
     /// The name of the server that was chosen.
@@ -132,7 +132,7 @@ impl Attempt {
         now: Duration,
     ) -> Result<Lease, Refusal> {
         if self.tries == 0 {
-            upstream.shared.budget.earn();
+            upstream.learned.budget.earn();
         }
         self.tries += 1;
         let sticky = upstream.sticky.as_ref();
@@ -339,11 +339,14 @@ impl Attempt {
             }
         }
         let ejection = &upstream.settings.ejection;
-        let standing = &lease.endpoint.standing;
-        standing.succeeded(now, ejection);
-        let told = response.headers.get(&KEEP_ALIVE).and_then(kept::told_secs);
-        if let Some(secs) = told {
-            standing.keeps_for(secs);
+        let health = &lease.endpoint.health;
+        health.succeeded(now, ejection);
+        let keeps = response
+            .headers
+            .get(&KEEP_ALIVE)
+            .and_then(kept::keep_alive_secs);
+        if let Some(secs) = keeps {
+            health.keeps_for(secs);
         }
         match (&upstream.sticky, &lease.endpoint.cookie) {
             (Some(sticky), Some(value)) if !self.has_cookie => sticky.set(response, value, secure),
@@ -385,7 +388,7 @@ impl Attempt {
         finds
             && !is_late
             && self.tries <= retry.most
-            && upstream.shared.budget.spend(now, &retry.terms)
+            && upstream.learned.budget.spend(now, &retry.terms)
     }
 }
 

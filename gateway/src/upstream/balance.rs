@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    standing::Rules,
+    server_health::Rules,
     table::{Endpoint, Table},
 };
 use crate::{
@@ -101,7 +101,7 @@ impl Balancer {
             return self.choose_only(only, ask);
         }
         let fits = |endpoint: &Endpoint| {
-            endpoint.standing.is_available(ask.now) && !ask.tried.contains(endpoint.key)
+            endpoint.health.is_available(ask.now) && !ask.tried.contains(endpoint.key)
         };
         let kept = ask.cookie.and_then(|cookie| {
             let named = |endpoint: &&_| fits(endpoint) && is_free(endpoint);
@@ -137,7 +137,7 @@ impl Balancer {
             Choice::Nobody
         } else if !is_free(only) {
             Choice::Full
-        } else if only.standing.is_available(ask.now) {
+        } else if only.health.is_available(ask.now) {
             Choice::At(0)
         } else {
             Choice::Desperate(0)
@@ -170,7 +170,7 @@ impl Balancer {
 
     /// Whether a server that just came back is to get the request that drew this number.
     fn has_share(&self, endpoint: &Endpoint, now: Duration, draw: Key) -> bool {
-        let share = endpoint.standing.share(now, &self.rules);
+        let share = endpoint.health.share(now, &self.rules);
         share >= 1.0 || draw.fraction() <= share
     }
 
@@ -230,7 +230,7 @@ fn rotated(table: &Table, start: usize) -> impl Iterator<Item = usize> {
 
 /// Whether a server may have one more request.
 fn is_free(endpoint: &Endpoint) -> bool {
-    endpoint.max_connections == 0 || endpoint.standing.in_flight() < endpoint.max_connections
+    endpoint.max_connections == 0 || endpoint.health.in_flight() < endpoint.max_connections
 }
 
 /// The place of the server that a cookie names.
@@ -259,7 +259,7 @@ fn by_load(table: &Table, ticket: u64, accepts: impl Fn(&Endpoint) -> bool) -> O
     // Starting elsewhere each time spreads requests over servers that are equally idle.
     for place in rotated(table, random(ticket).0 as usize) {
         let endpoint = &table.endpoints[place];
-        let load = (f64::from(endpoint.standing.in_flight()) + 1.0) / endpoint.weight;
+        let load = (f64::from(endpoint.health.in_flight()) + 1.0) / endpoint.weight;
         if best.is_none_or(|(_, least)| load < least) && accepts(endpoint) {
             best = Some((place, load));
         }

@@ -14,9 +14,9 @@ use super::{
     balance::{Balancer, MOST_RETRIES},
     budget,
     health::Check,
+    learned::Learned,
     peer, queue,
-    shared::Shared,
-    standing::Rules,
+    server_health::Rules,
     sticky::Sticky,
     table::{MOST_ENDPOINTS, Table},
     tls::{Tls, wrong_name},
@@ -52,10 +52,10 @@ pub(super) fn upstream(
         servers,
         balancer: Balancer::new(settings.balance, settings.ejection),
         table: ArcSwap::from_pointee(Table::default()),
-        shared: carry.over(
+        learned: carry.over(
             (&report.scope, "shared"),
-            |_: &Shared| true,
-            Shared::default,
+            |_: &Learned| true,
+            Learned::default,
         ),
         settings,
     };

@@ -58,7 +58,7 @@ impl Delivery {
     /// A body is to go out over this descriptor's connection, which is not lent again before
     /// [`Delivery::answered`] has seen that it may be.
     pub(super) fn new(fd: RawFd, headers: &HeaderMap, is_fresh_tls: bool) -> Self {
-        kept::doubt(fd);
+        kept::suspect(fd);
         let length = headers.get(CONTENT_LENGTH);
         let way = Way {
             fd,
@@ -106,7 +106,7 @@ impl Delivery {
     /// The origin's answer is over. What is still to come of the body is nothing that it may read,
     /// and no answer of it concerns anybody.
     pub(super) fn is_over(&self) {
-        if kept::is_doubted(self.way.fd) {
+        if kept::is_suspect(self.way.fd) {
             let _ = shutdown(self.way.fd, Shutdown::Both);
         }
     }

@@ -15,7 +15,7 @@ use toml::Spanned;
 use super::{
     Upstream,
     probe::{Asked, Probe, failed},
-    standing::CheckLimits,
+    server_health::CheckLimits,
     table::Endpoint,
 };
 use crate::config;
@@ -104,11 +104,11 @@ impl Check {
             fields: &[],
             most_bytes: MOST_BYTES,
         };
-        let told = probe.get(&endpoint.peer, &asked).await?;
-        if self.is_well(told.status) {
+        let reply = probe.get(&endpoint.peer, &asked).await?;
+        if self.is_well(reply.status) {
             return Ok(());
         }
-        Err(failed(format!("status {}", told.status)))
+        Err(failed(format!("status {}", reply.status)))
     }
 }
 
@@ -171,7 +171,7 @@ impl Upstream {
         answer: Result<()>,
         now: Duration,
     ) {
-        let news = endpoint.standing.checked(answer.is_ok(), limits, now);
+        let news = endpoint.health.checked(answer.is_ok(), limits, now);
         let (name, server) = (&self.name, &endpoint.server);
         let address = &endpoint.peer._address;
         match (news, answer) {
@@ -189,7 +189,7 @@ impl Upstream {
     pub(super) fn forget_checks(&self, now: Duration) {
         if self.settings.health_check.is_none() {
             for endpoint in &self.table.load().endpoints {
-                endpoint.standing.set_down(false, now);
+                endpoint.health.set_down(false, now);
             }
         }
     }
@@ -201,12 +201,12 @@ pub(crate) async fn fetch(
     upstream: &Upstream,
     asked: &Asked<'_>,
     now: Duration,
-) -> Result<super::Told> {
+) -> Result<super::ProbeReply> {
     let table = upstream.table.load_full();
     let well = table
         .endpoints
         .iter()
-        .find(|endpoint| endpoint.standing.is_available(now));
+        .find(|endpoint| endpoint.health.is_available(now));
     let endpoint = well.or_else(|| table.endpoints.first());
     let endpoint = endpoint.ok_or_else(|| failed("no server is known"))?;
     let probe = Probe::ready().await;

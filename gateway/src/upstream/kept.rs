@@ -31,16 +31,16 @@ use nix::{
 const MOST_DESCRIPTORS: usize = 1 << 20;
 
 /// A bit for each connection that may not be lent again. Pages of it that nobody uses cost nothing.
-static DOUBTED: [AtomicU64; MOST_DESCRIPTORS / 64] =
+static SUSPECTS: [AtomicU64; MOST_DESCRIPTORS / 64] =
     [const { AtomicU64::new(0) }; MOST_DESCRIPTORS / 64];
 
 fn mark(fd: RawFd) -> Option<(&'static AtomicU64, u64)> {
     let fd = usize::try_from(fd).ok()?;
-    Some((DOUBTED.get(fd / 64)?, 1 << (fd % 64)))
+    Some((SUSPECTS.get(fd / 64)?, 1 << (fd % 64)))
 }
 
 /// This connection is not lent again, unless it is trusted before.
-pub(super) fn doubt(fd: RawFd) {
+pub(super) fn suspect(fd: RawFd) {
     if let Some((word, bit)) = mark(fd) {
         word.fetch_or(bit, Relaxed);
     }
@@ -56,14 +56,14 @@ pub(super) fn trust(fd: RawFd) {
 }
 
 /// Whether this connection may not be lent again.
-pub(super) fn is_doubted(fd: RawFd) -> bool {
+pub(super) fn is_suspect(fd: RawFd) -> bool {
     mark(fd).is_none_or(|(word, bit)| word.load(Relaxed) & bit != 0)
 }
 
 /// Whether a kept connection may not be lent: it has ended, carries bytes although nothing was asked
 /// over it, or is not trusted.
 pub(super) fn is_spent(fd: RawFd) -> bool {
-    if is_doubted(fd) {
+    if is_suspect(fd) {
         return true;
     }
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
@@ -78,7 +78,7 @@ pub(super) fn may_repeat(method: &Method) -> bool {
 }
 
 /// How long an origin keeps an unused connection: `Keep-Alive: timeout=5, max=100`, in seconds.
-pub(super) fn told_secs(field: &HeaderValue) -> Option<u32> {
+pub(super) fn keep_alive_secs(field: &HeaderValue) -> Option<u32> {
     let mut options = field.to_str().ok()?.split(',');
     options.find_map(|option| {
         let (name, secs) = option.split_once('=')?;
@@ -116,7 +116,7 @@ mod tests {
         assert!(is_spent(near.as_raw_fd()));
         near.read_exact(&mut [0]).unwrap();
         assert!(!is_spent(near.as_raw_fd()), "looking takes nothing away");
-        doubt(near.as_raw_fd());
+        suspect(near.as_raw_fd());
         assert!(is_spent(near.as_raw_fd()));
         trust(near.as_raw_fd());
         assert!(!is_spent(near.as_raw_fd()));
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn the_origins_time_is_read() {
         let check = |field: &'static str, expected: Option<u32>| {
-            let found = told_secs(&HeaderValue::from_static(field));
+            let found = keep_alive_secs(&HeaderValue::from_static(field));
             assert_eq!(found, expected, "{field}");
         };
         check("timeout=5, max=100", Some(5));

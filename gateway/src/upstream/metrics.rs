@@ -94,17 +94,17 @@ impl UpstreamMetrics {
         self.clear();
         for upstream in upstreams {
             let name = &*upstream.name;
-            let shared = &upstream.shared;
+            let learned = &upstream.learned;
             let count = |family: &IntCounterVec, value: u64| {
                 family.with_label_values(&[name]).inc_by(value);
             };
-            let waiting = i64::from(shared.queue.waiting());
+            let waiting = i64::from(learned.queue.waiting());
             self.waiting.with_label_values(&[name]).set(waiting);
-            count(&self.refused, shared.queue.refused());
-            count(&self.retries, shared.budget.spent());
-            count(&self.retries_refused, shared.budget.refused());
-            count(&self.all_out, shared.all_out());
-            count(&self.lookups_failed, shared.lookups_failed());
+            count(&self.refused, learned.queue.refused());
+            count(&self.retries, learned.budget.spent());
+            count(&self.retries_refused, learned.budget.refused());
+            count(&self.all_out, learned.all_out());
+            count(&self.lookups_failed, learned.lookups_failed());
             self.show_servers(upstream, now);
         }
     }
@@ -156,10 +156,10 @@ impl UpstreamMetrics {
 
 impl Sums {
     fn add(&mut self, endpoint: &Endpoint, now: Duration) {
-        let standing = &endpoint.standing;
-        self.in_flight += u64::from(standing.in_flight());
-        self.up += u64::from(standing.is_available(now));
+        let health = &endpoint.health;
+        self.in_flight += u64::from(health.in_flight());
+        self.up += u64::from(health.is_available(now));
         self.addresses += 1;
-        self.ejections += standing.ejections();
+        self.ejections += health.ejections();
     }
 }

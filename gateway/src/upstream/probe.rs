@@ -34,7 +34,7 @@ pub(crate) struct Asked<'a> {
 }
 
 /// What a server said.
-pub(crate) struct Told {
+pub(crate) struct ProbeReply {
     pub status: u16,
     pub fields: HeaderMap,
     /// The beginning of the body.
@@ -65,7 +65,7 @@ impl Probe {
     }
 
     /// Asks for something, and reads the beginning of the answer.
-    pub(super) async fn get(&self, peer: &HttpPeer, asked: &Asked<'_>) -> Result<Told> {
+    pub(super) async fn get(&self, peer: &HttpPeer, asked: &Asked<'_>) -> Result<ProbeReply> {
         let mut peer = peer.clone();
         // Then nothing else shares the connection, and it ends with the answer.
         peer.options.max_h2_streams = 1;
@@ -75,19 +75,21 @@ impl Probe {
         session.finish_request_body().await?;
         session.read_response_header().await?;
         let head = session.response_header();
-        let mut told = Told {
+        let mut reply = ProbeReply {
             status: head.map_or(0, |head| head.status.as_u16()),
             fields: head.map(|head| head.headers.clone()).unwrap_or_default(),
             body: Vec::new(),
         };
-        while told.body.len() < asked.most_bytes
+        while reply.body.len() < asked.most_bytes
             && let Some(bytes) = session.read_response_body().await?
         {
-            let room = asked.most_bytes - told.body.len();
-            told.body.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            let room = asked.most_bytes - reply.body.len();
+            reply
+                .body
+                .extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
         session.shutdown().await;
-        Ok(told)
+        Ok(reply)
     }
 }
 

@@ -51,8 +51,8 @@ impl Queue {
         limits: &Limits,
         enter: impl FnMut() -> Option<T>,
     ) -> Option<T> {
-        let entered = match Place::take(self, limits.max_waiting) {
-            Some(place) => timeout(limits.timeout, place.wait(enter)).await.ok(),
+        let entered = match Waiter::take(self, limits.max_waiting) {
+            Some(waiter) => timeout(limits.timeout, waiter.wait(enter)).await.ok(),
             None => None,
         };
         if entered.is_none() {
@@ -62,21 +62,21 @@ impl Queue {
     }
 }
 
-/// A place in the queue.
-struct Place<'a> {
+/// A request that waits in the queue.
+struct Waiter<'a> {
     queue: &'a Queue,
     is_first: bool,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Waiter<'a> {
     fn take(queue: &'a Queue, most: u32) -> Option<Self> {
         let before = queue.waiting.fetch_add(1, Relaxed);
-        let place = Self {
+        let waiter = Self {
             queue,
             is_first: before == 0,
         };
         // Where there was no room, dropping it gives it back.
-        (before < most).then_some(place)
+        (before < most).then_some(waiter)
     }
 
     async fn wait<T>(self, mut enter: impl FnMut() -> Option<T>) -> T {
@@ -89,7 +89,7 @@ impl<'a> Place<'a> {
             if my_turn && let Some(entered) = enter() {
                 return entered;
             }
-            // Looking must not cost the place among those who are told.
+            // Looking must not cost the turn among those that are notified.
             while timeout(LOOK_EVERY, freed.as_mut()).await.is_err() {
                 if let Some(entered) = enter() {
                     return entered;
@@ -100,10 +100,10 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         self.queue.waiting.fetch_sub(1, Relaxed);
-        // There may be more room than for this one, and who leaves may have been told of some.
+        // There may be more room than for this one, and one that leaves may have been notified of some.
         self.queue.freed();
     }
 }

@@ -24,8 +24,8 @@ const AT_ONCE: usize = 32;
 /// Longest wait for one name.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What came of looking up the name of a server.
-type Found = (Arc<str>, io::Result<Vec<SocketAddr>>);
+/// The name of a server, with the result of its lookup.
+type Lookup = (Arc<str>, io::Result<Vec<SocketAddr>>);
 
 /// Who knows what names stand for.
 pub(super) trait Resolver: Send + Sync + 'static {
@@ -80,7 +80,7 @@ pub(super) async fn keep_looking_up(upstream: Arc<Upstream>, time: ProcessTime) 
 impl Upstream {
     fn has_unknown_names(&self) -> bool {
         self.named()
-            .any(|(label, _, _)| self.shared.answer(label).is_none())
+            .any(|(label, _, _)| self.learned.answer(label).is_none())
     }
 
     /// Looks all names up at once, so that none waits for another.
@@ -107,7 +107,7 @@ impl Upstream {
         }
     }
 
-    fn take_over(&self, found: Option<Result<Found, JoinError>>) {
+    fn take_over(&self, found: Option<Result<Lookup, JoinError>>) {
         let upstream = &self.name;
         match found {
             Some(Ok((label, Ok(found)))) => {
@@ -119,8 +119,8 @@ impl Upstream {
                 }
             }
             Some(Ok((label, Err(error)))) => {
-                self.shared.lookup_failed();
-                let kept = self.shared.answer(&label).is_some();
+                self.learned.lookup_failed();
+                let kept = self.learned.answer(&label).is_some();
                 log::warn!(
                     "name of a server cannot be looked up; upstream={upstream} server={label} \
                      last_answer_kept={kept} error={error}"
@@ -139,11 +139,11 @@ mod tests {
     use super::*;
     use crate::upstream::tests::upstream;
 
-    /// Answers as it is told.
+    /// Gives the answer that a test has set.
     #[derive(Clone)]
-    struct Told(Arc<Mutex<Result<Vec<SocketAddr>, io::ErrorKind>>>);
+    struct StubResolver(Arc<Mutex<Result<Vec<SocketAddr>, io::ErrorKind>>>);
 
-    impl Resolver for Told {
+    impl Resolver for StubResolver {
         async fn look_up(&self, name: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
             if name == "silent.test" {
                 return std::future::pending().await;
@@ -167,11 +167,11 @@ mod tests {
         );
         assert_eq!(addresses(&upstream), ["192.0.2.9:80 1"]);
         assert!(upstream.has_unknown_names());
-        let told = Told(Arc::new(Mutex::new(Err(io::ErrorKind::NotFound))));
+        let resolver = StubResolver(Arc::new(Mutex::new(Err(io::ErrorKind::NotFound))));
         let check = async |answer: Result<&[&str], io::ErrorKind>, expected: &[&str]| {
             let parse = |text: &&str| text.parse().unwrap();
-            *told.0.lock() = answer.map(|texts| texts.iter().map(parse).collect());
-            upstream.look_up_names(&told).await;
+            *resolver.0.lock() = answer.map(|texts| texts.iter().map(parse).collect());
+            upstream.look_up_names(&resolver).await;
             assert_eq!(addresses(&upstream), expected);
         };
         check(Err(io::ErrorKind::NotFound), &["192.0.2.9:80 1"]).await;
@@ -181,20 +181,20 @@ mod tests {
         check(Err(io::ErrorKind::TimedOut), &two).await;
         check(Ok(&[]), &two).await;
         check(Ok(&["192.0.2.2:80"]), &["192.0.2.2:80 3", "192.0.2.9:80 1"]).await;
-        assert_eq!(upstream.shared.lookups_failed(), 3);
+        assert_eq!(upstream.learned.lookups_failed(), 3);
     }
     #[tokio::test(start_paused = true)]
     async fn a_name_without_an_answer_keeps_no_other_waiting() {
         let upstream =
             upstream("servers = [{ address = \"silent.test:80\" }, { address = \"a.test:80\" }]");
-        let told = Told(Arc::new(Mutex::new(Ok(vec![
+        let resolver = StubResolver(Arc::new(Mutex::new(Ok(vec![
             "192.0.2.1:80".parse().unwrap(),
         ]))));
-        let ended = timeout(FIRST_ANSWERS, upstream.look_up_names(&told)).await;
+        let ended = timeout(FIRST_ANSWERS, upstream.look_up_names(&resolver)).await;
         assert!(ended.is_err(), "the silent one is waited for");
-        assert!(upstream.shared.answer("a.test:80").is_some());
-        let ended = timeout(2 * LOOKUP_TIMEOUT, upstream.look_up_names(&told)).await;
+        assert!(upstream.learned.answer("a.test:80").is_some());
+        let ended = timeout(2 * LOOKUP_TIMEOUT, upstream.look_up_names(&resolver)).await;
         assert!(ended.is_ok(), "but not for ever");
-        assert_eq!(upstream.shared.lookups_failed(), 1);
+        assert_eq!(upstream.learned.lookups_failed(), 1);
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use pingora::upstreams::peer::HttpPeer;
 
-use super::{kept::ours, standing::Standing};
+use super::{kept::ours, server_health::ServerHealth};
 use crate::hash::Key;
 
 /// Most addresses of one upstream: each of them is looked at now and then.
@@ -28,7 +28,7 @@ pub(super) struct Endpoint {
     pub max_connections: u32,
     /// What Pingora connects to.
     pub peer: HttpPeer,
-    pub standing: Arc<Standing>,
+    pub health: Arc<ServerHealth>,
 }
 
 impl Endpoint {
@@ -39,7 +39,7 @@ impl Endpoint {
 
     /// Lets go of unused connections before the server does, where it has said when.
     pub(super) fn bound_idle(&self, peer: &mut HttpPeer) {
-        let Some(secs) = self.standing.keeps_secs() else {
+        let Some(secs) = self.health.keeps_secs() else {
             return;
         };
         let configured = peer.options.idle_timeout;

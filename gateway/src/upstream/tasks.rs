@@ -28,8 +28,8 @@ impl Upstream {
             .iter()
             .map(|endpoint| endpoint.key)
             .collect();
-        self.shared.keep_standings(&keys, now);
+        self.learned.keep_health(&keys, now);
         let names = self.named().map(|(label, _, _)| &**label).collect();
-        self.shared.keep_answers(&names, now);
+        self.learned.keep_answers(&names, now);
     }
 }

@@ -165,7 +165,7 @@ fn what_is_learnt_outlives_a_reload() {
     let mut carry = Carry::default();
     let first = Upstream::build(&spec(""), &[0; 32], &mut Report::default(), &mut carry).unwrap();
     first.table.load().endpoints[0]
-        .standing
+        .health
         .set_down(true, Duration::ZERO);
     let mut carry = Carry {
         previous: carry.carried,
@@ -178,7 +178,7 @@ fn what_is_learnt_outlives_a_reload() {
         &mut carry,
     )
     .unwrap();
-    assert!(second.table.load().endpoints[0].standing.is_down());
+    assert!(second.table.load().endpoints[0].health.is_down());
 }
 
 #[test]
@@ -189,15 +189,15 @@ fn a_server_that_is_away_for_a_while_is_not_forgotten() {
         let addresses = addresses.iter().map(|address| address.parse().unwrap());
         upstream.learn(&label, addresses.collect());
         upstream.forget_what_is_gone(Duration::from_secs(secs));
-        Arc::clone(&upstream.table.load().endpoints[0].standing)
+        Arc::clone(&upstream.table.load().endpoints[0].health)
     };
     let (first, both) = ("192.0.2.1:80", ["192.0.2.1:80", "192.0.2.2:80"]);
-    let standing = shows(&both, 0);
-    let is_known = |now: &Arc<standing::Standing>| Arc::ptr_eq(now, &standing);
+    let health = shows(&both, 0);
+    let is_known = |now: &Arc<server_health::ServerHealth>| Arc::ptr_eq(now, &health);
     shows(&both[1..], 10);
     assert!(is_known(&shows(&[first], 500)));
     shows(&both[1..], 1000);
-    let busy = InFlight::enter(&standing, 0);
+    let busy = InFlight::enter(&health, 0);
     shows(&both[1..], 2000);
     assert!(is_known(&shows(&[first], 3000)), "a request is at it");
     drop(busy);
@@ -221,10 +221,7 @@ fn a_generation_that_does_not_serve_forgets_nothing() {
     let new = spec("{ address = \"a.test:80\" }");
     let new = Upstream::build(&new, &[0; 32], &mut Report::default(), &mut carry).unwrap();
     new.learn(&"a.test:80".into(), vec!["192.0.2.1:80".parse().unwrap()]);
-    let before = Arc::clone(&old.table.load().endpoints[0].standing);
+    let before = Arc::clone(&old.table.load().endpoints[0].health);
     old.rebuild();
-    assert!(Arc::ptr_eq(
-        &before,
-        &old.table.load().endpoints[0].standing
-    ));
+    assert!(Arc::ptr_eq(&before, &old.table.load().endpoints[0].health));
 }

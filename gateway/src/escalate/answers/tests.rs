@@ -141,7 +141,7 @@ fn labels_are_checked() {
         ..v1::Assessment::default()
     };
     let id = "00000000000000000000000000000abc";
-    let (case, kept) = label(&sent(id, 0.9, "sidecar.rules")).unwrap();
+    let (case, kept) = assessment(&sent(id, 0.9, "sidecar.rules")).unwrap();
     assert_eq!(
         (case, kept.consequence),
         (CaseId(0xabc), Consequence::Act(Action::Tarpit))
@@ -159,7 +159,7 @@ fn labels_are_checked() {
         (id, 0.9, "a\n", AnswerError::Reason),
     ] {
         assert_eq!(
-            label(&sent(case, score, reason)),
+            assessment(&sent(case, score, reason)),
             Err(expected),
             "{case} {score}"
         );

@@ -62,7 +62,7 @@ impl Escalation for Stub {
         let welcome = Heard::Welcome(v1::Welcome {
             sidecar: "one".to_owned(),
         });
-        answers.send(Ok(heard_as(welcome))).await.unwrap();
+        answers.send(Ok(received_as(welcome))).await.unwrap();
         *self.0.answers.lock() = Some(answers);
         let ears = Arc::clone(&self.0);
         tokio::spawn(async move {
@@ -100,7 +100,7 @@ impl Escalation for Stub {
     }
 }
 
-const fn heard_as(message: Heard) -> SidecarMessage {
+const fn received_as(message: Heard) -> SidecarMessage {
     SidecarMessage {
         message: Some(message),
     }
@@ -137,10 +137,10 @@ impl Running {
     fn say(&self, message: Heard) {
         let answers = self.ears.answers.lock();
         let answers = answers.as_ref().unwrap();
-        answers.try_send(Ok(heard_as(message))).unwrap();
+        answers.try_send(Ok(received_as(message))).unwrap();
     }
 
-    fn heard(&self) -> usize {
+    fn received(&self) -> usize {
         self.ears.cases.lock().len()
     }
 }
@@ -301,7 +301,7 @@ async fn a_case_becomes_a_decision_and_a_label() {
     let (mut gateway, sidecar) = (Gateway::new(), Running::start("127.0.0.1:0", None).await);
     gateway.connect(&by_token(sidecar.address));
     let case = gateway.ask("192.0.2.7");
-    until("heard", async || sidecar.heard() == 1).await;
+    until("received", async || sidecar.received() == 1).await;
     let (hello, token) = sidecar.ears.hellos.lock()[0].clone();
     assert_eq!(
         (hello.gateway.as_str(), hello.sidecar.as_str(), hello.after),
@@ -309,20 +309,24 @@ async fn a_case_becomes_a_decision_and_a_label() {
     );
     assert_eq!(token, Some(format!("Bearer {}", "t".repeat(32))));
     assert_eq!(sidecar.ears.cases.lock()[0].id, case.to_string());
-    let waiting = gateway.sidecar.await_label(case, Duration::from_secs(5));
+    let waiting = gateway
+        .sidecar
+        .await_assessment(case, Duration::from_secs(5));
     let answer = async {
         sleep(Duration::from_millis(50)).await;
         sidecar.say(assessed(case, v1::Action::Deny));
     };
-    let (label, ()) = tokio::join!(waiting, answer);
-    assert_eq!(label.unwrap().action(), Some(Action::Deny));
-    let label = gateway.sidecar.labels.find(case).unwrap();
+    let (assessment, ()) = tokio::join!(waiting, answer);
+    assert_eq!(assessment.unwrap().action(), Some(Action::Deny));
+    let assessment = gateway.sidecar.assessments.find(case).unwrap();
     assert_eq!(
-        (label.score, label.reason.to_string()),
+        (assessment.score, assessment.reason.to_string()),
         (0.93, "sidecar.history".to_owned())
     );
     // What is known already is waited for by nobody.
-    let again = gateway.sidecar.await_label(case, Duration::from_secs(5));
+    let again = gateway
+        .sidecar
+        .await_assessment(case, Duration::from_secs(5));
     assert!(
         timeout(Duration::from_millis(10), again)
             .await
@@ -360,22 +364,26 @@ async fn what_comes_while_the_sidecar_is_away_goes_up_when_it_is_back() {
     let sidecar = Running::start("127.0.0.1:0", None).await;
     gateway.connect(&by_token(sidecar.address));
     let first = gateway.ask("192.0.2.1");
-    until("heard", async || sidecar.heard() == 1).await;
+    until("received", async || sidecar.received() == 1).await;
     let decision = gateway.decision(7, "192.0.2.1", v1::Action::Throttle);
     sidecar.say(Heard::Decision(decision));
     until("decided", async || gateway.decided().await.len() == 1).await;
-    let waiting = gateway.sidecar.await_label(first, Duration::from_secs(60));
+    let waiting = gateway
+        .sidecar
+        .await_assessment(first, Duration::from_secs(60));
     let kill = async {
         sleep(Duration::from_millis(50)).await;
         sidecar.task.abort();
         *sidecar.ears.answers.lock() = None;
     };
     let began = Instant::now();
-    let (label, ()) = tokio::join!(waiting, kill);
-    assert!(label.is_none() && began.elapsed() < Duration::from_secs(10));
+    let (assessment, ()) = tokio::join!(waiting, kill);
+    assert!(assessment.is_none() && began.elapsed() < Duration::from_secs(10));
     assert!(gateway.sidecar.trouble().is_some());
     let second = gateway.ask("192.0.2.2");
-    let gone = gateway.sidecar.await_label(second, Duration::from_secs(60));
+    let gone = gateway
+        .sidecar
+        .await_assessment(second, Duration::from_secs(60));
     assert!(
         timeout(Duration::from_millis(10), gone)
             .await
@@ -385,7 +393,7 @@ async fn what_comes_while_the_sidecar_is_away_goes_up_when_it_is_back() {
     let address = sidecar.address.to_string();
     let back = Running::start(&address, None).await;
     // The one that was not answered is sent again.
-    until("both", async || back.heard() == 2).await;
+    until("both", async || back.received() == 2).await;
     let (hello, _) = back.ears.hellos.lock()[0].clone();
     assert_eq!((hello.sidecar.as_str(), hello.after), ("one", 7));
     assert!(gateway.sidecar.is_connected() && gateway.sidecar.trouble().is_none());
@@ -452,7 +460,7 @@ async fn both_sides_show_certificates_over_tls() {
          certificate_file = \"us.pem\"\nkey_file = \"us.key\""
     ));
     let _ = gateway.ask("192.0.2.7");
-    until("heard", async || sidecar.heard() == 1).await;
+    until("received", async || sidecar.received() == 1).await;
 
     let mut stranger = Gateway::new();
     let other = Authority::new("another authority");

@@ -12,7 +12,7 @@ use crate::{
     generation::{Generation, Site},
     hosts::split_authority,
     robots::{PATH, Want, counts},
-    upstream::{self, Asked, Told, Upstream},
+    upstream::{self, Asked, ProbeReply, Upstream},
 };
 
 /// RFC 9309 section 2.3.1.2: crawlers follow at least five in a row.
@@ -40,12 +40,12 @@ pub(super) async fn fetch(
     let mut place = Public::new(want.secure, want.host.to_string(), want.port);
     let mut target = PATH.to_owned();
     for _ in 0..=MOST_REDIRECTS {
-        let told = ask(upstream, &place, &target, now).await?;
-        match told.status {
-            200..=299 => return Ok(text(&told)),
+        let reply = ask(upstream, &place, &target, now).await?;
+        match reply.status {
+            200..=299 => return Ok(text(&reply)),
             301 | 302 | 303 | 307 | 308 => {
                 let Some(next) =
-                    follow(generation, (site, upstream), &told.fields, &place, &target)
+                    follow(generation, (site, upstream), &reply.fields, &place, &target)
                 else {
                     return Ok(Said::Foreign("a redirect to elsewhere".to_owned()));
                 };
@@ -66,7 +66,7 @@ async fn ask(
     place: &Public,
     target: &str,
     now: std::time::Duration,
-) -> Result<Told, String> {
+) -> Result<ProbeReply, String> {
     let authority = place.authority();
     let fields: [(HeaderName, &str); 3] = [
         (FORWARDED_PROTO, place.scheme()),
@@ -80,8 +80,8 @@ async fn ask(
         // One more than is used, so that the cut is noticed.
         most_bytes: LONGEST + 1,
     };
-    let told = upstream::fetch(upstream, &asked, now).await;
-    told.map_err(|error| error.to_string())
+    let reply = upstream::fetch(upstream, &asked, now).await;
+    reply.map_err(|error| error.to_string())
 }
 
 /// Where a redirect leads, as long as it is the same site's: it is asked for at the same origin, so
@@ -127,12 +127,12 @@ fn follow(
 }
 
 /// What an answer has to say to crawlers.
-fn text(told: &Told) -> Said {
-    let field = |name| told.fields.get(name).and_then(|value| value.to_str().ok());
+fn text(reply: &ProbeReply) -> Said {
+    let field = |name| reply.fields.get(name).and_then(|value| value.to_str().ok());
     let coding = field(header::CONTENT_ENCODING).unwrap_or("identity").trim();
     let body = match coding.to_ascii_lowercase().as_str() {
-        "identity" | "" if !told.body.starts_with(GZIP) => told.body.clone(),
-        "identity" | "" | "gzip" | "x-gzip" => match unzip(&told.body) {
+        "identity" | "" if !reply.body.starts_with(GZIP) => reply.body.clone(),
+        "identity" | "" | "gzip" | "x-gzip" => match unzip(&reply.body) {
             Some(body) => body,
             None => return Said::Foreign("a damaged gzip".to_owned()),
         },
@@ -180,13 +180,13 @@ mod tests {
     use flate2::{Compression, write::GzEncoder};
     use http::{HeaderMap, HeaderValue};
 
-    use super::{LONGEST, Said, Told, text};
+    use super::{LONGEST, ProbeReply, Said, text};
 
     fn said(fields: &[(&'static str, &'static str)], body: &[u8]) -> Said {
         let fields = fields
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
-        text(&Told {
+        text(&ProbeReply {
             status: 200,
             fields: fields.collect::<HeaderMap>(),
             body: body.to_vec(),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::*;
-use crate::upstream::standing::{InFlight, Standing};
+use crate::upstream::server_health::{InFlight, ServerHealth};
 
 const RULES: Rules = Rules {
     failures: 1,
@@ -32,7 +32,7 @@ fn named_table(servers: impl Iterator<Item = (usize, f64, u32)>) -> Table {
             weight,
             max_connections,
             peer: pingora::upstreams::peer::HttpPeer::new("127.0.0.1:1", false, String::new()),
-            standing: Arc::new(Standing::default()),
+            health: Arc::new(ServerHealth::default()),
         })
     });
     Table::new(endpoints.collect())
@@ -89,7 +89,7 @@ fn everybody_gets_a_share_by_weight() {
 #[test]
 fn leaving_one_out_keeps_the_proportions_of_the_others() {
     let table = table(&[1.0, 1.0, 1.0, 3.0]);
-    table.endpoints[1].standing.set_down(true, Duration::ZERO);
+    table.endpoints[1].health.set_down(true, Duration::ZERO);
     for kind in [
         Balance::ConsistentHash,
         Balance::Random,
@@ -113,12 +113,12 @@ fn the_fewest_requests_by_weight_win() {
         let Choice::At(place) = balancer.choose(&table, &ask(0, key, &tried)) else {
             panic!("nobody was chosen");
         };
-        held.push(InFlight::enter(&table.endpoints[place].standing, 0));
+        held.push(InFlight::enter(&table.endpoints[place].health, 0));
     }
     let loads: Vec<u32> = table
         .endpoints
         .iter()
-        .map(|e| e.standing.in_flight())
+        .map(|e| e.health.in_flight())
         .collect();
     assert_eq!(loads, [10, 20, 10]);
     drop(held);
@@ -179,8 +179,8 @@ fn a_server_that_is_coming_back_gets_less() {
         Balance::RoundRobin,
     ] {
         let table = table(&[1.0, 1.0]);
-        table.endpoints[1].standing.set_down(true, Duration::ZERO);
-        table.endpoints[1].standing.set_down(false, Duration::ZERO);
+        table.endpoints[1].health.set_down(true, Duration::ZERO);
+        table.endpoints[1].health.set_down(false, Duration::ZERO);
         // Tickets of others are drawn again, so that its share is 0.3 / 1.3 then; with keys 0.3 / 2.
         let counts = counts(kind, &table, 30, 20_000);
         let expected = if kind == Balance::ConsistentHash {
@@ -198,7 +198,7 @@ fn with_all_out_all_are_used() {
         for count in [1, 3] {
             let table = table(&vec![1.0; count]);
             for endpoint in &table.endpoints {
-                endpoint.standing.set_down(true, Duration::ZERO);
+                endpoint.health.set_down(true, Duration::ZERO);
             }
             let balancer = Balancer::new(kind, RULES);
             let tried = Tried::default();
@@ -236,7 +236,7 @@ fn full_servers_are_passed_by_and_waited_for() {
         let table = named_table([(0, 1.0, 1), (1, 1.0, 1)].into_iter());
         let balancer = Balancer::new(kind, RULES);
         let tried = Tried::default();
-        let enter = |place: usize| InFlight::enter(&table.endpoints[place].standing, 1).unwrap();
+        let enter = |place: usize| InFlight::enter(&table.endpoints[place].health, 1).unwrap();
         let first = enter(0);
         for key in 0..10 {
             assert_eq!(balancer.choose(&table, &ask(0, key, &tried)), Choice::At(1));
@@ -245,7 +245,7 @@ fn full_servers_are_passed_by_and_waited_for() {
         assert_eq!(balancer.choose(&table, &ask(0, 1, &tried)), Choice::Full);
         drop(first);
         // A server that is out is no place for those who wait for one that is only busy.
-        table.endpoints[0].standing.set_down(true, Duration::ZERO);
+        table.endpoints[0].health.set_down(true, Duration::ZERO);
         assert_eq!(balancer.choose(&table, &ask(0, 1, &tried)), Choice::Full);
     }
 }
@@ -266,7 +266,7 @@ fn the_cookie_decides_where_its_server_is_well() {
     };
     assert_eq!(chosen("cookie-1"), 30);
     assert_eq!(chosen("cookie-9"), 10);
-    table.endpoints[1].standing.set_down(true, Duration::ZERO);
+    table.endpoints[1].health.set_down(true, Duration::ZERO);
     assert_eq!(chosen("cookie-1"), 0);
 }
 

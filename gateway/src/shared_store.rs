@@ -35,7 +35,7 @@ const MOST_PASSWORD: usize = 4096;
 
 /// Where the shared store and the predecessor's list are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Shared {
+pub(crate) struct StoreSettings {
     store: Option<Server>,
     predecessor: Option<Server>,
     tenant: String,
@@ -54,7 +54,7 @@ struct Server {
 
 /// How the shared store and the predecessor's list do, where there are any.
 #[derive(Debug, Default)]
-pub(crate) struct Standings {
+pub(crate) struct StoreStates {
     /// The shared store.
     pub store: Option<Arc<Standing>>,
     /// The limits that gateways keep together.
@@ -72,7 +72,7 @@ pub(crate) struct Replication {
     clock: Arc<dyn Clock>,
 }
 
-impl Shared {
+impl StoreSettings {
     /// What the configuration says, or what is wrong with it. No file is read.
     pub(crate) fn read(spec: &config::Store, report: &mut Report) -> Option<Self> {
         let before = report.problems.len();
@@ -142,7 +142,7 @@ impl Shared {
         &self,
         store: &Store,
         clock: &Arc<dyn Clock>,
-    ) -> Result<(Replication, Standings), String> {
+    ) -> Result<(Replication, StoreStates), String> {
         let names = Names::new(&self.tenant).ok_or("no tenant")?;
         let access = |server: &Option<Server>| server.as_ref().map(Server::access).transpose();
         let replication = Replication {
@@ -156,7 +156,7 @@ impl Shared {
             names,
             clock: Arc::clone(clock),
         };
-        let standings = Standings {
+        let states = StoreStates {
             store: replication
                 .store
                 .as_ref()
@@ -170,7 +170,7 @@ impl Shared {
                 .as_ref()
                 .map(|list| Arc::clone(list.standing())),
         };
-        Ok((replication, standings))
+        Ok((replication, states))
     }
 }
 

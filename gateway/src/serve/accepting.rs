@@ -2,13 +2,13 @@
 
 use std::{io, sync::Arc};
 
-use crate::{handover::Heirloom, state::State};
+use crate::{handover::HandedOver, state::State};
 
 /// While a successor proves itself it alone accepts: what it is given is its own, and what it cannot
 /// serve waits in the system's queue, from which this process takes it where the successor fails.
-pub(super) struct Doors(pub(super) Arc<State>);
+pub(super) struct Accepting(pub(super) Arc<State>);
 
-impl Heirloom for Doors {
+impl HandedOver for Accepting {
     fn name(&self) -> &'static str {
         "doors"
     }

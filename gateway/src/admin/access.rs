@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The listener.
-pub(super) struct Door {
+pub(super) struct LimitedListener {
     listener: TcpListener,
     open: VecDeque<Open>,
     count: Arc<AtomicUsize>,
@@ -59,7 +59,7 @@ pub(super) struct Caller<S> {
     count: Arc<AtomicUsize>,
 }
 
-impl Door {
+impl LimitedListener {
     pub(super) fn new(listener: TcpListener, gave_way: IntCounter) -> Self {
         Self {
             listener,
@@ -98,7 +98,7 @@ impl Door {
     }
 }
 
-impl Listener for Door {
+impl Listener for LimitedListener {
     type Io = Caller<TcpStream>;
     type Addr = SocketAddr;
 
@@ -123,8 +123,8 @@ impl Listener for Door {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
-impl Connected<IncomingStream<'_, Door>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+impl Connected<IncomingStream<'_, LimitedListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, LimitedListener>) -> Self {
         Self(*stream.remote_addr())
     }
 }
@@ -194,22 +194,22 @@ mod tests {
         time::{Instant, sleep},
     };
 
-    use super::{ADMIN_CONNECTIONS, Caller, Door};
+    use super::{ADMIN_CONNECTIONS, Caller, LimitedListener};
 
-    async fn door() -> Door {
+    async fn listener() -> LimitedListener {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Door::new(listener, IntCounter::new("a", "b").unwrap())
+        LimitedListener::new(listener, IntCounter::new("a", "b").unwrap())
     }
 
-    fn calls(door: &mut Door) -> (Caller<DuplexStream>, DuplexStream) {
+    fn calls(listener: &mut LimitedListener) -> (Caller<DuplexStream>, DuplexStream) {
         let (ours, theirs) = duplex(64);
-        (door.admit(ours), theirs)
+        (listener.admit(ours), theirs)
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_sends_a_byte_now_and_then_is_let_go() {
-        let mut door = door().await;
-        let (mut caller, mut theirs) = calls(&mut door);
+        let mut listener = listener().await;
+        let (mut caller, mut theirs) = calls(&mut listener);
         tokio::spawn(async move {
             while theirs.write_all(b"G").await.is_ok() {
                 sleep(Duration::from_secs(1)).await;
@@ -222,8 +222,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_is_answered_may_ask_again_and_who_takes_in_nothing_may_not() {
-        let mut door = door().await;
-        let (mut caller, theirs) = calls(&mut door);
+        let mut listener = listener().await;
+        let (mut caller, theirs) = calls(&mut listener);
         sleep(Duration::from_secs(9)).await;
         caller.write_all(&[b'a'; 64]).await.unwrap();
         sleep(Duration::from_secs(9)).await;
@@ -235,10 +235,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_without_an_answer_gives_way() {
-        let mut door = door().await;
-        let mut open: Vec<_> = (0..ADMIN_CONNECTIONS).map(|_| calls(&mut door)).collect();
+        let mut listener = listener().await;
+        let mut open: Vec<_> = (0..ADMIN_CONNECTIONS)
+            .map(|_| calls(&mut listener))
+            .collect();
         open[0].0.write_all(b"a").await.unwrap();
-        open.push(calls(&mut door));
+        open.push(calls(&mut listener));
         assert!(open[1].0.read(&mut [0; 16]).await.is_err());
         open[0].0.write_all(b"a").await.unwrap();
         open[2].0.write_all(b"a").await.unwrap();

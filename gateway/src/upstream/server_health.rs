@@ -11,7 +11,7 @@ use std::{
 
 /// What is known of a server, from one generation to the next.
 #[derive(Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct ServerHealth {
     in_flight: AtomicU32,
     down: AtomicBool,
     /// Health checks in a row that went well, or below 0 that did not.
@@ -53,7 +53,7 @@ pub(super) struct CheckLimits {
 /// The least share of a server that came back, so that it is found out how it does.
 const LEAST_SHARE: f64 = 0.1;
 
-impl Standing {
+impl ServerHealth {
     /// Requests under way.
     pub(super) fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
@@ -173,13 +173,13 @@ impl Rules {
 
 /// One request at a server, until it is dropped.
 #[derive(Debug)]
-pub(super) struct InFlight(Arc<Standing>);
+pub(super) struct InFlight(Arc<ServerHealth>);
 
 impl InFlight {
     /// Counts a request, unless there are `most` already; 0 for any number.
-    pub(super) fn enter(standing: &Arc<Standing>, most: u32) -> Option<Self> {
-        let before = standing.in_flight.fetch_add(1, Relaxed);
-        let entered = Self(Arc::clone(standing));
+    pub(super) fn enter(health: &Arc<ServerHealth>, most: u32) -> Option<Self> {
+        let before = health.in_flight.fetch_add(1, Relaxed);
+        let entered = Self(Arc::clone(health));
         // Where there was no room, dropping it takes it out again.
         (most == 0 || before < most).then_some(entered)
     }
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn failures_in_a_row_leave_a_server_out_for_longer_each_time() {
-        let server = Standing::default();
+        let server = ServerHealth::default();
         assert_eq!(server.failed(at(0), &RULES, true), None);
         server.succeeded(at(0), &RULES);
         assert_eq!(server.failed(at(0), &RULES, true), None);
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn the_last_server_stays() {
-        let server = Standing::default();
+        let server = ServerHealth::default();
         for _ in 0..10 {
             assert_eq!(server.failed(at(0), &RULES, false), None);
         }
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_server_that_came_back_gets_its_share_bit_by_bit() {
-        let server = Standing::default();
+        let server = ServerHealth::default();
         assert_eq!(server.share(at(5), &RULES), 1.0);
         assert!(server.set_down(true, at(5)));
         assert!(!server.set_down(true, at(6)));
@@ -265,7 +265,7 @@ mod tests {
             healthy_after: 2,
             unhealthy_after: 3,
         };
-        let server = Standing::default();
+        let server = ServerHealth::default();
         let checks = [
             (false, None),
             (false, None),
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn only_so_many_requests_enter() {
-        let server = Arc::new(Standing::default());
+        let server = Arc::new(ServerHealth::default());
         let first = InFlight::enter(&server, 1);
         assert!(first.is_some() && InFlight::enter(&server, 1).is_none());
         assert_eq!(server.in_flight(), 1);

@@ -16,7 +16,7 @@ const MOST_WAITING: (usize, usize) = (64, 4_096);
 
 /// What a case came to.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Label {
+pub(crate) struct Assessment {
     /// 0 (a person) to 1 (a bot).
     pub score: f32,
     /// What the sidecar has done about it.
@@ -49,8 +49,8 @@ impl Consequence {
         [Self::None, Self::Alert].into_iter().chain(actions)
     }
 
-    /// The place of its count, below [`Self::COUNT`].
-    pub(crate) const fn place(self) -> usize {
+    /// Index of its counter, below [`Self::COUNT`].
+    pub(crate) const fn index(self) -> usize {
         match self {
             Self::None => 0,
             Self::Alert => 1,
@@ -91,7 +91,7 @@ impl TryFrom<String> for Consequence {
     }
 }
 
-impl Label {
+impl Assessment {
     /// What happens to requests, where something does.
     pub(crate) const fn action(&self) -> Option<Action> {
         self.consequence.action()
@@ -100,21 +100,21 @@ impl Label {
 
 /// What cases came to, the last ones of them, and who waits for others.
 #[derive(Debug)]
-pub(crate) struct Labels {
+pub(crate) struct Assessments {
     most: usize,
     kept: Mutex<Kept>,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
-    labels: HashMap<CaseId, Label>,
+    assessments: HashMap<CaseId, Assessment>,
     /// Cases in the order in which they were first assessed.
     order: VecDeque<CaseId>,
-    waiting: HashMap<CaseId, Vec<oneshot::Sender<Label>>>,
+    waiting: HashMap<CaseId, Vec<oneshot::Sender<Assessment>>>,
     waiters: usize,
 }
 
-impl Labels {
+impl Assessments {
     /// None yet, and of so many cases at most.
     pub(crate) fn new(most: usize) -> Self {
         Self {
@@ -125,28 +125,31 @@ impl Labels {
 
     /// Keeps what a case came to, and tells those who wait for it. A word that is not the last one
     /// takes the place of no other, and nobody has waited for it.
-    pub(crate) fn keep(&self, case: CaseId, label: Label) {
+    pub(crate) fn keep(&self, case: CaseId, assessment: Assessment) {
         let mut kept = self.kept.lock();
-        if label.pending {
-            kept.note(self.most, case, label);
+        if assessment.pending {
+            kept.note(self.most, case, assessment);
             return;
         }
         for waiter in kept.waiting.remove(&case).into_iter().flatten() {
             kept.waiters = kept.waiters.saturating_sub(1);
             // Who has gone needs no answer.
-            let _ = waiter.send(label.clone());
+            let _ = waiter.send(assessment.clone());
         }
-        kept.note(self.most, case, label);
+        kept.note(self.most, case, assessment);
     }
 
     /// What a case came to, where that is still known.
-    pub(crate) fn find(&self, case: CaseId) -> Option<Label> {
-        self.kept.lock().labels.get(&case).cloned()
+    pub(crate) fn find(&self, case: CaseId) -> Option<Assessment> {
+        self.kept.lock().assessments.get(&case).cloned()
     }
 
     /// Waits for what a case comes to; nothing where too many wait. Who stops waiting gives up the
     /// place.
-    pub(super) fn wait(&self, case: CaseId) -> Option<impl Future<Output = Option<Label>> + '_> {
+    pub(super) fn wait(
+        &self,
+        case: CaseId,
+    ) -> Option<impl Future<Output = Option<Assessment>> + '_> {
         let (sender, receiver) = oneshot::channel();
         let mut kept = self.kept.lock();
         let waiters = kept.waiting.get(&case).map_or(0, Vec::len);
@@ -156,11 +159,14 @@ impl Labels {
         kept.waiters += 1;
         kept.waiting.entry(case).or_default().push(sender);
         drop(kept);
-        let place = Place { labels: self, case };
+        let waiter = Waiter {
+            assessments: self,
+            case,
+        };
         Some(async move {
-            let label = receiver.await.ok();
-            drop(place);
-            label
+            let assessment = receiver.await.ok();
+            drop(waiter);
+            assessment
         })
     }
 
@@ -173,33 +179,33 @@ impl Labels {
 }
 
 impl Kept {
-    fn note(&mut self, most: usize, case: CaseId, label: Label) {
-        match self.labels.entry(case) {
-            Entry::Occupied(known) if label.pending && !known.get().pending => return,
+    fn note(&mut self, most: usize, case: CaseId, assessment: Assessment) {
+        match self.assessments.entry(case) {
+            Entry::Occupied(known) if assessment.pending && !known.get().pending => return,
             Entry::Occupied(mut known) => {
-                known.insert(label);
+                known.insert(assessment);
                 return;
             }
-            Entry::Vacant(place) => place.insert(label),
+            Entry::Vacant(free) => free.insert(assessment),
         };
         self.order.push_back(case);
         if self.order.len() > most
             && let Some(oldest) = self.order.pop_front()
         {
-            self.labels.remove(&oldest);
+            self.assessments.remove(&oldest);
         }
     }
 }
 
 /// A request that waits, or has just stopped.
-struct Place<'a> {
-    labels: &'a Labels,
+struct Waiter<'a> {
+    assessments: &'a Assessments,
     case: CaseId,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        let mut kept = self.labels.kept.lock();
+        let mut kept = self.assessments.kept.lock();
         let Some(waiting) = kept.waiting.get_mut(&self.case) else {
             return;
         };

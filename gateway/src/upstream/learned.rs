@@ -13,7 +13,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{budget::Budget, queue::Queue, standing::Standing};
+use super::{budget::Budget, queue::Queue, server_health::ServerHealth};
 use crate::hash::Key;
 
 /// Most addresses of one name that are used.
@@ -50,28 +50,28 @@ impl<T> Known<T> {
 
 /// The part of an upstream that outlives a generation.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(super) struct Learned {
     pub budget: Budget,
     /// Requests that wait for a server.
     pub queue: Queue,
     /// Looked at when tables are built, never on the way of a request.
-    standings: Mutex<HashMap<Key, Known<Arc<Standing>>>>,
+    health: Mutex<HashMap<Key, Known<Arc<ServerHealth>>>>,
     answers: Mutex<HashMap<Arc<str>, Known<Addresses>>>,
     lookups_failed: AtomicU64,
     all_out: AtomicU64,
 }
 
-impl Shared {
+impl Learned {
     /// How the server of this key stands.
-    pub(super) fn standing(&self, key: Key) -> Arc<Standing> {
-        Arc::clone(&self.standings.lock().entry(key).or_default().what)
+    pub(super) fn health(&self, key: Key) -> Arc<ServerHealth> {
+        Arc::clone(&self.health.lock().entry(key).or_default().what)
     }
 
     /// Forgets servers that have been no more for long.
-    pub(super) fn keep_standings(&self, keys: &HashSet<Key>, now: Duration) {
-        let mut standings = self.standings.lock();
-        let many = standings.len() > keys.len() + MOST_GONE;
-        standings.retain(|key, known| {
+    pub(super) fn keep_health(&self, keys: &HashSet<Key>, now: Duration) {
+        let mut health = self.health.lock();
+        let many = health.len() > keys.len() + MOST_GONE;
+        health.retain(|key, known| {
             known.is_kept(keys.contains(key), many, now) || known.what.in_flight() > 0
         });
     }

@@ -22,14 +22,14 @@ use super::fetch::Validators;
 
 /// Where the copies lie.
 #[derive(Debug, Clone)]
-pub(crate) struct Copies {
+pub(crate) struct Snapshots {
     folder: PathBuf,
-    /// Addresses are not to be on the disk: there are no copies.
+    /// Addresses are not to be on the disk: there are no snapshots.
     none: bool,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Copy {
+pub(crate) struct Snapshot {
     pub(crate) subjects: Vec<Prefix>,
     pub(crate) validators: Validators,
     /// When it was good, in milliseconds of Unix time.
@@ -48,14 +48,14 @@ struct Heading {
 
 /// Why a copy is of no use.
 #[derive(Debug, Error)]
-pub(crate) enum CopyError {
+pub(crate) enum SnapshotError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("it is damaged")]
     Damaged,
 }
 
-impl Copies {
+impl Snapshots {
     pub(crate) fn of(data_dir: &Path, none: bool) -> Self {
         Self {
             folder: data_dir.join("feeds"),
@@ -111,7 +111,7 @@ impl Copies {
     }
 
     /// The copy of this name, if there is one that was made from the same place and form.
-    pub(crate) fn find(&self, name: &str, origin: &str) -> Result<Option<Copy>, CopyError> {
+    pub(crate) fn find(&self, name: &str, origin: &str) -> Result<Option<Snapshot>, SnapshotError> {
         if self.none {
             return Ok(None);
         }
@@ -123,23 +123,24 @@ impl Copies {
         };
         // A heading, and a list.
         if facts.len() > 2 * MAX_LIST_BYTES as u64 {
-            return Err(CopyError::Damaged);
+            return Err(SnapshotError::Damaged);
         }
         let good = facts.modified()?.duration_since(UNIX_EPOCH);
         let bytes = fs::read(&path)?;
         let end = bytes.iter().position(|byte| *byte == b'\n');
-        let (heading, rest) = bytes.split_at(end.ok_or(CopyError::Damaged)?);
-        let heading: Heading = serde_json::from_slice(heading).map_err(|_| CopyError::Damaged)?;
+        let (heading, rest) = bytes.split_at(end.ok_or(SnapshotError::Damaged)?);
+        let heading: Heading =
+            serde_json::from_slice(heading).map_err(|_| SnapshotError::Damaged)?;
         if heading.origin != origin {
             return Ok(None);
         }
         let list = parse_list(rest).map_err(ListError::Lines);
-        let list = list.map_err(|_| CopyError::Damaged)?;
+        let list = list.map_err(|_| SnapshotError::Damaged)?;
         if list.prefixes.len() != heading.entries {
-            return Err(CopyError::Damaged);
+            return Err(SnapshotError::Damaged);
         }
         let good_ms = good.unwrap_or_default().as_millis();
-        Ok(Some(Copy {
+        Ok(Some(Snapshot {
             subjects: list.prefixes,
             validators: heading.validators,
             good_ms: u64::try_from(good_ms).unwrap_or_default(),

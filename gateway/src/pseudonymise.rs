@@ -28,7 +28,7 @@ const SHOWN: usize = 8;
 
 /// Tells addresses as far as they may be told.
 #[derive(Debug)]
-pub(crate) struct Veil {
+pub(crate) struct Pseudonymiser {
     mode: PrivacyMode,
     key: ArcSwapOption<DayKey>,
 }
@@ -48,8 +48,8 @@ impl std::fmt::Debug for DayKey {
     }
 }
 
-impl Veil {
-    /// A veil of this kind.
+impl Pseudonymiser {
+    /// A pseudonymiser of this mode.
     pub(crate) const fn new(mode: PrivacyMode) -> Self {
         Self {
             mode,
@@ -174,39 +174,57 @@ mod tests {
 
     #[test]
     fn hashes_are_the_same_for_a_day_and_a_client() {
-        let veil = Veil::new(PrivacyMode::Hash);
+        let pseudonymiser = Pseudonymiser::new(PrivacyMode::Hash);
         let noon = DAY_MS * 20_000 + DAY_MS / 2;
-        let client = veil.client(address("192.0.2.7"), noon);
+        let client = pseudonymiser.client(address("192.0.2.7"), noon);
         assert_eq!(client.len(), 1 + 2 * SHOWN);
-        assert_eq!(client, veil.client(address("192.0.2.7"), noon + 1000));
-        assert_eq!(client, veil.subject(prefix("192.0.2.7"), noon));
-        assert_ne!(client, veil.client(address("192.0.2.8"), noon));
-        let one = veil.client(address("2001:db8:1:2::1"), noon);
-        assert_eq!(one, veil.client(address("2001:db8:1:2:3::4"), noon));
-        assert_eq!(one, veil.subject(prefix("2001:db8:1:2::/64"), noon));
+        assert_eq!(
+            client,
+            pseudonymiser.client(address("192.0.2.7"), noon + 1000)
+        );
+        assert_eq!(client, pseudonymiser.subject(prefix("192.0.2.7"), noon));
+        assert_ne!(client, pseudonymiser.client(address("192.0.2.8"), noon));
+        let one = pseudonymiser.client(address("2001:db8:1:2::1"), noon);
+        assert_eq!(
+            one,
+            pseudonymiser.client(address("2001:db8:1:2:3::4"), noon)
+        );
+        assert_eq!(
+            one,
+            pseudonymiser.subject(prefix("2001:db8:1:2::/64"), noon)
+        );
         // Tomorrow, and in another process, nobody can tell that it is the same.
-        assert_ne!(client, veil.client(address("192.0.2.7"), noon + DAY_MS));
-        let other = Veil::new(PrivacyMode::Hash);
+        assert_ne!(
+            client,
+            pseudonymiser.client(address("192.0.2.7"), noon + DAY_MS)
+        );
+        let other = Pseudonymiser::new(PrivacyMode::Hash);
         assert_ne!(client, other.client(address("192.0.2.7"), noon));
         // The key of the day before is gone.
-        assert_ne!(client, veil.client(address("192.0.2.7"), noon));
+        assert_ne!(client, pseudonymiser.client(address("192.0.2.7"), noon));
     }
 
     #[test]
     fn what_is_told_late_leaves_the_days_key_alone() {
-        let veil = Veil::new(PrivacyMode::Hash);
+        let pseudonymiser = Pseudonymiser::new(PrivacyMode::Hash);
         let midnight = DAY_MS * 20_000;
-        let today = veil.client(address("192.0.2.7"), midnight + 1);
+        let today = pseudonymiser.client(address("192.0.2.7"), midnight + 1);
         // A request that began before midnight ends after it.
-        assert_eq!(today, veil.client(address("192.0.2.7"), midnight - 1));
-        assert_eq!(today, veil.client(address("192.0.2.7"), midnight + 2));
+        assert_eq!(
+            today,
+            pseudonymiser.client(address("192.0.2.7"), midnight - 1)
+        );
+        assert_eq!(
+            today,
+            pseudonymiser.client(address("192.0.2.7"), midnight + 2)
+        );
     }
 
     #[test]
     fn what_is_told_is_no_ones_address() {
         let check = |mode, subject: &str, expected: &str| {
             assert_eq!(
-                Veil::new(mode).subject(prefix(subject), 1),
+                Pseudonymiser::new(mode).subject(prefix(subject), 1),
                 expected,
                 "{subject}"
             );
@@ -221,13 +239,22 @@ mod tests {
             "in 2001:db8:1::/48",
         );
         check(PrivacyMode::Hash, "192.0.2.0/24", "192.0.2.0/24");
-        let veil = Veil::new(PrivacyMode::Truncate);
-        assert_eq!(veil.client(address("192.0.2.7"), 1), "192.0.2.0");
-        assert_eq!(veil.client(address("2001:db8:1:2::3"), 1), "2001:db8:1::");
+        let pseudonymiser = Pseudonymiser::new(PrivacyMode::Truncate);
+        assert_eq!(pseudonymiser.client(address("192.0.2.7"), 1), "192.0.2.0");
+        assert_eq!(
+            pseudonymiser.client(address("2001:db8:1:2::3"), 1),
+            "2001:db8:1::"
+        );
         let network = Evidence::Network(address("192.0.2.7"), 32, "operator");
-        assert_eq!(veil.evidence(&network, 1), "in 192.0.2.0/24 by operator");
+        assert_eq!(
+            pseudonymiser.evidence(&network, 1),
+            "in 192.0.2.0/24 by operator"
+        );
         let range = Evidence::Range(address("192.0.2.7"), address("192.0.2.9"));
-        assert_eq!(veil.evidence(&range, 1), "a range around 192.0.2.0");
-        assert_eq!(veil.evidence(&Evidence::Text("curl"), 1), "curl");
+        assert_eq!(
+            pseudonymiser.evidence(&range, 1),
+            "a range around 192.0.2.0"
+        );
+        assert_eq!(pseudonymiser.evidence(&Evidence::Text("curl"), 1), "curl");
     }
 }

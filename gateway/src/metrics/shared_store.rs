@@ -7,12 +7,12 @@ use thornwall_decisions::store::shared::Standing;
 
 use crate::{
     families::{Families, bring_to, gauge_value},
-    shared::Standings,
+    shared_store::StoreStates,
 };
 
 /// Families that are there whether or not there is another store; without one they say nothing.
 #[derive(Debug)]
-pub(crate) struct SharedGauges {
+pub(crate) struct SharedStoreMetrics {
     up: IntGaugeVec,
     last_sync: IntGaugeVec,
     resyncs: IntCounterVec,
@@ -24,7 +24,7 @@ pub(crate) struct SharedGauges {
     untold: IntCounter,
 }
 
-impl SharedGauges {
+impl SharedStoreMetrics {
     pub(crate) fn register(make: &Families<'_>) -> prometheus::Result<Self> {
         let gauges = |name: &str, help: &str| make.gauges(name, help, &["store"]);
         let counters = |name: &str, help: &str| make.counters(name, help, &["store"]);
@@ -72,8 +72,13 @@ impl SharedGauges {
     }
 
     /// Shows how the ways to other stores do: `gateways` keep limits together, and were not sent `untold`.
-    pub(crate) fn show(&self, standings: &Standings, gateways: u32, untold: impl FnOnce() -> u64) {
-        if let Some(standing) = &standings.store {
+    pub(crate) fn show(
+        &self,
+        store_states: &StoreStates,
+        gateways: u32,
+        untold: impl FnOnce() -> u64,
+    ) {
+        if let Some(standing) = &store_states.store {
             self.show_one("shared", standing);
             let set = |direction: &str, count: u64| {
                 bring_to(&self.changes.with_label_values(&[direction]), count);
@@ -81,12 +86,12 @@ impl SharedGauges {
             set("received", standing.received.load(Relaxed));
             set("told", standing.told.load(Relaxed));
         }
-        if let Some(standing) = &standings.limits {
+        if let Some(standing) = &store_states.limits {
             self.show_one("limits", standing);
             self.gateways.set(value(gateways.into()));
             bring_to(&self.untold, untold());
         }
-        if let Some(standing) = &standings.predecessor {
+        if let Some(standing) = &store_states.predecessor {
             self.show_one("predecessor", standing);
             self.listed.set(value(standing.listed.load(Relaxed)));
         }

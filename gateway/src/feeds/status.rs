@@ -13,14 +13,14 @@ use crate::families::Families;
 
 /// Everything that is told about feeds.
 #[derive(Debug)]
-pub(crate) struct Board {
-    standings: Mutex<BTreeMap<Arc<str>, Standing>>,
+pub(crate) struct FeedStatuses {
+    statuses: Mutex<BTreeMap<Arc<str>, FeedStatus>>,
     metrics: FeedMetrics,
 }
 
 /// How one feed stands.
 #[derive(Debug, Clone, Default, Serialize)]
-pub(crate) struct Standing {
+pub(crate) struct FeedStatus {
     /// `waiting` before the first reading, then `ok`, `failing`, or `ended` where its last good copy
     /// has ended too.
     pub state: &'static str,
@@ -92,18 +92,18 @@ impl FeedMetrics {
     }
 }
 
-impl Board {
+impl FeedStatuses {
     /// A board with no feed on it.
     pub(crate) fn new(metrics: FeedMetrics) -> Self {
         Self {
-            standings: Mutex::default(),
+            statuses: Mutex::default(),
             metrics,
         }
     }
 
     /// How every feed stands.
-    pub(crate) fn standings(&self) -> BTreeMap<Arc<str>, Standing> {
-        self.standings.lock().clone()
+    pub(crate) fn statuses(&self) -> BTreeMap<Arc<str>, FeedStatus> {
+        self.statuses.lock().clone()
     }
 
     pub(crate) fn begin(&self, name: &Arc<str>) {
@@ -111,17 +111,17 @@ impl Board {
         for result in RESULTS {
             let _ = self.metrics.fetches.with_label_values(&[&**name, result]);
         }
-        let standing = Standing {
+        let status = FeedStatus {
             state: "waiting",
-            ..Standing::default()
+            ..FeedStatus::default()
         };
-        self.standings.lock().insert(Arc::clone(name), standing);
+        self.statuses.lock().insert(Arc::clone(name), status);
         self.show(name, 0);
     }
 
     /// The feed is gone, with everything that was told about it.
     pub(crate) fn end(&self, name: &str) {
-        self.standings.lock().remove(name);
+        self.statuses.lock().remove(name);
         // A series that is not there needs no removing.
         for gauges in [
             &self.metrics.entries,
@@ -139,10 +139,10 @@ impl Board {
     }
 
     pub(crate) fn resumed(&self, name: &str, entries: usize, good_ms: u64, until_ms: u64) {
-        self.change(name, |standing| {
-            standing.entries = entries;
-            standing.last_success = timestamp(good_ms);
-            standing.until = timestamp(until_ms);
+        self.change(name, |status| {
+            status.entries = entries;
+            status.last_success = timestamp(good_ms);
+            status.until = timestamp(until_ms);
         });
         self.good(name, good_ms);
         self.show(name, entries);
@@ -164,8 +164,8 @@ impl Board {
                 .with_label_values(&labels)
                 .inc_by(count);
         }
-        self.change(name, |standing| {
-            *standing = Standing {
+        self.change(name, |status| {
+            *status = FeedStatus {
                 state: "ok",
                 entries: parsed.subjects.len(),
                 refused: parsed.refused.sum(),
@@ -181,39 +181,39 @@ impl Board {
     }
 
     pub(crate) fn unchanged(&self, name: &str, now: u64, until_ms: u64) {
-        self.change(name, |standing| {
-            standing.state = "ok";
-            standing.error = None;
-            standing.last_success = timestamp(now);
-            standing.until = timestamp(until_ms);
+        self.change(name, |status| {
+            status.state = "ok";
+            status.error = None;
+            status.last_success = timestamp(now);
+            status.until = timestamp(until_ms);
         });
         self.count(name, "unchanged");
         self.good(name, now);
     }
 
     pub(crate) fn failed(&self, name: &str, error: &RoundError) {
-        self.change(name, |standing| {
-            if standing.state != "ended" {
-                standing.state = "failing";
+        self.change(name, |status| {
+            if status.state != "ended" {
+                status.state = "failing";
             }
-            standing.error = Some(error.to_string());
+            status.error = Some(error.to_string());
         });
         self.count(name, error.result());
         self.metrics.failing.with_label_values(&[name]).set(1);
     }
 
     pub(crate) fn expired(&self, name: &str) {
-        self.change(name, |standing| {
-            standing.state = "ended";
-            standing.entries = 0;
-            standing.until = None;
+        self.change(name, |status| {
+            status.state = "ended";
+            status.entries = 0;
+            status.until = None;
         });
         self.show(name, 0);
     }
 
-    fn change(&self, name: &str, change: impl FnOnce(&mut Standing)) {
-        if let Some(standing) = self.standings.lock().get_mut(name) {
-            change(standing);
+    fn change(&self, name: &str, change: impl FnOnce(&mut FeedStatus)) {
+        if let Some(status) = self.statuses.lock().get_mut(name) {
+            change(status);
         }
     }
 
