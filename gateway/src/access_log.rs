@@ -45,7 +45,7 @@ enum Entry {
 /// The writer thread, which is waited for at the end, so that the last lines are not lost.
 pub(crate) struct Writer(Option<Receiver<()>>);
 
-/// Longest wait for the last lines: whoever should read them may have stopped reading.
+/// Longest wait for the last lines: their reader may have stopped.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 impl AccessLog {
@@ -69,7 +69,7 @@ impl AccessLog {
             .name("access-log".to_owned())
             .spawn(move || {
                 write_all(&waiting, sink, &reopen, &dropped);
-                // Nobody may be waiting any more.
+                // The waiting side may be gone.
                 let _ = done.send(());
             })?;
         log.entries = Some(entries);

@@ -1,6 +1,6 @@
 //! The operator's own listener: metrics, health, what was decided why, and what is decided now.
 //!
-//! `/live` and `/ready`, which say nothing, are open to whoever reaches the listener. Everything else asks
+//! `/live` and `/ready`, which say nothing, are open to all who reach the listener. Everything else asks
 //! for a `Host` that no web page of a stranger can send (DNS rebinding), and all but `/metrics` for the
 //! token.
 
@@ -52,13 +52,13 @@ struct Admin {
 /// Who may do what.
 #[derive(Debug)]
 pub(crate) struct Tokens {
-    /// Of those who may do everything.
+    /// Token with full access.
     pub operator: Token,
-    /// Of those who may look, and change nothing.
+    /// Token with read-only access.
     pub viewer: Option<Token>,
 }
 
-/// Serves until the process is told to stop. Task `admin`.
+/// Serves until the process is to stop. Task `admin`.
 pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, tokens: Tokens) {
     let mut shutdown = state.shutdown.clone();
     let listener = LimitedListener::new(listener, state.metrics.admin_gave_way.clone());
@@ -205,8 +205,8 @@ async fn guard(
     }
 }
 
-/// What somebody is, or the refusal of whoever is a stranger, or would change something and may only
-/// look.
+/// The role of the caller, or the refusal of one without a token, or with read-only access to
+/// something that it would change.
 fn admit(
     tokens: &Tokens,
     method: &Method,

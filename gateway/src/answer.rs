@@ -41,9 +41,9 @@ const RETRY_AFTER_TARPIT: Duration = Duration::from_secs(30);
 pub(crate) enum Answer {
     /// A refusal by the pipeline.
     Deny(Denial),
-    /// The same address under HTTPS.
+    /// A redirect to the same address under HTTPS.
     RedirectToHttps,
-    /// A short refusal with this status of a request that nobody is asked with: what follows on its
+    /// A short refusal with this status of a request that goes to no origin: what follows on its
     /// connection may be part of it.
     Refuse(u16, Reason),
     /// The host's robots.txt.
@@ -73,7 +73,7 @@ impl Answer {
     }
 }
 
-/// Sends an answer: the one door for all of them. `true`, as Pingora wants it of requests that are
+/// Sends an answer: the one way for all of them. `true`, as Pingora wants it of requests that are
 /// answered.
 pub(crate) async fn send(
     session: &mut Session,
@@ -169,7 +169,7 @@ async fn robots(session: &mut Session, exchange: &Exchange, file: &RobotsFile) -
     write(session, response, file.text.clone()).await
 }
 
-/// As long as a file is told before it is read again.
+/// How long a client may keep the file: as long as we do before it is read again.
 const ROBOTS_AGE: &str = "max-age=300";
 
 /// Sends the client on to the same address under HTTPS.
@@ -214,7 +214,7 @@ pub(crate) fn add_own_headers(response: &mut ResponseHeader, exchange: &Exchange
     }
 }
 
-/// Tells a client that the origin failed, and notes why. The status, or 0 where nobody listens.
+/// Answers a client whose origin failed, and notes why. The status, or 0 where the client is gone.
 pub(crate) async fn explain_failure(
     session: &mut Session,
     exchange: &mut Exchange,
@@ -240,7 +240,7 @@ pub(crate) async fn explain_failure(
 }
 
 /// Lets a client that still sends read its answer. Pingora would only let go of a connection whose
-/// failure was explained, and of a stream whose body nobody wanted.
+/// failure was explained, and of a stream whose body was not wanted.
 pub(crate) async fn close_after_error_page(
     session: &mut Session,
     exchange: &Exchange,
@@ -248,7 +248,7 @@ pub(crate) async fn close_after_error_page(
     state: &State,
 ) {
     match session.as_downstream_mut() {
-        // An answer that broke off is told by a reset at once.
+        // An answer that broke off is shown by a reset at once.
         _ if failed && !exchange.own.explained => {}
         ServerSession::H2(stream) => drain::stream(stream, &exchange.upload, state).await,
         connection if failed => connection.shutdown().await,
@@ -316,7 +316,7 @@ fn add_rate_limit(response: &mut ResponseHeader, limit: &Limit) -> Result<()> {
     response.insert_header("ratelimit", left)
 }
 
-/// When to come back, RFC 9110 section 10.2.3; the seconds that were told.
+/// When to come back, RFC 9110 section 10.2.3; the seconds that were sent.
 fn add_retry_after(response: &mut ResponseHeader, retry_after: Duration) -> Result<u128> {
     let seconds = retry_after.as_millis().div_ceil(1000).max(1);
     response.insert_header(header::RETRY_AFTER, seconds.to_string())?;

@@ -56,15 +56,15 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Deny, hold or slow down an address or a network for a time
     Block(decisions::BlockArgs),
-    /// Take back what was decided about an address or a network
+    /// Withdraw the decision about an address or a network
     Unblock(decisions::UnblockArgs),
-    /// List what is decided now
+    /// List the decisions that hold now
     Decisions(decisions::DecisionsArgs),
     /// Print what the running gateway denies, for other programs
     Export(export::ExportArgs),
-    /// Show how the running gateway does
+    /// Show the state of the running gateway
     Status(status::StatusArgs),
-    /// Put a new process in the place of the running one, without a refused connection
+    /// Replace the running process by a new one, without a refused connection
     Upgrade(upgrade::UpgradeArgs),
 }
 
@@ -95,7 +95,7 @@ impl Cli {
     /// Does what was asked for.
     pub fn run(self) -> ExitCode {
         start_log();
-        // Both load models. The other commands have nothing that could tell anybody anything.
+        // Both load models. The other commands load nothing that could send telemetry.
         if matches!(self.command, Command::Run(_) | Command::Check(_))
             && let Err(error) = settle_environment(&ALLOCATOR)
         {
@@ -139,7 +139,7 @@ fn start_log() {
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {
-    // A closed standard error leaves nobody to tell.
+    // With standard error closed, there is nowhere to write to.
     let _ = writeln!(io::stderr(), "{}", printable_lines(message));
     ExitCode::from(code)
 }

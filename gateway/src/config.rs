@@ -154,7 +154,7 @@ impl Default for Admin {
     }
 }
 
-/// One structured line per request.
+/// `[access_log]`: one structured line per request.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccessLog {
@@ -174,7 +174,7 @@ impl Default for AccessLog {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientAddress {
-    /// Addresses and networks whose word about their client counts.
+    /// Addresses and networks that are believed about their client.
     pub trusted_proxies: Vec<Spanned<String>>,
     /// The header that they say it in.
     pub header: Spanned<String>,
@@ -255,7 +255,7 @@ pub struct Site {
     /// Whether plain HTTP is answered with a redirect to HTTPS.
     #[serde(default)]
     pub redirect_to_https: bool,
-    /// Tells browsers to come back over HTTPS only.
+    /// Has browsers come back over HTTPS only.
     pub hsts: Option<Hsts>,
     /// Certificates that clients show.
     pub client_certificate: Option<ClientCertificate>,

@@ -6,11 +6,11 @@
 pub(crate) enum Ending {
     /// It was old, and between two requests.
     Age = 1,
-    /// Its address is on the deployment's blocklist, or its WebSocket's client was denied.
+    /// The client's address is on the deployment's blocklist, or its WebSocket's client was denied.
     Blocklist,
     /// A body stood still for longer than `body_timeout_secs`.
     BodyTimeout,
-    /// Without a request, it gave way to somebody else where there was no further place.
+    /// Without a request, it gave way to another connection where no permit was left.
     Evicted,
     /// What an HTTP/2 client sent was an attack, or not HTTP/2.
     H2Abuse,
@@ -20,13 +20,13 @@ pub(crate) enum Ending {
     HeaderTimeout,
     /// No request for longer than `idle_timeout_secs`.
     IdleTimeout,
-    /// Its client had as many connections as it may.
+    /// The client had as many connections as it may.
     LimitClient,
     /// There were as many connections as there may be.
     LimitTotal,
     /// No PROXY header where one was due, or a broken one.
     ProxyInvalid,
-    /// A PROXY listener was reached by somebody who is no trusted proxy.
+    /// A PROXY listener was reached by a peer that is no trusted proxy.
     ProxyStranger,
     /// The client took in nothing for longer than `body_timeout_secs`.
     SendStalled,

@@ -48,11 +48,11 @@ pub(crate) struct Exchange {
 /// Who asks.
 #[derive(Debug, Default)]
 pub(crate) struct Client {
-    /// Its address, as far as that is known.
+    /// Address of the client, as far as it is known.
     pub address: Option<IpAddr>,
     /// Whether the peer is a trusted proxy.
     pub peer_trusted: bool,
-    /// Its place among the requests of its client, where they have a cap.
+    /// Permit of the request among those of its client, where they have a cap.
     pub permit: Option<Permit>,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Asked {
     pub target: Option<PathAndQuery>,
     /// The id that a trusted proxy has given the request.
     pub proxy_id: Option<HeaderValue>,
-    /// Whether the client spoke TLS, to us or to somebody whom we trust to say so.
+    /// Whether the client spoke TLS, to us or to a proxy that we trust to say so.
     pub secure: bool,
     /// Whether the connection is to carry another protocol from here on.
     pub upgrade: bool,
@@ -75,11 +75,11 @@ pub(crate) struct Asked {
 /// What came of a request at the origin.
 #[derive(Debug, Default)]
 pub(crate) struct Origin {
-    /// Its tries at the origin's servers.
+    /// Tries at the origin's servers.
     pub attempt: Attempt,
     /// Connections that failed for this request.
     pub failed_connects: u8,
-    /// Whether the client was told to send the body that it held back.
+    /// Whether the client was sent `100 Continue` for the body that it held back.
     pub invited: bool,
     /// When all of the request's body had come, where it has one.
     pub upload_ended: Option<Duration>,
@@ -93,7 +93,7 @@ pub(crate) struct Origin {
     pub status: Option<u16>,
     /// Whether the answer is a page; nothing where it does not say what it is.
     pub page: Option<bool>,
-    /// Whether filters have been told that.
+    /// Whether filters have been notified of that.
     pub settled: bool,
     /// How far the answer's body has come, where it is not one that lasts.
     pub body: Option<AnswerBody>,
@@ -104,7 +104,7 @@ pub(crate) struct Origin {
 pub(crate) struct Own {
     /// Why the answer is ours, where it is.
     pub reason: Option<Reason>,
-    /// Whether a failure was answered by a page of ours, which is the last word of its connection.
+    /// Whether a failure was answered by a page of ours, which is the last answer of its connection.
     pub explained: bool,
     /// Whether a client that was to be held in the tarpit is held, or was refused in its place.
     pub held: Option<bool>,
@@ -150,7 +150,7 @@ impl Exchange {
         self.asked.site.is_some()
     }
 
-    /// Whether the configuration names this host itself, for the same site. A wildcard takes in whatever somebody
+    /// Whether the configuration names this host itself, for the same site. A wildcard takes in whatever a client
     /// makes up.
     pub(crate) fn is_named_beside(&self, host: &str) -> bool {
         let (hosts, site) = (&self.generation.hosts, self.asked.site);

@@ -1,4 +1,4 @@
-//! What others on this host are told about decisions, so that the kernel drops what the edge has
+//! What other programs on this host get of decisions, so that the kernel drops what the edge has
 //! decided: a file for nftables, and a log for fail2ban.
 //!
 //! Neither ever names anybody on the never-block list.

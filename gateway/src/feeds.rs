@@ -24,7 +24,7 @@ pub(crate) use status::{FeedMetrics, FeedStatuses};
 /// One feed, as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Spec {
-    /// Its name in decisions, metrics and `data_dir/feeds`.
+    /// Name of the feed in decisions, metrics and `data_dir/feeds`.
     pub name: Arc<str>,
     pub location: Location,
     /// How it is written.

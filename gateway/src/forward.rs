@@ -40,7 +40,7 @@ pub(crate) use public::{Public, sent_authority};
 pub(crate) use redirects::Way;
 pub(crate) use uploads::await_body;
 
-/// Longest time to read away the rest of a body that nobody wants.
+/// Longest time to read away the rest of a body that is not wanted.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest silence of one side of a conversation, and longest wait for a body of unknown length.
 const CONVERSATION_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -75,7 +75,7 @@ pub(crate) fn bound(session: &mut Session, exchange: &mut Exchange, stopping: bo
 }
 
 /// Whether the body is one half of a conversation, which may rest: gRPC streams both ways. It needs
-/// HTTP/2 up to the origin, so that elsewhere the word is only the client's.
+/// HTTP/2 up to the origin, so that elsewhere it is only the client's claim.
 fn is_conversation(header: &RequestHeader, peer: &HttpPeer) -> bool {
     peer.options.alpn.get_min_http_version() == 2 && uploads::is_grpc(header)
 }

@@ -52,7 +52,7 @@ pub(crate) struct Generation {
     pub hosts: Arc<Hosts>,
     /// Where it listens to the public.
     pub ports: Vec<u16>,
-    /// Whose word about the client's address counts.
+    /// Peers that are believed about the client's address.
     pub client_address: ClientAddress,
     /// How slow and how many the tarpit holds.
     pub tarpit: TarpitLimits,
@@ -94,7 +94,7 @@ pub(crate) struct Site {
     pub id: u16,
     /// The label of metrics and logs.
     pub name: Arc<str>,
-    /// Its parts: one, for all its paths, until the configuration can name more.
+    /// Routes of the site: one, for all its paths, until the configuration can name more.
     pub routes: Vec<Route>,
     /// Largest request body; `None` for any.
     pub max_body_bytes: Option<u64>,
@@ -157,7 +157,7 @@ pub(crate) struct Cold {
     pub access_log: String,
     /// Size of the ring of recent decisions.
     pub recent_decisions: usize,
-    /// How clients' addresses are told.
+    /// How clients' addresses are logged and shown.
     pub privacy: PrivacyMode,
     pub nftables_file: Option<PathBuf>,
     /// Log for fail2ban.

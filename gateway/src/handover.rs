@@ -7,7 +7,7 @@
 //!                                             new: nothing is missing              Release
 //!                                             running: closed what one may hold    Released
 //!                                             new: serves, and has checked it      Serving
-//!                                             running: drains; the command is told
+//!                                             running: drains; replies to the command
 //! ```
 //!
 //! Up to `Released` the running process accepts as before; from then on the new one does, and for the
@@ -32,7 +32,7 @@ pub(crate) use predecessor::{Inherited, Predecessor};
 /// What both sides speak. A process that speaks another version cannot take over.
 const PROTOCOL: u32 = 1;
 
-/// What the two processes tell each other, each in a packet of its own.
+/// Messages of the two processes, each in a packet of its own.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Message {
@@ -57,7 +57,7 @@ enum Message {
     },
     /// New: every listener is served.
     Serving,
-    /// New: cannot, for a reason that the operator is told.
+    /// New: cannot, for a reason that the operator is shown.
     Failed { why: String },
 }
 

@@ -29,13 +29,13 @@ pub(crate) struct Limits {
     pub max_per_client: u32,
     /// Requests at once of one client.
     pub max_requests_per_client: u32,
-    /// For a place among them.
+    /// Longest wait for a permit among them.
     pub request_wait: Duration,
     /// Bytes of memory that large answers under way may hold before those that stand still end.
     pub unread: u64,
-    /// The same of one client's.
+    /// Bytes of memory that large answers of one client may hold.
     pub unread_of_client: u64,
-    /// For PROXY header and TLS handshake, and again for each head.
+    /// Longest time for PROXY header and TLS handshake, and again for each head.
     pub header_timeout: Tick,
     /// Bytes of a head.
     pub max_header_bytes: usize,
@@ -65,7 +65,7 @@ const DOUBLINGS: u32 = 2;
 
 impl Limits {
     /// Bytes per second of a body that has been waited for `periods` times `body_timeout`: a client may
-    /// begin slowly, but not hold whoever reads for it with a byte now and then.
+    /// begin slowly, but not hold its reader with a byte now and then.
     pub(crate) const fn receive_rate(&self, periods: u32) -> u64 {
         let doublings = if periods < DOUBLINGS {
             periods

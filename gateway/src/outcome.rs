@@ -18,7 +18,7 @@ use crate::{
     record::{Client, Ended, LONGEST_METHOD, LONGEST_TEXT, clip},
 };
 
-/// Tells the filters that noted something about the request whether the origin's answer is a page.
+/// Notifies the filters that noted something about the request whether the origin's answer is a page.
 pub(crate) fn begins(
     session: &Session,
     answer: &ResponseHeader,
@@ -71,7 +71,7 @@ fn is_page(method: &Method, answer: &ResponseHeader) -> Option<bool> {
     )
 }
 
-/// Tells the filters that noted something about the request how it ended.
+/// Notifies the filters that noted something about the request how it ended.
 pub(crate) fn notify_watchers(exchange: &mut Exchange, now: Duration) {
     if !noted(exchange) {
         return;

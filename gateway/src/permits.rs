@@ -15,7 +15,7 @@ use crate::{exchange::Exchange, state::State};
 const WAITING: u32 = 8;
 
 /// Takes a permit for a request. Where its client has all of them, the request waits for one of the
-/// others to end; `None` where none does. Trusted proxies that name nobody have no cap, as with
+/// others to end; `None` where none does. Trusted proxies that name no client have no cap, as with
 /// connections.
 pub(crate) async fn take(exchange: &mut Exchange, state: &State) -> Option<()> {
     let generation = &exchange.generation;
@@ -28,7 +28,7 @@ pub(crate) async fn take(exchange: &mut Exchange, state: &State) -> Option<()> {
     let waiting = most.saturating_mul(WAITING);
     let mut permit = state.requests.wait(client, most, waiting, within).await;
     if permit.is_none() && !within.is_zero() && state.unread.has_room(client, limits) {
-        // Where others last so long, as long polls do, there are as many places again.
+        // Where others last so long, as long polls do, there are as many permits again.
         permit = state.lasting.take(client, most);
     }
     exchange.client.permit = Some(permit?);

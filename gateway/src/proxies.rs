@@ -1,17 +1,17 @@
-//! Proxies in front of us that nobody has told us of.
+//! Proxies in front of us that the configuration does not name.
 //!
 //! Behind a proxy or CDN that is not in `client_address.trusted_proxies`, all people are one client:
 //! limits meant for one throttle them all, and what is decided about one is decided about everybody.
-//! The field in which the proxy names its clients is there to be seen, so it is told: in the log, in
+//! The field in which the proxy names its clients is there to be seen, so it is shown: in the log, in
 //! `thornwall status` and as a metric.
 //!
 //! Anybody can send such a field, and an operator who trusts a stranger lets it pose as whomever it
-//! likes. So a forged field must not look like a proxy: a peer is told of only where it names several
+//! likes. So a forged field must not look like a proxy: a peer is reported only where it names several
 //! different clients, and does so in nearly all of its requests, which a proxy does and an address
-//! behind which strangers come together (a container's network, a NAT) does not. What is told says
+//! behind which strangers come together (a container's network, a NAT) does not. The report says
 //! what must be true before it is trusted.
 //!
-//! It costs requests without such a field nothing as long as nobody sends one.
+//! It costs requests without such a field nothing as long as no peer sends one.
 
 use std::{
     net::IpAddr,
@@ -29,17 +29,17 @@ use crate::{families::Families, pseudonymise::Pseudonymiser};
 
 /// Peers that are watched at once.
 const MOST_PEERS: usize = 64;
-/// Different clients of a peer that are told apart.
+/// Different clients of a peer that are distinguished.
 const MOST_CLIENTS: usize = 16;
 /// Different clients that a peer has to name: one of a private network, where own proxies stand and
 /// strangers do not, and one of the internet, who may be a bot with many false names.
 const CLIENTS_OF_PRIVATE: usize = 3;
 const CLIENTS_OF_PUBLIC: usize = MOST_CLIENTS;
-/// One request in so many may come without the field, such as a proxy's own health check.
+/// One request in this many may come without the field, such as a proxy's own health check.
 const FEW: u32 = 10;
 /// When both counts of a peer are halved, so that what it does now counts.
 const MANY: u32 = 10_000;
-/// How long a peer is told of, and after which it is told again in the log.
+/// How long a peer is reported, and after which it is logged again.
 const FRESH: Duration = Duration::from_secs(3600);
 /// Time between two lines of the log about any peers.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -87,7 +87,7 @@ pub(crate) struct Proxies {
 #[derive(Debug, Default)]
 struct Table {
     peers: Vec<Peer>,
-    /// When the log was last told of one.
+    /// When one was last logged.
     told: Option<Duration>,
 }
 
@@ -154,7 +154,7 @@ impl Proxies {
         }
     }
 
-    /// The peers to tell of, by address; `None` where there are none.
+    /// The peers to report, by address; `None` where there are none.
     pub(crate) fn status(
         &self,
         is_trusted: impl Fn(IpAddr) -> bool,
@@ -240,7 +240,7 @@ impl Table {
         at
     }
 
-    /// The peer, where the log is to be told of it now.
+    /// The peer, where it is to be logged now.
     fn due(&mut self, address: IpAddr, now: Duration) -> Option<&Peer> {
         let past = |told: Option<Duration>, pause: Duration| {
             told.is_none_or(|told| now.saturating_sub(told) >= pause)
@@ -273,7 +273,7 @@ impl Peer {
     }
 
     fn advice(&self, terms: &Terms<'_>) -> Advice {
-        // A stranger's address is told as far as it may be, and then there is no line to add.
+        // A stranger's address is shown as far as it may be, and then there is no line to add.
         let hidden = terms.pseudonymiser.hides() && !is_private(self.address);
         let header = match self.field == *terms.header {
             true => String::new(),
@@ -295,7 +295,7 @@ impl Peer {
     }
 }
 
-/// What an operator is told.
+/// The report to the operator.
 struct Advice {
     peer: String,
     field: String,

@@ -1,11 +1,11 @@
-//! How clients' addresses are told where they must not be told as they are.
+//! Pseudonyms in place of clients' addresses, where `[privacy]` wants them.
 //!
 //! The raw address lives in memory alone, as long as a connection, a counter or a decision needs it.
 //! What is logged or shown is the network of its neighbours, or a hash under a key that is random,
-//! never leaves memory and is forgotten when the day (UTC) ends: nobody, the operator included, can
+//! never leaves memory and is forgotten when the day (UTC) ends: no one, the operator included, can
 //! then find out whose it was, not even by trying all addresses.
 //!
-//! Networks that are as wide as neighbourhoods (/24, /48) are nobody's address, and are told as they are.
+//! Networks that are as wide as neighbourhoods (/24, /48) are no client's address, and are shown as they are.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -26,7 +26,7 @@ const DAY_MS: u64 = 86_400_000;
 /// (birthday bound).
 const SHOWN: usize = 8;
 
-/// Tells addresses as far as they may be told.
+/// Formats addresses as far as they may be shown.
 #[derive(Debug)]
 pub(crate) struct Pseudonymiser {
     mode: PrivacyMode,
@@ -62,12 +62,12 @@ impl Pseudonymiser {
         self.mode != PrivacyMode::Full
     }
 
-    /// Whether this network is told as something else.
+    /// Whether this network is replaced by a pseudonym.
     pub(crate) fn hides_subject(&self, subject: Prefix) -> bool {
         self.hides() && !subject.is_coarse()
     }
 
-    /// A client, as it may be told at this time (milliseconds of Unix time).
+    /// A client's address, as it may be shown at this time (milliseconds of Unix time).
     pub(crate) fn client(&self, address: IpAddr, now_ms: u64) -> String {
         match self.mode {
             PrivacyMode::Full => address.to_string(),
@@ -79,7 +79,7 @@ impl Pseudonymiser {
         }
     }
 
-    /// The subject of a decision, as it may be told at this time.
+    /// The subject of a decision, as it may be shown at this time.
     pub(crate) fn subject(&self, subject: Prefix, now_ms: u64) -> String {
         match self.mode {
             _ if !self.hides_subject(subject) => subject.to_string(),
@@ -90,7 +90,7 @@ impl Pseudonymiser {
         }
     }
 
-    /// What a signal rests on, as it may be told at this time.
+    /// The evidence of a signal, as it may be shown at this time.
     pub(crate) fn evidence(&self, evidence: &Evidence, now_ms: u64) -> String {
         let network = |first, length| Prefix::around(first, length);
         match evidence {
@@ -107,7 +107,7 @@ impl Pseudonymiser {
         }
     }
 
-    /// The hash under the key of this day. Where no key can be had, nothing is told.
+    /// The hash under the key of this day. Where no key can be had, it is empty.
     fn hash(&self, subject: Option<Prefix>, now_ms: u64) -> String {
         let hashed = subject.and_then(|subject| {
             let key = self.key_of(now_ms / DAY_MS)?;
@@ -125,8 +125,8 @@ impl Pseudonymiser {
     }
 
     fn key_of(&self, day: u64) -> Option<Arc<DayKey>> {
-        // What is told late, about a moment before midnight, is told under the new day's key: the old
-        // one is gone, and another would not go with what was told before either.
+        // What is shown late, about a moment before midnight, is hashed under the new day's key: the old
+        // one is gone, and another would not match what was shown before either.
         let is_current = |held: &DayKey| held.day == day || held.day.checked_sub(1) == Some(day);
         let current = |key: &Arc<DayKey>| is_current(key);
         if let Some(key) = self.key.load_full().filter(current) {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_late_leaves_the_days_key_alone() {
+    fn what_is_shown_late_leaves_the_days_key_alone() {
         let pseudonymiser = Pseudonymiser::new(PrivacyMode::Hash);
         let midnight = DAY_MS * 20_000;
         let today = pseudonymiser.client(address("192.0.2.7"), midnight + 1);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_no_ones_address() {
+    fn what_is_shown_is_no_ones_address() {
         let check = |mode, subject: &str, expected: &str| {
             assert_eq!(
                 Pseudonymiser::new(mode).subject(prefix(subject), 1),

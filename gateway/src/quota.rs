@@ -36,7 +36,7 @@ struct Queue {
     given_back: Arc<Notify>,
 }
 
-/// A place in the queue of a client, given up when dropped.
+/// A request in the queue of a client, taken out when dropped.
 struct Waiting<'a> {
     quota: &'a ClientQuota,
     client: IpAddr,

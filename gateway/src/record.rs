@@ -40,7 +40,7 @@ pub(crate) struct Record {
     /// The id that a trusted proxy had given it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_id: Option<String>,
-    /// Who asked, as far as `[privacy]` tells it.
+    /// Who asked, as far as `[privacy]` lets it be shown.
     pub client: Option<String>,
     /// The site that serves the host, where one does.
     pub site: Option<String>,
@@ -58,7 +58,7 @@ pub(crate) struct Record {
     pub ruling: String,
     /// Why the answer is ours, where it is.
     pub reason: Option<String>,
-    /// Of a client that was to be held in the tarpit: whether it is, or was refused in its place.
+    /// Whether a client that was to be held in the tarpit is held, or was refused instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<bool>,
     /// Served within the slower rate of suspects.
@@ -99,7 +99,7 @@ pub(crate) struct SignalRecord {
     pub observed: bool,
 }
 
-/// What a case came to, as people read it.
+/// The assessment of a case, as people read it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct AssessmentRecord {
     /// The case, as the sidecar knows it.
@@ -115,7 +115,7 @@ pub(crate) struct AssessmentRecord {
 }
 
 impl AssessmentRecord {
-    /// What is told of the case.
+    /// What is shown of an assessment.
     pub(crate) fn new(case: CaseId, assessment: &Assessment) -> Self {
         Self {
             case: case.to_string(),
@@ -150,14 +150,14 @@ pub(crate) struct Ended {
     pub(crate) client: Option<Client>,
     /// The site that served it, where one did.
     pub(crate) site: Option<Arc<str>>,
-    /// Names of the site's filters, which the judgement tells by number.
+    /// Names of the site's filters, which the judgement has by number.
     pub(crate) filters: Option<Arc<[String]>>,
     pub(crate) method: Box<str>,
     /// The host that was asked for; empty where it was no valid one.
     pub(crate) host: String,
     /// Its path, without the query.
     pub(crate) path: Box<str>,
-    /// The bytes of its user agent: whether they are text is asked by whoever reads them.
+    /// The bytes of its user agent: whether they are text is for the reader to find out.
     pub(crate) user_agent: Option<Box<[u8]>>,
     /// Status of the answer; 0 where the client got none.
     pub(crate) status: u16,
@@ -169,7 +169,7 @@ pub(crate) struct Ended {
     pub(crate) signals: Option<Box<[SignalRecord]>>,
     /// Why the answer is ours, where it is.
     pub(crate) reason: Option<Reason>,
-    /// Of a client that was to be held in the tarpit: whether it is.
+    /// Whether a client that was to be held in the tarpit is held.
     pub(crate) held: Option<bool>,
     /// Connections to the origin that failed.
     pub(crate) failed_connects: u8,
@@ -185,7 +185,7 @@ pub(crate) struct Ended {
 #[derive(Debug)]
 pub(crate) enum Client {
     Address(IpAddr),
-    /// What is told in place of the address.
+    /// What is shown in place of the address.
     Pseudonym(Box<str>),
 }
 
@@ -199,7 +199,7 @@ impl fmt::Display for Client {
 }
 
 impl Ended {
-    /// Forgets the client's address, and what else would tell it.
+    /// Forgets the client's address, and what else would give it away.
     pub(crate) fn hide(&mut self, pseudonymiser: &Pseudonymiser, now_ms: u64) {
         if let Some(Client::Address(address)) = self.client {
             self.client = Some(Client::Pseudonym(

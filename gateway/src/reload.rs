@@ -38,7 +38,7 @@ impl Reloader {
         }
     }
 
-    /// Tells of every reload that took effect.
+    /// Notifies of every reload that took effect.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
     }
@@ -78,16 +78,16 @@ impl Reloader {
     }
 }
 
-/// So long nobody may have written to a file before it is read.
+/// How long a file must be unchanged before it is read.
 const SETTLED: Duration = Duration::from_millis(500);
-/// So often a file is looked at that somebody writes to: 10 s.
+/// How often a file is looked at that is being written to: 10 s.
 const MOST_LOOKS: usize = 20;
 
 /// Waits until a file is no longer being written: half of it may be a valid one.
 async fn settle_file(path: &Path) -> Result<(), String> {
     for _ in 0..MOST_LOOKS {
         let written = fs::metadata(path).and_then(|file| file.modified());
-        // What cannot be looked at is told of by whoever reads it, and a time to come is another clock's.
+        // What cannot be looked at is reported by its reader, and a time to come is another clock's.
         let since = written.ok().and_then(|written| written.elapsed().ok());
         match since.and_then(|since| SETTLED.checked_sub(since)) {
             Some(left) => sleep(left).await,
@@ -124,7 +124,7 @@ fn next_generation(path: &Path, secret: &[u8; 32], state: &State) -> Result<Gene
 impl Cold {
     /// Names of the settings in which `next` differs.
     fn changes(&self, next: &Self) -> Vec<&'static str> {
-        // Whoever adds a setting has to name it here.
+        // A new setting has to be named here.
         let Self {
             listeners,
             admin,

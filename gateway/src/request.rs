@@ -179,7 +179,7 @@ fn admit_head(header: &RequestHeader, generation: &Generation) -> Result<(), Ans
         .map_err(|refusal| Answer::Refuse(refusal.status, refusal.reason))
 }
 
-/// Whoever names no host gets the site for all hosts that no other serves, if there is one.
+/// A request without a host gets the site for all hosts that no other serves, if there is one.
 fn find_site(header: &RequestHeader, exchange: &mut Exchange) -> Result<(), Answer> {
     let host = authority(&header.uri, &header.headers, header.version);
     if exchange.find_site(host.map_err(|reason| Answer::Refuse(400, reason))?) {
@@ -210,7 +210,7 @@ fn target(uri: &Uri) -> Result<Option<PathAndQuery>, Answer> {
     Ok(Some(target))
 }
 
-/// A body that says that it is too large is refused before the origin hears of it; others are
+/// A body that says that it is too large is refused before it reaches the origin; others are
 /// measured on their way, in [`forward::measure_body`].
 ///
 /// [`forward::measure_body`]: crate::forward::measure_body

@@ -1,8 +1,8 @@
-//! The robots.txt of every public host: read from the origin beside the request path, told to
+//! The robots.txt of every public host: read from the origin beside the request path, sent to
 //! filters, and served with the tarpit's prefix disallowed, so that no obedient crawler ever follows
 //! its links.
 //!
-//! A file belongs to one host and scheme (RFC 9309 section 2.3), and is read once somebody asks that
+//! A file belongs to one host and scheme (RFC 9309 section 2.3), and is read once a client asks that
 //! host for something. Where it cannot be read the origin's own answer is passed on as it is, and no
 //! crawler is judged by it.
 
@@ -25,7 +25,7 @@ use table::Found;
 
 #[derive(Debug)]
 pub(crate) struct RobotsFile {
-    /// What crawlers are told.
+    /// The text that crawlers get.
     pub text: Bytes,
     /// Names the text among all others.
     pub etag: HeaderValue,

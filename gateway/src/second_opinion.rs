@@ -1,4 +1,4 @@
-//! What a request tells the sidecars, and what it is told by them: the glue between requests and cases.
+//! What requests add to cases, and what the assessments of sidecars change about requests.
 
 use thornwall_decisions::decision::Action;
 use thornwall_detectors::{
@@ -13,7 +13,7 @@ use thornwall_filters::{
 
 use crate::{escalate::Assessment, exchange::Exchange, request_id::RequestId, state::State};
 
-/// Has the sidecar told of a client that followed a link which only the tarpit has.
+/// Reports to the sidecar a client that followed a link which only the tarpit has.
 pub(crate) fn trap(request: &RequestView<'_>, state: &State) {
     if let Some(sidecars) = &state.sidecars {
         let sighting = Sighting::of(request, 1.0, &sidecars.key_seed);
@@ -54,7 +54,7 @@ pub(crate) async fn settle(judgement: &mut Judgement, exchange: &mut Exchange, s
     if spared || State::trusts(&exchange.generation, client) {
         return;
     }
-    // Whether a page is wanted is told by the answer.
+    // Whether a page is wanted is seen from the answer.
     let client = (site.id, client);
     let slow_down = |notes: &mut Notes| {
         let pipeline = &route.pipeline;

@@ -114,7 +114,7 @@ fn start(path: &Path, predecessor: Option<&Predecessor>) -> Result<(), ServeErro
         Some(data_dir) => data_dir,
         None => DataDir::inherit(&cold.data_dir, inherited.lock()?)?,
     };
-    // Whoever finds the port open may send any of them.
+    // A client that finds the port open may send any of them.
     let signals = Signals::catch()?;
     let sockets = Sockets::open(&cold, &mut inherited)?;
     let (access_log, log_writer) = AccessLog::open(&cold.access_log, metrics.log_dropped.clone())
@@ -221,7 +221,7 @@ fn use_aws_lc() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
-/// What serving takes, besides what everybody shares.
+/// What serving takes, besides the shared state.
 struct Parts<'a> {
     data_dir: &'a DataDir,
     predecessor: Option<&'a Predecessor>,
@@ -266,7 +266,7 @@ fn tokens(cold: &Cold) -> Result<Tokens, ServeError> {
     })
 }
 
-/// Has the store tell a log for fail2ban, where there is to be one.
+/// Has the store write to a log for fail2ban, where there is to be one.
 fn start_ban_log(state: &State, cold: &Cold) -> Result<Option<BanLogWriter>, ServeError> {
     let Some(path) = &cold.fail2ban_log else {
         return Ok(None);
@@ -290,7 +290,7 @@ fn worker_runtime(threads: usize) -> Result<Runtime, ServeError> {
 }
 
 /// Waits for all that can be waited for, and then for the predecessor to stop accepting: until this
-/// process accepts, nobody does.
+/// process accepts, none does.
 async fn take_turn(
     state: &State,
     predecessor: Option<&Predecessor>,
@@ -371,7 +371,7 @@ fn follow(state: &Arc<State>, replication: Replication) -> Vec<JoinHandle<()>> {
     tasks
 }
 
-/// Tells the predecessor that it may go.
+/// Notifies the predecessor that it may go.
 fn succeed(predecessor: &Predecessor, data_dir: &DataDir) -> Result<(), ServeError> {
     predecessor.serving()?;
     // It serves whatever the lock says.

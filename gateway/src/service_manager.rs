@@ -1,4 +1,4 @@
-//! What systemd, or whatever set `NOTIFY_SOCKET`, is told: sd_notify(3). Without it, nothing.
+//! Notifications to systemd, or whatever set `NOTIFY_SOCKET`: sd_notify(3). Without it, nothing.
 
 use std::{
     env, io,

@@ -1,8 +1,8 @@
 //! The shared store, the limits that gateways keep together, and the predecessor's list, as `[store]`
 //! configures them, and how all do.
 //!
-//! Neither is needed to serve: what is wrong with a file or an address is told at start, what is
-//! wrong with a server only later, by the tasks.
+//! Neither is needed to serve: what is wrong with a file or an address is reported at start,
+//! what is wrong with a server only later, by the tasks.
 
 use std::{
     path::{Path, PathBuf},
@@ -52,7 +52,7 @@ struct Server {
     database: u8,
 }
 
-/// How the shared store and the predecessor's list do, where there are any.
+/// State of the shared store, the shared limits and the predecessor's list, where there are any.
 #[derive(Debug, Default)]
 pub(crate) struct StoreStates {
     /// The shared store.
@@ -196,7 +196,7 @@ impl Replication {
     }
 }
 
-/// What is said of an address that leads over a network without TLS.
+/// The warning about an address that leads over a network without TLS.
 fn exposed(url: &str) -> String {
     format!(
         "`{url}` leads over a network in clear text: whoever is on the way reads the password and \

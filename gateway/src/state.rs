@@ -53,15 +53,15 @@ pub(crate) struct State {
     pub ban_log: BanLog,
     /// What is decided at run time.
     pub store: Store,
-    /// How the way to other stores does.
+    /// State of the connections to other stores.
     pub store_states: StoreStates,
-    /// Gateways that keep limits together, this one included; 0 as long as nobody was asked.
+    /// Gateways that keep limits together, this one included; 0 until they have been counted.
     pub gateways: AtomicU32,
-    /// Whether the others of them are heard.
+    /// Whether reports of the other gateways arrive.
     gateways_heard: AtomicBool,
     /// What is kept for sidecars, where there are any.
     pub sidecars: Option<Arc<Sidecars>>,
-    /// How feeds stand.
+    /// The state of every feed.
     pub feeds: FeedStatuses,
     /// Connections held in slow streams.
     pub tarpit: Arc<Tarpit>,
@@ -69,9 +69,9 @@ pub(crate) struct State {
     pub shutdown: watch::Receiver<bool>,
     /// Requests under way.
     pub in_flight: Arc<InFlight>,
-    /// The same, by client.
+    /// Requests in flight per client (`max_requests_per_client`).
     pub requests: Arc<ClientQuota>,
-    /// The same of WebSockets and event streams.
+    /// WebSockets, event streams and long polls in flight per client.
     pub lasting: Arc<ClientQuota>,
     /// Large answers under way.
     pub unread: Arc<UnreadAnswers>,
@@ -82,7 +82,7 @@ pub(crate) struct State {
     pub arrivals: Arrivals,
     /// Turns true once, when every listener was found to be served.
     pub serving: AtomicBool,
-    /// How clients' addresses are told.
+    /// Replaces clients' addresses in what is logged and shown.
     pub pseudonymiser: Pseudonymiser,
     /// Peers that name other clients and are not believed.
     pub proxies: Proxies,
@@ -142,7 +142,7 @@ impl State {
         self.time.now()
     }
 
-    /// Both clocks, for whoever has a task of its own.
+    /// Both clocks, for parts that run a task of their own.
     pub(crate) fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(self.time)
     }
@@ -152,11 +152,11 @@ impl State {
         let never_block = Arc::clone(&generation.never_block);
         self.store.decisions().spare(never_block);
         self.generation.store(Arc::new(generation));
-        // Its limits may be new, and while the others are not heard nobody else tells them.
+        // Its limits may be new, and while no report of the others arrives nothing else sets them.
         self.introduce();
     }
 
-    /// Tells the limits of the running generation what is known of other gateways, if any.
+    /// Passes what is known of other gateways, if any, on to the limits of the running generation.
     fn introduce(&self) {
         let gateways = self.gateways.load(Ordering::Relaxed);
         let heard = self.gateways_heard.load(Ordering::Relaxed);
@@ -311,7 +311,7 @@ impl InFlight {
     }
 }
 
-/// One request under way.
+/// Guard: counts one request under way until it is dropped.
 #[derive(Debug)]
 pub(crate) struct InFlightGuard(Arc<InFlight>);
 

@@ -1,4 +1,4 @@
-//! The permits of the tarpit: how many clients are held, in all and of one, over all generations.
+//! The tarpit: how many clients are held, in all and of one, over all generations.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ pub(crate) struct TarpitLimits {
     pub total: Duration,
 }
 
-/// The permits of the tarpit.
+/// The clients that are held, and their permits.
 pub(crate) struct Tarpit {
     held: Mutex<Held>,
     metrics: TarpitMetrics,
@@ -61,7 +61,7 @@ impl Tarpit {
     }
 }
 
-/// One taken permit, given back when dropped.
+/// Permit of one held client, given back when dropped.
 pub(crate) struct Permit {
     tarpit: Arc<Tarpit>,
     client: IpAddr,

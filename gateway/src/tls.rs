@@ -237,7 +237,7 @@ fn check_listeners(config: &Config, report: &mut Report) {
     }
 }
 
-/// What a site cannot ask for where nobody speaks TLS.
+/// What a site cannot ask for where no listener speaks TLS.
 fn check_plain_site(config: &Config, site: &config::Site, report: &mut Report) {
     let behind_proxy = !config.client_address.trusted_proxies.is_empty();
     if site.redirect_to_https && !behind_proxy {

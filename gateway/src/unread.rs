@@ -1,10 +1,10 @@
-//! Answers that nobody takes in: what they may hold of memory, in all and of one client.
+//! Answers that their clients do not take in: what they may hold of memory, in all and of one client.
 //!
-//! Pingora reads some ten pieces of 64 KiB ahead of a client, and can be told neither to read fewer nor
+//! Pingora reads some ten pieces of 64 KiB ahead of a client, and can be set neither to read fewer nor
 //! smaller ones. An answer holds them where its origin has more to say that is not read, or where its
 //! client's connection has no room; one that its origin writes slowly holds nothing, and does not count.
 //! As long as all that hold are below the limits, a client may pause for as long as the edge lets it;
-//! beyond them, those end over whose connection nothing has gone, of whoever has most first.
+//! beyond them, those end over whose connection nothing has gone, of the client that has most first.
 
 use std::{
     cmp::Reverse,
@@ -40,7 +40,7 @@ const STILL_BYTES: u64 = 1 << 10;
 const STILL: u32 = 8;
 
 task_local! {
-    /// Told where the running request is to end.
+    /// Notified where the running request is to end.
     static STOP: Arc<Notify>;
 }
 
@@ -95,7 +95,7 @@ struct Entries {
 
 #[derive(Debug)]
 struct Entry {
-    /// Nobody where the connection may carry many clients.
+    /// `None` where the connection may carry many clients.
     client: Option<IpAddr>,
     connection: Arc<dyn Recipient>,
     /// Where the connection carries others.
@@ -114,7 +114,7 @@ struct UnreadAnswer {
     place: usize,
 }
 
-/// One that is to end.
+/// A large answer that is to end.
 pub(crate) struct Victim {
     pub(crate) connection: Arc<dyn Recipient>,
     pub(crate) stream: Option<Stream>,
@@ -128,7 +128,7 @@ pub(crate) struct AnswerBody {
 }
 
 impl AnswerBody {
-    /// One of this length, where that is known.
+    /// The body of an answer of this length, where that is known.
     pub(crate) fn new(length: Option<u64>) -> Self {
         Self {
             is_large: length.is_none_or(|length| length > LARGE),
@@ -214,7 +214,7 @@ impl UnreadAnswers {
                 still.extend((entry.still >= STILL).then_some(&*entry));
             }
         }
-        // Whoever may be many comes last.
+        // Connections that may carry many clients come last.
         let most = |entry: &Entry| entry.client.and_then(|_| held.get(&entry.client).copied());
         still.sort_by_key(|entry| Reverse((most(entry), entry.still)));
         let mut victims = Vec::new();
@@ -247,7 +247,7 @@ impl Entry {
     }
 }
 
-/// Whether bytes have come over a connection that nobody has read: Pingora reads what it has room for.
+/// Whether bytes have come over a connection that have not been read: Pingora reads what it has room for.
 fn has_more(origin: RawFd) -> bool {
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
     recv(origin, &mut [0], flags).is_ok_and(|bytes| bytes > 0)

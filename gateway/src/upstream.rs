@@ -54,7 +54,7 @@ use learned::Learned;
 use server_health::{InFlight, Rules};
 use table::{Endpoint, Table};
 
-/// One origin.
+/// A named group of servers.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     /// Label of logs and metrics.
@@ -114,7 +114,7 @@ enum HashBy {
 struct Lease {
     endpoint: Arc<Endpoint>,
     in_flight: Option<InFlight>,
-    /// Who is told that there is room again, where somebody may be waiting for it.
+    /// Notified that there is room again, where requests may be waiting for it.
     queue: Option<Arc<Learned>>,
 }
 

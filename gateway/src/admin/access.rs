@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Pause where those that gave way are still to go, or no connection can be had.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The listener.
+/// The listener of the operator, with a bounded number of connections.
 pub(super) struct LimitedListener {
     listener: TcpListener,
     open: VecDeque<Open>,
@@ -50,7 +50,7 @@ struct Open {
     answered: Arc<AtomicBool>,
 }
 
-/// One connection.
+/// One connection of a caller.
 pub(super) struct Caller<S> {
     stream: S,
     end: oneshot::Receiver<()>,

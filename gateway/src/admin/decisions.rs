@@ -1,4 +1,4 @@
-//! What is decided at run time: looked up by whoever may look, changed by operators.
+//! Decisions at run time: read with either token, changed with that of the operator.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -25,7 +25,7 @@ use crate::state::State;
 
 /// Most decisions of one page.
 const MOST: usize = 1000;
-/// Decisions of one page, where nobody says how many.
+/// Decisions of one page, where the query has no `limit`.
 const USUAL: usize = 100;
 /// Characters of a note that the log has.
 const LONGEST_NOTE: usize = 200;
@@ -34,15 +34,15 @@ const LONGEST_NOTE: usize = 200;
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
-    /// Those that cover this address.
+    /// Only decisions that cover this address.
     pub covering: Option<IpAddr>,
-    /// Those of this site.
+    /// Only decisions for this site.
     pub site: Option<String>,
-    /// Those of this kind of source.
+    /// Only decisions from this kind of source.
     pub source: Option<String>,
-    /// Those behind this place.
+    /// Only decisions behind this position.
     pub after: Option<usize>,
-    /// At most so many.
+    /// Decisions of one page at most.
     pub limit: Option<usize>,
 }
 
@@ -87,7 +87,7 @@ pub(crate) struct Release {
 /// What became of an order or a release.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Done {
-    /// The subject as it was understood, as far as `[privacy]` tells it.
+    /// The subject as it was understood, as far as `[privacy]` lets it be shown.
     pub subject: String,
     /// Whether it survives a crash.
     pub durable: bool,
@@ -95,7 +95,7 @@ pub(crate) struct Done {
     pub warnings: Vec<String>,
 }
 
-/// Some decisions, as far as `[privacy]` tells them.
+/// Some decisions, as far as `[privacy]` lets them be shown.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Shown {
     /// In the order of their addresses.
@@ -104,7 +104,7 @@ pub(crate) struct Shown {
     pub next: Option<usize>,
 }
 
-/// A decision, as far as `[privacy]` tells it.
+/// A decision, as far as `[privacy]` lets it be shown.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ShownDecision {
     /// Whom it is about.

@@ -1,5 +1,5 @@
 //! Metrics as Prometheus reads them. What is counted at once where it happens is low in the house; what is
-//! read from all over the process when somebody asks is read here.
+//! read from all over the process when it is asked for is read here.
 
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -48,7 +48,7 @@ pub(super) enum Channel {
     },
 }
 
-/// How the length of a body over HTTP/1 is told.
+/// How the length of a body over HTTP/1 is announced.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Framing {
     /// By chunks, the last of which never comes.

@@ -19,7 +19,7 @@ use pingora::{
 pub(super) enum Detached {
     /// The whole HTTP/1 connection.
     Connection(Stream),
-    /// One stream of an HTTP/2 connection.
+    /// A stream of an HTTP/2 connection.
     Stream(Box<HttpSession>),
 }
 

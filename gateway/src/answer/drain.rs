@@ -25,7 +25,7 @@ pub(super) async fn stream(session: &mut HttpSession, upload: &Upload, state: &S
     if session.is_body_done() || session.response_written().is_none() {
         return;
     }
-    // Its end is that of its lingering, not of a body that somebody waits for.
+    // Its end is that of its lingering, not of a body that is waited for.
     upload.release();
     let mut shutdown = state.shutdown.clone();
     select! {

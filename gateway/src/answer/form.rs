@@ -1,4 +1,4 @@
-//! The form of what a client is told: the one place where it is decided.
+//! The form of an answer to a client: the one place where it is decided.
 //!
 //! Whatever wants a client held, [`may_hold`] says whether it is one that reads pages. All others,
 //! and all refusals, get the status, in words that the client's kind understands.

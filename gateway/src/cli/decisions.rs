@@ -22,10 +22,10 @@ pub(super) struct BlockArgs {
     /// How long, such as 30m, 12h, "7 days"; at most 366 days
     #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = lifetime)]
     lifetime: Duration,
-    /// What it is about, for whoever reads it later
+    /// What the decision is about, for its later readers
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
-    /// The site that it is for; every site without it
+    /// Site that the decision is for; without it, every site
     #[arg(long, value_name = "NAME")]
     site: Option<String>,
     /// deny, tarpit or throttle. For every site, deny means no connection at all
@@ -43,7 +43,7 @@ pub(super) struct BlockArgs {
 pub(super) struct UnblockArgs {
     /// Address or network, exactly as it was blocked
     subject: String,
-    /// The site that it was for
+    /// Site that the decision was for
     #[arg(long, value_name = "NAME")]
     site: Option<String>,
     /// Why, for the gateway's log
@@ -67,7 +67,7 @@ pub(super) struct DecisionsArgs {
     /// Show at most this many
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
-    /// Skip this many first
+    /// Skip this many entries
     #[arg(long, value_name = "N", default_value_t = 0)]
     after: u32,
     #[command(flatten)]

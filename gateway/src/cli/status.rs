@@ -41,7 +41,7 @@ fn describe(value: &Value, indent: &str, text: &mut String) {
         return;
     };
     for (name, value) in fields {
-        // What has a colon is an address, and no words.
+        // What has a colon is an address, and no text.
         let name = match name.contains(':') {
             true => name.clone(),
             false => name.replace('_', " "),

@@ -1,8 +1,8 @@
-//! `[export]`: what the host's packet filter and log watcher are told.
+//! `[export]`: what the host's packet filter and log watcher get.
 
 use serde::Deserialize;
 
-/// Who else is told whom nobody here talks to.
+/// Files that hand denials on to other programs.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Export {

@@ -3,11 +3,11 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-/// A list that somebody publishes, read again and again.
+/// A list that others publish, read again and again.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Feed {
-    /// Its name in decisions, metrics and `data_dir/feeds`.
+    /// Name of the feed in decisions, metrics and `data_dir/feeds`.
     pub name: Spanned<String>,
     /// Where it is published; this or `file`.
     pub url: Option<Spanned<String>>,

@@ -18,13 +18,13 @@ pub struct Limits {
     /// browser has a hundred at most, and what people behind one address ask for beyond that waits.
     /// WebSockets and event streams do not count once they are open, but like connections.
     pub max_requests_per_client: NonZeroU32,
-    /// Longest wait of a further one; 0 for none. Eight times as many may wait. Behind it, and once its answer
+    /// Longest wait of a further request; 0 for none. Eight times as many may wait. Behind it, and once its answer
     /// has taken so long, a request counts apart, among as many again.
     pub request_wait_secs: u32,
     /// Bytes of memory for answers that wait for their clients, 768 KiB each; 0 for any. Beyond them those
-    /// end that stand still, of whoever has most first.
+    /// end that stand still, of the client that has most first.
     pub max_unread_bytes: Spanned<u64>,
-    /// The same for those of one client.
+    /// Bytes of memory for unread answers of one client; 0 for any.
     pub max_unread_bytes_per_client: Spanned<u64>,
     /// From the start of a connection, or of a request on it, to the end of the request's head;
     /// TLS handshake and PROXY header included.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-/// What is kept and told of addresses.
+/// What is kept and shown of addresses.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Privacy {
@@ -23,11 +23,11 @@ impl Default for Privacy {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PrivacyMode {
-    /// As they are.
+    /// Addresses as they are.
     #[default]
     Full,
-    /// As keyed hashes, whose key is forgotten every day.
+    /// Addresses as keyed hashes, whose key is forgotten every day.
     Hash,
-    /// As the network of some hundred neighbours: /24, /48.
+    /// Addresses as the network of some hundred neighbours: /24, /48.
     Truncate,
 }

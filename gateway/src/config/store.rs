@@ -56,7 +56,7 @@ pub enum StoreKind {
     /// Each gateway has its own, in memory and in `data_dir`.
     #[default]
     Memory,
-    /// All of them tell each other, through Redis or Valkey.
+    /// All of them exchange decisions, through Redis or Valkey.
     Redis,
 }
 

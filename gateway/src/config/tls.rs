@@ -47,9 +47,9 @@ pub struct ClientCertificate {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientCertificateMode {
-    /// It is served without one; the origin is told.
+    /// The client is served without a certificate; the origin learns of it by a field.
     Optional,
-    /// Its handshake fails.
+    /// The handshake of the client fails.
     #[default]
     Required,
 }

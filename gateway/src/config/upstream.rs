@@ -110,7 +110,7 @@ fn default_weight() -> Spanned<NonZeroU32> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
-    /// The same key to the same server.
+    /// Requests with the same key go to the same server.
     ConsistentHash,
     /// The one with the fewest requests under way.
     LeastConnections,
@@ -122,7 +122,7 @@ pub enum Balance {
 }
 
 impl Balance {
-    /// The word in the configuration.
+    /// The name in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ConsistentHash => "consistent_hash",

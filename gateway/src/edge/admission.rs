@@ -1,4 +1,4 @@
-//! Who gets a connection at all: lists, and caps in all and per client, at which somebody gives way.
+//! Who gets a connection at all: lists, and caps in all and per client, at which another connection gives way.
 
 use std::{
     net::IpAddr,
@@ -40,12 +40,12 @@ pub(super) struct Admission {
     by_client: Arc<ClientQuota>,
 }
 
-/// One connection among all, given back when dropped.
+/// Permit of one connection among all, given back when dropped.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit(Arc<Admission>);
 
 impl Admission {
-    /// A connection of somebody. Where there is no place, `make_room` may have another one give way.
+    /// A permit for a new connection. Where none is left, `make_room` may have another connection give way.
     pub(super) fn enter(
         self: &Arc<Self>,
         limits: &Limits,
@@ -70,7 +70,7 @@ impl Admission {
         }
     }
 
-    /// A connection of `client`, for which `make_room` may have another one of the same client give
+    /// A permit for a connection of `client`, for which `make_room` may have another one of the same client give
     /// way. Trusted proxies carry many clients and have no cap.
     pub(super) fn identify(
         &self,

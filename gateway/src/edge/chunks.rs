@@ -1,6 +1,6 @@
 //! Where a chunked body ends (RFC 9112 section 7.1).
 //!
-//! The body is taken apart, so that nobody reads past its end into the next request, and goes on in
+//! The body is taken apart, so that nothing reads past its end into the next request, and goes on in
 //! chunks of our own: as large as what is there, since each one costs the origin and us the same
 //! whatever is in it. What two parsers could read differently is refused: line ends that are not CRLF,
 //! sizes that overflow, extensions without end.

@@ -39,7 +39,7 @@ pub(crate) struct Tunnel {
 }
 
 impl Tunnel {
-    /// A client's tunnel that nobody has looked at.
+    /// A client's tunnel that has not been judged.
     pub(crate) const fn new(client: IpAddr, site: u16) -> Self {
         Self {
             client,
@@ -56,7 +56,7 @@ pub(crate) struct Connection {
     peer: SocketAddr,
     /// Whom a trusted proxy named in its PROXY header.
     named: OnceLock<IpAddr>,
-    /// Whether a proxy has said by its PROXY header that it names nobody.
+    /// Whether a proxy's PROXY header names no client.
     unnamed: AtomicBool,
     /// What the TLS handshake said.
     tls: OnceLock<TlsFacts>,
@@ -123,7 +123,7 @@ impl Connection {
     }
 
     /// Whether its client may be a proxy that names others in header fields. Where proxies name
-    /// clients by the PROXY protocol, one that names nobody asks for itself, or does not know who
+    /// clients by the PROXY protocol, one that names no client asks for itself, or does not know who
     /// does (`LOCAL`, `UNKNOWN`): the fields of such requests are anybody's.
     pub(crate) fn may_name_others(&self) -> bool {
         !self.unnamed.load(Relaxed)
@@ -188,7 +188,7 @@ impl Connection {
         self.enter(Phase::Held);
     }
 
-    /// One of its HTTP/2 streams is held in the tarpit: the connection is not idle meanwhile.
+    /// Notes that one of its HTTP/2 streams is held in the tarpit: the connection is not idle meanwhile.
     pub(crate) fn hold_stream(self: &Arc<Self>) -> OpenStream {
         OpenStream::hold(self)
     }
@@ -281,7 +281,7 @@ impl OpenStream {
         }
     }
 
-    /// One that the tarpit holds.
+    /// A stream that the tarpit holds.
     fn hold(connection: &Arc<Connection>) -> Self {
         let mut stream = Self::enter(connection);
         stream.held = true;

@@ -1,7 +1,8 @@
-//! Who gives way where there is no further place: the longest idle connection of whoever holds most.
+//! Which connection gives way where there is no permit left: the longest idle one of the client that
+//! holds most.
 //!
 //! Nothing is kept in order while connections come and go. Where a place is wanted, all are looked at
-//! once and listed, and the list serves whoever else wants one until the clock moves, or nobody is left
+//! once and listed, and the list serves all who want one until the clock moves, or none is left
 //! on it: a hundred looks a second at most, however many come.
 
 use std::{
@@ -20,7 +21,7 @@ use crate::limits::Tick;
 /// Every connection of the process.
 pub(super) type Connections = Slab<Arc<Connection>>;
 
-/// A list on which nobody is left is made anew after this time.
+/// A list on which none is left is made anew after this time.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// Which cap a newcomer has met.
@@ -34,7 +35,7 @@ pub(super) enum Cap {
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     made: Option<Tick>,
-    /// The same, by the finer clock.
+    /// When the list was made, by the finer clock.
     looked: Duration,
     holders: HashMap<IpAddr, Holder>,
     ranks: BinaryHeap<Rank>,
@@ -47,7 +48,7 @@ struct Holder {
     carries: bool,
     /// All of its connections; none, where it carries others.
     holds: usize,
-    /// Those without a request, the longest idle last.
+    /// Connections without a request, the longest idle last.
     idle: VecDeque<Candidate>,
 }
 
@@ -68,7 +69,7 @@ struct Rank {
 
 impl Candidates {
     /// The connection that is to give way to `newcomer`: of the same client where that is at its own
-    /// cap, or of whoever holds most. Those of `carriers`, who hold many clients' connections, come last.
+    /// cap, or of the client that holds most. Those of `carriers`, who hold many clients' connections, come last.
     pub(super) fn next(
         &mut self,
         connections: &Connections,
@@ -254,7 +255,7 @@ mod tests {
     }
 
     /// The places of those that give way one after the other, where such newcomers come, and are
-    /// refused where nobody does.
+    /// refused where none does.
     fn evicted(
         all: &mut Connections,
         clock: &Arc<Clock>,

@@ -38,7 +38,7 @@ const FRAME: usize = 16;
 #[derive(Debug)]
 pub(crate) struct H1Stream {
     transport: Transport,
-    /// Read, and given to nobody yet.
+    /// Bytes that were read, and are not handed on yet.
     pub(super) ahead: BytesMut,
     body: Body,
     /// Written by Pingora, and not sent yet.
@@ -53,7 +53,7 @@ enum Body {
     Done,
     Length(u64),
     Chunked(Chunks),
-    /// Nobody can tell: where it ends is unknown.
+    /// Where it ends is unknown.
     Malformed,
 }
 
@@ -73,7 +73,7 @@ impl H1Stream {
         self.transport.connection()
     }
 
-    /// The connection is to end by a reset, so that nobody takes its end for that of an answer.
+    /// The connection is to end by a reset, so that its end is not taken for that of an answer.
     pub(crate) fn reset_at_the_end(&self) {
         self.transport.socket().reset_at_the_end();
     }
@@ -118,7 +118,7 @@ impl H1Stream {
         }
     }
 
-    /// Reads away what is left of a body that nobody wanted: closing a socket with unread bytes
+    /// Reads away what is left of a body that was not wanted: closing a socket with unread bytes
     /// resets it, and the answer may be lost.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.body == Body::Done {
@@ -309,7 +309,7 @@ impl AsyncRead for H1Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.body {
-            // All of it belongs to whoever reads.
+            // All of it belongs to the reader.
             Body::Done if self.connection().is_upgraded() => self.poll_bytes(context, buffer),
             Body::Done => self.poll_idle(context, buffer),
             Body::Length(left) => self.poll_length(left, context, buffer),

@@ -44,8 +44,8 @@ const PENDING_RESETS: usize = 20;
 /// Requests that were answered with an error before any hook; more end the connection.
 const MOST_REJECTED: u32 = 32;
 
-/// Milliseconds in which a client that was told to go may still begin requests: what crossed our
-/// word on its way (RFC 9113 section 6.8).
+/// Milliseconds in which a client that was sent GOAWAY may still begin requests: what crossed the
+/// frame on its way (RFC 9113 section 6.8).
 const FAREWELL: Tick = 2000;
 
 /// Serves a connection to its end.
@@ -90,7 +90,7 @@ pub(super) async fn serve(edge: &Arc<Edge>, transport: Transport) {
             Err(_) => return,
         };
         if leaving.is_some_and(|since| connection.clock().now().wrapping_sub(since) > FAREWELL) {
-            // The client does not hear: what is under way ends, and nothing begins.
+            // The client reads nothing: what is under way ends, and nothing begins.
             if connection.watch.is_without_streams() {
                 return edge.end(&connection, Ending::Age);
             }
@@ -107,7 +107,7 @@ pub(super) async fn serve(edge: &Arc<Edge>, transport: Transport) {
     }
 }
 
-/// A wide window for a client whose upload goes on, where there is a permit.
+/// Wide windows for a client whose upload goes on, where there is a permit.
 fn widen(
     edge: &Edge,
     connection: &Connection,

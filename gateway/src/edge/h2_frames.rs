@@ -1,10 +1,10 @@
-//! What a client does on HTTP/2, told from the headers of its frames alone.
+//! What a client does on HTTP/2, seen from the headers of its frames alone.
 //!
 //! The HTTP/2 library sees a frame only when it is whole, gives an open header block no deadline, and
 //! answers whatever it is asked as often as it is asked. This watch stands before it. Section numbers
 //! are those of RFC 9113.
 //!
-//! Two debts tell a flood from a busy client. What costs us work for nothing raises one; requests,
+//! Two debts distinguish a flood from a busy client. What costs us work for nothing raises one; requests,
 //! and the time that passes, pay it back. A debt that grows beyond its limit is an attack.
 
 use thiserror::Error;

@@ -1,4 +1,4 @@
-//! How long a client is heard that still sends what nobody wants any more.
+//! How long a client is read from that still sends what is not wanted any more.
 //!
 //! Clients look for an answer between two pieces of their upload, or only behind it, and one whose
 //! connection is reset meanwhile never reads it. So what it sends is discarded for a while, as nginx
@@ -21,7 +21,7 @@ pub const SILENCE: Duration = Duration::from_secs(5);
 /// that seldom has more.
 pub const MOST_DISCARDED: usize = 256 << 20;
 
-/// One client that is still heard.
+/// A connection that is still read from.
 #[derive(Debug)]
 pub(super) struct Lingering {
     end: Pin<Box<Sleep>>,
@@ -40,7 +40,7 @@ impl Default for Lingering {
 }
 
 impl Lingering {
-    /// Whether it has been heard for long enough; its task is woken when it has.
+    /// Whether it has been read from for long enough; its task is woken when it has.
     pub(super) fn is_over(&mut self, context: &mut Context<'_>) -> bool {
         let mut passed =
             |clock: &mut Pin<Box<Sleep>>| clock.as_mut().poll(context) != Poll::Pending;

@@ -26,7 +26,7 @@ use crate::{
 pub(super) struct Opened {
     pub(super) transport: Transport,
     pub(super) http2: bool,
-    /// Its place among its client's connections.
+    /// Permit of the connection among those of its client.
     pub(super) client_permit: Option<Permit>,
 }
 
@@ -97,7 +97,7 @@ async fn read_proxy_header(edge: &Edge, socket: &mut Socket) -> Result<(), Optio
     }
 }
 
-/// Waits for more bytes. A client that leaves, or is ended by the watch, needs no further word.
+/// Waits for more bytes. A client that leaves, or is ended by the watch, needs no further answer.
 async fn more(socket: &mut Socket, buffer: &mut BytesMut) -> Result<(), Option<Ending>> {
     buffer.reserve(OPENING_BUFFER);
     match socket.read_more(buffer).await {
@@ -127,7 +127,7 @@ async fn shake_hands(edge: &Edge, mut socket: Socket) -> Result<TlsStream<Socket
         .server_config(start.client_hello().server_name());
     let Some(chosen) = chosen else {
         let mut socket = start.io;
-        // The client is told, or it has left.
+        // The client is answered, or it has left.
         let _ = socket.write_all(&UNRECOGNIZED_NAME).await;
         return Err(Some(Ending::TlsHandshake));
     };
@@ -162,7 +162,7 @@ async fn read_client_hello(socket: &mut Socket) -> Result<bytes::Bytes, Option<E
     }
 }
 
-/// Tells somebody who speaks HTTP to a TLS port what is wrong.
+/// Answers a client that speaks HTTP to a TLS port with what is wrong.
 async fn explain_tls(socket: &mut Socket, buffer: &[u8]) {
     const METHODS: [&[u8]; 4] = [b"GET ", b"HEAD ", b"POST ", b"OPTIONS "];
     if METHODS.iter().any(|method| buffer.starts_with(method)) {

@@ -1,6 +1,6 @@
 //! What Pingora wants to know of a stream, for streams of ours.
 //!
-//! Times and addresses are not told: they are asked of the [`Connection`] itself.
+//! Times and addresses are not passed on: they are asked of the [`Connection`] itself.
 //!
 //! [`Connection`]: super::connection::Connection
 

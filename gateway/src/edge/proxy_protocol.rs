@@ -38,7 +38,7 @@ pub enum Read {
         /// Its length in bytes; what follows is the client's.
         length: usize,
         /// The client's end of its connection to the proxy, as written. `None` where the proxy
-        /// speaks for itself (LOCAL, a health check) or cannot tell (UNKNOWN, a unix socket): then
+        /// speaks for itself (LOCAL, a health check) or does not know (UNKNOWN, a unix socket): then
         /// the peer of the socket is the client.
         source: Option<SocketAddr>,
     },
@@ -236,7 +236,7 @@ impl<'a> Cursor<'a> {
         let mut body = Cursor {
             rest: self.take(length)?,
         };
-        // A datagram's client has a name, too: whoever ends QUIC may hand it on like this.
+        // A datagram's client has a name, too: a proxy that ends QUIC may hand it on like this.
         match family {
             0x11 | 0x12 => body.v2_source::<4>().map(Some),
             0x21 | 0x22 => body.v2_source::<16>().map(Some),

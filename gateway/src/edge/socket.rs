@@ -75,7 +75,7 @@ impl Socket {
         }
     }
 
-    /// What a write came to, told to the watch.
+    /// Reports the result of a write to the watch.
     fn wrote(
         &self,
         context: &Context<'_>,

@@ -4,7 +4,7 @@
 //! Pingora waits for such a body without an end. The request's task carries what came in so far; who
 //! finds it standing still drops the request, which resets the stream (RFC 9113 section 5.4.2).
 //!
-//! The client is to blame only while somebody reads for it: not while its request waits for a server
+//! The client is to blame only while its body is read: not while its request waits for a server
 //! or for a connection, nor while the origin takes in nothing, so that Pingora reads no further.
 
 use std::{
@@ -24,7 +24,7 @@ use super::Edge;
 use crate::ending::Ending;
 
 task_local! {
-    /// Of the request that the running task serves. Pingora builds a request's context itself and
+    /// Upload of the request that the running task serves. Pingora builds a request's context itself and
     /// hands nothing of ours to it, so that the context asks once for it ([`Upload::running`]).
     static RUNNING: Upload;
 }
@@ -59,7 +59,7 @@ impl Upload {
         RUNNING.try_with(Self::clone).unwrap_or_default()
     }
 
-    /// The request is to get a connection to an origin: nobody reads its body meanwhile.
+    /// The request is to get a connection to an origin: its body is not read meanwhile.
     pub(crate) fn pause(&self) {
         self.read_by(Reader::Nobody);
     }

@@ -71,7 +71,7 @@ pub(super) struct Watch {
     received: AtomicU64,
     sent: AtomicU64,
     streams: AtomicU32,
-    /// Of those, the ones that the tarpit holds.
+    /// HTTP/2 streams among `streams` that the tarpit holds.
     held: AtomicU32,
     /// Start of an open HTTP/2 header block, plus one; 0 for none.
     block_since: AtomicU32,
@@ -142,12 +142,12 @@ impl Watch {
         }
     }
 
-    /// One more HTTP/2 request is under way.
+    /// Counts one more HTTP/2 request under way.
     pub(super) fn stream_begins(&self) {
         self.streams.fetch_add(1, Relaxed);
     }
 
-    /// One less is.
+    /// Counts one HTTP/2 request less.
     pub(super) fn stream_ends(&self, now: Tick) {
         self.since.store(now, Relaxed);
         self.streams.fetch_sub(1, Relaxed);
@@ -163,7 +163,7 @@ impl Watch {
         self.held.fetch_sub(1, Relaxed);
     }
 
-    /// Since when no request is under way for which somebody works: such a connection may be ended
+    /// Since when no request is under way that work is done for: such a connection may be ended
     /// for another client's sake.
     pub(super) fn idle_since(&self) -> Option<Tick> {
         let busy = match self.phase() {
@@ -221,7 +221,7 @@ impl Watch {
         self.awaits.fetch_or(AWAITS_WRITE, Relaxed);
     }
 
-    /// Marks the connection as to be ended; whoever waits for it finds out. Whether it was not
+    /// Marks the connection as to be ended; tasks that wait for it are woken. Whether it was not
     /// marked before.
     pub(super) fn end(&self, ending: Ending) -> bool {
         let first = (self.ending)
@@ -234,7 +234,7 @@ impl Watch {
         first
     }
 
-    /// Lets a connection that was to be ended live on for a last word.
+    /// Lets a connection that was to be ended live on for a last answer.
     pub(super) fn pardon(&self) {
         self.ending.store(0, Relaxed);
     }
@@ -324,7 +324,7 @@ impl Watch {
         (silent >= limits.websocket_idle).then_some(Ending::IdleTimeout)
     }
 
-    /// A client that is awaited must move; time in which nobody waits for it does not count.
+    /// A client that is awaited must move; time in which nothing waits for it does not count.
     fn pace(&self, now: Tick, limits: &Limits) -> Option<Ending> {
         let awaits = self.awaits.load(Relaxed);
         let (received, sent) = (self.received.load(Relaxed), self.sent.load(Relaxed));

@@ -1,4 +1,4 @@
-//! How much of request bodies an HTTP/2 client may send ahead of whoever reads them.
+//! How much of request bodies an HTTP/2 client may send ahead of their reader.
 //!
 //! A window lets through what it holds per round trip: 1 MiB is 20 MiB a second at 50 ms, a tenth of
 //! what the same client gets over HTTP/1, where the system's buffers grow. Wider windows are memory
@@ -14,20 +14,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::connection::Connection;
 use crate::quota::{ClientQuota, Permit};
 
-/// Of a stream at first.
+/// Window of a stream at first.
 pub(super) const STREAM: u32 = 1 << 20;
-/// Of a connection at first, which bounds what its streams hold together. There is room for others
+/// Window of a connection at first, which bounds what its streams hold together. There is room for others
 /// beside an upload that its origin does not read.
 pub(super) const CONNECTION: u32 = 2 << 20;
-/// Of a stream afterwards: 160 MiB a second at 50 ms.
+/// Window of a stream afterwards: 160 MiB a second at 50 ms.
 pub(super) const WIDE: u32 = 8 << 20;
-/// Of a connection afterwards, with the same room for others as before.
+/// Window of a connection afterwards, with the same room for others as before.
 pub(super) const WIDE_CONNECTION: u32 = WIDE + CONNECTION;
 /// Bytes that origins must have taken in of a connection's uploads before its windows are widened.
 pub(super) const PROVEN: u64 = 1 << 20;
 /// Connections with wide windows: 1 GiB, if no origin of theirs reads any more.
 const MOST: usize = 128;
-/// The same of one client.
+/// Connections of one client with wide windows.
 const MOST_PER_CLIENT: u32 = 8;
 
 /// The permits for connections with wide windows.

@@ -50,7 +50,7 @@ pub(super) enum AnswerError {
 pub(super) enum Taken {
     /// A change of the store.
     Change(Change),
-    /// Of no effect here: nothing is to be done, or not at a site of ours.
+    /// The decision has no effect here: nothing is to be done, or not at a site of ours.
     Nothing,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn assessment(sent: &v1::Assessment) -> Result<(CaseId, Assessment), 
     Ok((case, assessment))
 }
 
-/// The change of the store that a decision is. `known` tells whether a site is one of ours.
+/// The change of the store that a decision is. `known` says whether a site is one of ours.
 pub(super) fn decision(
     sent: v1::Decision,
     now: Moment,

@@ -1,4 +1,4 @@
-//! What cases came to, for people who ask and for requests that wait.
+//! The assessments of cases, for people who ask and for requests that wait.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 /// Most requests that wait for one case, and for all; further ones do not wait.
 const MOST_WAITING: (usize, usize) = (64, 4_096);
 
-/// What a case came to.
+/// What a sidecar says of a case.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Assessment {
     /// 0 (a person) to 1 (a bot).
@@ -23,7 +23,7 @@ pub(crate) struct Assessment {
     pub consequence: Consequence,
     /// The step of the sidecar that weighed most.
     pub reason: ReasonCode,
-    /// Whether the sidecar still asks others, and has another word later.
+    /// Whether the sidecar still asks others, and sends another assessment later.
     pub pending: bool,
 }
 
@@ -98,7 +98,7 @@ impl Assessment {
     }
 }
 
-/// What cases came to, the last ones of them, and who waits for others.
+/// The last assessments, and the requests that wait for others.
 #[derive(Debug)]
 pub(crate) struct Assessments {
     most: usize,
@@ -115,7 +115,7 @@ struct Kept {
 }
 
 impl Assessments {
-    /// None yet, and of so many cases at most.
+    /// An empty table for the assessments of at most this many cases.
     pub(crate) fn new(most: usize) -> Self {
         Self {
             most,
@@ -123,8 +123,8 @@ impl Assessments {
         }
     }
 
-    /// Keeps what a case came to, and tells those who wait for it. A word that is not the last one
-    /// takes the place of no other, and nobody has waited for it.
+    /// Keeps the assessment of a case, and answers the requests that wait for it. A pending assessment
+    /// never replaces a final one, and wakes no waiter.
     pub(crate) fn keep(&self, case: CaseId, assessment: Assessment) {
         let mut kept = self.kept.lock();
         if assessment.pending {
@@ -139,13 +139,13 @@ impl Assessments {
         kept.note(self.most, case, assessment);
     }
 
-    /// What a case came to, where that is still known.
+    /// The assessment of a case, where it is still known.
     pub(crate) fn find(&self, case: CaseId) -> Option<Assessment> {
         self.kept.lock().assessments.get(&case).cloned()
     }
 
-    /// Waits for what a case comes to; nothing where too many wait. Who stops waiting gives up the
-    /// place.
+    /// Waits for the final assessment of a case; `None` where too many wait. A request that stops
+    /// waiting makes room for another.
     pub(super) fn wait(
         &self,
         case: CaseId,
@@ -170,7 +170,7 @@ impl Assessments {
         })
     }
 
-    /// Lets go of everybody who waits.
+    /// Ends every wait without an assessment.
     pub(super) fn dismiss(&self) {
         let mut kept = self.kept.lock();
         kept.waiting.clear();
@@ -210,8 +210,8 @@ impl Drop for Waiter<'_> {
             return;
         };
         let before = waiting.len();
-        // The receiver of the request itself may still be there, if only for this moment; whoever
-        // comes next clears it away.
+        // The receiver of the request itself may still be there, if only for this moment; the
+        // next one clears it away.
         waiting.retain(|waiter| !waiter.is_closed());
         let gone = before - waiting.len();
         if waiting.is_empty() {

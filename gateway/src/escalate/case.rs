@@ -55,7 +55,7 @@ pub(super) struct Case {
     pub(super) state: CaseState,
 }
 
-/// One request, in one piece of memory: ten thousand cases have many.
+/// One request of a case, in one piece of memory: ten thousand cases have many.
 #[derive(Debug)]
 struct Sample {
     after_ms: u32,
@@ -87,7 +87,7 @@ struct Sent {
     is_answered: bool,
 }
 
-/// Where a case is in the queue.
+/// Whether, and since when, a case is in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CaseState {
     /// It may be sent again from this time on.
@@ -178,7 +178,7 @@ impl Case {
         self.keep_within_bounds();
     }
 
-    /// The beginning of a case and its end tell most: what goes is from between them.
+    /// The beginning of a case and its end say most: what goes is from between them.
     fn keep_within_bounds(&mut self) {
         self.bytes = self.heap_bytes();
         while self.bytes > MOST_BYTES && self.samples.len() > 1 {
@@ -210,7 +210,7 @@ impl Case {
         rank(self.score, self.requests)
     }
 
-    /// Whether the sidecar is to hear of it: it is new, or has grown much.
+    /// Whether it is to be sent to the sidecar: it is new, or has grown much.
     pub(super) fn is_due(&self) -> bool {
         self.sent.is_none_or(|sent| {
             self.requests >= sent.requests.saturating_mul(2) || self.score >= sent.score + RISE
@@ -245,7 +245,7 @@ impl Case {
         }
     }
 
-    /// Notes that its client walked into the trap. Whether the sidecar is to hear of that.
+    /// Notes that its client walked into the trap. Whether that is to be sent to the sidecar.
     pub(super) const fn trap(&mut self) -> bool {
         let is_news = self.sent.is_some() && !self.is_trapped;
         self.is_trapped |= is_news;

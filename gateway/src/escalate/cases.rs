@@ -1,4 +1,4 @@
-//! The table of cases, and the queue of those that the sidecar is to hear of.
+//! The table of cases, and the queue of those that are to be sent to the sidecar.
 //!
 //! A case waits to be sent, rests since it was sent just now, or is settled. Where the table is full,
 //! settled ones give way first, the longest sent before others; then resting ones; and of those that
@@ -34,7 +34,7 @@ pub(crate) struct Cases {
     seed: CaseSeed,
     most: usize,
     table: Mutex<Table>,
-    /// Somebody has to look into the queue.
+    /// Notifies the connection's task that the queue has changed.
     pub(super) due: Notify,
     sent: AtomicU64,
     shed: AtomicU64,
@@ -102,7 +102,7 @@ impl Cases {
         self.due.notify_one();
     }
 
-    /// The message about the case that is worth most, of those that are to be sent. `name` tells the
+    /// The message about the case that is worth most, of those that are to be sent. `name` gives the
     /// names of sites.
     pub(crate) fn next(
         &self,
@@ -132,7 +132,7 @@ impl Cases {
         None
     }
 
-    /// Notes that a client followed a link that only the tarpit has. What the sidecar was told of it
+    /// Notes that a client followed a link that only the tarpit has. What was sent to the sidecar of it
     /// was about a bot.
     pub(crate) fn trap(&self, sighting: &Sighting) {
         let id = self.seed.case(sighting);
@@ -152,7 +152,7 @@ impl Cases {
         self.table.lock().trapped.pop_front()
     }
 
-    /// How long nothing is to be sent, unless somebody is notified.
+    /// How long nothing is to be sent, unless the task is notified.
     pub(crate) fn nap(&self, now_ms: u64) -> Duration {
         let first = self.table.lock().resting.first().map(|(ready, _)| *ready);
         let nap = first.map_or(IDLE_MS, |ready| ready.saturating_sub(now_ms));

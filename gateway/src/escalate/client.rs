@@ -30,7 +30,7 @@ use super::{
     link::with_causes,
 };
 
-/// Longest wait for the first word of a sidecar.
+/// Longest wait for the first message of a sidecar.
 const WELCOME: Duration = Duration::from_secs(5);
 /// First and longest pause between two attempts to connect.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -51,7 +51,7 @@ enum Lost {
     /// It ended the connection in order.
     #[error("it ended the connection")]
     Ended,
-    /// Its files, or its address.
+    /// The files or the address of the sidecar cannot be used.
     #[error("{0}")]
     Link(String),
     /// It does not say who it is.
@@ -63,7 +63,7 @@ enum Lost {
     /// It says nothing.
     #[error("no answer within {} s", WELCOME.as_secs())]
     Silent,
-    /// TLS ends a handshake without a word of why, as far as the connection tells.
+    /// TLS ends a handshake without a reason, as far as the connection shows.
     #[error(
         "it broke off before its first word, as one does that refuses our certificate: it has \
          expired, or is not of the sidecar's client_ca_file"
@@ -80,10 +80,10 @@ impl From<Status> for Lost {
     }
 }
 
-/// Longest text of a sidecar that is told.
+/// Longest text of a sidecar that is logged.
 const LONGEST_TEXT: usize = 200;
 
-/// A status, as far as somebody else's text is told.
+/// A status, as far as another program's text is logged.
 fn format_status(status: &Status) -> String {
     let text = status.message();
     let text = &text[..text.floor_char_boundary(LONGEST_TEXT)];
@@ -97,7 +97,7 @@ fn format_status(status: &Status) -> String {
     format!("{:?}: {}{cause}", status.code(), text.escape_debug())
 }
 
-/// One gateway's side of the connection.
+/// The gateway's side of the connection to a sidecar.
 pub(crate) struct Client {
     sidecar: Arc<Sidecar>,
     settings: Settings,
@@ -127,7 +127,7 @@ impl Client {
         }
     }
 
-    /// Keeps connected until the process is told to stop.
+    /// Keeps connected until the process is to stop.
     pub(crate) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
         let (sidecar, clock) = (Arc::clone(&self.sidecar), Arc::clone(&self.clock));
         let sweep = async {
@@ -170,7 +170,7 @@ impl Client {
         }
     }
 
-    /// One connection, from its beginning to its loss.
+    /// Runs one connection, from its beginning to its loss.
     async fn session(&mut self) -> Result<std::convert::Infallible, Lost> {
         let (settings, address) = (self.settings.clone(), self.sidecar.address.clone());
         let link = tokio::task::spawn_blocking(move || settings.link(&address)).await;

@@ -33,7 +33,7 @@ const LONGEST_NAME: usize = 64;
 /// Where sidecars are, and how they are talked to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// As they are written.
+    /// Addresses of the sidecars, as they are written.
     addresses: Vec<String>,
     gateway: Option<String>,
     tenant: String,

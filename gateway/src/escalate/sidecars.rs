@@ -43,7 +43,7 @@ struct Drawer {
 }
 
 impl Sidecars {
-    /// Sidecars at these addresses, nobody connected; nothing where there is no address. Together they
+    /// Sidecars at these addresses, none connected; nothing where there is no address. Together they
     /// keep as many cases as given, each its share: one that is away takes no room from the others.
     pub(crate) fn new(
         addresses: &[&str],

@@ -1,4 +1,4 @@
-//! A line for each decision that denies, for fail2ban (`deploy/fail2ban/`) and whoever else reads logs.
+//! A line for each decision that denies, for fail2ban (`deploy/fail2ban/`) and other readers of logs.
 //!
 //! The store's thread hands decisions over and never waits; a thread of its own writes. Text that
 //! anybody but the operator chose is not in a line.
@@ -33,7 +33,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// The log's own name in metrics.
 const EXPORT: &str = "fail2ban";
 
-/// Where SIGHUP is told to.
+/// Where a SIGHUP is passed on to.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct BanLog {
     reopen: Arc<AtomicBool>,
@@ -43,7 +43,7 @@ pub(crate) struct BanLog {
 pub(crate) struct BanLogWriter(Receiver<()>);
 
 impl BanLog {
-    /// Opens the log: what the store is to tell, and the thread that writes it.
+    /// Opens the log: the watcher of the store's decisions, and the thread that writes its lines.
     pub(crate) fn open(
         &self,
         path: &Path,
@@ -58,7 +58,7 @@ impl BanLog {
             .name("fail2ban-log".to_owned())
             .spawn(move || {
                 write_all(&waiting, sink, &reopen, &counted);
-                // Nobody may be waiting any more.
+                // The waiting side may be gone.
                 let _ = done.send(());
             })?;
         let watcher =
@@ -90,7 +90,7 @@ fn write_denial(
     if decision.action != Action::Deny {
         return;
     }
-    // Whoever bans the network would ban them too.
+    // A ban of the network would cover them too.
     let touches = decisions.touches_spared(decision.subject);
     if touches || lines.try_send(line(decision)).is_err() {
         metrics.count(EXPORT, "left_out", 1);

@@ -75,7 +75,7 @@ pub(crate) enum FetchError {
 pub(crate) fn fetch(spec: &Spec, known: &Validators) -> Result<Fetched, FetchError> {
     match &spec.location {
         Location::File(path) => {
-            // Opening a pipe that nobody writes to would never end.
+            // Opening a pipe without a writer would never end.
             let facts = fs::metadata(path).map_err(FetchError::File)?;
             if !facts.is_file() {
                 let what = io::Error::other("it is not a regular file");
@@ -106,12 +106,12 @@ fn read_file(file: &fs::File, most: u64, known: &Validators) -> Result<Fetched, 
 fn follow(spec: &Spec, start: &Url, known: &Validators) -> Result<Fetched, FetchError> {
     let mut url = start.clone();
     for _ in 0..=MOST_REDIRECTS {
-        // The operator has said where the feed is; where its server points to is the server's word.
+        // The operator has said where the feed is; where its server points to is the server's claim.
         let own = url.origin() == start.origin();
         let answer = ask(&url, spec.allow_private && own, known)?;
         match answer.status() {
             StatusCode::OK => return take(answer, spec.max_bytes),
-            // Whoever was asked for the text itself has to send it.
+            // A server that was asked for the text itself has to send it.
             StatusCode::NOT_MODIFIED if *known != Validators::default() => {
                 return Ok(Fetched::Unchanged);
             }
@@ -231,7 +231,7 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     (value.len() <= longest).then(|| value.to_owned())
 }
 
-/// Looks names up, and forgets the addresses that nobody may be led to.
+/// Looks names up, and forgets the addresses that no request may be led to.
 #[derive(Debug)]
 struct Checked {
     private: bool,

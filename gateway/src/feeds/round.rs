@@ -15,7 +15,7 @@ const LEAST_PART: usize = 10;
 /// What a reading brought.
 pub(crate) enum Round {
     Fresh(Parsed, Validators),
-    /// The same as before.
+    /// The feed is the same as before.
     Unchanged,
 }
 

@@ -1,7 +1,7 @@
 //! The last good copy of each feed, so that a start does without its server.
 //!
 //! `data_dir/feeds/NAME` has a line of JSON about the copy, then a network per line. It is as old as the
-//! file says: a server's word that nothing has changed makes it younger without writing it again.
+//! file says: a 304 of the server makes it younger without writing it again.
 
 use std::{
     fs::{self, DirBuilder, File, FileTimes},
@@ -147,7 +147,7 @@ impl Snapshots {
         }))
     }
 
-    /// Takes away every copy but those of these names; whoever has none is glad.
+    /// Takes away every copy but those of these names.
     pub(crate) fn retain(&self, wanted: impl Fn(&str) -> bool) {
         let Ok(entries) = fs::read_dir(&self.folder) else {
             return;

@@ -1,4 +1,4 @@
-//! How feeds stand, for `thornwall status` and the metrics.
+//! The state of the feeds, for `thornwall status` and the metrics.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,14 +11,14 @@ use thornwall_decisions::feed::Parsed;
 use super::round::RoundError;
 use crate::families::Families;
 
-/// Everything that is told about feeds.
+/// Everything that is shown about feeds.
 #[derive(Debug)]
 pub(crate) struct FeedStatuses {
     statuses: Mutex<BTreeMap<Arc<str>, FeedStatus>>,
     metrics: FeedMetrics,
 }
 
-/// How one feed stands.
+/// State of one feed.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct FeedStatus {
     /// `waiting` before the first reading, then `ok`, `failing`, or `ended` where its last good copy
@@ -30,7 +30,7 @@ pub(crate) struct FeedStatus {
     pub refused: u64,
     /// What else is odd about it.
     pub warning: Option<String>,
-    /// When it was last good.
+    /// When the feed was last good.
     pub last_success: Option<Timestamp>,
     /// When its entries end unless it is read again.
     pub until: Option<Timestamp>,
@@ -93,7 +93,7 @@ impl FeedMetrics {
 }
 
 impl FeedStatuses {
-    /// A board with no feed on it.
+    /// No feed yet.
     pub(crate) fn new(metrics: FeedMetrics) -> Self {
         Self {
             statuses: Mutex::default(),
@@ -101,7 +101,7 @@ impl FeedStatuses {
         }
     }
 
-    /// How every feed stands.
+    /// State of every feed.
     pub(crate) fn statuses(&self) -> BTreeMap<Arc<str>, FeedStatus> {
         self.statuses.lock().clone()
     }
@@ -119,7 +119,7 @@ impl FeedStatuses {
         self.show(name, 0);
     }
 
-    /// The feed is gone, with everything that was told about it.
+    /// Forgets a feed that is gone, with everything that was shown about it.
     pub(crate) fn end(&self, name: &str) {
         self.statuses.lock().remove(name);
         // A series that is not there needs no removing.
@@ -239,7 +239,7 @@ impl FeedStatuses {
     }
 }
 
-/// Tells of words that nobody understands: where most entries have them, the list may be written in
+/// A warning about text that is not understood: where most entries have them, the list may be written in
 /// another way than it is read.
 pub(crate) fn unread(parsed: &Parsed) -> Option<String> {
     let (count, first) = (parsed.unread, parsed.first_unread.as_ref()?);

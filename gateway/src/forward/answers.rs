@@ -21,10 +21,10 @@ const HOP_BY_HOP: [HeaderName; 4] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// Most 1xx that come before one answer: some origins tell their progress by them, none without end.
+/// Most 1xx that come before one answer: some origins report their progress by them, none without end.
 const MOST_INTERIM: u8 = 32;
 
-/// Refuses answers that would mislead the client, or that nobody asked for.
+/// Refuses answers that would mislead the client, or that were not asked for.
 pub(crate) fn judge(response: &ResponseHeader, exchange: &mut Exchange) -> Result<()> {
     let refused = |what| Err(Error::explain(REFUSED_ANSWER, what).into_up());
     let headers = &response.headers;
@@ -137,7 +137,7 @@ fn spell_length(response: &mut ResponseHeader) {
     }
 }
 
-/// A 304 may tell the length of what it stands for; nothing else without a body may announce one
+/// A 304 may announce the length of what it stands for; nothing else without a body may announce one
 /// (RFC 9110 section 8.6, RFC 9112 section 6.1).
 fn announce_no_body(response: &mut ResponseHeader) {
     response.remove_header(&TRANSFER_ENCODING);
@@ -154,7 +154,7 @@ fn remove_hop_by_hop(response: &mut ResponseHeader) {
         .flat_map(|options| options.as_bytes().split(|byte| *byte == b','))
         .filter_map(named_field)
         .collect();
-    // A 426 must tell which protocol would do (RFC 9110 section 15.5.22).
+    // A 426 must name the protocol that would do (RFC 9110 section 15.5.22).
     let kept = (response.status == StatusCode::UPGRADE_REQUIRED).then_some(UPGRADE);
     for name in named
         .iter()

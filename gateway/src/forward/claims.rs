@@ -1,4 +1,4 @@
-//! Fields in which a request says what only we or a proxy that we trust may tell an origin.
+//! Fields in which a request claims what only we or a proxy that we trust may say to an origin.
 
 use std::net::IpAddr;
 
@@ -27,7 +27,7 @@ impl Claims {
     }
 }
 
-/// Takes out what only we or a proxy that we trust may tell an origin.
+/// Takes out what only we or a proxy that we trust may say to an origin.
 pub(super) fn remove(request: &mut RequestHeader, exchange: &Exchange) -> Claims {
     let named = &exchange.generation.client_address.header;
     let unwanted = |name: &&HeaderName| {

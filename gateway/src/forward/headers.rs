@@ -13,7 +13,7 @@ use crate::{exchange::Exchange, state::State};
 /// The certificate that the client has shown, RFC 9440 section 2.2.
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 
-/// Tells the origin who asks, in the words that it trusts us to use: whatever the client itself
+/// Writes who asks, in the fields that the origin trusts us to send: whatever the client itself
 /// sent in them is replaced, unless the client is a proxy that we trust.
 pub(crate) fn prepare(
     session: &mut Session,
@@ -33,7 +33,7 @@ pub(crate) fn prepare(
     if let Some(sticky) = upstream.and_then(|upstream| upstream.sticky.as_ref()) {
         sticky.strip(request)?;
     }
-    // Whoever waited for a word has had it from us.
+    // A client that waited for `100 Continue` has had it from us.
     request.remove_header(&EXPECT);
     guard_body(session, request)?;
     if let Some(certificate) = client_certificate(exchange) {

@@ -1,4 +1,4 @@
-//! What the origin is told about who asks, and about the request's name.
+//! What is sent to the origin about who asks, and about the request's name.
 //!
 //! What a stranger says of itself is replaced; what a proxy that we trust says is kept and added to.
 
@@ -87,7 +87,7 @@ fn add_client(
 
 /// Whether the `Forwarded` of a trusted proxy names the client that was judged. Many proxies know one
 /// of the two fields alone and let the other through as the client sent it: an origin that believes
-/// it would be told whatever the client likes.
+/// it would get whatever the client likes.
 fn agrees(request: &RequestHeader, exchange: &Exchange) -> bool {
     let lines = request.headers.get_all(&FORWARDED).iter();
     let lines: Vec<Cow<'_, str>> = lines

@@ -47,7 +47,7 @@ impl Public {
         // The first of a list is what the client asked for.
         let first = |text: &str| split_authority(text.split(',').next().unwrap_or_default().trim());
         // Proxies pass these fields on as their clients sent them, so a host has to be known here, and a
-        // port beside one that is not is nobody's word.
+        // port beside one that is not is no valid claim.
         let told = text(FORWARDED_HOST).and_then(first);
         let made_up = told
             .as_ref()

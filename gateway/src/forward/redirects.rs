@@ -3,7 +3,7 @@
 //! An origin that knows nothing of the gateway builds `Location` from where it listens
 //! (`http://shop.example:9000/docs/`), which clients cannot reach, or from plain HTTP, which they
 //! left. nginx mends that by default (`proxy_redirect default`), and so does this. Whatever names
-//! somebody else stays as it is.
+//! another host stays as it is.
 
 use pingora::http::ResponseHeader;
 
@@ -18,7 +18,7 @@ pub(crate) struct Way<'a> {
     pub asked: &'a str,
     /// The target that it was asked for, where the answer is to be asked for in the same way.
     pub target: Option<&'a str>,
-    /// Its servers.
+    /// Servers of the upstream.
     pub upstream: &'a Upstream,
     /// Whether `https` can lead nowhere but to the origin itself.
     pub never_secure: bool,
@@ -66,7 +66,7 @@ impl<'a> Way<'a> {
         (mended != address && !leads_down).then_some(mended)
     }
 
-    /// The same for `Refresh`: seconds, and an address behind `url=`.
+    /// Mends the field `Refresh`: seconds, and an address behind `url=`.
     fn mend_refresh(&self, value: &[u8]) -> Option<Vec<u8>> {
         let at = value
             .windows(4)
@@ -136,7 +136,7 @@ impl<'a> Absolute<'a> {
         };
         let end = rest.iter().position(|byte| b"/?#".contains(byte));
         let (authority, rest) = rest.split_at(end.unwrap_or(rest.len()));
-        // Whoever names a user, or anything else beside host and port, is not understood.
+        // An address with a user, or anything else beside host and port, is not understood.
         let (host, port) = split_authority(str::from_utf8(authority).ok()?)?;
         Some(Self {
             place: Public::new(secure, host, port),

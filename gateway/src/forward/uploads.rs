@@ -1,4 +1,4 @@
-//! Requests whose body is still to come: nobody is asked at the origin before it has begun, and before a
+//! Requests whose body is still to come: no origin is asked before it has begun, and before a
 //! small one, such as a form, is there as a whole.
 //!
 //! An origin gives a request a worker as soon as it has its head, and a client that sends no more, or
@@ -62,7 +62,7 @@ pub(super) fn is_grpc(header: &RequestHeader) -> bool {
     kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// Tells a client that waits for a `100 Continue` (RFC 9110 section 10.1.1) to go on: an origin may
+/// Sends `100 Continue` to a client that waits for it (RFC 9110 section 10.1.1): an origin may
 /// never say so. nginx does the same.
 async fn invite(client: &mut ServerSession, exchange: &mut Exchange) -> Result<()> {
     let header = client.req_header();

@@ -39,7 +39,7 @@ pub(super) fn client_address(
     })
 }
 
-/// As requests have them.
+/// Host names of the operator's listener, in the form that requests have them.
 pub(super) fn admin_hosts(spec: &config::Admin, report: &mut Report) -> Vec<String> {
     let mut names = Vec::new();
     for host in &spec.hosts {

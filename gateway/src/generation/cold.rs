@@ -116,7 +116,7 @@ fn most_decisions(spec: &config::Store, report: &mut Report) -> usize {
     decisions
 }
 
-/// What others are told cannot be taken back, and is told as it is or not at all.
+/// Addresses that are handed out cannot be taken back: they are handed out as they are or not at all.
 fn check_privacy(config: &Config, report: &mut Report) {
     if *config.privacy.mode.get_ref() == config::PrivacyMode::Full {
         return;

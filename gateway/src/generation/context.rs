@@ -13,7 +13,7 @@ use thornwall_settings::{file::ConfigFile, report::Report};
 use super::{Inputs, cold::threads};
 use crate::{config::Config, escalate::Sidecars, robots::Robots};
 
-/// What filters may need, and the counters among it that other gateways keep too.
+/// The context that filters are built in, and the counters in it that other gateways keep too.
 pub(super) fn context(
     file: &ConfigFile,
     config: &Config,
@@ -72,8 +72,8 @@ pub(super) fn context(
     (context, shared)
 }
 
-/// What is kept for sidecars, over all generations. What is wrong with `[escalation]` is told where
-/// it is resolved.
+/// What is kept for sidecars, over all generations. What is wrong with `[escalation]` is reported
+/// where it is resolved.
 pub(super) fn sidecars(config: &Config, context: &mut FilterContext) -> Option<Arc<Sidecars>> {
     let spec = config.escalation.as_ref()?;
     let addresses: Vec<&str> = spec.addresses().iter().map(|(text, _)| *text).collect();

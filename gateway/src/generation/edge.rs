@@ -19,7 +19,7 @@ pub(super) fn listener(spec: &config::Listener) -> (String, ListenerFacts) {
 }
 
 /// Less than a browser's own head, or more than Pingora's parser takes (1 MiB, 256 fields), would
-/// be refused elsewhere, and without a word.
+/// be refused elsewhere, and without a message.
 const HEADER_BYTES: std::ops::RangeInclusive<u32> = 1024..=1 << 20;
 const HEADERS: std::ops::RangeInclusive<u32> = 8..=256;
 

@@ -19,9 +19,9 @@ use crate::{
 const MOST_FEEDS: usize = 64;
 /// Longest name: of a file, and of a label.
 const LONGEST_NAME: usize = 64;
-/// A week between readings is no feed any more.
+/// Times between two readings: a list that is read less than once a week is no feed.
 const EVERY_SECS: RangeInclusive<u64> = 1..=604_800;
-/// As long as any decision holds.
+/// Lifetimes that a feed may have: at most as long as any decision holds.
 const LIFETIME_SECS: RangeInclusive<u64> = 1..=366 * 86_400;
 /// At most what is read of any list.
 const BYTES: RangeInclusive<u64> = 1024..=MAX_LIST_BYTES as u64;
@@ -39,7 +39,7 @@ pub(super) fn build(specs: &[config::Feed], report: &mut Report) -> Option<Vec<A
             report.problem(spec.name.span(), what);
         }
     }
-    // All of them, so that every mistake is told.
+    // All of them, so that every mistake is reported.
     let built: Vec<_> = specs.iter().map(|spec| feed(spec, report)).collect();
     built.into_iter().map(|spec| spec.map(Arc::new)).collect()
 }

@@ -8,7 +8,7 @@ use thornwall_settings::report::Report;
 
 use crate::config::Config;
 
-/// Networks that are told of.
+/// Networks that are named in a warning.
 const MOST_WARNINGS: usize = 10;
 
 /// What `[never_block]` names, trusted proxies, and servers of upstreams, but not this machine
@@ -37,7 +37,7 @@ pub(super) fn build(config: &Config, report: &mut Report) -> Option<PrefixSet> {
             "[never_block]: {broad} is a large part of all addresses: nobody in it is ever blocked"
         ));
     }
-    // What is wrong with these is told where they are used first.
+    // What is wrong with these is reported where they are used first.
     let proxies = config.client_address.trusted_proxies.iter();
     never.extend(proxies.filter_map(|text| text.get_ref().parse::<Prefix>().ok()));
     let servers = config

@@ -47,7 +47,7 @@ pub(super) fn pipelines(
         let (before, warnings) = (context.report.problems.len(), context.report.warnings.len());
         let built = Pipeline::build(spec, metrics, context).map(Arc::new);
         if config.standard_added && at + 1 == config.pipeline.len() {
-            // Nobody wrote what they would be about.
+            // The operator has not written what they would be about.
             context.report.warnings.truncate(warnings);
             // Its spans point into the built-in text and not into the file.
             for problem in &mut context.report.problems[before..] {

@@ -34,14 +34,14 @@ use crate::data_dir::DataDir;
 pub(crate) enum Request {
     /// A new process is to take the place of this one.
     Upgrade {
-        /// Its configuration, as an absolute path.
+        /// Configuration of the new process, as an absolute path.
         config: PathBuf,
         /// Longest time until it serves.
         timeout_secs: u64,
     },
 }
 
-/// What the command is told: one line of JSON.
+/// Reply to the command: one line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply {
@@ -130,7 +130,7 @@ impl Control {
         })
     }
 
-    /// Serves one command at a time until the process is told to stop, or until a successor serves,
+    /// Serves one command at a time until the process is to stop, or until a successor serves,
     /// whose id is sent. Task `control`.
     pub(crate) async fn serve(
         self,
@@ -149,7 +149,7 @@ impl Control {
                 let _ = fs::remove_file(&self.path);
             }
             (stream, pid) = self.replaced() => {
-                // The old process stops accepting before the command is told.
+                // The old process stops accepting before the command gets its reply.
                 let _ = successor.send(pid);
                 let _ = told.wait_for(|stop| *stop).await;
                 reply(stream, &Reply::Upgraded { from: process::id(), to: pid }).await;
@@ -200,11 +200,11 @@ impl Control {
 async fn reply(mut stream: UnixStream, reply: &Reply) {
     let mut line = serde_json::to_vec(reply).unwrap_or_default();
     line.push(b'\n');
-    // Whoever asked may have gone.
+    // The command that asked may have gone.
     let _ = timeout(REQUEST_TIMEOUT, stream.write_all(&line)).await;
 }
 
-/// Nobody else has the lock of the folder, so what is there was left by a crash.
+/// No other process has the lock of the folder, so what is there was left by a crash.
 fn bind_anew(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -216,7 +216,7 @@ fn bind_anew(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     })?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    // Before it has a name: nobody can connect in between.
+    // Before it has a name: no client can connect in between.
     fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
     bind(&socket, &address)?;
     listen(&socket, BACKLOG)?;

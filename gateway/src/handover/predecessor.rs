@@ -65,7 +65,7 @@ impl Predecessor {
         channel::send(&self.channel, &Message::Serving, &[])
     }
 
-    /// Says why this process cannot take over. Where nobody listens any more, nobody has to know.
+    /// Says why this process cannot take over. Where the predecessor is gone, no one has to know.
     pub(crate) fn fail(&self, why: &str) {
         let why = why.chars().take(MOST_CHARS).collect();
         let _ = channel::send(&self.channel, &Message::Failed { why }, &[]);

@@ -28,7 +28,7 @@ pub(super) enum UpgradeError {
     /// The channel failed, or what came through it is not what was expected.
     #[error("the new process was ended: {0}")]
     Broken(HandoverError),
-    /// The new process ended without a word.
+    /// The new process ended without a message.
     #[error("the new process ended with {0}; the log of the running one has what it said")]
     Ended(String),
     /// The end of a container's first process ends the container.
@@ -61,11 +61,11 @@ pub(super) enum UpgradeError {
     Start(String, io::Error),
 }
 
-/// Longest time in which nobody may be accepting: what the new process's check of its listeners may
+/// Longest time in which no process may be accepting: what the new process's check of its listeners may
 /// take, and some more.
 const RELEASED_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What is handed over.
+/// Everything that is handed over.
 pub(super) struct Handover {
     /// Descriptors that both processes share from then on.
     pub(super) descriptors: Vec<(Role, OwnedFd)>,
@@ -138,7 +138,7 @@ fn unexpected(message: &Message) -> UpgradeError {
 struct Successor {
     /// Only waited with: packets are sent and received as packets.
     channel: UnixStream,
-    /// None once it is on its own.
+    /// `None` once the new process is on its own.
     child: Option<Child>,
     released: Vec<Arc<dyn HandedOver>>,
 }

@@ -2,7 +2,7 @@
 //!
 //! The process that an upgrade starts is a child of the old one. A supervisor that knows the old one
 //! alone ends the container, or starts another gateway beside the new one, when it ends. systemd is
-//! told of the new one where it listens; the others cannot be.
+//! notified of the new one where it listens; the others cannot be.
 
 use std::{env, fs, os::unix::process::parent_id, process};
 
@@ -20,7 +20,7 @@ const SUPERVISORS: [&str; 10] = [
     "tini-static",
 ];
 
-/// The supervisor of this process that cannot be told of a successor. To be asked at the start, since
+/// The supervisor of this process that cannot be notified of a successor. To be asked at the start, since
 /// a process that an upgrade started is an orphan soon.
 pub(super) fn of_this_process() -> Option<String> {
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);

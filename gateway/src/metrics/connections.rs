@@ -48,7 +48,7 @@ impl EdgeMetrics {
         })
     }
 
-    /// So many connections are there now.
+    /// Sets the gauge of connections that are open now.
     pub(crate) fn show_open(&self, count: usize) {
         self.open.set(i64::try_from(count).unwrap_or(i64::MAX));
     }

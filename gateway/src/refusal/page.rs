@@ -11,7 +11,7 @@ pub(crate) struct Words {
     pub problem: &'static str,
     /// A line of text.
     pub line: &'static str,
-    /// The same without its end, as a gRPC message: ASCII without `%`, so that nothing is escaped.
+    /// The line without its end, as a gRPC message: ASCII without `%`, so that nothing is escaped.
     pub message: &'static str,
 }
 

@@ -36,7 +36,7 @@ pub(super) async fn answer(
 
 /// Whose file a request is about.
 fn file_key<'a>(request: &RequestHeader, exchange: &'a Exchange) -> Option<FileKey<'a>> {
-    // Who names no host asks for nobody's file.
+    // A request without a host asks for no host's file.
     if exchange.asked.host.is_empty() {
         return None;
     }

@@ -1,5 +1,5 @@
 //! Files that wait to be read: hosts that the configuration names before those that a wildcard lets
-//! in, and one site after the other, so that made-up hosts of one site keep nobody else waiting.
+//! in, and one site after the other, so that made-up hosts of one site keep no other site waiting.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
@@ -11,7 +11,7 @@ const MOST: usize = 4096;
 /// A file that is to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Want {
-    /// Its key in the table.
+    /// Key of the file in the table.
     pub(crate) key: u64,
     /// The site's number.
     pub(crate) site: u16,
@@ -24,7 +24,7 @@ pub(crate) struct Want {
     pub(crate) definite: bool,
 }
 
-/// Those that wait, and those that are being read.
+/// Files that wait to be read, and files that are being read.
 #[derive(Debug, Default)]
 pub(super) struct Line {
     under_way: HashSet<u64>,

@@ -1,7 +1,7 @@
 //! What is known of hosts' robots.txt, bounded in number and bytes.
 //!
-//! Whoever asks under made-up names of a wildcard fills it with their files, so room is made by those
-//! first: of the site that has most of them, those that nobody came back for, the longest unasked.
+//! A client that asks under made-up names of a wildcard fills it with their files, so room is made by those
+//! first: of the site that has most of them, those that were not asked for again, the longest unasked.
 
 use std::{
     collections::HashMap,
@@ -38,7 +38,7 @@ const FRESH: Duration = Duration::from_secs(300);
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// First wait after a failure, doubled with each further one up to [`FRESH`].
 const RETRY: Duration = Duration::from_secs(5);
-/// Who is asked for after this time is no name that somebody made up once.
+/// A host that is asked for again after this time is no name that a client made up once.
 const CAME_BACK: u64 = 60;
 
 /// What is known of all hosts.
@@ -48,10 +48,10 @@ pub(crate) struct Robots {
     most_bytes: usize,
     hasher: RandomState,
     known: ArcSwap<HashMap<u64, Arc<Entry>>>,
-    /// Held by whoever replaces `known`.
+    /// Held while `known` is replaced.
     changing: Mutex<()>,
     line: Mutex<Line>,
-    /// Told of files that wait to be read.
+    /// Notified of files that wait to be read.
     pub(crate) wanted: Notify,
     /// Counts files that have been read, or could not be.
     read: watch::Sender<u64>,
@@ -71,7 +71,7 @@ struct Entry {
     waits: AtomicBool,
 }
 
-/// A file, or that it is none of ours to tell.
+/// A file, or that it is not ours to send.
 #[derive(Debug)]
 struct Held {
     file: Option<Arc<RobotsFile>>,
@@ -118,14 +118,14 @@ impl Robots {
         }
     }
 
-    /// Its size and losses.
+    /// Size and losses of the table.
     pub(crate) fn stats(&self) -> Arc<TableStats> {
         Arc::clone(&self.stats)
     }
 
     /// Looks a file up, and has it read where that is due.
     pub(super) fn find(&self, wanted: &FileKey<'_>, hosts: &Hosts, now: Duration) -> Found {
-        // Its keys are random, so that nobody can make up hosts that share one.
+        // Its keys are random, so that no client can make up hosts that share one.
         let key = self.hasher.hash_one(wanted);
         let want = || Want {
             key,
@@ -165,7 +165,7 @@ impl Robots {
         taken
     }
 
-    /// Tells of every file that has been read.
+    /// Notifies of every file that has been read.
     pub(super) fn news(&self) -> watch::Receiver<u64> {
         self.read.subscribe()
     }
@@ -189,7 +189,7 @@ impl Robots {
         self.line.lock().is_empty()
     }
 
-    /// Whoever waits for this file need not any more.
+    /// Requests that wait for this file need not any more.
     pub(crate) fn done(&self, key: u64) {
         self.line.lock().done(key);
         if let Some(entry) = self.known.load().get(&key) {
@@ -280,7 +280,7 @@ impl Robots {
         self.known.store(Arc::new(known));
     }
 
-    /// Gives up what nobody has asked for in a long time, and what has no site any more.
+    /// Gives up what has not been asked for in a long time, and what has no site any more.
     pub(crate) fn age(&self, has_site: impl Fn(u16) -> bool, now: Duration) {
         let oldest = now.saturating_sub(LIFETIME).as_secs();
         let _changing = self.changing.lock();
@@ -292,7 +292,7 @@ impl Robots {
         }
     }
 
-    /// Every file may have changed, and is read again when somebody asks.
+    /// Every file may have changed, and is read again when it is asked for.
     pub(crate) fn read_again(&self, now: Duration) {
         for entry in self.known.load().values() {
             let held = entry.held.load();

@@ -58,7 +58,7 @@ impl Keeper {
         made.map_err(ServeError::Config)
     }
 
-    /// Opens the file, and tells what was found in it.
+    /// Opens the file, and logs what was found in it.
     pub(super) fn open(&self) -> Result<(), ServeError> {
         self.take_up()
             .map_err(ServeError::io(self.file.display().to_string()))

@@ -29,11 +29,11 @@ pub(crate) struct NotServed {
 /// Longest wait for one listener, on a machine that is busy with other things.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Until another connection is tried: a predecessor that shares the listener may still have accepted
-/// this one. One that is accepted late counts too.
+/// Retry interval of the self-check: a predecessor that shares the listener may still have accepted
+/// this connection. A late accept still counts.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// Until the operator's listener is asked again.
+/// Longest wait for an answer of the operator's listener, before it is asked again.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Longest answer to `/live`.
@@ -210,7 +210,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_backlog_is_not_served() {
         let arrivals = Arrivals::default();
-        // The system completes the connection, and nobody accepts it.
+        // The system completes the connection, and no process accepts it.
         let (_nobody, deaf) = bound().await;
         let patience = Duration::from_millis(200);
         let failed = check(&[deaf], live(0).await, &arrivals, patience).await;

@@ -47,7 +47,7 @@ impl Signals {
                 _ = self.hangup.recv() => {
                     tokio::select! {
                         () = reload(reloader, state) => {}
-                        // It may wait for a file that nobody ever gives.
+                        // It may wait for a file that is never complete.
                         () = self.stop.asked() => return,
                     }
                 }
@@ -75,7 +75,7 @@ async fn reload(reloader: &Reloader, state: &State) {
     report_ready(state).await;
 }
 
-/// Tells the service manager what is served.
+/// Notifies the service manager of what is served.
 pub(super) async fn report_ready(state: &State) {
     let generation = state.generation.load_full();
     let listeners = generation.cold.listeners.len();

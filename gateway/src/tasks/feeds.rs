@@ -205,7 +205,7 @@ impl Feeds {
     /// Takes up what a reading has brought.
     fn conclude(&mut self, ended: Result<(Arc<Spec>, Result<Round, RoundError>), JoinError>) {
         let Ok((spec, read)) = ended else {
-            // The panic has been told of; whichever feed it was is read again.
+            // The panic has been logged; whichever feed it was is read again.
             self.feeds
                 .values_mut()
                 .for_each(|feed| feed.under_way = false);

@@ -1,4 +1,4 @@
-//! The task that reads robots.txt: few at once and few a second, whoever asks for how many hosts.
+//! The task that reads robots.txt: few at once and few a second, however many hosts are asked for.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -27,9 +27,9 @@ const PACE: Duration = Duration::from_millis(200);
 const BURST: u32 = 20;
 /// Longest time for one file, redirects included.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How often what nobody needs any more is looked for.
+/// How often files that are not needed any more are looked for.
 const AGE_EVERY: Duration = Duration::from_secs(600);
-/// A site's trouble is told of once, and again after this time.
+/// A site's trouble is logged once, and again after this time.
 const TELL_EVERY: Duration = Duration::from_secs(6 * 3600);
 
 /// Reads what is asked for until the process ends. Task `robots`.
@@ -66,7 +66,7 @@ pub(crate) async fn keep(state: Arc<State>, mut reloaded: watch::Receiver<u64>) 
     }
 }
 
-/// Gives up what nobody has asked for in a long time, and what has no site any more.
+/// Gives up what has not been asked for in a long time, and what has no site any more.
 fn age_out(robots: &Robots, state: &State) {
     let generation: Arc<Generation> = state.generation.load_full();
     let has_site = |number| generation.sites.iter().any(|site| site.id == number);
@@ -109,7 +109,7 @@ async fn read(state: Arc<State>, troubles: Arc<Troubles>, want: Want, turn: Turn
     }
 }
 
-/// What was told about sites whose robots.txt cannot be read.
+/// What was logged about sites whose robots.txt cannot be read.
 #[derive(Default)]
 struct Troubles(Mutex<HashMap<u16, Instant>>);
 

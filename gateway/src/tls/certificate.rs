@@ -15,7 +15,7 @@ use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude
 use super::{ocsp, pem};
 use crate::config;
 
-/// A certificate that ends sooner deserves a word.
+/// A certificate that ends sooner deserves a warning.
 const SOON_SECS: i64 = 14 * 24 * 60 * 60;
 
 /// A certificate that handshakes can be made with.
@@ -28,7 +28,7 @@ pub(super) struct Certificate {
     expires: i64,
 }
 
-/// The same with an OCSP response, which has an end of its own.
+/// The certificate with an OCSP response, which has an end of its own.
 #[derive(Debug)]
 struct Stapled {
     key: Arc<CertifiedKey>,
@@ -38,7 +38,7 @@ struct Stapled {
 /// When a certificate ends.
 #[derive(Debug)]
 pub(crate) struct Expiry<'a> {
-    /// Its first name.
+    /// First name of the certificate.
     pub host: &'a str,
     /// Kind of its key.
     pub key: &'static str,

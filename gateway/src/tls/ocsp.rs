@@ -7,7 +7,7 @@ use x509_ocsp::{BasicOcspResponse, CertStatus, OcspGeneralizedTime, OcspResponse
 
 use super::certificate::date;
 
-/// A response that ends sooner deserves a word: responders renew theirs days before.
+/// A response that ends sooner deserves a warning: responders renew theirs days before.
 const SOON_SECS: i64 = 24 * 60 * 60;
 
 /// Why a file is no response that could be stapled.
@@ -22,7 +22,7 @@ pub(super) enum OcspError {
     /// The responder said nothing about any certificate.
     #[error("the OCSP responder refused to answer: {0}")]
     Refused(String),
-    /// A type of response that nobody uses.
+    /// A type of response that is not in use.
     #[error("an OCSP response of an unknown type; expected a basic one (RFC 6960 section 4.2.1)")]
     Type,
 }

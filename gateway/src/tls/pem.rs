@@ -15,7 +15,7 @@ pub(super) enum PemError {
     /// What it holds is not PEM throughout.
     #[error("broken PEM: {0}")]
     Broken(pem::Error),
-    /// The key needs a passphrase, which nobody is there to type.
+    /// The key needs a passphrase, which no one is there to type.
     #[error("the private key is encrypted; expected one without passphrase")]
     Encrypted,
     /// No section is a certificate.

@@ -27,7 +27,7 @@ use super::{client::ClientPolicy, names::Certificates};
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// The cryptography of handshakes: forward secrecy and authenticated encryption alone, as RFC 9325
-/// section 4.2 asks for; 128 bits first, which nobody breaks and which cost less.
+/// section 4.2 asks for; 128 bits first, which cannot be broken and cost less.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites = vec![
@@ -67,7 +67,7 @@ pub(super) fn config(
         .with_cert_resolver(certificates);
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     config.ignore_client_order = true;
-    // A request in early data can be sent again by whoever has seen it (RFC 8470).
+    // A request in early data can be sent again by all who have seen it (RFC 8470).
     config.max_early_data_size = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets;

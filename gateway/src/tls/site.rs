@@ -26,7 +26,7 @@ pub(crate) struct Arrival<'a> {
     pub tls: Option<&'a TlsFacts>,
     /// Whether the client itself spoke TLS, to us or to a proxy that we trust to say so.
     pub secure: bool,
-    /// Its path, normalised.
+    /// Path of the request, normalised.
     pub path: &'a str,
 }
 

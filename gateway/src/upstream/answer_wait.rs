@@ -22,7 +22,7 @@ use tokio::{
 };
 
 task_local! {
-    /// Of the request that the running task serves, whose context asks once for it
+    /// Wait of the request that the running task serves, whose context asks once for it
     /// ([`AnswerWait::running`]), since Pingora hands it nothing of ours.
     static RUNNING: AnswerWait;
 }

@@ -5,7 +5,7 @@
 //! it is, and so may one that a server of HTTP/2 says it has not processed. Any other that was sent
 //! may have had its effect: only safe methods (RFC 9110 section 9.2.1) go to another server then.
 //!
-//! A kept connection that was over is nobody's failure: the same server is asked over a fresh one,
+//! A kept connection that was over is no failure of the server: the same server is asked over a fresh one,
 //! which costs no further try and none of the budget. That is so for all requests as long as nothing
 //! was sent, and else for those that may be repeated (`kept::may_repeat`).
 
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{hash::Key, request_id::RequestId};
 
-/// What a refused answer fails with. Whoever answers is there, and would say the same again.
+/// Error of a refused answer. A server that answers is there, and would answer the same again.
 pub(crate) const REFUSED_ANSWER: ErrorType = ErrorType::new("RefusedAnswer");
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -306,7 +306,7 @@ impl Attempt {
         };
         // A kept connection may end at any time, and a long-lived one as its parties like.
         let is_expected = went_stale || unprocessed || is_refused || upgrade && has_begun;
-        // Whoever has not got all of the request cannot answer it, and whoever answers may pause.
+        // An origin that has not got all of the request cannot answer it, and one that answers may pause.
         let is_quiet = *error.etype() == ErrorType::ReadTimedout
             && !expired
             && (has_begun || !session.as_mut().is_body_done());
@@ -408,7 +408,7 @@ fn was_not_processed(error: &Error) -> bool {
 }
 
 /// Which of Pingora's bounds the head of an answer went beyond: 256 fields, and 1 MiB. Neither can be
-/// set, and the second one is told by words alone.
+/// set, and the second one is recognised by its text alone.
 pub(crate) fn bound_hit(error: &Error) -> Option<Reason> {
     if *error.etype() != ErrorType::InvalidHTTPHeader {
         return None;
@@ -463,7 +463,7 @@ impl Attempt {
 
     /// Whether a request whose kept connection was over may be sent over a fresh one.
     fn may_go_again(&self, error: &Error, method: &Method) -> bool {
-        // A head that could not be written is none that somebody could act on.
+        // A head that could not be written is none that an origin could act on.
         let head_failed = *error.etype() == ErrorType::WriteError && !self.body_went;
         self.unsent || head_failed || was_not_processed(error) || kept::may_repeat(method)
     }

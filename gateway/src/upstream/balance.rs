@@ -123,7 +123,7 @@ impl Balancer {
         }) {
             return Choice::At(place);
         }
-        // Whoever is just coming back may be the only one left.
+        // A server that is just coming back may be the only one left.
         if let Some(place) = self.among(table, ask, |endpoint, _| {
             is_free(endpoint) && fits(endpoint)
         }) {

@@ -4,7 +4,7 @@
 //! and whoever is lent that connection next would get the answer to it. Pingora writes bodies and
 //! reads answers beside our hooks, in an order that none of them sees. So the system is asked whether
 //! anything has come from the origin: before the end of the body is handed on, where what is still to
-//! be written finds room at once; and else when it has been written, which pieces tell as they are let
+//! be written finds room at once; and else when it has been written, which pieces report as they are let
 //! go of. Asked only afterwards, an origin that is quick would seem to have been too early.
 
 use std::{
@@ -38,7 +38,7 @@ pub(super) struct Delivery {
 #[derive(Debug)]
 struct Way {
     fd: RawFd,
-    /// Bytes that had come over the connection before the request went out. UNIX sockets do not tell,
+    /// Bytes that had come over the connection before the request went out. UNIX sockets do not count,
     /// so that their connections carry nothing behind a body; making new ones costs little.
     received: Option<u64>,
     /// Whether session tickets of TLS may still be on their way.
@@ -48,7 +48,7 @@ struct Way {
     came_first: AtomicBool,
 }
 
-/// A piece of a body that tells when it has been written.
+/// A piece of a body that reports when it has been written.
 struct Piece {
     bytes: Bytes,
     way: Arc<Way>,
@@ -127,7 +127,7 @@ impl Way {
         is_quiet && info.tcpi_notsent_bytes == 0 && unwritten <= AT_ONCE
     }
 
-    /// So many bytes have been written; with the last ones nothing must have come yet.
+    /// Notes `bytes` that have been written; with the last ones nothing must have come yet.
     fn wrote(&self, bytes: usize) {
         if self.unwritten.fetch_sub(bytes, AcqRel) == bytes {
             let came_first = self.received.is_some() && received(self.fd) == self.received;

@@ -1,4 +1,4 @@
-//! Health checks: servers are asked now and then how they are, whether or not there are requests.
+//! Health checks: servers are asked at intervals, whether or not there are requests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -153,7 +153,7 @@ async fn check_all(
 }
 
 impl Upstream {
-    /// The name that a server is asked for by, where nobody has named one.
+    /// The host that a server is asked for, where the configuration names none.
     pub(super) fn authority_of(&self, endpoint: &Endpoint) -> String {
         let server = self
             .servers
@@ -185,7 +185,7 @@ impl Upstream {
         }
     }
 
-    /// Without health checks nobody would bring back a server that they took out.
+    /// Without health checks nothing would bring back a server that they took out.
     pub(super) fn forget_checks(&self, now: Duration) {
         if self.settings.health_check.is_none() {
             for endpoint in &self.table.load().endpoints {

@@ -62,7 +62,7 @@ pub(super) struct Learned {
 }
 
 impl Learned {
-    /// How the server of this key stands.
+    /// The health of the server with this key.
     pub(super) fn health(&self, key: Key) -> Arc<ServerHealth> {
         Arc::clone(&self.health.lock().entry(key).or_default().what)
     }

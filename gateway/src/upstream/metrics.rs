@@ -1,5 +1,5 @@
 //! What is counted of upstreams. Requests count in atomics of their own; the families are filled
-//! when somebody reads them, so that servers that are no more leave nothing behind.
+//! when they are read, so that servers that are no more leave nothing behind.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What Pingora is told about a server. It leaves every time without a limit, keeps one request on
+//! What Pingora gets to know about a server. It leaves every time without a limit, keeps one request on
 //! an HTTP/2 connection, and shares connections between settings that differ; all of it ends here.
 
 use std::time::Duration;
@@ -65,7 +65,7 @@ fn options(spec: &config::Upstream) -> PeerOptions {
     options
 }
 
-/// A peer that vanished without a word is noticed after some 90 s.
+/// A peer that vanished without a FIN or RST is noticed after some 90 s.
 pub(crate) const fn tcp_keepalive() -> TcpKeepalive {
     TcpKeepalive {
         idle: Duration::from_secs(60),

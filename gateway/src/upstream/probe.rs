@@ -21,7 +21,7 @@ pub(super) struct Probe {
     transport: TransportConnector,
 }
 
-/// What a server is asked for.
+/// A request of our own.
 pub(crate) struct Asked<'a> {
     /// Host, with its port where it names one.
     pub authority: &'a str,
@@ -33,7 +33,7 @@ pub(crate) struct Asked<'a> {
     pub most_bytes: usize,
 }
 
-/// What a server said.
+/// A server's answer to a request of our own.
 pub(crate) struct ProbeReply {
     pub status: u16,
     pub fields: HeaderMap,

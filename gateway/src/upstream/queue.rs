@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{sync::Notify, time::timeout};
 
-/// How often who waits looks by itself: a server that comes back frees nothing, and tells nobody.
+/// How often who waits looks by itself: a server that comes back frees nothing, and notifies no one.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The waiting requests of one upstream, first come, first served.
@@ -145,7 +145,7 @@ mod tests {
         };
         let release = async {
             tokio::time::sleep(Duration::from_millis(10)).await;
-            // Room for two, told once.
+            // Room for two, notified once.
             *free.lock().unwrap() = 2;
             queue.freed();
         };

@@ -27,7 +27,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// The name of a server, with the result of its lookup.
 type Lookup = (Arc<str>, io::Result<Vec<SocketAddr>>);
 
-/// Who knows what names stand for.
+/// Looks names up.
 pub(super) trait Resolver: Send + Sync + 'static {
     /// The addresses of a name.
     fn look_up(

@@ -1,4 +1,4 @@
-//! How one server stands: busy, down, left out, or just back. All of it is atomics, since every
+//! The health of one server: busy, down, left out, or just back. All of it is atomics, since every
 //! request looks at it.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-/// What is known of a server, from one generation to the next.
+/// Health of a server, kept from one generation to the next.
 #[derive(Debug, Default)]
 pub(super) struct ServerHealth {
     in_flight: AtomicU32,
@@ -41,7 +41,7 @@ pub(super) struct Rules {
     pub slow_start: Duration,
 }
 
-/// Health checks in a row that change what is thought of a server.
+/// Health checks in a row that change whether a server is taken for healthy.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CheckLimits {
     /// Good ones that bring it back.
@@ -171,7 +171,7 @@ impl Rules {
     }
 }
 
-/// One request at a server, until it is dropped.
+/// Guard: counts one request at a server until it is dropped.
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<ServerHealth>);
 

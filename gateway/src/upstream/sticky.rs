@@ -1,5 +1,5 @@
 //! The cookie that keeps a client with its server. It names the server by a keyed hash, so that it
-//! tells nothing of the network behind, and the origin never sees it.
+//! says nothing of the network behind, and the origin never sees it.
 
 use hmac::{Hmac, Mac};
 use http::{

@@ -13,7 +13,7 @@ pub(super) const MOST_ENDPOINTS: usize = 1024;
 /// Longest list of turns; shares are rounded where it would be longer.
 const MOST_TURNS: u64 = 1 << 14;
 
-/// One address that requests go to.
+/// A server's address that requests go to.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     /// The server as it is written in the configuration: the label of metrics.
@@ -22,7 +22,7 @@ pub(super) struct Endpoint {
     pub key: Key,
     /// What the cookie of its clients says, where there is one.
     pub cookie: Option<Box<str>>,
-    /// Its share beside the others'.
+    /// Share of the requests that the address gets, beside those of the others.
     pub weight: f64,
     /// Requests at once; 0 for any number.
     pub max_connections: u32,

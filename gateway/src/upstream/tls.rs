@@ -72,7 +72,7 @@ impl Tls {
 }
 
 /// What is wrong with a name that a server's certificate is to be for. Pingora verifies names of three
-/// labels or more with hyphens for the underscores of the first one: names of somebody else.
+/// labels or more with hyphens for the underscores of the first one: names of other owners.
 pub(super) fn wrong_name(name: &str) -> Option<String> {
     let (first, rest) = name.split_once('.')?;
     let changes = first.contains('_') && rest.contains('.');

@@ -21,7 +21,7 @@ use super::{
 /// Judges a head that came as fields: `path` is its `:path`, in the form of [`safe_uri`](super::safe_uri).
 ///
 /// # Errors
-/// The same as [`judge`](super::judge) has for the same request of HTTP/1.
+/// The errors that [`judge`](super::judge) has for the same request of HTTP/1.
 pub fn judge_decoded(
     method: &Method,
     path: &[u8],

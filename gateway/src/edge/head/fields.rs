@@ -210,7 +210,7 @@ pub(super) fn resembles(name: &[u8], field: &[u8]) -> bool {
     name.len() == field.len() && name.iter().zip(field).all(same)
 }
 
-/// Whether a field is meant for the origin, or tells it who asks.
+/// Whether a field is meant for the origin, or says who asks.
 fn is_end_to_end(name: &[u8]) -> bool {
     const FIELDS: [&[u8]; 13] = [
         b"authorization",

@@ -22,7 +22,7 @@ const REWRITTEN: u8 = 1;
 /// What a path may contain as it is: RFC 3986, and what programs send and origins are known to take. A
 /// backslash is a slash to some servers, and no browser sends one.
 const PATH: [u8; 256] = classes(b"#<>\\`");
-/// The same of a query, where browsers send more (WHATWG URL, percent-encode sets).
+/// What a query may contain as it is; browsers send more there (WHATWG URL, percent-encode sets).
 const QUERY: [u8; 256] = classes(b"#\"<>");
 
 const fn classes(rewritten: &[u8]) -> [u8; 256] {
