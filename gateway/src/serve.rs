@@ -30,7 +30,7 @@ use crate::{
     proxy::Proxy,
     reload::Reloader,
     service_manager,
-    shared_store::Replication,
+    shared_store::{Replication, StoreError},
     state::State,
     tasks::{self, feeds::Feeds, sidecars},
     upstream,
@@ -74,6 +74,9 @@ pub(crate) enum ServeError {
     /// A listener is bound but not served.
     #[error(transparent)]
     NotServed(#[from] NotServed),
+    /// The shared store or the predecessor's list cannot be connected to as configured.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The admin token cannot be used.
     #[error(transparent)]
     Token(#[from] TokenError),

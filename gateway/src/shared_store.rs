@@ -5,17 +5,19 @@
 //! what is wrong with a server only later, by the tasks.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use thiserror::Error;
 use thornwall_decisions::{
     clock::Clock,
     store::{
         Store,
         shared::{
-            Access, Credentials, LimitExchange, Names, PredecessorList, SharedStore, SharedTables,
-            Standing,
+            Access, AccessError, Credentials, LimitExchange, Names, PredecessorList, SharedStore,
+            SharedTables, Standing,
         },
     },
 };
@@ -26,12 +28,32 @@ use toml::Spanned;
 
 use crate::{
     config::{self, StoreKind},
-    tls::client_config,
+    tls::{TrustError, client_config},
 };
 
 /// The database that the predecessor keeps its list in.
 const PREDECESSORS_DATABASE: u8 = 2;
 const MOST_PASSWORD: usize = 4096;
+
+/// Why a Redis cannot be connected to as it is configured.
+#[derive(Debug, Error)]
+pub(crate) enum StoreError {
+    /// The address cannot be used.
+    #[error(transparent)]
+    Address(#[from] AccessError),
+    /// The file of the password has none.
+    #[error("{}: expected the password in its first line", .0.display())]
+    NoPassword(PathBuf),
+    /// The tenant gives no names of keys.
+    #[error("no tenant")]
+    NoTenant,
+    /// The file of the password cannot be read.
+    #[error("{path}: {1}", path = .0.display())]
+    Password(PathBuf, io::Error),
+    /// TLS cannot be used as it is configured.
+    #[error(transparent)]
+    Tls(#[from] TrustError),
+}
 
 /// Where the shared store and the predecessor's list are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,9 +147,9 @@ impl StoreSettings {
         ];
         for (server, url) in servers {
             if let (Some(server), Some(url)) = (server, url)
-                && let Err(what) = server.access()
+                && let Err(error) = server.access()
             {
-                report.problem(url.span(), what);
+                report.problem(url.span(), error.to_string());
             }
         }
     }
@@ -142,8 +164,8 @@ impl StoreSettings {
         &self,
         store: &Store,
         clock: &Arc<dyn Clock>,
-    ) -> Result<(Replication, StoreStates), String> {
-        let names = Names::new(&self.tenant).ok_or("no tenant")?;
+    ) -> Result<(Replication, StoreStates), StoreError> {
+        let names = Names::new(&self.tenant).ok_or(StoreError::NoTenant)?;
         let access = |server: &Option<Server>| server.as_ref().map(Server::access).transpose();
         let replication = Replication {
             store: access(&self.store)?.map(|access| {
@@ -247,7 +269,7 @@ fn check_keys(spec: &config::Store, report: &mut Report) {
 }
 
 impl Server {
-    fn access(&self) -> Result<Access, String> {
+    fn access(&self) -> Result<Access, StoreError> {
         let password = self.password_file.as_deref().map(password).transpose()?;
         let tls = Access::wants_tls(&self.url).then(|| {
             let certificate = self.certificate.as_ref();
@@ -258,20 +280,20 @@ impl Server {
             username: self.username.clone(),
             password,
         };
-        Access::new(&self.url, credentials, tls.transpose()?, self.database)
-            .map_err(|error| error.to_string())
+        let access = Access::new(&self.url, credentials, tls.transpose()?, self.database);
+        Ok(access?)
     }
 }
 
 /// The first line of a file.
-fn password(path: &Path) -> Result<String, String> {
-    let named = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
-    let text = regular_file::read_text(path).map_err(|error| named(&error))?;
+fn password(path: &Path) -> Result<String, StoreError> {
+    let text = regular_file::read_text(path);
+    let text = text.map_err(|error| StoreError::Password(path.to_owned(), error))?;
     match text.lines().next() {
         Some(line) if (1..=MOST_PASSWORD).contains(&line.len()) => {
             secret_file::warn_if_public(path);
             Ok(line.to_owned())
         }
-        _ => Err(named(&"expected the password in its first line")),
+        _ => Err(StoreError::NoPassword(path.to_owned())),
     }
 }

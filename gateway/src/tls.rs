@@ -28,7 +28,7 @@ mod trust;
 pub(crate) use certificate::Expiry;
 pub(crate) use client::{ClientPolicy, Refusal, admits};
 pub(crate) use site::{Arrival, SiteTls};
-pub(crate) use trust::client_config;
+pub(crate) use trust::{TrustError, client_config};
 
 use certificate::Certificate;
 use names::Certificates;

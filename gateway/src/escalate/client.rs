@@ -18,6 +18,7 @@ use thornwall_proto::{
 };
 use tokio::{
     sync::{Semaphore, mpsc, watch},
+    task::JoinError,
     time::{sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -27,7 +28,7 @@ use uuid::Uuid;
 use super::{
     Settings, Sidecar,
     answers::{self, AnswerError, Taken},
-    link::with_causes,
+    link::{LinkError, with_causes},
 };
 
 /// Longest wait for the first message of a sidecar.
@@ -52,11 +53,14 @@ enum Lost {
     #[error("it ended the connection")]
     Ended,
     /// The files or the address of the sidecar cannot be used.
-    #[error("{0}")]
-    Link(String),
+    #[error(transparent)]
+    Link(#[from] LinkError),
     /// It does not say who it is.
     #[error("its first word was no welcome")]
     NoWelcome,
+    /// Reading its files failed within.
+    #[error("{0}")]
+    Panicked(JoinError),
     /// It refused, or broke off.
     #[error("{}", format_status(.0))]
     Refused(Box<Status>),
@@ -174,8 +178,7 @@ impl Client {
     async fn session(&mut self) -> Result<std::convert::Infallible, Lost> {
         let (settings, address) = (self.settings.clone(), self.sidecar.address.clone());
         let link = tokio::task::spawn_blocking(move || settings.link(&address)).await;
-        let link = link.unwrap_or_else(|error| Err(error.to_string()));
-        let link = link.map_err(Lost::Link)?;
+        let link = link.map_err(Lost::Panicked)??;
         let channel = link.endpoint.connect().await?;
         let mut client =
             EscalationClient::new(channel).max_decoding_message_size(MOST_MESSAGE_BYTES);

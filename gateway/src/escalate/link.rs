@@ -3,19 +3,24 @@
 //! Files are read for each connection anew, so that tokens and certificates can be replaced.
 
 use std::{
-    fs,
+    fs, io,
     net::IpAddr,
     ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use thiserror::Error;
 use thornwall_settings::report::Report;
-use thornwall_settings::{pem::plain, regular_file, token::Token};
+use thornwall_settings::{
+    pem::plain,
+    regular_file,
+    token::{Token, TokenError},
+};
 use toml::Spanned;
 use tonic::{
     metadata::{Ascii, MetadataValue},
-    transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
+    transport::{self, Certificate, ClientTlsConfig, Endpoint, Identity},
 };
 use url::{Host, Url};
 
@@ -55,6 +60,29 @@ pub(super) struct Link {
     pub(super) endpoint: Endpoint,
     /// The value of `authorization`.
     pub(super) bearer: Option<MetadataValue<Ascii>>,
+}
+
+/// Why no connection to a sidecar can be tried as it is configured.
+#[derive(Debug, Error)]
+pub(super) enum LinkError {
+    /// The address cannot be used.
+    #[error("`{0}`: {1}")]
+    Address(String, transport::Error),
+    /// A file of certificates or keys has none.
+    #[error("{}: no PEM in it", .0.display())]
+    NoPem(PathBuf),
+    /// TLS cannot be used with these files.
+    #[error("{}", with_causes(.0))]
+    Tls(transport::Error),
+    /// The file of the token cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The token cannot be sent.
+    #[error("the token of the sidecar has characters that no header may have")]
+    Unsendable,
+    /// A file of certificates or keys cannot be read.
+    #[error("{path}: {1}", path = .0.display())]
+    Unreadable(PathBuf, io::Error),
 }
 
 /// The ways to a sidecar.
@@ -124,34 +152,29 @@ impl Settings {
             .addresses()
             .into_iter()
             .find_map(|(address, span)| Some((span, self.link(address).err()?)));
-        if let Some((span, what)) = wrong {
-            report.problem(span, what);
+        if let Some((span, error)) = wrong {
+            report.problem(span, error.to_string());
         }
     }
 
     /// What the next connection to this address is made with.
-    pub(super) fn link(&self, address: &str) -> Result<Link, String> {
+    pub(super) fn link(&self, address: &str) -> Result<Link, LinkError> {
         let endpoint = Endpoint::from_shared(address.to_owned())
-            .map_err(|error| format!("`{address}`: {error}"))?
+            .map_err(|error| LinkError::Address(address.to_owned(), error))?
             .connect_timeout(CONNECT)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .keep_alive_while_idle(true);
         let endpoint = match self.tls.as_ref().filter(|_| address.starts_with("https:")) {
-            Some(files) => endpoint
-                .tls_config(files.read()?)
-                .map_err(|error| with_causes(&error))?,
+            Some(files) => endpoint.tls_config(files.read()?).map_err(LinkError::Tls)?,
             None => endpoint,
         };
-        let token = self.token_file.as_deref().map(Token::read).transpose();
-        let token = token.map_err(|error| error.to_string())?;
+        let token = self.token_file.as_deref().map(Token::read).transpose()?;
         let bearer = token.map(|token| {
-            let mut value: MetadataValue<Ascii> = token
-                .bearer()
-                .parse()
-                .map_err(|_| "the token of the sidecar has characters that no header may have")?;
+            let mut value: MetadataValue<Ascii> =
+                token.bearer().parse().map_err(|_| LinkError::Unsendable)?;
             value.set_sensitive(true);
-            Ok::<_, &'static str>(value)
+            Ok::<_, LinkError>(value)
         });
         Ok(Link {
             endpoint,
@@ -161,7 +184,7 @@ impl Settings {
 }
 
 impl TlsFiles {
-    fn read(&self) -> Result<ClientTlsConfig, String> {
+    fn read(&self) -> Result<ClientTlsConfig, LinkError> {
         let identity = Identity::from_pem(pem(&self.certificate)?, pem(&self.key)?);
         Ok(ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(pem(&self.ca)?))
@@ -170,11 +193,11 @@ impl TlsFiles {
     }
 }
 
-fn pem(path: &Path) -> Result<Vec<u8>, String> {
-    let named = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
-    let bytes = plain(regular_file::read(path).map_err(|error| named(&error))?);
+fn pem(path: &Path) -> Result<Vec<u8>, LinkError> {
+    let read = regular_file::read(path);
+    let bytes = plain(read.map_err(|error| LinkError::Unreadable(path.to_owned(), error))?);
     if !bytes.windows(11).any(|text| text == b"-----BEGIN ") {
-        return Err(named(&"no PEM in it"));
+        return Err(LinkError::NoPem(path.to_owned()));
     }
     Ok(bytes)
 }

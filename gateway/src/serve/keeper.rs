@@ -54,8 +54,7 @@ impl Keeper {
         time: ProcessTime,
     ) -> Result<(Replication, StoreStates), ServeError> {
         let clock: Arc<dyn Clock> = Arc::new(time);
-        let made = cold.shared.replication(&self.store, &clock);
-        made.map_err(ServeError::Config)
+        Ok(cold.shared.replication(&self.store, &clock)?)
     }
 
     /// Opens the file, and logs what was found in it.

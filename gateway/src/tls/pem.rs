@@ -11,7 +11,7 @@ use thornwall_settings::{pem::plain, regular_file};
 
 /// Why a file of certificates or keys cannot be used.
 #[derive(Debug, Error)]
-pub(super) enum PemError {
+pub(crate) enum PemError {
     /// What it holds is not PEM throughout.
     #[error("broken PEM: {0}")]
     Broken(pem::Error),
