@@ -1,8 +1,8 @@
 //! The operator's own listener: metrics, health, what was decided why, and what is decided now.
 //!
-//! `/live` and `/ready`, which say nothing, are open to all who reach the listener. Everything else asks
-//! for a `Host` that no web page of a stranger can send (DNS rebinding), and all but `/metrics` for the
-//! token.
+//! `/live` and `/ready`, which say nothing, are open to all who reach the listener. Everything else
+//! asks for a `Host` that no web page of a stranger can send (DNS rebinding), and all but
+//! `/metrics` for the token.
 
 use std::{
     fmt,

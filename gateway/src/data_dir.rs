@@ -167,9 +167,9 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("thornwall-held-{}", process::id()));
         let first = DataDir::hold(&folder).unwrap();
         let refused = || matches!(DataDir::hold(&folder), Err(DataDirError::InUse(..)));
-        let told = DataDir::hold(&folder).unwrap_err().to_string();
+        let error = DataDir::hold(&folder).unwrap_err().to_string();
         let expected = format!("in use by process {};", process::id());
-        assert!(told.contains(&expected), "{told}");
+        assert!(error.contains(&expected), "{error}");
         let second = DataDir::inherit(&folder, first.lock().try_clone().unwrap()).unwrap();
         drop(first);
         assert!(refused());
@@ -180,8 +180,8 @@ mod tests {
         assert!(!refused());
         assert_eq!(link_secret(&folder).unwrap(), link_secret(&folder).unwrap());
         fs::write(folder.join("links.key"), "short").unwrap();
-        let told = link_secret(&folder).unwrap_err().to_string();
-        assert!(told.contains("is not 32 bytes long"), "{told}");
+        let error = link_secret(&folder).unwrap_err().to_string();
+        assert!(error.contains("is not 32 bytes long"), "{error}");
         fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! There is a table of cases and a task for each sidecar; what all of them decide is enforced. No
-//! request waits for one unless its filter says so, and none at all while it is away: then cases gather
-//! in their bounded table, and are sent when it is back.
+//! request waits for one unless its filter says so, and none at all while it is away: then cases
+//! gather in their bounded table, and are sent when it is back.
 
 mod answers;
 mod assessments;

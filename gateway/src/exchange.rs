@@ -150,8 +150,8 @@ impl Exchange {
         self.asked.site.is_some()
     }
 
-    /// Whether the configuration names this host itself, for the same site. A wildcard takes in whatever a client
-    /// makes up.
+    /// Whether the configuration names this host itself, for the same site. A wildcard takes in
+    /// whatever a client makes up.
     pub(crate) fn is_named_beside(&self, host: &str) -> bool {
         let (hosts, site) = (&self.generation.hosts, self.asked.site);
         site.is_some() && hosts.is_definite(host) && hosts.find(host) == site

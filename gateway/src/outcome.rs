@@ -18,7 +18,8 @@ use crate::{
     record::{Client, Ended, LONGEST_METHOD, LONGEST_TEXT, clip},
 };
 
-/// Notifies the filters that noted something about the request whether the origin's answer is a page.
+/// Notifies the filters that noted something about the request whether the origin's answer is a
+/// page.
 pub(crate) fn begins(
     session: &Session,
     answer: &ResponseHeader,
@@ -180,8 +181,8 @@ mod tests {
             if let Some(kind) = kind {
                 answer.insert_header(CONTENT_TYPE, kind).unwrap();
             }
-            let told = is_page(&method, &answer);
-            assert_eq!(told, page, "{method} {status} {kind:?}");
+            let found = is_page(&method, &answer);
+            assert_eq!(found, page, "{method} {status} {kind:?}");
         };
         let html = Some("text/html");
         for kind in [

@@ -2,14 +2,14 @@
 //!
 //! Behind a proxy or CDN that is not in `client_address.trusted_proxies`, all people are one client:
 //! limits meant for one throttle them all, and what is decided about one is decided about everybody.
-//! The field in which the proxy names its clients is there to be seen, so it is shown: in the log, in
-//! `thornwall status` and as a metric.
+//! The field in which the proxy names its clients is there to be seen, so it is shown: in the log,
+//! in `thornwall status` and as a metric.
 //!
 //! Anybody can send such a field, and an operator who trusts a stranger lets it pose as whomever it
-//! likes. So a forged field must not look like a proxy: a peer is reported only where it names several
-//! different clients, and does so in nearly all of its requests, which a proxy does and an address
-//! behind which strangers come together (a container's network, a NAT) does not. The report says
-//! what must be true before it is trusted.
+//! likes. So a forged field must not look like a proxy: a peer is reported only where it names
+//! several different clients, and does so in nearly all of its requests, which a proxy does and an
+//! address behind which strangers come together (a container's network, a NAT) does not. The report
+//! says what must be true before it is trusted.
 //!
 //! It costs requests without such a field nothing as long as no peer sends one.
 
@@ -88,7 +88,7 @@ pub(crate) struct Proxies {
 struct Table {
     peers: Vec<Peer>,
     /// When one was last logged.
-    told: Option<Duration>,
+    logged: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -99,7 +99,7 @@ struct Peer {
     with: u32,
     without: u32,
     seen: Duration,
-    told: Option<Duration>,
+    logged: Option<Duration>,
 }
 
 impl Proxies {
@@ -109,7 +109,7 @@ impl Proxies {
             watching: AtomicBool::new(false),
             table: Mutex::new(Table {
                 peers: Vec::new(),
-                told: None,
+                logged: None,
             }),
         }
     }
@@ -162,15 +162,15 @@ impl Proxies {
         terms: &Terms<'_>,
     ) -> Option<Map<String, Value>> {
         let table = self.table.lock();
-        let told = table.peers.iter().filter(|peer| {
+        let proxies = table.peers.iter().filter(|peer| {
             let fresh = now.saturating_sub(peer.seen) < FRESH;
             fresh && peer.is_proxy() && !is_trusted(peer.address)
         });
-        let told: Map<String, Value> = told
+        let shown: Map<String, Value> = proxies
             .map(|peer| peer.advice(terms))
             .map(|advice| (advice.peer.clone(), advice.to_json()))
             .collect();
-        (!told.is_empty()).then_some(told)
+        (!shown.is_empty()).then_some(shown)
     }
 }
 
@@ -215,7 +215,7 @@ impl Table {
             with: 0,
             without: 0,
             seen: now,
-            told: None,
+            logged: None,
         };
         if self.peers.len() < MOST_PEERS {
             self.peers.push(peer);
@@ -242,15 +242,15 @@ impl Table {
 
     /// The peer, where it is to be logged now.
     fn due(&mut self, address: IpAddr, now: Duration) -> Option<&Peer> {
-        let past = |told: Option<Duration>, pause: Duration| {
-            told.is_none_or(|told| now.saturating_sub(told) >= pause)
+        let past = |logged: Option<Duration>, pause: Duration| {
+            logged.is_none_or(|logged| now.saturating_sub(logged) >= pause)
         };
         let peer = self.peers.iter_mut().find(|peer| peer.address == address)?;
-        if !peer.is_proxy() || !past(peer.told, FRESH) || !past(self.told, PAUSE) {
+        if !peer.is_proxy() || !past(peer.logged, FRESH) || !past(self.logged, PAUSE) {
             return None;
         }
-        peer.told = Some(now);
-        self.told = Some(now);
+        peer.logged = Some(now);
+        self.logged = Some(now);
         Some(peer)
     }
 }

@@ -5,7 +5,8 @@
 //! never leaves memory and is forgotten when the day (UTC) ends: no one, the operator included, can
 //! then find out whose it was, not even by trying all addresses.
 //!
-//! Networks that are as wide as neighbourhoods (/24, /48) are no client's address, and are shown as they are.
+//! Networks that are as wide as neighbourhoods (/24, /48) are no client's address, and are shown as
+//! they are.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -95,8 +96,8 @@ impl Pseudonymiser {
         let network = |first, length| Prefix::around(first, length);
         match evidence {
             Evidence::Network(first, length, by) if self.hides() => {
-                let told = network(*first, *length).map(|subject| self.subject(subject, now_ms));
-                format!("{} by {by}", told.unwrap_or_default())
+                let shown = network(*first, *length).map(|subject| self.subject(subject, now_ms));
+                format!("{} by {by}", shown.unwrap_or_default())
             }
             // A range of a list: whose entry it was shows in the list.
             Evidence::Range(first, _) if self.hides() => {
@@ -125,8 +126,8 @@ impl Pseudonymiser {
     }
 
     fn key_of(&self, day: u64) -> Option<Arc<DayKey>> {
-        // What is shown late, about a moment before midnight, is hashed under the new day's key: the old
-        // one is gone, and another would not match what was shown before either.
+        // What is shown late, about a moment before midnight, is hashed under the new day's key:
+        // the old one is gone, and another would not match what was shown before either.
         let is_current = |held: &DayKey| held.day == day || held.day.checked_sub(1) == Some(day);
         let current = |key: &Arc<DayKey>| is_current(key);
         if let Some(key) = self.key.load_full().filter(current) {
@@ -193,7 +194,7 @@ mod tests {
             one,
             pseudonymiser.subject(prefix("2001:db8:1:2::/64"), noon)
         );
-        // Tomorrow, and in another process, nobody can tell that it is the same.
+        // Tomorrow, and in another process, no one can see that it is the same.
         assert_ne!(
             client,
             pseudonymiser.client(address("192.0.2.7"), noon + DAY_MS)

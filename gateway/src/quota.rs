@@ -15,8 +15,8 @@ use tokio::{sync::Notify, time::timeout};
 /// Parts that are locked by themselves, so that requests of different clients seldom meet.
 const SHARDS: usize = 16;
 
-/// Permits that clients hold for one thing. A client is one IPv4 address, or one /64 of IPv6, which is what a
-/// subscriber gets (RFC 6177). A client without any takes up no room.
+/// Permits that clients hold for one thing. A client is one IPv4 address, or one /64 of IPv6, which
+/// is what a subscriber gets (RFC 6177). A client without any takes up no room.
 #[derive(Debug, Default)]
 pub(crate) struct ClientQuota {
     hasher: RandomState,
@@ -72,8 +72,8 @@ impl ClientQuota {
         })
     }
 
-    /// A further permit for `client`, for which it waits `within` where it has `most` already, unless as
-    /// many as `most_waiting` do so.
+    /// A further permit for `client`, for which it waits `within` where it has `most` already,
+    /// unless as many as `most_waiting` do so.
     pub(crate) async fn wait(
         self: &Arc<Self>,
         client: IpAddr,

@@ -210,11 +210,11 @@ impl Ended {
             return;
         };
         let trail = std::mem::take(&mut judgement.trail);
-        let told = trail.signals().iter().map(|signal| SignalRecord {
+        let signals = trail.signals().iter().map(|signal| SignalRecord {
             evidence: pseudonymiser.evidence(&signal.evidence, now_ms),
             ..SignalRecord::from(signal)
         });
-        self.signals = Some(told.collect());
+        self.signals = Some(signals.collect());
     }
 
     /// The case that the request belongs to, where it was taken for a second opinion.

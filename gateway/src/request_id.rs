@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 /// Header in which the origin and the client read the request's id.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Header with our id of the request, where [`REQUEST_ID`] has the id of a trusted proxy, or of the origin.
+/// Header with our id of the request, where [`REQUEST_ID`] has the id of a trusted proxy, or of the
+/// origin.
 pub(crate) const OWN_REQUEST_ID: HeaderName = HeaderName::from_static("x-gateway-request-id");
 
 /// Names one request: a UUID of version 7 (RFC 9562 section 5.7), without hyphens.

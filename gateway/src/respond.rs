@@ -31,8 +31,8 @@ pub(crate) fn prepare(
     answer::add_own_headers(response, exchange)
 }
 
-/// Ends a request, however it ended: gives back what it held, notifies filters, writes the record, and lets
-/// the client read its answer.
+/// Ends a request, however it ended: gives back what it held, notifies filters, writes the record,
+/// and lets the client read its answer.
 pub(crate) async fn conclude(
     session: &mut Session,
     error: Option<&Error>,

@@ -35,11 +35,11 @@ pub(crate) struct RobotsFile {
 
 impl RobotsFile {
     /// The file of an origin that says this, with the tarpit's prefix closed.
-    pub(crate) fn new(said: &[u8], prefix: &str) -> Self {
-        let text = with_disallow(&String::from_utf8_lossy(said), prefix);
+    pub(crate) fn new(written: &[u8], prefix: &str) -> Self {
+        let text = with_disallow(&String::from_utf8_lossy(written), prefix);
         let etag = HeaderValue::try_from(format!("\"{:016x}\"", Key::of(text.as_bytes()).0));
         Self {
-            rules: Rules::parse(said),
+            rules: Rules::parse(written),
             etag: etag.unwrap_or_else(|_| HeaderValue::from_static("\"\"")),
             text: Bytes::from(text),
         }

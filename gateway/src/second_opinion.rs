@@ -67,8 +67,8 @@ pub(crate) async fn settle(judgement: &mut Judgement, exchange: &mut Exchange, s
     }
 }
 
-/// Has an assessment count for a request that was to be forwarded. `slow_down` takes it from the slower
-/// rate.
+/// Has an assessment count for a request that was to be forwarded. `slow_down` takes it from the
+/// slower rate.
 fn apply(
     assessment: &Assessment,
     judgement: &mut Judgement,

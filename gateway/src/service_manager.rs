@@ -68,7 +68,7 @@ pub(crate) async fn feed_watchdog(mut shutdown: watch::Receiver<bool>) {
 }
 
 /// Longest wait for a manager that does not read.
-const TOLD_TIMEOUT: Duration = Duration::from_secs(5);
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends one datagram. The crate's own function blocks its thread where the manager is slow.
 async fn notify(states: &[NotifyState<'_>]) {
@@ -76,7 +76,7 @@ async fn notify(states: &[NotifyState<'_>]) {
         return;
     };
     let lines: String = states.iter().map(|state| format!("{state}\n")).collect();
-    let told = async {
+    let sent = async {
         let address = match path.as_bytes().strip_prefix(b"@") {
             Some(name) => SocketAddr::from_abstract_name(name)?,
             None => SocketAddr::from_pathname(&path)?,
@@ -86,8 +86,8 @@ async fn notify(states: &[NotifyState<'_>]) {
         socket.connect_addr(&address)?;
         UnixDatagram::from_std(socket)?.send(lines.as_bytes()).await
     };
-    let told = timeout(TOLD_TIMEOUT, told).await;
-    if let Err(error) = told.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+    let sent = timeout(SEND_TIMEOUT, sent).await;
+    if let Err(error) = sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
         log::warn!("the service manager cannot be told; error={error}");
     }
 }

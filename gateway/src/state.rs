@@ -58,7 +58,7 @@ pub(crate) struct State {
     /// Gateways that keep limits together, this one included; 0 until they have been counted.
     pub gateways: AtomicU32,
     /// Whether reports of the other gateways arrive.
-    gateways_heard: AtomicBool,
+    gateways_report: AtomicBool,
     /// What is kept for sidecars, where there are any.
     pub sidecars: Option<Arc<Sidecars>>,
     /// The state of every feed.
@@ -114,7 +114,7 @@ impl State {
             store,
             store_states,
             gateways: AtomicU32::new(0),
-            gateways_heard: AtomicBool::new(true),
+            gateways_report: AtomicBool::new(true),
             shutdown,
             in_flight: Arc::new(InFlight::default()),
             requests: Arc::default(),
@@ -159,10 +159,10 @@ impl State {
     /// Passes what is known of other gateways, if any, on to the limits of the running generation.
     fn introduce(&self) {
         let gateways = self.gateways.load(Ordering::Relaxed);
-        let heard = self.gateways_heard.load(Ordering::Relaxed);
+        let reporting = self.gateways_report.load(Ordering::Relaxed);
         if gateways > 0 {
             for limit in &self.generation.load().shared_limits {
-                limit.buckets.meet(gateways, heard);
+                limit.buckets.meet(gateways, reporting);
             }
         }
     }
@@ -277,19 +277,21 @@ impl SharedTables for State {
         counters.report(gateway, self.now(), |number| self.site_name(number))
     }
 
-    fn count(&self, bytes: &[u8], is_heard: &dyn Fn(u64) -> bool) -> bool {
+    fn count(&self, bytes: &[u8], is_reporting: &dyn Fn(u64) -> bool) -> bool {
         let generation = self.generation.load();
         let Some(counters) = &generation.shared_counters else {
             return true;
         };
         let sites = self.store.decisions().sites();
         let number = |site: &str| sites.known(site);
-        counters.absorb(bytes, is_heard, self.now(), number).is_ok()
+        counters
+            .absorb(bytes, is_reporting, self.now(), number)
+            .is_ok()
     }
 
-    fn meet(&self, gateways: u32, heard: bool) {
+    fn meet(&self, gateways: u32, reporting: bool) {
         self.gateways.store(gateways, Ordering::Relaxed);
-        self.gateways_heard.store(heard, Ordering::Relaxed);
+        self.gateways_report.store(reporting, Ordering::Relaxed);
         self.introduce();
     }
 }

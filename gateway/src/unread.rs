@@ -1,10 +1,12 @@
-//! Answers that their clients do not take in: what they may hold of memory, in all and of one client.
+//! Answers that their clients do not take in: what they may hold of memory, in all and of one
+//! client.
 //!
-//! Pingora reads some ten pieces of 64 KiB ahead of a client, and can be set neither to read fewer nor
-//! smaller ones. An answer holds them where its origin has more to say that is not read, or where its
-//! client's connection has no room; one that its origin writes slowly holds nothing, and does not count.
-//! As long as all that hold are below the limits, a client may pause for as long as the edge lets it;
-//! beyond them, those end over whose connection nothing has gone, of the client that has most first.
+//! Pingora reads some ten pieces of 64 KiB ahead of a client, and can be set neither to read fewer
+//! nor smaller ones. An answer holds them where its origin has more to say that is not read, or
+//! where its client's connection has no room; one that its origin writes slowly holds nothing, and
+//! does not count. As long as all that hold are below the limits, a client may pause for as long as
+//! the edge lets it; beyond them, those end over whose connection nothing has gone, of the client
+//! that has most first.
 
 use std::{
     cmp::Reverse,
@@ -247,7 +249,8 @@ impl Entry {
     }
 }
 
-/// Whether bytes have come over a connection that have not been read: Pingora reads what it has room for.
+/// Whether bytes have come over a connection that have not been read: Pingora reads what it has
+/// room for.
 fn has_more(origin: RawFd) -> bool {
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
     recv(origin, &mut [0], flags).is_ok_and(|bytes| bytes > 0)

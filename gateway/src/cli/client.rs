@@ -102,11 +102,11 @@ const fn unusable(message: String) -> Failure {
 
 fn refusal(body: &str) -> String {
     let parsed: Option<serde_json::Value> = serde_json::from_str(body).ok();
-    let told = parsed
+    let message = parsed
         .as_ref()
         .and_then(|value| value.get("error")?.as_str());
-    match told {
-        Some(told) => told.to_owned(),
+    match message {
+        Some(message) => message.to_owned(),
         None if body.is_empty() => "the gateway refused".to_owned(),
         None => body.chars().take(500).collect(),
     }

@@ -133,11 +133,11 @@ fn report(done: Result<Done, Failure>, json: bool, text: impl FnOnce(&Done) -> S
             ExitCode::SUCCESS
         }
         Ok(done) => {
-            let mut told = printable(&text(&done)).into_owned() + "\n";
+            let mut output = printable(&text(&done)).into_owned() + "\n";
             for warning in &done.warnings {
-                let _ = writeln!(told, "warning: {}", printable(warning));
+                let _ = writeln!(output, "warning: {}", printable(warning));
             }
-            print(&told);
+            print(&output);
             ExitCode::SUCCESS
         }
         Err((message, code)) => fail(&message, code),

@@ -18,8 +18,8 @@ pub struct Limits {
     /// browser has a hundred at most, and what people behind one address ask for beyond that waits.
     /// WebSockets and event streams do not count once they are open, but like connections.
     pub max_requests_per_client: NonZeroU32,
-    /// Longest wait of a further request; 0 for none. Eight times as many may wait. Behind it, and once its answer
-    /// has taken so long, a request counts apart, among as many again.
+    /// Longest wait of a further request; 0 for none. Eight times as many may wait. Behind it, and
+    /// once its answer has taken so long, a request counts apart, among as many again.
     pub request_wait_secs: u32,
     /// Bytes of memory for answers that wait for their clients, 768 KiB each; 0 for any. Beyond them those
     /// end that stand still, of the client that has most first.

@@ -1,4 +1,5 @@
-//! Who gets a connection at all: lists, and caps in all and per client, at which another connection gives way.
+//! Who gets a connection at all: lists, and caps in all and per client, at which another connection
+//! gives way.
 
 use std::{
     net::IpAddr,
@@ -45,7 +46,8 @@ pub(super) struct Admission {
 pub(super) struct ConnectionPermit(Arc<Admission>);
 
 impl Admission {
-    /// A permit for a new connection. Where none is left, `make_room` may have another connection give way.
+    /// A permit for a new connection. Where none is left, `make_room` may have another connection
+    /// give way.
     pub(super) fn enter(
         self: &Arc<Self>,
         limits: &Limits,
@@ -70,8 +72,8 @@ impl Admission {
         }
     }
 
-    /// A permit for a connection of `client`, for which `make_room` may have another one of the same client give
-    /// way. Trusted proxies carry many clients and have no cap.
+    /// A permit for a connection of `client`, for which `make_room` may have another one of the
+    /// same client give way. Trusted proxies carry many clients and have no cap.
     pub(super) fn identify(
         &self,
         client: IpAddr,

@@ -188,7 +188,8 @@ impl Connection {
         self.enter(Phase::Held);
     }
 
-    /// Notes that one of its HTTP/2 streams is held in the tarpit: the connection is not idle meanwhile.
+    /// Notes that one of its HTTP/2 streams is held in the tarpit: the connection is not idle
+    /// meanwhile.
     pub(crate) fn hold_stream(self: &Arc<Self>) -> OpenStream {
         OpenStream::hold(self)
     }

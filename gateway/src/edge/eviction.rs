@@ -69,7 +69,8 @@ struct Rank {
 
 impl Candidates {
     /// The connection that is to give way to `newcomer`: of the same client where that is at its own
-    /// cap, or of the client that holds most. Those of `carriers`, who hold many clients' connections, come last.
+    /// cap, or of the client that holds most. Those of `carriers`, who hold many clients'
+    /// connections, come last.
     pub(super) fn next(
         &mut self,
         connections: &Connections,

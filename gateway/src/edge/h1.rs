@@ -128,7 +128,8 @@ async fn read_ahead(stream: &mut H1Stream) -> io::Result<usize> {
     poll_fn(|context| stream.poll_read_ahead(context)).await
 }
 
-/// A slow head is answered with 408 (RFC 9110 section 15.5.9); other clients have left, or get no answer.
+/// A slow head is answered with 408 (RFC 9110 section 15.5.9); other clients have left, or get no
+/// answer.
 fn ended(connection: &Connection) -> Result<Option<usize>, Refusal> {
     match connection.watch.ending() {
         Some(Ending::HeaderTimeout) => Err(Refusal {
@@ -139,8 +140,8 @@ fn ended(connection: &Connection) -> Result<Option<usize>, Refusal> {
     }
 }
 
-/// Answers a client with why its request was not understood, and ends the connection: what follows on it
-/// cannot be distinguished from more of the same request.
+/// Answers a client with why its request was not understood, and ends the connection: what follows
+/// on it cannot be distinguished from more of the same request.
 async fn refuse(edge: &Edge, mut stream: H1Stream, head: &[u8], refusal: Refusal) {
     let connection = Arc::clone(stream.connection());
     let id = RequestId::fresh();

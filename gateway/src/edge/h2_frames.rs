@@ -4,8 +4,9 @@
 //! answers whatever it is asked as often as it is asked. This watch stands before it. Section numbers
 //! are those of RFC 9113.
 //!
-//! Two debts distinguish a flood from a busy client. What costs us work for nothing raises one; requests,
-//! and the time that passes, pay it back. A debt that grows beyond its limit is an attack.
+//! Two debts distinguish a flood from a busy client. What costs us work for nothing raises one;
+//! requests, and the time that passes, pay it back. A debt that grows beyond its limit is an
+//! attack.
 
 use thiserror::Error;
 

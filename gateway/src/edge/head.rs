@@ -189,8 +189,8 @@ pub fn safe_uri(uri: &Uri) -> Option<Uri> {
         .filter(|_| form == Form::Rewritten)
 }
 
-/// A TLS handshake or noise is distinguished from a request by its first byte, which is a token's; the
-/// preface of HTTP/2 is made to look like a request.
+/// A TLS handshake or noise is distinguished from a request by its first byte, which is a token's;
+/// the preface of HTTP/2 is made to look like a request.
 fn judge_beginning(buffer: &[u8]) -> Result<(), Refusal> {
     let line = buffer.strip_prefix(CRLF).unwrap_or(buffer);
     let noise = line

@@ -50,8 +50,8 @@ impl Registry {
         }
     }
 
-    /// A connection without a request that is to give way to another one: the longest idle of the client that
-    /// holds most, or of the same client.
+    /// A connection without a request that is to give way to another one: the longest idle of the
+    /// client that holds most, or of the same client.
     pub(super) fn idle_longest(
         &self,
         newcomer: &Connection,

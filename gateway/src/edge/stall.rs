@@ -24,8 +24,9 @@ use super::Edge;
 use crate::ending::Ending;
 
 task_local! {
-    /// Upload of the request that the running task serves. Pingora builds a request's context itself and
-    /// hands nothing of ours to it, so that the context asks once for it ([`Upload::running`]).
+    /// Upload of the request that the running task serves. Pingora builds a request's context
+    /// itself and hands nothing of ours to it, so that the context asks once for it
+    /// ([`Upload::running`]).
     static RUNNING: Upload;
 }
 

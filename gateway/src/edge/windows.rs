@@ -16,8 +16,8 @@ use crate::quota::{ClientQuota, Permit};
 
 /// Window of a stream at first.
 pub(super) const STREAM: u32 = 1 << 20;
-/// Window of a connection at first, which bounds what its streams hold together. There is room for others
-/// beside an upload that its origin does not read.
+/// Window of a connection at first, which bounds what its streams hold together. There is room for
+/// others beside an upload that its origin does not read.
 pub(super) const CONNECTION: u32 = 2 << 20;
 /// Window of a stream afterwards: 160 MiB a second at 50 ms.
 pub(super) const WIDE: u32 = 8 << 20;
@@ -55,8 +55,8 @@ impl Windows {
         }
     }
 
-    /// A permit for a connection, unless all or its client's own are taken. It is asked for once: who
-    /// gets none goes on with what it has.
+    /// A permit for a connection, unless all or its client's own are taken. It is asked for once:
+    /// who gets none goes on with what it has.
     pub(super) fn enter(&self, connection: &Connection) -> Option<WidePermit> {
         let of_client = self.clients.take(connection.client(), MOST_PER_CLIENT)?;
         let of_all = Arc::clone(&self.permits).try_acquire_owned().ok()?;

@@ -123,8 +123,8 @@ impl Assessments {
         }
     }
 
-    /// Keeps the assessment of a case, and answers the requests that wait for it. A pending assessment
-    /// never replaces a final one, and wakes no waiter.
+    /// Keeps the assessment of a case, and answers the requests that wait for it. A pending
+    /// assessment never replaces a final one, and wakes no waiter.
     pub(crate) fn keep(&self, case: CaseId, assessment: Assessment) {
         let mut kept = self.kept.lock();
         if assessment.pending {

@@ -132,8 +132,8 @@ impl Cases {
         None
     }
 
-    /// Notes that a client followed a link that only the tarpit has. What was sent to the sidecar of it
-    /// was about a bot.
+    /// Notes that a client followed a link that only the tarpit has. What was sent to the sidecar
+    /// of it was about a bot.
     pub(crate) fn trap(&self, sighting: &Sighting) {
         let id = self.seed.case(sighting);
         let mut table = self.table.lock();

@@ -13,7 +13,7 @@ use thornwall_proto::{
     MOST_MESSAGE_BYTES,
     v1::{
         self, GatewayMessage, Hello, SidecarMessage, escalation_client::EscalationClient,
-        gateway_message::Message as Said, sidecar_message::Message as Heard,
+        gateway_message::Message as Outgoing, sidecar_message::Message as Incoming,
     },
 };
 use tokio::{
@@ -56,7 +56,7 @@ enum Lost {
     #[error(transparent)]
     Link(#[from] LinkError),
     /// It does not say who it is.
-    #[error("its first word was no welcome")]
+    #[error("its first message was no welcome")]
     NoWelcome,
     /// Reading its files failed within.
     #[error("{0}")]
@@ -69,7 +69,7 @@ enum Lost {
     Silent,
     /// TLS ends a handshake without a reason, as far as the connection shows.
     #[error(
-        "it broke off before its first word, as one does that refuses our certificate: it has \
+        "it broke off before its first message, as one does that refuses our certificate: it has \
          expired, or is not of the sidecar's client_ca_file"
     )]
     Unwelcome,
@@ -150,7 +150,7 @@ impl Client {
 
     async fn keep_connected(&mut self) {
         let mut pause = PAUSES.0;
-        let mut is_told = false;
+        let mut is_logged = false;
         loop {
             let began_ms = self.clock.now().own_ms;
             let Err(lost) = self.session().await;
@@ -163,12 +163,12 @@ impl Client {
                 if u128::from(lasted) > PAUSES.1.as_millis() {
                     pause = PAUSES.0;
                 }
-            } else if !is_told {
+            } else if !is_logged {
                 log::warn!("sidecar away; address={address} error={why}");
             } else {
                 log::debug!("sidecar away; address={address} error={why}");
             }
-            is_told = true;
+            is_logged = true;
             sleep(jittered(pause)).await;
             pause = (pause * 2).min(PAUSES.1);
         }
@@ -182,10 +182,10 @@ impl Client {
         let channel = link.endpoint.connect().await?;
         let mut client =
             EscalationClient::new(channel).max_decoding_message_size(MOST_MESSAGE_BYTES);
-        let (outbound, said) = mpsc::channel(OUTBOUND);
+        let (outbound, messages) = mpsc::channel(OUTBOUND);
         // There is room for one.
-        let _ = outbound.try_send(say(Said::Hello(self.hello())));
-        let mut request = Request::new(ReceiverStream::new(said));
+        let _ = outbound.try_send(envelope(Outgoing::Hello(self.hello())));
+        let mut request = Request::new(ReceiverStream::new(messages));
         request.set_timeout(STREAM);
         if let Some(bearer) = link.bearer {
             request.metadata_mut().insert("authorization", bearer);
@@ -225,7 +225,7 @@ impl Client {
     }
 
     fn welcome(&mut self, first: Option<SidecarMessage>) -> Result<(), Lost> {
-        let Some(Heard::Welcome(welcome)) = first.and_then(|first| first.message) else {
+        let Some(Incoming::Welcome(welcome)) = first.and_then(|first| first.message) else {
             return Err(Lost::NoWelcome);
         };
         let mut name = welcome.sidecar;
@@ -260,16 +260,16 @@ impl Client {
             let permit = outbound.reserve().await.map_err(|_| Lost::Ended)?;
             let message = loop {
                 if let Some(case) = sidecar.cases.next_trapped() {
-                    break Said::Outcome(trapped(case));
+                    break Outgoing::Outcome(trapped(case));
                 }
                 let now_ms = clock.now().own_ms;
                 if let Some(case) = sidecar.cases.next(now_ms, name) {
-                    break Said::Case(case);
+                    break Outgoing::Case(case);
                 }
                 let nap = sidecar.cases.nap(now_ms);
                 let _ = timeout(nap, sidecar.cases.due.notified()).await;
             };
-            permit.send(say(message));
+            permit.send(envelope(message));
         }
     }
 }
@@ -284,10 +284,10 @@ async fn receive(
     inbound: &mut Streaming<SidecarMessage>,
 ) -> Result<std::convert::Infallible, Lost> {
     let known = |site: &str| store.decisions().sites().known(site).is_some();
-    while let Some(heard) = inbound.message().await? {
+    while let Some(received) = inbound.message().await? {
         let now = clock.now();
-        let taken = match heard.message {
-            Some(Heard::Assessment(assessment)) => {
+        let taken = match received.message {
+            Some(Incoming::Assessment(assessment)) => {
                 match assess(sidecar, &assessment) {
                     Ok(()) => {}
                     Err(error) => refuse(sidecar, error),
@@ -298,16 +298,16 @@ async fn receive(
                     answers::decision(sent, now, known)
                 })
             }
-            Some(Heard::Decision(sent)) => {
+            Some(Incoming::Decision(sent)) => {
                 *after = (*after).max(sent.number);
                 answers::decision(sent, now, known)
             }
-            Some(Heard::Withdrawal(sent)) => {
+            Some(Incoming::Withdrawal(sent)) => {
                 *after = (*after).max(sent.number);
                 answers::withdrawal(&sent, now, known)
             }
             // A second welcome, or a message of a later version.
-            Some(Heard::Welcome(_)) | None => Ok(Taken::Nothing),
+            Some(Incoming::Welcome(_)) | None => Ok(Taken::Nothing),
         };
         match taken {
             Ok(Taken::Change(change)) => write(sidecar, store, changes, change).await,
@@ -329,7 +329,7 @@ fn assess(sidecar: &Sidecar, assessment: &v1::Assessment) -> Result<(), AnswerEr
 
 fn refuse(sidecar: &Sidecar, error: AnswerError) {
     sidecar.tally.refuse();
-    log::debug!("the sidecar said what cannot be taken; error={error}");
+    log::debug!("a message of the sidecar cannot be taken; error={error}");
 }
 
 /// Hands a change to the store. It waits only where a thousand others have not been made yet.
@@ -356,7 +356,7 @@ fn trapped(case: CaseId) -> v1::Outcome {
     }
 }
 
-const fn say(message: Said) -> GatewayMessage {
+const fn envelope(message: Outgoing) -> GatewayMessage {
     GatewayMessage {
         message: Some(message),
     }

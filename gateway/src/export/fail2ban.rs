@@ -1,4 +1,5 @@
-//! A line for each decision that denies, for fail2ban (`deploy/fail2ban/`) and other readers of logs.
+//! A line for each decision that denies, for fail2ban (`deploy/fail2ban/`) and other readers of
+//! logs.
 //!
 //! The store's thread hands decisions over and never waits; a thread of its own writes. Text that
 //! anybody but the operator chose is not in a line.
@@ -100,14 +101,14 @@ fn write_denial(
 fn line(decision: &Decision) -> String {
     let scope = match &decision.scope {
         Scope::Deployment => "deployment".to_owned(),
-        Scope::Site(name) => format!("site:{}", word(name)),
+        Scope::Site(name) => format!("site:{}", one_word(name)),
     };
     format!(
         "{} thornwall: deny {} scope={scope} reason={} by={} until={}\n",
         time(decision.made_ms),
         decision.subject,
         decision.reason,
-        word(&decision.source.to_string()),
+        one_word(&decision.source.to_string()),
         time(decision.until_ms)
     )
 }
@@ -118,7 +119,7 @@ fn time(unix_ms: u64) -> Timestamp {
 }
 
 /// A name without what would end a word, or a line.
-fn word(name: &str) -> String {
+fn one_word(name: &str) -> String {
     let plain = |c: char| match c {
         'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_' | '-' | ':' => c,
         _ => '_',

@@ -207,11 +207,11 @@ fn take(mut answer: Response<Body>, most: u64) -> Result<Fetched, FetchError> {
 }
 
 /// Everything, unless it is more than `most`. Not a byte more than that is read or kept.
-fn read_within(reader: impl Read, most: u64, told: u64) -> Result<Vec<u8>, FetchError> {
-    if told > most {
+fn read_within(reader: impl Read, most: u64, announced: u64) -> Result<Vec<u8>, FetchError> {
+    if announced > most {
         return Err(FetchError::TooLarge(most));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(told).unwrap_or_default());
+    let mut bytes = Vec::with_capacity(usize::try_from(announced).unwrap_or_default());
     let mut reader = reader.take(most + 1);
     reader
         .read_to_end(&mut bytes)

@@ -239,8 +239,8 @@ impl FeedStatuses {
     }
 }
 
-/// A warning about text that is not understood: where most entries have them, the list may be written in
-/// another way than it is read.
+/// A warning about text that is not understood: where most entries have them, the list may be
+/// written in another way than it is read.
 pub(crate) fn unread(parsed: &Parsed) -> Option<String> {
     let (count, first) = (parsed.unread, parsed.first_unread.as_ref()?);
     Some(format!(

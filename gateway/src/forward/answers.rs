@@ -21,7 +21,8 @@ const HOP_BY_HOP: [HeaderName; 4] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// Most 1xx that come before one answer: some origins report their progress by them, none without end.
+/// Most 1xx that come before one answer: some origins report their progress by them, none without
+/// end.
 const MOST_INTERIM: u8 = 32;
 
 /// Refuses answers that would mislead the client, or that were not asked for.

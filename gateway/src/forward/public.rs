@@ -48,15 +48,15 @@ impl Public {
         let first = |text: &str| split_authority(text.split(',').next().unwrap_or_default().trim());
         // Proxies pass these fields on as their clients sent them, so a host has to be known here, and a
         // port beside one that is not is no valid claim.
-        let told = text(FORWARDED_HOST).and_then(first);
-        let made_up = told
+        let claimed = text(FORWARDED_HOST).and_then(first);
+        let made_up = claimed
             .as_ref()
             .is_some_and(|(host, _)| *host != own.host && !exchange.is_named_beside(host));
         if made_up {
             return own;
         }
         let port = text(FORWARDED_PORT).and_then(|port| port.trim().parse().ok());
-        match told {
+        match claimed {
             Some((host, own_port)) => Self::new(own.secure, host, own_port.or(port)),
             None => Self::new(own.secure, own.host, port.or(own.port)),
         }

@@ -116,12 +116,13 @@ fn most_decisions(spec: &config::Store, report: &mut Report) -> usize {
     decisions
 }
 
-/// Addresses that are handed out cannot be taken back: they are handed out as they are or not at all.
+/// Addresses that are handed out cannot be taken back: they are handed out as they are or not at
+/// all.
 fn check_privacy(config: &Config, report: &mut Report) {
     if *config.privacy.mode.get_ref() == config::PrivacyMode::Full {
         return;
     }
-    let told = [
+    let handed_out = [
         (
             "export.nftables_file",
             config.export.nftables_file.is_some(),
@@ -130,7 +131,7 @@ fn check_privacy(config: &Config, report: &mut Report) {
         ("store.url", config.store.url.is_some()),
         ("escalation", config.escalation.is_some()),
     ];
-    for (key, _) in told.iter().filter(|(_, is_told)| *is_told) {
+    for (key, _) in handed_out.iter().filter(|(_, is_set)| *is_set) {
         let what = format!(
             "{key} hands out addresses, which privacy.mode forbids; expected one of the two, or \
              privacy.mode = \"full\""

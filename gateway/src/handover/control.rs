@@ -137,7 +137,7 @@ impl Control {
         mut shutdown: watch::Receiver<bool>,
         successor: oneshot::Sender<u32>,
     ) {
-        let mut told = shutdown.clone();
+        let mut stopping = shutdown.clone();
         // An error means that the sender is gone, which is a stop too.
         let stopped = async {
             let _ = shutdown.wait_for(|stop| *stop).await;
@@ -151,7 +151,7 @@ impl Control {
             (stream, pid) = self.replaced() => {
                 // The old process stops accepting before the command gets its reply.
                 let _ = successor.send(pid);
-                let _ = told.wait_for(|stop| *stop).await;
+                let _ = stopping.wait_for(|stop| *stop).await;
                 reply(stream, &Reply::Upgraded { from: process::id(), to: pid }).await;
             }
         }
@@ -230,7 +230,10 @@ mod tests {
     #[test]
     fn a_path_that_no_socket_can_have_says_what_to_do() {
         let long = Path::new("/tmp").join("x".repeat(120));
-        let told = bind_anew(&long).unwrap_err().to_string();
-        assert!(told.contains("choose a shorter server.data_dir"), "{told}");
+        let error = bind_anew(&long).unwrap_err().to_string();
+        assert!(
+            error.contains("choose a shorter server.data_dir"),
+            "{error}"
+        );
     }
 }

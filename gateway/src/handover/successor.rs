@@ -52,7 +52,7 @@ pub(super) enum UpgradeError {
     Stalled(u64),
     /// Who started this process would take its end for the end of the service.
     #[error(
-        "{0} started this process and cannot be told of another one; restart instead, or run it \
+        "{0} started this process and cannot be notified of another one; restart instead, or run it \
          under systemd with Type=notify"
     )]
     Supervised(String),
@@ -61,8 +61,8 @@ pub(super) enum UpgradeError {
     Start(String, io::Error),
 }
 
-/// Longest time in which no process may be accepting: what the new process's check of its listeners may
-/// take, and some more.
+/// Longest time in which no process may be accepting: what the new process's check of its listeners
+/// may take, and some more.
 const RELEASED_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Everything that is handed over.
@@ -339,7 +339,7 @@ mod tests {
     #[tokio::test]
     async fn everything_is_handed_over_and_stays_so() {
         let part = Arc::<Counted>::default();
-        let (mut successor, told) = new_process(|predecessor| {
+        let (mut successor, process) = new_process(|predecessor| {
             let mut inherited = predecessor.inherit().unwrap();
             assert_eq!(
                 (0..=MANY).filter(|_| inherited.lock().is_ok()).count(),
@@ -350,21 +350,21 @@ mod tests {
         });
         handover(&part).talk(&mut successor).await.unwrap();
         successor.leave();
-        told.join().unwrap();
+        process.join().unwrap();
         assert_eq!(part.0.load(Ordering::Relaxed), 10);
     }
 
     #[tokio::test]
     async fn what_was_closed_is_taken_back_from_one_that_fails() {
         let part = Arc::<Counted>::default();
-        let (mut successor, told) = new_process(|predecessor| {
+        let (mut successor, process) = new_process(|predecessor| {
             predecessor.inherit().unwrap();
             predecessor.release().unwrap();
             predecessor.fail(&"no \u{1}".repeat(100_000));
         });
         let failed = handover(&part).talk(&mut successor).await;
         assert!(matches!(failed, Err(UpgradeError::Refused(why)) if why.starts_with("no")));
-        told.join().unwrap();
+        process.join().unwrap();
         assert_eq!(part.0.load(Ordering::Relaxed), 10);
         drop(successor);
         assert_eq!(part.0.load(Ordering::Relaxed), 11);
@@ -373,15 +373,15 @@ mod tests {
     #[tokio::test]
     async fn another_protocol_and_what_comes_out_of_turn_are_refused() {
         let part = Arc::<Counted>::default();
-        let say = |message: Message| {
+        let answering = |message: Message| {
             new_process(move |predecessor| {
                 channel::send(predecessor.channel, &message, &[]).unwrap()
             })
         };
-        let (mut successor, _) = say(Message::Ready { protocol: 99 });
+        let (mut successor, _) = answering(Message::Ready { protocol: 99 });
         let failed = handover(&part).talk(&mut successor).await;
         assert!(matches!(failed, Err(UpgradeError::Protocol(99))));
-        let (mut successor, _) = say(Message::Serving);
+        let (mut successor, _) = answering(Message::Serving);
         let failed = handover(&part).talk(&mut successor).await;
         assert!(matches!(failed, Err(UpgradeError::Broken(_))));
         assert_eq!(part.0.load(Ordering::Relaxed), 0);

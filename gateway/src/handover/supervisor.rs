@@ -20,8 +20,8 @@ const SUPERVISORS: [&str; 10] = [
     "tini-static",
 ];
 
-/// The supervisor of this process that cannot be notified of a successor. To be asked at the start, since
-/// a process that an upgrade started is an orphan soon.
+/// The supervisor of this process that cannot be notified of a successor. To be asked at the start,
+/// since a process that an upgrade started is an orphan soon.
 pub(super) fn of_this_process() -> Option<String> {
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);
     if env::var_os("NOTIFY_SOCKET").is_some() {

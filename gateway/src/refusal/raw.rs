@@ -10,7 +10,8 @@ use super::{METHODS, page};
 use crate::request_id::RequestId;
 
 /// A complete HTTP/1.1 response that ends the connection: the short page of `status`, with the id
-/// that the access line has. A client that asks with HEAD gets none of the page (RFC 9110 section 9.3.2).
+/// that the access line has. A client that asks with HEAD gets none of the page (RFC 9110 section
+/// 9.3.2).
 pub(crate) fn refusal(status: u16, id: &RequestId, now: Timestamp, is_head: bool) -> Bytes {
     let body = page::body(status);
     let title = StatusCode::from_u16(status)

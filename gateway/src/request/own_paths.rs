@@ -9,7 +9,8 @@ use crate::{generation::Site, robots};
 /// A path of the gateway's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OwnPath {
-    /// A path below the prefix that only tarpit pages contain: a client that asks for it needs no further look.
+    /// A path below the prefix that only tarpit pages contain: a client that asks for it needs no
+    /// further look.
     Marked(Marked),
     /// The host's robots.txt, for those that the pipeline lets pass.
     Robots,

@@ -1,7 +1,8 @@
 //! What is known of hosts' robots.txt, bounded in number and bytes.
 //!
-//! A client that asks under made-up names of a wildcard fills it with their files, so room is made by those
-//! first: of the site that has most of them, those that were not asked for again, the longest unasked.
+//! A client that asks under made-up names of a wildcard fills it with their files, so room is made
+//! by those first: of the site that has most of them, those that were not asked for again, the
+//! longest unasked.
 
 use std::{
     collections::HashMap,

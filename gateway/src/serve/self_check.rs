@@ -214,8 +214,8 @@ mod tests {
         let (_nobody, deaf) = bound().await;
         let patience = Duration::from_millis(200);
         let failed = check(&[deaf], live(0).await, &arrivals, patience).await;
-        let told = failed.unwrap_err().to_string();
-        assert!(told.contains(&deaf.to_string()), "{told}");
+        let error = failed.unwrap_err().to_string();
+        assert!(error.contains(&deaf.to_string()), "{error}");
         let failed = check(&[], deaf, &arrivals, patience).await;
         assert!(failed.is_err());
     }

@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, interval, sleep_until, timeout},
 };
 
-use self::fetch::{Said, fetch};
+use self::fetch::{Fetched, fetch};
 use crate::{
     generation::{Generation, Site},
     robots::{Robots, RobotsFile, Want},
@@ -94,11 +94,11 @@ async fn read(state: Arc<State>, troubles: Arc<Troubles>, want: Want, turn: Turn
     let now = state.now();
     let robots = &turn.0;
     match fetched {
-        Ok(Said::Text(text)) => {
+        Ok(Fetched::Text(text)) => {
             let file = RobotsFile::new(&text, site.links.prefix());
             robots.learn(&want, Some(file), now);
         }
-        Ok(Said::Foreign(what)) => {
+        Ok(Fetched::Foreign(what)) => {
             troubles.log(site, &want, &what);
             robots.learn(&want, None, now);
         }
@@ -116,14 +116,14 @@ struct Troubles(Mutex<HashMap<u16, Instant>>);
 impl Troubles {
     fn log(&self, site: &Site, want: &Want, what: &str) {
         let now = Instant::now();
-        let mut told = self.0.lock();
-        if told
+        let mut logged = self.0.lock();
+        if logged
             .get(&site.id)
             .is_some_and(|last| now.duration_since(*last) < TELL_EVERY)
         {
             return;
         }
-        told.insert(site.id, now);
+        logged.insert(site.id, now);
         log::warn!(
             "robots.txt is passed on as the origin sends it, without the tarpit's prefix, and no \
              crawler is judged by it; site={} host={:?} cause={what:?}",

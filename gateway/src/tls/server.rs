@@ -50,8 +50,8 @@ pub(super) fn fresh_tickets() -> Result<Arc<dyn ProducesTickets>, Error> {
     aws_lc_rs::Ticketer::new()
 }
 
-/// The configuration of one handshake policy. Sessions live in tickets alone, so their number costs nothing;
-/// each policy has ticket keys of its own, so no ticket is good under another policy.
+/// The configuration of one handshake policy. Sessions live in tickets alone, so their number costs
+/// nothing; each policy has ticket keys of its own, so no ticket is good under another policy.
 pub(super) fn config(
     certificates: Arc<Certificates>,
     policy: Option<&ClientPolicy>,

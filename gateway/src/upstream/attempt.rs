@@ -5,9 +5,9 @@
 //! it is, and so may one that a server of HTTP/2 says it has not processed. Any other that was sent
 //! may have had its effect: only safe methods (RFC 9110 section 9.2.1) go to another server then.
 //!
-//! A kept connection that was over is no failure of the server: the same server is asked over a fresh one,
-//! which costs no further try and none of the budget. That is so for all requests as long as nothing
-//! was sent, and else for those that may be repeated (`kept::may_repeat`).
+//! A kept connection that was over is no failure of the server: the same server is asked over a
+//! fresh one, which costs no further try and none of the budget. That is so for all requests as
+//! long as nothing was sent, and else for those that may be repeated (`kept::may_repeat`).
 
 use std::{net::IpAddr, os::fd::RawFd, sync::Arc, time::Duration};
 
@@ -49,8 +49,8 @@ pub(crate) struct Attempt {
     afresh: bool,
     /// Whether this try ended before anything of the request was sent.
     unsent: bool,
-    /// Whether this try's server has said anything.
-    heard: bool,
+    /// Whether this try's server has sent anything.
+    answered: bool,
     /// Whether a piece of the request's body, or its end, has gone on in this try.
     body_went: bool,
     /// The server's connection, where it carries this request alone.
@@ -197,7 +197,7 @@ impl Attempt {
         (reused, fd): (bool, RawFd),
         now: Duration,
     ) -> Result<()> {
-        (self.heard, self.body_went) = (false, false);
+        (self.answered, self.body_went) = (false, false);
         let http1 = (self.lease.as_ref()).is_some_and(|lease| !lease.endpoint.is_http2());
         self.unsent = reused && http1 && kept::is_spent(fd);
         self.delivery = None;
@@ -306,7 +306,8 @@ impl Attempt {
         };
         // A kept connection may end at any time, and a long-lived one as its parties like.
         let is_expected = went_stale || unprocessed || is_refused || upgrade && has_begun;
-        // An origin that has not got all of the request cannot answer it, and one that answers may pause.
+        // An origin that has not got all of the request cannot answer it, and one that answers may
+        // pause.
         let is_quiet = *error.etype() == ErrorType::ReadTimedout
             && !expired
             && (has_begun || !session.as_mut().is_body_done());
@@ -323,7 +324,7 @@ impl Attempt {
         secure: bool,
         now: Duration,
     ) -> Result<()> {
-        self.heard = true;
+        self.answered = true;
         let (Some(upstream), Some(lease)) = (&self.upstream, &self.lease) else {
             return Ok(());
         };
@@ -458,7 +459,7 @@ impl Attempt {
             // What was no answer had been there before the request.
             || *error.etype() == ErrorType::InvalidHTTPHeader && bound_hit(error).is_none()
             || was_not_processed(error) && is_go_away(error);
-        self.unsent || reused && !self.heard && is_over
+        self.unsent || reused && !self.answered && is_over
     }
 
     /// Whether a request whose kept connection was over may be sent over a fresh one.

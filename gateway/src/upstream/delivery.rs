@@ -4,8 +4,8 @@
 //! and whoever is lent that connection next would get the answer to it. Pingora writes bodies and
 //! reads answers beside our hooks, in an order that none of them sees. So the system is asked whether
 //! anything has come from the origin: before the end of the body is handed on, where what is still to
-//! be written finds room at once; and else when it has been written, which pieces report as they are let
-//! go of. Asked only afterwards, an origin that is quick would seem to have been too early.
+//! be written finds room at once; and else when it has been written, which pieces report as they
+//! are let go of. Asked only afterwards, an origin that is quick would seem to have been too early.
 
 use std::{
     os::fd::RawFd,
@@ -38,8 +38,8 @@ pub(super) struct Delivery {
 #[derive(Debug)]
 struct Way {
     fd: RawFd,
-    /// Bytes that had come over the connection before the request went out. UNIX sockets do not count,
-    /// so that their connections carry nothing behind a body; making new ones costs little.
+    /// Bytes that had come over the connection before the request went out. UNIX sockets do not
+    /// count, so that their connections carry nothing behind a body; making new ones costs little.
     received: Option<u64>,
     /// Whether session tickets of TLS may still be on their way.
     is_fresh_tls: bool,

@@ -78,7 +78,7 @@ impl Connect {
     }
 
     fn patient<S: Socket>(&self, socket: S) -> Stream {
-        // Pingora cannot tell the descriptor of a socket that is not its own.
+        // Pingora does not have the descriptor of a socket that is not its own.
         self.wait.made(socket.as_raw_fd());
         let patient = Patient {
             socket,

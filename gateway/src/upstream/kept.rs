@@ -1,14 +1,14 @@
 //! Connections of HTTP/1 that are kept for the next request: when they are over, and what may be
 //! sent again where one was.
 //!
-//! Pingora looks whether a kept connection is still good by what the runtime has noticed of it, and on
-//! a busy machine that comes late. So the system itself is asked before a request goes out: an end,
-//! or bytes that no request asked for, would fail the request or be taken for its answer.
+//! Pingora looks whether a kept connection is still good by what the runtime has noticed of it, and
+//! on a busy machine that comes late. So the system itself is asked before a request goes out: an
+//! end, or bytes that no request asked for, would fail the request or be taken for its answer.
 //!
 //! One byte can escape: Pingora's pool reads it off an idle connection to see whether that is over,
 //! and only then takes the connection out. A request that is lent it in between has nothing to see.
-//! The byte is lost, so that it is in no client's answer. Where there were more, Pingora holds the others
-//! in its buffer, looks there, and lends nothing.
+//! The byte is lost, so that it is in no client's answer. Where there were more, Pingora holds the
+//! others in its buffer, looks there, and lends nothing.
 //!
 //! A connection may also look well, and have an origin behind it that has still to read the last body:
 //! those are marked by their descriptors from before the request until its answer says otherwise,
@@ -26,8 +26,8 @@ use nix::{
     sys::socket::{MsgFlags, recv},
 };
 
-/// Descriptors that can be marked: as many as Linux gives a process unless it is configured otherwise
-/// (`fs.nr_open`). Beyond, no connection that was kept is lent.
+/// Descriptors that can be marked: as many as Linux gives a process unless it is configured
+/// otherwise (`fs.nr_open`). Beyond, no connection that was kept is lent.
 const MOST_DESCRIPTORS: usize = 1 << 20;
 
 /// A bit for each connection that may not be lent again. Pages of it that are not used cost nothing.

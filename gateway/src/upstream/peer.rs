@@ -1,5 +1,6 @@
-//! What Pingora gets to know about a server. It leaves every time without a limit, keeps one request on
-//! an HTTP/2 connection, and shares connections between settings that differ; all of it ends here.
+//! What Pingora gets to know about a server. It leaves every time without a limit, keeps one
+//! request on an HTTP/2 connection, and shares connections between settings that differ; all of it
+//! ends here.
 
 use std::time::Duration;
 

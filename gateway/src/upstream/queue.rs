@@ -103,7 +103,8 @@ impl<'a> Waiter<'a> {
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         self.queue.waiting.fetch_sub(1, Relaxed);
-        // There may be more room than for this one, and one that leaves may have been notified of some.
+        // There may be more room than for this one, and one that leaves may have been notified of
+        // some.
         self.queue.freed();
     }
 }

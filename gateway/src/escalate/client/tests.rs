@@ -30,7 +30,7 @@ use crate::{config, request_id::RequestId};
 
 type Answers = mpsc::Sender<Result<SidecarMessage, Status>>;
 
-/// What a sidecar heard, and the ways to answer.
+/// What a sidecar answered, and the ways to answer.
 #[derive(Default)]
 struct Ears {
     hellos: Mutex<Vec<(Hello, Option<String>)>>,
@@ -53,13 +53,15 @@ impl Escalation for Stub {
     ) -> Reply<Self::StreamStream> {
         let token = request.metadata().get("authorization");
         let token = token.map(|value| value.to_str().unwrap().to_owned());
-        let mut said = request.into_inner();
-        let (answers, heard) = mpsc::channel(64);
-        let Some(Said::Hello(hello)) = said.message().await?.and_then(|first| first.message) else {
+        let mut messages = request.into_inner();
+        let (answers, answered) = mpsc::channel(64);
+        let Some(Outgoing::Hello(hello)) =
+            messages.message().await?.and_then(|first| first.message)
+        else {
             return Err(Status::failed_precondition("no hello"));
         };
         self.0.hellos.lock().push((hello, token));
-        let welcome = Heard::Welcome(v1::Welcome {
+        let welcome = Incoming::Welcome(v1::Welcome {
             sidecar: "one".to_owned(),
         });
         answers.send(Ok(received_as(welcome))).await.unwrap();
@@ -67,14 +69,14 @@ impl Escalation for Stub {
         let ears = Arc::clone(&self.0);
         tokio::spawn(async move {
             while let Ok(Some(GatewayMessage {
-                message: Some(Said::Case(case)),
-            })) = said.message().await
+                message: Some(Outgoing::Case(case)),
+            })) = messages.message().await
             {
                 ears.cases.lock().push(case);
             }
             *ears.answers.lock() = None;
         });
-        Ok(Response::new(ReceiverStream::new(heard)))
+        Ok(Response::new(ReceiverStream::new(answered)))
     }
 
     async fn assess(&self, _: Request<v1::AssessRequest>) -> Reply<v1::Assessment> {
@@ -100,7 +102,7 @@ impl Escalation for Stub {
     }
 }
 
-const fn received_as(message: Heard) -> SidecarMessage {
+const fn received_as(message: Incoming) -> SidecarMessage {
     SidecarMessage {
         message: Some(message),
     }
@@ -134,7 +136,7 @@ impl Running {
         }
     }
 
-    fn say(&self, message: Heard) {
+    fn send(&self, message: Incoming) {
         let answers = self.ears.answers.lock();
         let answers = answers.as_ref().unwrap();
         answers.try_send(Ok(received_as(message))).unwrap();
@@ -286,8 +288,8 @@ fn by_token(address: SocketAddr) -> String {
     format!("address = \"http://{address}\"\ntoken_file = \"token\"\ngateway = \"here\"")
 }
 
-fn assessed(case: CaseId, action: v1::Action) -> Heard {
-    Heard::Assessment(v1::Assessment {
+fn assessed(case: CaseId, action: v1::Action) -> Incoming {
+    Incoming::Assessment(v1::Assessment {
         case_id: case.to_string(),
         score: 0.93,
         action: action.into(),
@@ -314,7 +316,7 @@ async fn a_case_becomes_a_decision_and_a_label() {
         .await_assessment(case, Duration::from_secs(5));
     let answer = async {
         sleep(Duration::from_millis(50)).await;
-        sidecar.say(assessed(case, v1::Action::Deny));
+        sidecar.send(assessed(case, v1::Action::Deny));
     };
     let (assessment, ()) = tokio::join!(waiting, answer);
     assert_eq!(assessment.unwrap().action(), Some(Action::Deny));
@@ -334,14 +336,14 @@ async fn a_case_becomes_a_decision_and_a_label() {
             .is_none()
     );
     let decision = gateway.decision(7, "192.0.2.7", v1::Action::Deny);
-    sidecar.say(Heard::Decision(decision));
+    sidecar.send(Incoming::Decision(decision));
     until("decided", async || !gateway.decided().await.is_empty()).await;
     assert_eq!(gateway.decided().await[0].source, Source::Sidecar);
     for bad in ["", "0.0.0.0/0"] {
         let decision = gateway.decision(8, bad, v1::Action::Deny);
-        sidecar.say(Heard::Decision(decision));
+        sidecar.send(Incoming::Decision(decision));
     }
-    sidecar.say(Heard::Withdrawal(v1::Withdrawal {
+    sidecar.send(Incoming::Withdrawal(v1::Withdrawal {
         number: 9,
         subject: "192.0.2.7".to_owned(),
         site: "shop".to_owned(),
@@ -366,7 +368,7 @@ async fn what_comes_while_the_sidecar_is_away_goes_up_when_it_is_back() {
     let first = gateway.ask("192.0.2.1");
     until("received", async || sidecar.received() == 1).await;
     let decision = gateway.decision(7, "192.0.2.1", v1::Action::Throttle);
-    sidecar.say(Heard::Decision(decision));
+    sidecar.send(Incoming::Decision(decision));
     until("decided", async || gateway.decided().await.len() == 1).await;
     let waiting = gateway
         .sidecar

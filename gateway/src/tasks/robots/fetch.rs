@@ -18,9 +18,9 @@ use crate::{
 /// RFC 9309 section 2.3.1.2: crawlers follow at least five in a row.
 const MOST_REDIRECTS: usize = 5;
 
-/// What an origin says.
+/// What an origin has for a robots.txt.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum Fetched {
     /// The file's text, empty where there is none.
     Text(Vec<u8>),
     /// Something that only the asker can follow or read, and why.
@@ -33,9 +33,9 @@ pub(super) async fn fetch(
     site: &Site,
     want: &Want,
     now: std::time::Duration,
-) -> Result<Said, String> {
+) -> Result<Fetched, String> {
     let Some(upstream) = site.route().and_then(|route| route.backend.upstream()) else {
-        return Ok(Said::Foreign("no server has it".to_owned()));
+        return Ok(Fetched::Foreign("no server has it".to_owned()));
     };
     let mut place = Public::new(want.secure, want.host.to_string(), want.port);
     let mut target = PATH.to_owned();
@@ -47,18 +47,18 @@ pub(super) async fn fetch(
                 let Some(next) =
                     follow(generation, (site, upstream), &reply.fields, &place, &target)
                 else {
-                    return Ok(Said::Foreign("a redirect to elsewhere".to_owned()));
+                    return Ok(Fetched::Foreign("a redirect to elsewhere".to_owned()));
                 };
                 (place, target) = next;
             }
             // Both say that the origin is busy, and not that there is nothing.
             status @ (408 | 429) => return Err(format!("status {status}")),
             // "Unavailable": crawlers may ask for everything (section 2.3.1.3).
-            400..=499 => return Ok(Said::Text(Vec::new())),
+            400..=499 => return Ok(Fetched::Text(Vec::new())),
             status => return Err(format!("status {status}")),
         }
     }
-    Ok(Said::Foreign("too many redirects".to_owned()))
+    Ok(Fetched::Foreign("too many redirects".to_owned()))
 }
 
 async fn ask(
@@ -127,16 +127,16 @@ fn follow(
 }
 
 /// What an answer has to say to crawlers.
-fn text(reply: &ProbeReply) -> Said {
+fn text(reply: &ProbeReply) -> Fetched {
     let field = |name| reply.fields.get(name).and_then(|value| value.to_str().ok());
     let coding = field(header::CONTENT_ENCODING).unwrap_or("identity").trim();
     let body = match coding.to_ascii_lowercase().as_str() {
         "identity" | "" if !reply.body.starts_with(GZIP) => reply.body.clone(),
         "identity" | "" | "gzip" | "x-gzip" => match unzip(&reply.body) {
             Some(body) => body,
-            None => return Said::Foreign("a damaged gzip".to_owned()),
+            None => return Fetched::Foreign("a damaged gzip".to_owned()),
         },
-        other => return Said::Foreign(format!("content-encoding {other:?}")),
+        other => return Fetched::Foreign(format!("content-encoding {other:?}")),
     };
     // Applications answer a page to whatever they do not know; programs without a type of their own
     // say `text/html` of anything.
@@ -145,9 +145,9 @@ fn text(reply: &ProbeReply) -> Said {
         kind.eq_ignore_ascii_case("text/html") || kind.eq_ignore_ascii_case("application/xhtml+xml")
     });
     if is_markup(&body) || (says_html && Robots::parse(&body).is_empty()) {
-        return Said::Text(Vec::new());
+        return Fetched::Text(Vec::new());
     }
-    Said::Text(cut(body))
+    Fetched::Text(cut(body))
 }
 
 /// How gzip begins (RFC 1952 section 2.3.1).
@@ -180,9 +180,9 @@ mod tests {
     use flate2::{Compression, write::GzEncoder};
     use http::{HeaderMap, HeaderValue};
 
-    use super::{LONGEST, ProbeReply, Said, text};
+    use super::{Fetched, LONGEST, ProbeReply, text};
 
-    fn said(fields: &[(&'static str, &'static str)], body: &[u8]) -> Said {
+    fn fetched(fields: &[(&'static str, &'static str)], body: &[u8]) -> Fetched {
         let fields = fields
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
@@ -202,20 +202,20 @@ mod tests {
     #[test]
     fn only_what_is_a_robots_txt_counts_as_one() {
         let rules = b"User-agent: *\nDisallow: /x\n";
-        let full = Said::Text(rules.to_vec());
-        let none = Said::Text(Vec::new());
+        let full = Fetched::Text(rules.to_vec());
+        let none = Fetched::Text(Vec::new());
         let html = [("content-type", "text/html; charset=utf-8")];
         let zipped = [("content-encoding", "GZIP")];
-        assert_eq!(said(&[], rules), full);
-        assert_eq!(said(&html, rules), full, "a program without a type");
-        assert_eq!(said(&html, b"Welcome: here\n"), none);
-        assert_eq!(said(&[], b" \n<!DOCTYPE html>User-agent: *"), none);
-        assert_eq!(said(&zipped, &gzip(rules)), full);
-        assert_eq!(said(&[], &gzip(rules)), full, "a file that is one");
-        assert!(matches!(said(&zipped, b"no gzip"), Said::Foreign(_)));
+        assert_eq!(fetched(&[], rules), full);
+        assert_eq!(fetched(&html, rules), full, "a program without a type");
+        assert_eq!(fetched(&html, b"Welcome: here\n"), none);
+        assert_eq!(fetched(&[], b" \n<!DOCTYPE html>User-agent: *"), none);
+        assert_eq!(fetched(&zipped, &gzip(rules)), full);
+        assert_eq!(fetched(&[], &gzip(rules)), full, "a file that is one");
+        assert!(matches!(fetched(&zipped, b"no gzip"), Fetched::Foreign(_)));
         assert!(matches!(
-            said(&[("content-encoding", "br")], rules),
-            Said::Foreign(_)
+            fetched(&[("content-encoding", "br")], rules),
+            Fetched::Foreign(_)
         ));
     }
 
@@ -223,7 +223,7 @@ mod tests {
     fn a_bomb_is_read_no_further_than_any_file_and_cut_at_a_line() {
         let line = b"Disallow: /0123456789\n";
         let bomb = gzip(&line.repeat(4 << 20));
-        let Said::Text(text) = said(&[("content-encoding", "gzip")], &bomb) else {
+        let Fetched::Text(text) = fetched(&[("content-encoding", "gzip")], &bomb) else {
             panic!("it is a text");
         };
         assert!(text.len() <= LONGEST && text.len() > LONGEST - line.len());

@@ -1,4 +1,4 @@
-//! What is wrong with files, and how it is told.
+//! What is wrong with files, and how it is reported.
 
 use thornwall_tests::authority::{Key, Wanted};
 use x509_ocsp::CertStatus;
@@ -24,13 +24,13 @@ fn every_broken_file_is_told_with_its_place() {
     let check = |chain: &str, key: &str, expected: &str| {
         bench.write("t.pem", chain);
         bench.write("t.key", key);
-        let told = match bench.build(&tables, None) {
+        let text = match bench.build(&tables, None) {
             Ok(_) => "nothing".to_owned(),
-            Err(told) => told,
+            Err(text) => text,
         };
-        let told = told.replace(&format!("{}/", bench.folder.display()), "");
-        assert!(told.starts_with(expected), "{told}\n{expected}");
-        assert_eq!(told.lines().count(), 1, "{told}");
+        let text = text.replace(&format!("{}/", bench.folder.display()), "");
+        assert!(text.starts_with(expected), "{text}\n{expected}");
+        assert_eq!(text.lines().count(), 1, "{text}");
     };
     let (chain, key) = (good.chain.as_str(), good.key.as_str());
     check(chain, key, "nothing");
@@ -88,8 +88,8 @@ fn all_mistakes_are_told_at_once() {
         + "ocsp_file = \"t.key\"\n"
         + SITE
         + "client_certificate = { ca_file = \"others.pem\" }\n";
-    let told = bench.build(&tables, None).err().unwrap();
-    for (line, expected) in told.lines().zip([
+    let text = bench.build(&tables, None).err().unwrap();
+    for (line, expected) in text.lines().zip([
         "t.toml:5:9: `a.example:443` is no server name",
         "none.pem: cannot be read: No such file",
         "none.key: cannot be read: No such file",
@@ -99,7 +99,7 @@ fn all_mistakes_are_told_at_once() {
     ]) {
         assert!(line.contains(expected), "{line}\n{expected}");
     }
-    assert_eq!(told.lines().count(), 6, "{told}");
+    assert_eq!(text.lines().count(), 6, "{text}");
 }
 
 #[test]
@@ -114,10 +114,10 @@ fn listeners_certificates_and_sites_must_fit() {
         let built = bench.build_whole(text, None);
         assert_eq!(built.is_ok(), expected.is_ok(), "{text}");
         let (Ok(expected) | Err(expected)) = expected;
-        let told = built.map_or_else(|told| told, |generation| generation.warnings.join("\n"));
+        let text = built.map_or_else(|text| text, |generation| generation.warnings.join("\n"));
         assert!(
-            told.contains(expected) && told.is_empty() == expected.is_empty(),
-            "{told}\n{expected}"
+            text.contains(expected) && text.is_empty() == expected.is_empty(),
+            "{text}\n{expected}"
         );
     };
     check(&format!("{secure}{shown}{SITE}"), Ok(""));
@@ -170,10 +170,10 @@ fn dates_and_names_that_do_not_fit_are_warned_of() {
         );
         let tables = certificate("t", "\"t.example\", \"*.t.example\"") + SITE;
         let generation = bench.build(&tables, None).unwrap();
-        let told = generation.warnings.join("\n");
+        let text = generation.warnings.join("\n");
         assert!(
-            told.contains(expected) && told.is_empty() == expected.is_empty(),
-            "{told}\n{expected}"
+            text.contains(expected) && text.is_empty() == expected.is_empty(),
+            "{text}\n{expected}"
         );
         let expiry = generation.tls.expiries().next().unwrap();
         let now = rustls::pki_types::UnixTime::now().as_secs();
@@ -212,8 +212,8 @@ fn odd_chains_and_responses_are_warned_of() {
     ocsp(now + 3600);
     assert!(warnings().contains("the OCSP response expires on 20"));
     bench.write("t.ocsp", response(7, CertStatus::good(), now, None));
-    let told = bench.build(&tables, None).err().unwrap();
-    assert!(told.contains("is about another certificate; expected serial number 420001"));
+    let text = bench.build(&tables, None).err().unwrap();
+    assert!(text.contains("is about another certificate; expected serial number 420001"));
 
     ocsp(now + 5 * 86_400);
     let stranger = thornwall_tests::authority::Authority::new("another");
