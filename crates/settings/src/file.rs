@@ -1,4 +1,4 @@
-//! A configuration file: where it is, and what it says.
+//! A configuration file: its path and its text.
 
 use std::{
     fmt, fs,

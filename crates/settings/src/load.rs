@@ -67,11 +67,11 @@ pub struct Loaded<T> {
     pub problems: Vec<Problem>,
 }
 
-/// Keys that are planned and do not work yet, with a word on what they will be.
+/// Keys that are planned and do not work yet, each with a description.
 pub type StillToCome = &'static [(&'static str, &'static str)];
 
-/// Reads `text` as a `T`. The value is there as long as the mistakes are only keys that nobody
-/// knows: then what remains is what its author meant, and can be looked at further.
+/// Reads `text` as a `T`. The value is there as long as the mistakes are only unknown
+/// keys: then what remains is what its author meant, and can be looked at further.
 pub fn load<T: DeserializeOwned>(file: &Path, text: &str, to_come: StillToCome) -> Loaded<T> {
     let mut loaded = read(file, text, to_come);
     loaded
@@ -120,7 +120,7 @@ fn read<T: DeserializeOwned>(file: &Path, text: &str, to_come: StillToCome) -> L
     }
 }
 
-/// How serde begins to say that a key is not known.
+/// Beginning of serde's message about an unknown key.
 const UNKNOWN_FIELD: &str = "unknown field `";
 
 fn problem(file: &Path, error: &Error, to_come: StillToCome) -> Problem {

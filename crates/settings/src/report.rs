@@ -24,7 +24,7 @@ pub struct Report {
     pub warnings: Vec<String>,
 }
 
-/// A value that cannot be used; the report says why.
+/// Marker of a value that cannot be used; the report holds the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Noted;
 

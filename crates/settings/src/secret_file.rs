@@ -36,7 +36,7 @@ pub fn read_or_make(
 }
 
 /// Makes a file that only its owner can read where there is none, and takes it from others where there
-/// is one. What cannot be done is told by whoever opens it next.
+/// is one. A failure is reported by the next open of the file.
 pub fn keep_private(path: &Path) {
     let made = OpenOptions::new()
         .write(true)
@@ -54,7 +54,7 @@ pub fn keep_private(path: &Path) {
     }
 }
 
-/// Says aloud that everybody on this machine can read a secret. Its group may be meant to.
+/// Logs a warning where every user of this machine can read a secret. Its group may be meant to.
 pub fn warn_if_public(path: &Path) {
     if fs::metadata(path).is_ok_and(|facts| facts.permissions().mode() & 0o004 != 0) {
         log::warn!(
@@ -64,7 +64,7 @@ pub fn warn_if_public(path: &Path) {
     }
 }
 
-/// Says aloud that everybody on this machine can replace what is in a folder.
+/// Logs a warning where every user of this machine can replace what is in a folder.
 pub fn warn_if_open(folder: &Path) {
     // With the sticky bit only the owner of a file can.
     let is_open = |mode: u32| mode & 0o002 != 0 && mode & 0o1000 == 0;
@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_taken_from_others() {
-        let path = std::env::temp_dir().join(format!("thornwall-private-{}", Uuid::new_v4()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kept");
         let mode = || path.metadata().unwrap().permissions().mode() & 0o777;
         keep_private(&path);
         assert_eq!(mode(), 0o600);
@@ -108,18 +109,16 @@ mod tests {
         keep_private(&path);
         assert_eq!(mode(), 0o600);
         assert_eq!(fs::read(&path).unwrap(), b"kept");
-        fs::remove_file(&path).unwrap();
     }
 
     #[test]
     fn a_secret_is_made_once_and_whole() {
-        let folder = std::env::temp_dir().join(format!("thornwall-secret-{}", Uuid::new_v4()));
-        fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("key");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
         let failed = read_or_make(&path, || Err(io::ErrorKind::StorageFull.into()));
         assert!(failed.is_err() && !path.exists());
         let other = path.clone();
-        // Somebody else makes it in between.
+        // Another process makes it in between.
         let raced = read_or_make(&path, || {
             fs::write(&other, "theirs")?;
             Ok(b"ours".to_vec())
@@ -132,7 +131,6 @@ mod tests {
         );
         assert_eq!(fs::read(&path).unwrap(), b"ours");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
-        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

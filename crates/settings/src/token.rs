@@ -46,7 +46,7 @@ impl Token {
         Self::parse(path, made)
     }
 
-    /// Says what [`Self::read_or_make`] would refuse, and makes nothing.
+    /// Checks what [`Self::read_or_make`] would refuse, and makes nothing.
     pub fn check(path: &Path) -> Result<(), TokenError> {
         match Self::read(path) {
             Err(TokenError::Io(_, error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
