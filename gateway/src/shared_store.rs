@@ -16,8 +16,8 @@ use thornwall_decisions::{
     store::{
         Store,
         shared::{
-            Access, AccessError, Credentials, LimitExchange, Names, PredecessorList, SharedStore,
-            SharedTables, Standing,
+            Access, AccessError, Credentials, LimitExchange, LinkStatus, Names, PredecessorList,
+            SharedStore, SharedTables,
         },
     },
 };
@@ -78,17 +78,17 @@ struct Server {
 #[derive(Debug, Default)]
 pub(crate) struct StoreStates {
     /// The shared store.
-    pub store: Option<Arc<Standing>>,
+    pub store: Option<Arc<LinkStatus>>,
     /// The limits that gateways keep together.
-    pub limits: Option<Arc<Standing>>,
+    pub limits: Option<Arc<LinkStatus>>,
     /// The predecessor's list.
-    pub predecessor: Option<Arc<Standing>>,
+    pub predecessor: Option<Arc<LinkStatus>>,
 }
 
 /// The tasks, before they are started.
 pub(crate) struct Replication {
     store: Option<SharedStore>,
-    limits: Option<(Access, Arc<Standing>)>,
+    limits: Option<(Access, Arc<LinkStatus>)>,
     predecessor: Option<PredecessorList>,
     names: Names,
     clock: Arc<dyn Clock>,
@@ -182,7 +182,7 @@ impl StoreSettings {
             store: replication
                 .store
                 .as_ref()
-                .map(|shared| Arc::clone(shared.standing())),
+                .map(|shared| Arc::clone(shared.status())),
             limits: replication
                 .limits
                 .as_ref()
@@ -190,7 +190,7 @@ impl StoreSettings {
             predecessor: replication
                 .predecessor
                 .as_ref()
-                .map(|list| Arc::clone(list.standing())),
+                .map(|list| Arc::clone(list.status())),
         };
         Ok((replication, states))
     }

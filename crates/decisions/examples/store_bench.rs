@@ -32,7 +32,7 @@ use thornwall_decisions::{
     decision::{Action, Change, Decision, ReasonCode, Scope, Source},
     decisions::Decisions,
     prefix_set::Prefix,
-    store::{From, Listed, Options, Receipt, Store, StoreMetrics},
+    store::{ChangeOrigin, Listed, Options, Receipt, Store, StoreMetrics},
 };
 use thornwall_detectors::signal::Reason;
 
@@ -171,7 +171,11 @@ fn write(store: &Store, subjects: &[Prefix]) {
     };
     let (sender, receiver) = mpsc::channel();
     let done = Box::new(move |receipt: Receipt| sender.send(receipt).unwrap());
-    store.write(subjects.iter().map(change).collect(), From::Here, done);
+    store.write(
+        subjects.iter().map(change).collect(),
+        ChangeOrigin::Here,
+        done,
+    );
     assert!(receiver.recv().unwrap().durable);
 }
 

@@ -28,7 +28,7 @@ impl Moment {
     }
 }
 
-/// Tells the time.
+/// Source of the current time.
 pub trait Clock: Send + Sync {
     /// This moment.
     fn now(&self) -> Moment;

@@ -1,7 +1,7 @@
 //! What has been decided about a client: an entry that ends by itself.
 //!
 //! Decisions come from operators, filters, feeds and sidecars. Everything in them that
-//! is text is bounded, whoever sent it.
+//! is text is bounded, whatever its source.
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
@@ -21,15 +21,15 @@ pub const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// One entry about a client, until its time is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
-    /// Whom it is about: an address, as a network of one, or a network.
+    /// The subject: an address, as a network of one, or a network.
     pub subject: Prefix,
     /// Where it holds.
     pub scope: Scope,
     /// What happens to requests of the subject.
     pub action: Action,
-    /// Why it was made.
+    /// Reason of the decision.
     pub reason: ReasonCode,
-    /// Who made it.
+    /// Source of the decision.
     pub source: Source,
     /// What it rests on.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -46,10 +46,10 @@ pub struct Decision {
     pub until_ms: u64,
 }
 
-/// What a decision is about: there is at most one for each subject and scope.
+/// Subject and scope of a decision: there is at most one decision for each pair.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Key {
-    /// Whom it is about.
+pub struct DecisionKey {
+    /// The subject.
     pub subject: Prefix,
     /// Where it holds.
     pub scope: Scope,
@@ -57,8 +57,8 @@ pub struct Key {
 
 impl Decision {
     /// What it is about.
-    pub fn key(&self) -> Key {
-        Key {
+    pub fn key(&self) -> DecisionKey {
+        DecisionKey {
             subject: self.subject,
             scope: self.scope.clone(),
         }
@@ -81,7 +81,7 @@ fn clip(text: &mut String) {
     text.truncate(text.floor_char_boundary(MOST_TEXT));
 }
 
-/// What is written to the store: an entry, or that there is none any more.
+/// A change of the store: a decision or a withdrawal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// An entry.
@@ -90,12 +90,12 @@ pub enum Change {
     Withdraw(Withdrawal),
 }
 
-/// Who took an entry away, and when.
+/// Withdrawal of an entry: its source, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Withdrawal {
-    /// What the entry was about.
-    pub key: Key,
-    /// Who takes it away.
+    /// Subject and scope of the entry.
+    pub key: DecisionKey,
+    /// Source of the withdrawal.
     pub source: Source,
     /// When, in milliseconds of Unix time.
     pub made_ms: u64,
@@ -103,7 +103,7 @@ pub struct Withdrawal {
 
 impl Change {
     /// What it is about.
-    pub fn key(&self) -> Key {
+    pub fn key(&self) -> DecisionKey {
         match self {
             Self::Decide(decision) => decision.key(),
             Self::Withdraw(withdrawal) => withdrawal.key.clone(),
@@ -118,7 +118,7 @@ impl Change {
         }
     }
 
-    /// Who made it.
+    /// Source of the change.
     pub const fn source(&self) -> &Source {
         match self {
             Self::Decide(decision) => &decision.source,
@@ -229,7 +229,7 @@ impl FromStr for Action {
     }
 }
 
-/// Who made a decision.
+/// Source of a decision.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Source {
@@ -257,8 +257,8 @@ impl Source {
         }
     }
 
-    /// Whether the word of this source stands against one of `other`: an operator's does against
-    /// everybody's but an operator's.
+    /// Whether a decision of this source stands against a change of `other`: an operator's stands
+    /// against all but another operator's.
     pub const fn stands_against(&self, other: &Self) -> bool {
         matches!(self, Self::Operator) && !matches!(other, Self::Operator)
     }
@@ -302,13 +302,13 @@ impl TryFrom<String> for Source {
     }
 }
 
-/// Why a decision was made, as a code that may be another version's.
+/// Reason code of a decision, which may be another version's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ReasonCode {
-    /// One of another version, or of another program.
+    /// A code of another version, or of another program.
     Foreign(Arc<str>),
-    /// One of ours.
+    /// A code of this version.
     Known(Reason),
 }
 
@@ -345,7 +345,7 @@ impl TryFrom<String> for ReasonCode {
     }
 }
 
-/// Why a text is no subject.
+/// Error: the text is not a valid subject.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SubjectError {
     /// A kind of subject that nothing is known about yet.
@@ -359,7 +359,8 @@ pub enum SubjectError {
 /// Kinds of subject that requests have no facts about yet.
 const STILL_TO_COME: &[&str] = &["asn", "fingerprint", "token"];
 
-/// A subject as an operator writes it. Bits behind the prefix are cleared, and told of.
+/// Parses a subject as an operator writes it. Bits behind the prefix are cleared, and reported in the
+/// second value.
 pub fn parse_subject(text: &str) -> Result<(Prefix, Option<String>), SubjectError> {
     if let Some((kind, _)) = text.split_once(':')
         && STILL_TO_COME.contains(&kind)

@@ -4,7 +4,7 @@
 //! what feeds list. A lookup loads one pointer and searches each layer; the most specific entry
 //! that holds for the site counts. One thread, the store's, makes new layers and swaps them in.
 //!
-//! Nobody on the never-block list is found, whatever the layers say.
+//! No client on the never-block list is found, whatever the layers hold.
 
 mod denied;
 mod layer;
@@ -34,7 +34,7 @@ use crate::{
 /// The number of no site: an entry that holds for all of them.
 pub const EVERY_SITE: u16 = u16::MAX;
 
-/// Who made an entry, as far as requests need to know.
+/// Kind of source that made an entry: as much as requests need.
 ///
 /// The numbers are on disks: one that was given stays, whatever is added and in which order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,6 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// All of them.
     pub(crate) const ALL: [Self; 5] = [
         Self::Feed,
         Self::Filter,
@@ -116,7 +115,7 @@ pub struct Found {
     pub subject: Prefix,
     /// What happens to the client's requests.
     pub action: Action,
-    /// Who made it.
+    /// Source of the entry.
     pub origin: Origin,
 }
 
@@ -136,7 +135,7 @@ struct Layers {
     base: Arc<Layer>,
     /// What was decided since the base was made.
     recent: Arc<Layer>,
-    /// What feeds list.
+    /// Networks that feeds list.
     listed: Arc<Layer>,
 }
 
@@ -211,7 +210,7 @@ impl Decisions {
             .any(|(begin, end)| begin <= last && end >= first)
     }
 
-    /// Who gets no connection at `now`: disjoint ranges, in order, without anybody on the
+    /// Clients that get no connection at `now`: disjoint ranges, in order, without those on the
     /// never-block list and without this machine itself. Takes time that grows with the entries.
     pub fn denied(&self, now: Duration) -> Vec<Denied> {
         denied::denied(&self.layers.load(), &self.never.load(), millis(now))

@@ -2,7 +2,7 @@
 //!
 //! A feed is a stranger's text. It is read in one of three forms, within bounds, and whatever would
 //! harm people is refused and counted: networks so wide that whole countries are in them, and
-//! addresses that are nobody's on the internet but somebody's at home. A text that is no list at all,
+//! addresses that no one has on the internet but that private networks use. A text that is no list at all,
 //! such as an error page, is an error: the caller keeps the last good copy then.
 
 mod json;
@@ -26,7 +26,7 @@ use crate::prefix_set::{
 
 /// Most networks of one feed: ten times the largest public ones.
 pub const MOST_SUBJECTS: usize = 1 << 20;
-/// Corrections that are told one by one.
+/// Corrections that are listed one by one.
 pub const MOST_NOTES: usize = 10;
 /// The shortest prefixes that are taken: one of the blocks that IANA gives out is wider than any
 /// owner's network (RFC 7249 section 2.2; RFC 6177 for IPv6, whose registries hold /12 and longer).
@@ -55,17 +55,17 @@ pub struct Parsed {
     pub refused: Refused,
     /// Entries that were taken for what they must mean: bits behind the prefix, or a zone.
     pub corrected: u64,
-    /// The first of those, with their places.
+    /// The first corrections, with their places.
     pub notes: Vec<String>,
     /// Entries that were taken, ranges as one.
     pub taken: u64,
-    /// Entries behind which there were words that nobody understands.
+    /// Entries that are followed by unknown words on their line.
     pub unread: u64,
-    /// The first of those.
+    /// The first such entry.
     pub first_unread: Option<String>,
 }
 
-/// Entries that were not taken, by why.
+/// Counts of entries that were not taken, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Refused {
     /// Networks so wide that they are no one's.
@@ -86,13 +86,13 @@ impl Refused {
         ]
     }
 
-    /// All of them.
+    /// Sum of all refused entries.
     pub const fn sum(&self) -> u64 {
         self.too_broad + self.malformed + self.not_global
     }
 }
 
-/// Why a text is no feed.
+/// Error: the text is not a valid feed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FeedError {
     /// The first record has no such field.
@@ -111,7 +111,7 @@ pub enum FeedError {
     NoList {
         /// Entries in all.
         entries: u64,
-        /// Those that are none.
+        /// Entries that are neither address nor network.
         malformed: u64,
         /// The first of them.
         example: String,

@@ -1,4 +1,4 @@
-//! What gateways tell each other about limits, as bytes.
+//! Reports about limits between gateways, as bytes.
 //!
 //! Numbers are big-endian. A report is the version (1 byte), the sender (8), and groups: the limit (8),
 //! the length of the site's name (1) and the name, the number of keys (4), and for each key its
@@ -20,7 +20,7 @@ const FULL_AT: usize = 1 << 20;
 pub struct Report {
     /// A number that the gateway gave itself.
     pub gateway: u64,
-    /// By limit and site.
+    /// Groups of keys, by limit and site.
     pub groups: Vec<Group>,
 }
 
@@ -41,7 +41,7 @@ pub const DIGEST: usize = 14;
 /// The digest of what is limited, without its site.
 pub type Digest = [u8; DIGEST];
 
-/// Bytes that are no report.
+/// Error: the bytes are not a valid report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not a report of this version")]
 pub struct ReportError;
@@ -59,7 +59,7 @@ impl Report {
         (bytes, self.groups)
     }
 
-    /// Who sends a report, before it is read.
+    /// The sender of a report, read before the rest of it.
     pub fn sender(bytes: &[u8]) -> Result<u64, ReportError> {
         let mut rest = bytes;
         if take::<1>(&mut rest)? != [VERSION] {
@@ -119,7 +119,6 @@ impl Group {
     }
 }
 
-/// The next bytes.
 fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], ReportError> {
     let (first, after) = rest.split_first_chunk::<N>().ok_or(ReportError)?;
     *rest = after;

@@ -1,7 +1,7 @@
 //! The one store behind everything that is decided.
 //!
 //! One thread owns it. It takes changes from a bounded queue, applies them to the table that requests
-//! see, writes them to the disk a batch at a time, and only then says that they are kept. Requests
+//! see, writes them to the disk a batch at a time, and only then confirms that they are kept. Requests
 //! never wait for it: they read the table, and what they propose is dropped, and counted, where the
 //! queue is full.
 //!
@@ -37,7 +37,7 @@ pub use self::{
 };
 use crate::{
     clock::Clock,
-    decision::{Change, Decision, Key, Source},
+    decision::{Change, Decision, DecisionKey, Source},
     decisions::Decisions,
     prefix_set::Prefix,
 };
@@ -50,9 +50,9 @@ const QUEUE: usize = 65_536;
 pub struct Options {
     /// Most decisions that are kept, besides what feeds list.
     pub capacity: usize,
-    /// Whether another store is to be told of every change.
+    /// Whether every change is also sent to a shared store.
     pub shared: bool,
-    /// Whether only decisions about networks of neighbours are kept on the disk, and told to another
+    /// Whether only decisions about networks of neighbours are kept on the disk, and sent to a shared
     /// store: those about single addresses live in memory alone, and end with the process.
     pub coarse_only: bool,
 }
@@ -69,7 +69,7 @@ pub struct Store {
 enum Order {
     /// Note, from now on, which entries the shared store has.
     BeginResync { done: Done<()> },
-    /// Close the file; somebody else opens it.
+    /// Close the file; another process opens it.
     Close { done: Done<()> },
     /// Settle what the shared store turned out not to have.
     EndResync { missing: Missing, done: Done<usize> },
@@ -82,88 +82,88 @@ enum Order {
     },
     /// Let what one source lists end at another time.
     Prolong { source: Source, until_ms: u64 },
-    /// Tell what there is.
+    /// Read decisions.
     Read { query: Query, done: Done<Page> },
     /// Note how far the shared store was followed.
     Note { position: Position },
-    /// Tell how far it was followed.
+    /// Read how far the shared store was followed.
     Position { done: Done<Option<Position>> },
-    /// The shared store was told of these.
-    Sent { keys: Vec<(Key, u64)> },
+    /// These changes were sent to the shared store.
+    Sent { keys: Vec<(DecisionKey, u64)> },
     /// End.
     Stop,
-    /// Tell what the shared store is to be told of.
+    /// Read the changes that are to be sent to the shared store.
     Unsent {
         most: usize,
         done: Done<Vec<Unsent>>,
     },
-    /// Tell somebody of every decision that is made from now on.
+    /// Notify the watcher of every decision that is made from now on.
     Watch { watcher: Watcher },
     /// Make changes.
     Write {
         changes: Vec<Change>,
-        from: From,
+        from: ChangeOrigin,
         done: Option<Done<Receipt>>,
     },
 }
 
-/// What is called with an answer, on the store's thread.
+/// Callback for an answer, called on the store's thread.
 pub type Done<T> = Box<dyn FnOnce(T) + Send>;
 
-/// What is called with every decision that is made, on the store's thread: it must not wait.
+/// Callback for every decision that is made, called on the store's thread: it must not wait.
 pub type Watcher = Box<dyn Fn(&Decision) + Send>;
 
 /// Where changes come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
+pub enum ChangeOrigin {
     /// This gateway.
     Here,
     /// The shared store, one after the other as it came to know of them.
     Shared,
-    /// The shared store, as it is now: what was missed in between has no say any more.
+    /// The shared store, as it is now: what was missed in between counts no more.
     Snapshot,
 }
 
 /// What to make of entries that the shared store turns out not to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
-    /// They were taken away while nobody looked: take them away here.
+    /// They were withdrawn while this gateway was not connected: remove them here.
     Remove,
-    /// It has lost them: tell it again.
-    Tell,
+    /// It has lost them: send them again.
+    Resend,
 }
 
 /// How far the shared store was followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
-    /// Which life of the shared store it is of.
+    /// The epoch (life) of the shared store that the position belongs to.
     pub epoch: String,
     /// The last entry of its stream.
     pub entry: String,
 }
 
-/// What became of one change.
+/// Result of writing one change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// There was nothing to take away.
+pub enum WriteOutcome {
+    /// There was no entry to withdraw.
     Absent,
-    /// It had ended before it was made.
+    /// The decision had ended before it was made.
     Ended,
-    /// It holds.
+    /// The decision holds.
     Made,
     /// Its subject is on the never-block list.
     Spared,
-    /// A word that counts more, or that is later, stands.
+    /// A decision that counts more, or that is later, stands.
     Superseded,
-    /// The entry is gone.
+    /// The entry was removed.
     Withdrawn,
 }
 
-/// What became of changes.
+/// Results of writing several changes.
 #[derive(Debug, Clone)]
 pub struct Receipt {
-    /// One for each change, in order.
-    pub outcomes: Vec<Outcome>,
+    /// Result of each change, in order.
+    pub outcomes: Vec<WriteOutcome>,
     /// Whether they are on the disk.
     pub durable: bool,
 }
@@ -171,17 +171,17 @@ pub struct Receipt {
 /// What one feed lists.
 #[derive(Debug, Clone, Default)]
 pub struct Listed {
-    /// Whom.
+    /// The networks that it lists.
     pub subjects: Vec<Prefix>,
-    /// Until when, in milliseconds of Unix time.
+    /// End of their decisions, in milliseconds of Unix time.
     pub until_ms: u64,
 }
 
-/// A change that the shared store was not told of.
+/// A change that was not sent to the shared store yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsent {
-    /// What it is about.
-    pub key: Key,
+    /// Subject and scope of the change.
+    pub key: DecisionKey,
     /// Its number, for [`Store::sent`].
     pub number: u64,
     /// What is decided now; nothing where the entry was taken away.
@@ -234,7 +234,7 @@ impl Store {
     pub fn propose(&self, decision: Decision) {
         let order = Order::Write {
             changes: vec![Change::Decide(decision)],
-            from: From::Here,
+            from: ChangeOrigin::Here,
             done: None,
         };
         if let Err(TrySendError::Full(_)) = self.orders.try_send(order) {
@@ -244,7 +244,7 @@ impl Store {
 
     /// Makes changes. `done` is called when they are on the disk, or could not be written; where there
     /// is no room for the order, it is dropped.
-    pub fn write(&self, changes: Vec<Change>, from: From, done: Done<Receipt>) {
+    pub fn write(&self, changes: Vec<Change>, from: ChangeOrigin, done: Done<Receipt>) {
         self.offer(Order::Write {
             changes,
             from,
@@ -285,29 +285,29 @@ impl Store {
         let _ = answer.recv();
     }
 
-    /// Has somebody told of every decision that is made, or prolonged, from now on.
+    /// Notifies `watcher` of every decision that is made, or prolonged, from now on.
     pub fn watch(&self, watcher: Watcher) {
         self.order(Order::Watch { watcher });
     }
 
-    /// At most `most` changes that the shared store is to be told of.
+    /// Reads at most `most` changes that are to be sent to the shared store.
     pub fn unsent(&self, most: usize, done: Done<Vec<Unsent>>) {
         self.offer(Order::Unsent { most, done });
     }
 
-    /// Notes that the shared store was told of these.
-    pub fn sent(&self, keys: Vec<(Key, u64)>) {
+    /// Notes that these changes were sent to the shared store.
+    pub fn sent(&self, keys: Vec<(DecisionKey, u64)>) {
         self.offer(Order::Sent { keys });
     }
 
-    /// From now on it is noted what the shared store has: everything that is written
-    /// [`From::Shared`] or [`From::Snapshot`].
+    /// Begins to note what the shared store has: everything that is written
+    /// [`ChangeOrigin::Shared`] or [`ChangeOrigin::Snapshot`].
     pub fn begin_resync(&self, done: Done<()>) {
         self.offer(Order::BeginResync { done });
     }
 
     /// Settles everything that the shared store turned out not to have since
-    /// [`Self::begin_resync`], and tells how much that was. What it was not told of yet stays.
+    /// [`Self::begin_resync`]; `done` receives how many entries that were. Unsent changes stay.
     pub fn end_resync(&self, missing: Missing, done: Done<usize>) {
         self.offer(Order::EndResync { missing, done });
     }
@@ -329,24 +329,25 @@ impl Store {
         self.order(Order::Stop);
     }
 
-    /// Whoever serves requests must not wait for a disk that stands still: where the queue is full,
-    /// the order is dropped, and with it the answer's sender, which tells whoever waits.
+    /// Queues an order without waiting, since a task that serves requests must not wait for a disk
+    /// that stands still: where the queue is full, the order is dropped, and with it the answer's
+    /// sender, by which the waiting task notices.
     fn offer(&self, order: Order) {
         let _ = self.orders.try_send(order);
     }
 
-    /// Waits for room in the queue.
+    /// Queues an order, and waits for room in the queue.
     fn order(&self, order: Order) {
-        // Where the thread is gone, the answer's sender goes too, and whoever waits is told so.
+        // Where the thread is gone, the answer's sender is dropped too, by which the caller notices.
         let _ = self.orders.send(order);
     }
 }
 
-/// A way for the thread to answer somebody who waits.
+/// Callback for an order, and the receiver on which its caller waits for the answer.
 fn answer<T: Send + 'static>() -> (Done<T>, mpsc::Receiver<T>) {
     let (sender, receiver) = mpsc::sync_channel(1);
     let done = Box::new(move |value| {
-        // Nobody waits any more.
+        // The caller no longer waits.
         let _ = sender.send(value);
     });
     (done, receiver)

@@ -11,11 +11,11 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use thornwall_decisions::{
     decision::{
-        Action, Change, Decision, Key, LONGEST, ReasonCode, Scope, Source, Withdrawal,
+        Action, Change, Decision, DecisionKey, LONGEST, ReasonCode, Scope, Source, Withdrawal,
         parse_subject,
     },
     prefix_set::Prefix,
-    store::{From, Outcome, Page, Query, Receipt},
+    store::{ChangeOrigin, Page, Query, Receipt, WriteOutcome},
 };
 use thornwall_detectors::signal::Reason;
 use tokio::sync::oneshot;
@@ -255,7 +255,7 @@ pub(super) async fn withdraw(
         shortened(&release.note)
     );
     let change = Change::Withdraw(Withdrawal {
-        key: Key { subject, scope },
+        key: DecisionKey { subject, scope },
         source: Source::Operator,
         made_ms: state.moment().unix_ms,
     });
@@ -359,18 +359,18 @@ async fn finish(
     }
     let subject = format_subject(state, subject);
     match outcomes.first() {
-        Some(Outcome::Made | Outcome::Withdrawn) => Ok(Done {
+        Some(WriteOutcome::Made | WriteOutcome::Withdrawn) => Ok(Done {
             subject,
             durable: durable && !hidden,
             warnings,
         }),
-        Some(Outcome::Spared) => {
+        Some(WriteOutcome::Spared) => {
             let what = format!(
                 "{subject} is on the never-block list: [never_block], trusted proxies, upstreams"
             );
             Err(refusal(StatusCode::CONFLICT, &what))
         }
-        Some(Outcome::Absent) => Err(refusal(
+        Some(WriteOutcome::Absent) => Err(refusal(
             StatusCode::NOT_FOUND,
             "nothing is decided about it",
         )),
@@ -405,7 +405,7 @@ async fn write(state: &State, change: Change) -> Option<Receipt> {
         // The client has gone.
         let _ = sender.send(receipt);
     });
-    state.store.write(vec![change], From::Here, done);
+    state.store.write(vec![change], ChangeOrigin::Here, done);
     receiver.await.ok()
 }
 

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
-use thornwall_decisions::store::shared::Standing;
+use thornwall_decisions::store::shared::LinkStatus;
 
 use super::Admin;
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Seconds since it was last known what another store holds.
-fn age(state: &State, standing: &Standing) -> Option<u64> {
+fn age(state: &State, standing: &LinkStatus) -> Option<u64> {
     let synced_ms = standing.synced_ms.load(Relaxed);
     let age_ms = state.moment().unix_ms.saturating_sub(synced_ms);
     (synced_ms > 0).then_some(age_ms / 1000)
@@ -47,7 +47,7 @@ pub(super) async fn status(Extracted(admin): Extracted<Admin>) -> Response {
             "disk": if metrics.disk_failing.get() == 0 { "ok" } else { "failing" },
             "waiting_for_disk": metrics.waiting.get(),
             "shared": state.store_states.store.as_ref().map(|standing| json!({
-                "state": standing.word(),
+                "state": standing.state(),
                 "trouble": standing.trouble(),
                 "last_sync_secs_ago": age(state, standing),
                 "unsent": metrics.unsent.get(),
@@ -59,7 +59,7 @@ pub(super) async fn status(Extracted(admin): Extracted<Admin>) -> Response {
                 "gateways": state.gateways.load(Relaxed),
             })),
             "predecessor": state.store_states.predecessor.as_ref().map(|standing| json!({
-                "state": standing.word(),
+                "state": standing.state(),
                 "trouble": standing.trouble(),
                 "last_sync_secs_ago": age(state, standing),
                 "addresses": standing.listed.load(Relaxed),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use thornwall_decisions::{
     clock::Moment,
-    decision::{self, Action, Change, Key, LONGEST, ReasonCode, Scope, Source},
+    decision::{self, Action, Change, DecisionKey, LONGEST, ReasonCode, Scope, Source},
     prefix_set::Prefix,
 };
 use thornwall_detectors::address::neighbourhood;
@@ -126,7 +126,7 @@ pub(super) fn withdrawal(
     };
     let subject: Prefix = sent.subject.parse().map_err(|_| AnswerError::Subject)?;
     Ok(Taken::Change(Change::Withdraw(decision::Withdrawal {
-        key: Key { subject, scope },
+        key: DecisionKey { subject, scope },
         source: source(sent.by_operator),
         made_ms: sent.made_ms.min(now.unix_ms),
     })))

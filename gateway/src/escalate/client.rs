@@ -6,7 +6,7 @@ use thiserror::Error;
 use thornwall_decisions::{
     clock::Clock,
     decision::{Change, Scope},
-    store::{self, Outcome, Store},
+    store::{self, Store, WriteOutcome},
 };
 use thornwall_filters::escalation::CaseId;
 use thornwall_proto::{
@@ -339,13 +339,13 @@ async fn write(sidecar: &Sidecar, store: &Store, changes: &Arc<Semaphore>, chang
     };
     let refused = sidecar.tally.clone();
     let done = move |receipt: store::Receipt| {
-        let spared = receipt.outcomes.contains(&Outcome::Spared);
+        let spared = receipt.outcomes.contains(&WriteOutcome::Spared);
         if spared {
             refused.refuse();
         }
         drop(permit);
     };
-    store.write(vec![change], store::From::Here, Box::new(done));
+    store.write(vec![change], store::ChangeOrigin::Here, Box::new(done));
 }
 
 /// What proved true about a client that followed a link which only the tarpit has.

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
-use thornwall_decisions::store::shared::Standing;
+use thornwall_decisions::store::shared::LinkStatus;
 
 use crate::{
     families::{Families, bring_to, gauge_value},
@@ -84,7 +84,7 @@ impl SharedStoreMetrics {
                 bring_to(&self.changes.with_label_values(&[direction]), count);
             };
             set("received", standing.received.load(Relaxed));
-            set("told", standing.told.load(Relaxed));
+            set("told", standing.sent.load(Relaxed));
         }
         if let Some(standing) = &store_states.limits {
             self.show_one("limits", standing);
@@ -97,7 +97,7 @@ impl SharedStoreMetrics {
         }
     }
 
-    fn show_one(&self, store: &str, standing: &Standing) {
+    fn show_one(&self, store: &str, standing: &LinkStatus) {
         let set = |family: &IntGaugeVec, count: u64| {
             family.with_label_values(&[store]).set(value(count));
         };

@@ -1,9 +1,9 @@
-//! Who gets no connection at all, as ranges: what a packet filter can be told.
+//! Clients that get no connection at all, as ranges for a packet filter.
 //!
-//! The answer for each address is the one that requests get: the innermost entry counts, and nobody on
-//! the never-block list is in it. Where a narrower entry that does not deny lies in a wider one that
-//! does, its addresses are left out, also for the time after it: whoever is let in by the packet
-//! filter still meets the edge.
+//! The answer for each address is the one that requests get: the innermost entry counts, and no client
+//! on the never-block list is in it. Where a narrower entry that does not deny lies in a wider one that
+//! does, its addresses are left out, also for the time after it: a client that the
+//! packet filter lets in still meets the edge.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -27,7 +27,7 @@ pub struct Row {
     pub site: u16,
     /// What is done to its requests.
     pub action: Action,
-    /// Who decided.
+    /// Kind of source that decided.
     pub origin: Origin,
     /// When it ends, in milliseconds of the gateway's clock.
     pub until: u64,
@@ -355,7 +355,7 @@ struct Piece<B> {
 }
 
 /// Cuts networks, in the order of their first address and with the wider before the narrower, into
-/// disjoint ranges; tells for each network which one is next around it.
+/// disjoint ranges; returns for each network which one is next around it.
 fn cut<B: Bits>(networks: impl Iterator<Item = (B, B)>) -> (Vec<Piece<B>>, Vec<u32>) {
     let mut pieces = Vec::new();
     let mut outer = Vec::new();

@@ -109,7 +109,7 @@ impl Table {
         let recent = std::mem::take(&mut self.recent).into_values();
         for row in merged(self.layers.base.rows(), recent) {
             match row.until {
-                // Ended by hand, which has been told of.
+                // Withdrawn, which was counted then.
                 0 => {}
                 until if until <= now => left_out.ended.push(row),
                 _ => rows.push(row),

@@ -55,7 +55,7 @@ impl<'de> DeserializeSeed<'de> for Below<'_, '_> {
 
 impl Below<'_, '_> {
     fn other(self, what: &str) {
-        // Something else beside the way is nobody's mistake: feeds have lines about themselves.
+        // Other values beside the path are no mistake: feeds have lines about themselves.
         if self.steps.is_empty() {
             self.walk.entries.strange(what);
         }

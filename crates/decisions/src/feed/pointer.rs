@@ -14,7 +14,7 @@ pub struct Pointer {
     steps: Vec<Step>,
 }
 
-/// One step down.
+/// One step of a pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// Into everything that is there.
@@ -23,7 +23,7 @@ pub(super) enum Step {
     Into(String),
 }
 
-/// Why a text is no pointer.
+/// Error: the text is not a valid pointer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PointerError {
     /// Too many steps.

@@ -1,9 +1,9 @@
 //! Lists of networks in text files: one address, network or range (`first-last`) per line.
 //!
-//! An address with bits behind its prefix, or with a zone, is taken for what it must mean, and told
-//! of. `#` and `;` start a comment, also behind an address; empty lines, a byte order mark and
+//! An address with bits behind its prefix, or with a zone, is taken for what it must mean, with a
+//! warning. `#` and `;` start a comment, also behind an address; empty lines, a byte order mark and
 //! Windows line ends do not matter. Anything else is a mistake that is reported with its line:
-//! a list that is half read would let somebody through, or lock somebody out, unnoticed.
+//! a list that is half read would let clients through, or lock clients out, unnoticed.
 
 use std::{fs::File, io, io::Read, path::Path};
 
@@ -33,7 +33,7 @@ pub struct LineError {
     pub what: String,
 }
 
-/// Why a list cannot be used.
+/// Error: the list cannot be used.
 #[derive(Debug, Error)]
 pub enum ListError {
     /// It has broken lines.
@@ -126,7 +126,7 @@ fn parse_line(line: &[u8]) -> Result<Option<(Span, Option<String>)>, String> {
             quotable(entry)
         )
     };
-    // A carriage return or a tab of Unicode inside of a line is a mistake of whoever wrote it.
+    // A carriage return or a tab of Unicode inside of a line is a mistake in the list.
     let inner = |character: char| character.is_whitespace() && !matches!(character, ' ' | '\t');
     if entry.contains(inner) {
         return Err(more_words());
@@ -162,7 +162,7 @@ impl Unreported {
 
 #[cfg(test)]
 mod tests {
-    use std::{env, fs};
+    use std::fs;
 
     use super::{
         ListError, MAX_LINE_BYTES, MAX_LIST_BYTES, MAX_REPORTED_LINES, parse_list, read_list,
@@ -270,19 +270,17 @@ mod tests {
 
     #[test]
     fn files_that_are_no_lists_are_refused() {
-        let folder = env::temp_dir().join(format!("thornwall-lists-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let large = folder.join("large.txt");
+        let folder = tempfile::tempdir().unwrap();
+        let large = folder.path().join("large.txt");
         fs::File::create(&large)
             .unwrap()
             .set_len(MAX_LIST_BYTES as u64 + 1)
             .unwrap();
         assert!(matches!(read_list(&large), Err(ListError::TooLarge)));
-        assert!(matches!(read_list(&folder), Err(ListError::NotAFile)));
+        assert!(matches!(read_list(folder.path()), Err(ListError::NotAFile)));
         assert!(matches!(
-            read_list(&folder.join("none")),
+            read_list(&folder.path().join("none")),
             Err(ListError::Unreadable(_))
         ));
-        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -19,7 +19,7 @@ pub struct Prefix {
     length: u8,
 }
 
-/// Why something is not a network.
+/// Error: the text is not a valid network.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PrefixError {
     /// The part before the slash is not an address.
@@ -83,21 +83,21 @@ impl Prefix {
     }
 
     /// Reads a network of which bits behind the prefix may be set, or which may have a zone: both
-    /// are dropped, and told of.
+    /// are dropped, and named in the second value.
     pub fn lenient(text: &str) -> Result<(Self, Option<String>), PrefixError> {
-        let told = |right: Self| format!("`{}` is taken for {right}", quotable(text));
+        let correction = |right: Self| format!("`{}` is taken for {right}", quotable(text));
         match text.parse() {
             Ok(prefix) => Ok((prefix, None)),
             Err(PrefixError::HostBits(_, _, right)) => {
                 let right = right.canonical();
-                Ok((right, Some(told(right))))
+                Ok((right, Some(correction(right))))
             }
             Err(PrefixError::Zone(_)) => {
                 let (address, rest) = text.split_once('%').unwrap_or((text, ""));
                 let length = rest.split_once('/').map(|(_, length)| format!("/{length}"));
                 let plain = format!("{address}{}", length.unwrap_or_default());
                 let (right, _) = Self::lenient(&plain)?;
-                Ok((right, Some(told(right))))
+                Ok((right, Some(correction(right))))
             }
             Err(error) => Err(error),
         }
@@ -122,7 +122,7 @@ impl Prefix {
         self.length
     }
 
-    /// Whether it is at least as wide as what neighbours share (/24, /48), and so nobody's address.
+    /// Whether it is at least as wide as what neighbours share (/24, /48), and so no single client's address.
     pub const fn is_coarse(&self) -> bool {
         match self.network {
             IpAddr::V4(_) => self.length <= 24,

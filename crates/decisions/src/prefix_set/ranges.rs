@@ -128,7 +128,7 @@ impl<B: Bits> Ranges<B> {
             return Some(at);
         }
         // The key is below all ranges, or several leaves share its head, so that the levels could
-        // not tell them apart.
+        // not distinguish them.
         let begun = self.leaves[..at].partition_point(|leaf| leaf.0[0].0 <= key);
         begun.checked_sub(1)
     }

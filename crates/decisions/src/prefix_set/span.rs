@@ -23,7 +23,7 @@ pub(crate) struct Span {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry<'a> {
     pub span: Span,
-    /// What was taken for something else than it says.
+    /// The correction, where the text was taken for something else.
     pub note: Option<String>,
     /// The first word that means nothing.
     pub unread: Option<&'a str>,
@@ -31,7 +31,7 @@ pub(crate) struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// Reads the words of one line. Words behind the entry are left unread, unless they are addresses,
-    /// which somebody would miss.
+    /// which would otherwise be lost unnoticed.
     pub(crate) fn read(mut words: impl Iterator<Item = &'a str>) -> Result<Self, PrefixError> {
         let first = words.next().unwrap_or_default();
         let (second, third) = (words.next(), words.next());

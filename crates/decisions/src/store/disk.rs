@@ -19,12 +19,12 @@ use super::{
     Position,
     record::{self, Essence},
 };
-use crate::decision::{Decision, Key};
+use crate::decision::{Decision, DecisionKey};
 use thornwall_settings::secret_file;
 
 /// Decisions, by key.
 const DECISIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("decisions");
-/// Keys of changes that the shared store was not told of, each with a number that grows.
+/// Keys of changes that were not sent to the shared store yet, each with a number that grows.
 const UNSENT: TableDefinition<'_, &[u8], u64> = TableDefinition::new("unsent");
 /// How far the shared store was followed: its epoch and an entry of its stream.
 const POSITION: TableDefinition<'_, (), (&str, &str)> = TableDefinition::new("position");
@@ -39,14 +39,14 @@ pub(super) struct Disk {
 
 /// One row to write: what is decided now, or nothing.
 pub(super) struct Write<'a> {
-    pub(super) key: &'a Key,
+    pub(super) key: &'a DecisionKey,
     pub(super) decision: Option<&'a Decision>,
-    /// The number of the change, where the shared store is to be told of it; else it is not to be
-    /// told of what came before, either.
+    /// The number of the change, where it is to be sent to the shared store; else what came before
+    /// is not to be sent, either.
     pub(super) unsent: Option<u64>,
 }
 
-/// Why the file cannot be used.
+/// Error: the file cannot be used.
 #[derive(Debug, Error)]
 pub enum DiskError {
     /// The database.
@@ -67,7 +67,7 @@ pub(super) struct Opened {
 /// What a file held.
 #[derive(Default)]
 pub(super) struct Stored {
-    pub(super) rows: Vec<(Key, Essence)>,
+    pub(super) rows: Vec<(DecisionKey, Essence)>,
     /// Records that could not be read.
     pub(super) broken: u64,
 }
@@ -97,7 +97,7 @@ impl Disk {
     pub(super) fn without_the_others<'a>(
         self,
         path: &Path,
-        keys: impl Iterator<Item = &'a Key>,
+        keys: impl Iterator<Item = &'a DecisionKey>,
     ) -> Result<Self, DiskError> {
         let fresh_path = path.with_extension("fresh");
         if let Err(error) = fs::remove_file(&fresh_path)
@@ -109,7 +109,7 @@ impl Disk {
             database: open(&fresh_path).map_err(redb::Error::from)?,
         };
         let kept: Vec<Decision> = keys.filter_map(|key| self.get(key)).collect();
-        let keys: Vec<Key> = kept.iter().map(Decision::key).collect();
+        let keys: Vec<DecisionKey> = kept.iter().map(Decision::key).collect();
         fresh.commit(
             keys.iter().zip(&kept).map(|(key, decision)| Write {
                 key,
@@ -210,15 +210,15 @@ impl Disk {
     }
 
     /// The whole decision of a key.
-    pub(super) fn get(&self, key: &Key) -> Option<Decision> {
+    pub(super) fn get(&self, key: &DecisionKey) -> Option<Decision> {
         let read = self.database.begin_read().ok()?;
         let table = read.open_table(DECISIONS).ok()?;
         let value = table.get(record::encode_key(key).as_slice()).ok()??;
         record::decode(value.value()).ok()
     }
 
-    /// At most `most` keys that the shared store was not told of, with the number of each change.
-    pub(super) fn unsent(&self, most: usize) -> Result<Vec<(Key, u64)>, DiskError> {
+    /// At most `most` keys of unsent changes, with the number of each change.
+    pub(super) fn unsent(&self, most: usize) -> Result<Vec<(DecisionKey, u64)>, DiskError> {
         let read = self.database.begin_read().map_err(redb::Error::from)?;
         let table = match read.open_table(UNSENT) {
             Ok(table) => table,
@@ -235,8 +235,8 @@ impl Disk {
         Ok(keys)
     }
 
-    /// Forgets that these changes were to be told, unless there was another one since.
-    pub(super) fn sent(&self, keys: &[(Key, u64)]) -> Result<(), DiskError> {
+    /// Forgets that these changes were to be sent, unless there was another one since.
+    pub(super) fn sent(&self, keys: &[(DecisionKey, u64)]) -> Result<(), DiskError> {
         let transaction = self.database.begin_write().map_err(redb::Error::from)?;
         {
             let mut unsent = transaction.open_table(UNSENT).map_err(redb::Error::from)?;
@@ -280,9 +280,8 @@ mod tests {
     /// What another version wrote: tables are found by name, and values by their types.
     #[test]
     fn the_file_keeps_its_form() {
-        let folder = std::env::temp_dir().join(format!("thornwall-disk-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("decisions.redb");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("decisions.redb");
         let database = Database::create(&path).unwrap();
         let write = database.begin_write().unwrap();
         {
@@ -290,7 +289,7 @@ mod tests {
             let position: TableDefinition<'_, (), (&str, &str)> = TableDefinition::new("position");
             let decisions: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("decisions");
             let key: &[u8] = &[4, 192, 0, 2, 7, 32, 0];
-            // Of no version: it is told of, and nothing else is lost with it.
+            // A value of no version: it is reported as broken, and nothing else is lost with it.
             let mut table = write.open_table(decisions).unwrap();
             table.insert(key, &[0u8; 4][..]).unwrap();
             write.open_table(unsent).unwrap().insert(key, 7).unwrap();
@@ -302,7 +301,6 @@ mod tests {
         let opened = Disk::open(&path, 1).unwrap();
         assert_eq!(opened.set_aside, None);
         let (stored, position) = (opened.disk.load().unwrap(), opened.disk.position().unwrap());
-        fs::remove_dir_all(&folder).unwrap();
         assert_eq!((stored.rows.len(), stored.broken), (0, 1));
         assert_eq!(
             (position.epoch.as_str(), position.entry.as_str()),

@@ -9,25 +9,26 @@ use crate::{
     decisions::{Origin, Row},
 };
 
-/// Which decisions are wanted.
+/// Filter on the decisions of a page.
 #[derive(Debug, Clone, Default)]
 pub struct Query {
-    /// Those that cover this address.
+    /// Only decisions that cover this address.
     pub covering: Option<IpAddr>,
-    /// Those of this scope.
+    /// Only decisions of this scope.
     pub scope: Option<Scope>,
-    /// Those of this kind of source: `operator`, `filter`, `feed`, `predecessor`.
+    /// Only decisions from this kind of source: `operator`, `filter`, `feed`, `sidecar`,
+    /// `predecessor`.
     pub origin: Option<String>,
-    /// Those behind this place: the `next` of the page before.
+    /// Skip this many decisions: the `next` of the page before.
     pub after: usize,
-    /// At most this many.
+    /// Most decisions of the page.
     pub most: usize,
 }
 
-/// Some decisions.
+/// A page of decisions.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Page {
-    /// In the order of their addresses.
+    /// The decisions, in the order of their addresses.
     pub decisions: Vec<Decision>,
     /// Where the next page begins, if there is one.
     pub next: Option<usize>,

@@ -13,7 +13,7 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    decision::{Action, Decision, Key, MOST_TEXT, Scope},
+    decision::{Action, Decision, DecisionKey, MOST_TEXT, Scope},
     decisions::Origin,
     prefix_set::Prefix,
 };
@@ -44,7 +44,7 @@ pub(super) struct Essence {
 }
 
 /// The key of a decision.
-pub fn encode_key(key: &Key) -> Vec<u8> {
+pub fn encode_key(key: &DecisionKey) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(32);
     match key.subject.first() {
         IpAddr::V4(v4) => {
@@ -68,7 +68,7 @@ pub fn encode_key(key: &Key) -> Vec<u8> {
 }
 
 /// What a key is about.
-pub fn decode_key(bytes: &[u8]) -> Result<Key, RecordError> {
+pub fn decode_key(bytes: &[u8]) -> Result<DecisionKey, RecordError> {
     let (family, rest) = bytes.split_first().ok_or(RecordError::Form)?;
     let (first, rest): (IpAddr, &[u8]) = match family {
         4 => {
@@ -91,7 +91,7 @@ pub fn decode_key(bytes: &[u8]) -> Result<Key, RecordError> {
         }
         _ => return Err(RecordError::Form),
     };
-    Ok(Key { subject, scope })
+    Ok(DecisionKey { subject, scope })
 }
 
 /// The value of a decision.

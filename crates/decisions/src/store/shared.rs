@@ -8,32 +8,32 @@
 //! |---|---|
 //! | `<tenant>:decision:<site or *>:<network>` | the decision as JSON, with the time that is left to it |
 //! | `<tenant>:decisions` | a stream of changes, in the field `change` as JSON, at most about [`MOST_ENTRIES`] |
-//! | `<tenant>:limits` | a channel, on which gateways tell what they let through |
-//! | `<tenant>:counters` | a channel, on which gateways tell what they counted |
+//! | `<tenant>:limits` | a channel, on which gateways publish what they let through |
+//! | `<tenant>:counters` | a channel, on which gateways publish what they counted |
 //! | `<tenant>:epoch` | a random text: which life of the shared store this is |
 //! | `<tenant>:gateway:<number>` | nothing, with some seconds to live: a gateway that is there |
 //!
 //! A session reads the stream from where the gateway left it and compares all keys with what it
 //! holds. Where the stream does not reach back that far, the keys are the truth, and what is not
 //! there any more is dropped here too. Where the shared store has lost something (another epoch, an
-//! entry of the stream that is gone, a key that nobody withdrew), the gateways tell it again. So a
-//! Redis that comes back empty is filled, and lets nobody off.
+//! entry of the stream that is gone, a key that was never withdrawn), the gateways send it again. So a
+//! Redis that comes back empty is filled, and ends no decision early.
 //!
 //! Whatever goes wrong ends the session; the next one begins after a pause, with new connections. What
-//! Redis says is held against bounds before it is read (`wire`): whoever writes there, or speaks in
-//! its place, gains no memory of a gateway's and keeps it from nothing that comes after.
+//! Redis answers is held against bounds before it is read (`wire`): another writer to it, or a server
+//! that answers in its place, takes no memory of a gateway's and keeps it from nothing that comes after.
 
 mod access;
 mod entry;
 mod follow;
 mod limits;
 mod link;
-mod listen;
 mod pages;
 mod predecessor;
-mod standing;
+mod send;
+mod status;
 mod stream;
-mod tell;
+mod subscribe;
 mod wire;
 
 use std::{
@@ -56,7 +56,7 @@ pub use access::{Access, AccessError, Credentials};
 pub use entry::{EntryError, Names, decode_entry, decode_value};
 pub use limits::{LimitExchange, SharedTables};
 pub use predecessor::PredecessorList;
-pub use standing::{Standing, Trouble};
+pub use status::{LinkStatus, Trouble};
 pub use wire::{MOST_ANSWER, weigh_answer};
 
 /// Entries that are kept in the stream. A gateway that was away for longer compares all keys.
@@ -73,36 +73,36 @@ const LEAST_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause between tries.
 const MOST_PAUSE: Duration = Duration::from_secs(5);
 
-/// What keeps the local store and the shared one alike.
+/// Replication between the local store and the shared one.
 pub struct SharedStore {
     store: Store,
     clock: Arc<dyn Clock>,
     access: Access,
     names: Names,
-    standing: Arc<Standing>,
+    status: Arc<LinkStatus>,
 }
 
 impl SharedStore {
-    /// One for the store of this process. Nothing is connected before [`Self::run`].
+    /// Replication of the store of this process. Nothing is connected before [`Self::run`].
     pub fn new(store: Store, clock: Arc<dyn Clock>, access: Access, names: Names) -> Self {
         Self {
             store,
             clock,
             access,
             names,
-            standing: Arc::default(),
+            status: Arc::default(),
         }
     }
 
-    /// How it does.
-    pub const fn standing(&self) -> &Arc<Standing> {
-        &self.standing
+    /// State of its connection.
+    pub const fn status(&self) -> &Arc<LinkStatus> {
+        &self.status
     }
 
-    /// Until `shutdown` turns true. What was not told by then is told by the next process.
+    /// Runs until `shutdown` turns true. Changes that are unsent by then are sent by the next process.
     pub async fn run(self, shutdown: watch::Receiver<bool>) {
-        let (standing, session) = (&self.standing, || self.session());
-        keep_up("shared store", standing, session, shutdown).await;
+        let (status, session) = (&self.status, || self.session());
+        keep_up("shared store", status, session, shutdown).await;
     }
 
     async fn session(&self) -> Result<Infallible, LinkError> {
@@ -110,15 +110,15 @@ impl SharedStore {
         let writer = self.access.connect(DECISIONS).await?;
         tokio::select! {
             ended = self.follow(reader) => ended,
-            ended = self.tell(writer) => ended,
+            ended = self.send(writer) => ended,
         }
     }
 }
 
-/// One session after the other, with pauses between them.
+/// Runs one session after the other, with pauses between them.
 async fn keep_up<S, F>(
     what: &'static str,
-    standing: &Standing,
+    status: &LinkStatus,
     session: S,
     mut shutdown: watch::Receiver<bool>,
 ) where
@@ -130,19 +130,19 @@ async fn keep_up<S, F>(
         loop {
             let began = Instant::now();
             let Err(error) = session().await;
-            standing.up.store(false, Relaxed);
+            status.up.store(false, Relaxed);
             // One that is up for a moment and then fails is no better than one that fails at once.
             if began.elapsed() > MOST_PAUSE {
                 pause = LEAST_PAUSE;
             }
-            standing.note(what, &error);
+            status.note(what, &error);
             sleep(jittered(pause)).await;
             pause = MOST_PAUSE.min(pause * 2);
         }
     };
     tokio::select! {
         () = sessions => {}
-        // Whoever could say so is gone, which is a stop too.
+        // A sender that is gone is a stop too.
         _ = async { shutdown.wait_for(|stop| *stop).await.is_ok() } => {}
     }
 }
@@ -153,7 +153,7 @@ fn jittered(time: Duration) -> Duration {
     time / 2 + time * u32::try_from(part).unwrap_or_default() / 2048
 }
 
-/// A number that nobody foresees: the keys of the standard library's hashers are the system's.
+/// A number that cannot be foreseen: the keys of the standard library's hashers are the system's.
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

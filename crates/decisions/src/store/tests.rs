@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use tempfile::TempDir;
+
 use super::*;
 use crate::{
     clock::Moment,
@@ -69,11 +71,11 @@ impl Bench {
         }
     }
 
-    fn write(&self, change: Change) -> (Outcome, bool) {
-        self.write_from(change, From::Here)
+    fn write(&self, change: Change) -> (WriteOutcome, bool) {
+        self.write_from(change, ChangeOrigin::Here)
     }
 
-    fn write_from(&self, change: Change, from: From) -> (Outcome, bool) {
+    fn write_from(&self, change: Change, from: ChangeOrigin) -> (WriteOutcome, bool) {
         let (done, answer) = answer();
         self.store.write(vec![change], from, done);
         let receipt: Receipt = answer.recv().unwrap();
@@ -112,25 +114,16 @@ impl Drop for Bench {
     }
 }
 
-/// A folder that goes when the test does.
-struct Folder(PathBuf);
+/// A folder that is removed with the test.
+struct Folder(TempDir);
 
 impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("thornwall-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
     }
 
     fn file(&self) -> PathBuf {
-        self.0.join("decisions.redb")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        self.0.path().join("decisions.redb")
     }
 }
 
@@ -171,59 +164,71 @@ fn a_sidecar_changes_and_takes_back_its_own_word_alone() {
         decision.action = action;
         bench.write(Change::Decide(decision)).0
     };
-    assert_eq!(sidecars(Action::Deny, NOON + 9_000), Outcome::Made);
-    assert_eq!(sidecars(Action::Deny, NOON + 9_000), Outcome::Superseded);
-    assert_eq!(sidecars(Action::Throttle, NOON + 5_000), Outcome::Made);
+    assert_eq!(sidecars(Action::Deny, NOON + 9_000), WriteOutcome::Made);
+    assert_eq!(
+        sidecars(Action::Deny, NOON + 9_000),
+        WriteOutcome::Superseded
+    );
+    assert_eq!(sidecars(Action::Throttle, NOON + 5_000), WriteOutcome::Made);
     let take_back = || bench.write(withdraw(Source::Sidecar, "192.0.2.1")).0;
-    assert_eq!(take_back(), Outcome::Withdrawn);
+    assert_eq!(take_back(), WriteOutcome::Withdrawn);
     for other in [filter(), Source::Operator] {
         let _ = bench.write(Change::Decide(by(other, "192.0.2.1", NOON + 9_000)));
-        assert_eq!(sidecars(Action::Tarpit, NOON + 5_000), Outcome::Superseded);
-        assert_eq!(take_back(), Outcome::Superseded);
+        assert_eq!(
+            sidecars(Action::Tarpit, NOON + 5_000),
+            WriteOutcome::Superseded
+        );
+        assert_eq!(take_back(), WriteOutcome::Superseded);
         assert!(bench.holds("192.0.2.1"));
     }
-    assert_eq!(sidecars(Action::Tarpit, NOON + 90_000), Outcome::Superseded);
+    assert_eq!(
+        sidecars(Action::Tarpit, NOON + 90_000),
+        WriteOutcome::Superseded
+    );
 }
 
 #[test]
 fn an_operators_word_stands_until_an_operator_takes_it_back() {
     let bench = Bench::new(NOON, false);
     let decide = |decision| bench.write(Change::Decide(decision)).0;
-    assert_eq!(decide(by(filter(), "192.0.2.1", NOON + 9)), Outcome::Made);
+    assert_eq!(
+        decide(by(filter(), "192.0.2.1", NOON + 9)),
+        WriteOutcome::Made
+    );
     assert_eq!(
         decide(by(filter(), "192.0.2.1", NOON + 8)),
-        Outcome::Superseded
+        WriteOutcome::Superseded
     );
     assert_eq!(
         decide(by(Source::Operator, "192.0.2.1", NOON + 5)),
-        Outcome::Made
+        WriteOutcome::Made
     );
     assert_eq!(
         decide(by(filter(), "192.0.2.1", NOON + 90)),
-        Outcome::Superseded
+        WriteOutcome::Superseded
     );
     assert_eq!(
         bench.write(withdraw(filter(), "192.0.2.1")).0,
-        Outcome::Superseded
+        WriteOutcome::Superseded
     );
     assert!(bench.holds("192.0.2.1"));
     assert_eq!(
         bench.write(withdraw(Source::Operator, "192.0.2.1")).0,
-        Outcome::Withdrawn
+        WriteOutcome::Withdrawn
     );
     assert!(!bench.holds("192.0.2.1"));
     assert_eq!(
         bench.write(withdraw(Source::Operator, "192.0.2.1")).0,
-        Outcome::Absent
+        WriteOutcome::Absent
     );
-    assert_eq!(decide(by(filter(), "192.0.2.2", NOON)), Outcome::Ended);
+    assert_eq!(decide(by(filter(), "192.0.2.2", NOON)), WriteOutcome::Ended);
     let never: PrefixSet = ["198.51.100.0/24".parse::<Prefix>().unwrap()]
         .into_iter()
         .collect();
     bench.store.decisions().spare(Arc::new(never));
     assert_eq!(
         decide(by(filter(), "198.51.100.9", NOON + 9)),
-        Outcome::Spared
+        WriteOutcome::Spared
     );
     assert_eq!(bench.store.metrics().refused.get(), 1);
 }
@@ -236,12 +241,18 @@ fn of_what_filters_decide_the_harsher_counts() {
         decision.action = action;
         bench.write(Change::Decide(decision)).0
     };
-    assert_eq!(decide(Action::Throttle, NOON + 900), Outcome::Made);
-    assert_eq!(decide(Action::Deny, NOON + 500), Outcome::Made);
-    assert_eq!(decide(Action::Throttle, NOON + 9_000), Outcome::Superseded);
-    assert_eq!(decide(Action::Tarpit, NOON + 9_000), Outcome::Superseded);
-    assert_eq!(decide(Action::Deny, NOON + 400), Outcome::Superseded);
-    assert_eq!(decide(Action::Deny, NOON + 600), Outcome::Made);
+    assert_eq!(decide(Action::Throttle, NOON + 900), WriteOutcome::Made);
+    assert_eq!(decide(Action::Deny, NOON + 500), WriteOutcome::Made);
+    assert_eq!(
+        decide(Action::Throttle, NOON + 9_000),
+        WriteOutcome::Superseded
+    );
+    assert_eq!(
+        decide(Action::Tarpit, NOON + 9_000),
+        WriteOutcome::Superseded
+    );
+    assert_eq!(decide(Action::Deny, NOON + 400), WriteOutcome::Superseded);
+    assert_eq!(decide(Action::Deny, NOON + 600), WriteOutcome::Made);
     assert_eq!(bench.read(Query::default())[0].action, Action::Deny);
 }
 
@@ -259,18 +270,18 @@ fn a_decision_ends_by_the_clock_that_does_not_jump() {
 
 #[test]
 fn what_was_acknowledged_is_there_after_a_restart_and_nothing_else() {
-    let folder = Folder::new("store-restart");
+    let folder = Folder::new();
     {
         let bench = Bench::new(NOON, false);
         assert_eq!(bench.store.open(folder.file()).unwrap(), Loaded::default());
         for subject in ["192.0.2.1", "192.0.2.2", "2001:db8::/32"] {
             let made = bench.write(Change::Decide(by(filter(), subject, NOON + 5_000)));
-            assert_eq!(made, (Outcome::Made, true));
+            assert_eq!(made, (WriteOutcome::Made, true));
         }
         let _ = bench.write(Change::Decide(by(filter(), "192.0.2.3", NOON + 100)));
         assert_eq!(
             bench.write(withdraw(Source::Operator, "192.0.2.2")),
-            (Outcome::Withdrawn, true)
+            (WriteOutcome::Withdrawn, true)
         );
     }
     let bench = Bench::new(NOON + 1_000, false);
@@ -286,7 +297,7 @@ fn what_was_acknowledged_is_there_after_a_restart_and_nothing_else() {
 
 #[test]
 fn a_damaged_file_is_put_aside_and_a_new_one_is_begun() {
-    let folder = Folder::new("store-damaged");
+    let folder = Folder::new();
     {
         let bench = Bench::new(NOON, false);
         bench.store.open(folder.file()).unwrap();
@@ -324,13 +335,13 @@ fn a_damaged_file_is_put_aside_and_a_new_one_is_begun() {
             "{number}: {loaded:?}"
         );
         let made = bench.write(Change::Decide(by(filter(), "192.0.2.1", NOON + 5_000)));
-        assert_eq!(made, (Outcome::Made, true));
+        assert_eq!(made, (WriteOutcome::Made, true));
     }
 }
 
 #[test]
 fn what_is_decided_after_the_handover_reaches_the_successor() {
-    let folder = Folder::new("store-late");
+    let folder = Folder::new();
     let old = Bench::new(NOON, false);
     old.store.open(folder.file()).unwrap();
     let _ = old.write(Change::Decide(by(filter(), "192.0.2.1", NOON + 5_000)));
@@ -354,7 +365,7 @@ fn what_is_decided_after_the_handover_reaches_the_successor() {
 
 #[test]
 fn the_shared_store_is_told_of_each_change_once_and_of_the_last_one() {
-    let folder = Folder::new("store-unsent");
+    let folder = Folder::new();
     {
         let bench = Bench::new(NOON, true);
         bench.store.open(folder.file()).unwrap();
@@ -371,7 +382,10 @@ fn the_shared_store_is_told_of_each_change_once_and_of_the_last_one() {
             .sent(vec![(first[0].key.clone(), first[0].number)]);
         assert_eq!(bench.unsent()[0].decision, None);
         let other = Change::Decide(by(filter(), "192.0.2.9", NOON + 5_000));
-        assert_eq!(bench.write_from(other, From::Shared).0, Outcome::Made);
+        assert_eq!(
+            bench.write_from(other, ChangeOrigin::Shared).0,
+            WriteOutcome::Made
+        );
         assert_eq!(bench.unsent().len(), 1);
     }
     let bench = Bench::new(NOON, true);
@@ -415,7 +429,7 @@ fn what_feeds_list_is_found_and_told_apart() {
 
 #[test]
 fn where_only_networks_are_kept_no_single_address_is_on_the_disk() {
-    let folder = Folder::new("store-coarse");
+    let folder = Folder::new();
     let decide = |bench: &Bench, subject: &str| {
         bench.write(Change::Decide(by(Source::Operator, subject, NOON + 60_000)))
     };
@@ -439,8 +453,8 @@ fn where_only_networks_are_kept_no_single_address_is_on_the_disk() {
         bench.store.open(folder.file()).unwrap();
         assert!(!on_disk("192.0.2.7"));
         assert!(bench.holds("192.0.2.7") && bench.holds("198.51.100.9"));
-        assert_eq!(decide(&bench, "192.0.2.8").0, Outcome::Made);
-        assert_eq!(decide(&bench, "203.0.113.0/24").0, Outcome::Made);
+        assert_eq!(decide(&bench, "192.0.2.8").0, WriteOutcome::Made);
+        assert_eq!(decide(&bench, "203.0.113.0/24").0, WriteOutcome::Made);
         assert!(bench.holds("192.0.2.8"));
         assert_eq!(bench.unsent().len(), 1, "the network alone");
         assert_eq!(bench.store.metrics().unsaved.get(), 1);

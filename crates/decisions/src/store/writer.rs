@@ -14,10 +14,12 @@ use std::{
 };
 
 use self::{file::File, replica::Replica};
-use super::{Done, From, Listed, Options, Order, Outcome, Receipt, StoreMetrics, Watcher};
+use super::{
+    ChangeOrigin, Done, Listed, Options, Order, Receipt, StoreMetrics, Watcher, WriteOutcome,
+};
 use crate::{
     clock::{Clock, Moment},
-    decision::{Action, Change, Decision, Key, Source},
+    decision::{Action, Change, Decision, DecisionKey, Source},
     decisions::{Decisions, Origin, Row, Table},
     prefix_set::Prefix,
 };
@@ -44,9 +46,9 @@ pub(super) struct Writer {
     coarse_only: bool,
     file: File,
     /// What the disk does not have yet.
-    waiting: HashMap<Key, Waiting>,
-    /// What the shared store was not told of yet, with the number of the change.
-    unsent: HashMap<Key, u64>,
+    waiting: HashMap<DecisionKey, Waiting>,
+    /// Changes that were not sent to the shared store yet, with their numbers.
+    unsent: HashMap<DecisionKey, u64>,
     replica: Replica,
     listed: HashMap<Source, List>,
     watcher: Option<Watcher>,
@@ -66,7 +68,7 @@ struct Waiting {
 /// What one source lists, in order.
 struct List {
     subjects: Vec<Prefix>,
-    /// Until when, on the gateway's clock.
+    /// When it ends, on the gateway's clock.
     until: u64,
 }
 
@@ -103,7 +105,7 @@ impl Writer {
         }
     }
 
-    /// Until it is told to stop, or nobody is left to tell it.
+    /// Handles orders until one of them is to stop, or no handle to the store is left.
     pub(super) fn run(mut self, inbox: &Receiver<Order>) {
         loop {
             let first = match inbox.recv_timeout(TICK) {
@@ -128,7 +130,7 @@ impl Writer {
     fn obey(&mut self, first: Order, inbox: &Receiver<Order>) -> bool {
         let began = self.clock.now().own_ms;
         let mut next = Some(first);
-        let mut receipts: Vec<(Done<Receipt>, Vec<Outcome>)> = Vec::new();
+        let mut receipts: Vec<(Done<Receipt>, Vec<WriteOutcome>)> = Vec::new();
         let mut changed = 0;
         let other = loop {
             match next.take() {
@@ -194,39 +196,39 @@ impl Writer {
     }
 
     /// Applies one change to the table, and notes what the disk and the shared store need.
-    fn apply(&mut self, change: Change, from: From, now: Moment) -> Outcome {
+    fn apply(&mut self, change: Change, from: ChangeOrigin, now: Moment) -> WriteOutcome {
         let key = change.key();
         let Some(site) = self.shown.sites().of(&key.scope) else {
-            return Outcome::Superseded;
+            return WriteOutcome::Superseded;
         };
         let before = self.table.get(key.subject, site, now.own_ms);
-        if from != From::Here
+        if from != ChangeOrigin::Here
             && let Some(known) = self.known(&change, &key, site, before, now)
         {
             return known;
         }
         let stands =
             |row: &Row| row.origin == Origin::Operator && *change.source() != Source::Operator;
-        if from != From::Snapshot && before.as_ref().is_some_and(stands) {
+        if from != ChangeOrigin::Snapshot && before.as_ref().is_some_and(stands) {
             self.insist(&key, from);
-            return Outcome::Superseded;
+            return WriteOutcome::Superseded;
         }
-        // A sidecar takes back what sidecars decided, and nobody else's word.
+        // A sidecar withdraws decisions of sidecars, and of no other source.
         let others = |row: &Row| row.origin != Origin::Sidecar;
         let takes_back = matches!(&change, Change::Withdraw(by) if by.source == Source::Sidecar);
         if takes_back && before.as_ref().is_some_and(others) {
-            return Outcome::Superseded;
+            return WriteOutcome::Superseded;
         }
         match change {
             Change::Decide(decision) => {
                 self.decide(decision.bounded(), key, site, before, from, now)
             }
-            Change::Withdraw(_) if before.is_none() => Outcome::Absent,
+            Change::Withdraw(_) if before.is_none() => WriteOutcome::Absent,
             Change::Withdraw(_) => {
                 self.table.remove(key.subject, site);
                 self.metrics.withdrawn.inc();
                 self.note(key, None, false, from);
-                Outcome::Withdrawn
+                WriteOutcome::Withdrawn
             }
         }
     }
@@ -234,25 +236,25 @@ impl Writer {
     fn decide(
         &mut self,
         decision: Decision,
-        key: Key,
+        key: DecisionKey,
         site: u16,
         before: Option<Row>,
-        from: From,
+        from: ChangeOrigin,
         now: Moment,
-    ) -> Outcome {
+    ) -> WriteOutcome {
         let until = now.own_time_of(decision.until_ms);
         if until <= now.own_ms {
-            return Outcome::Ended;
+            return WriteOutcome::Ended;
         }
         if self.shown.is_spared(key.subject) {
             self.metrics.refused.inc();
-            return Outcome::Spared;
+            return WriteOutcome::Spared;
         }
         // Of what filters decide the harsher counts, and of equals what holds for longer.
         let harsher = |row: Row| (row.action, row.until) >= (decision.action, until);
         let stands = |row: Row| harsher(row) && !replaces(&decision, &row);
-        if from == From::Here && before.is_some_and(stands) {
-            return Outcome::Superseded;
+        if from == ChangeOrigin::Here && before.is_some_and(stands) {
+            return WriteOutcome::Superseded;
         }
         self.table.put(Row {
             subject: key.subject,
@@ -268,12 +270,18 @@ impl Writer {
             watcher(&decision);
         }
         self.note(key, Some(decision), before.is_none(), from);
-        Outcome::Made
+        WriteOutcome::Made
     }
 
     /// Notes what the disk, and the shared store, do not know yet. `is_new` is what took the place of
     /// nothing.
-    fn note(&mut self, key: Key, decision: Option<Decision>, is_new: bool, from: From) {
+    fn note(
+        &mut self,
+        key: DecisionKey,
+        decision: Option<Decision>,
+        is_new: bool,
+        from: ChangeOrigin,
+    ) {
         if self.hides(&key) {
             if decision.is_some() {
                 self.metrics.unsaved.inc();
@@ -281,7 +289,7 @@ impl Writer {
             return;
         }
         let known = self.unsent.contains_key(&key);
-        if self.shared && from == From::Here {
+        if self.shared && from == ChangeOrigin::Here {
             self.number += 1;
             self.unsent.insert(key.clone(), self.number);
         }
@@ -293,7 +301,7 @@ impl Writer {
     }
 
     /// Whether nothing but memory may know of this.
-    fn hides(&self, key: &Key) -> bool {
+    fn hides(&self, key: &DecisionKey) -> bool {
         self.coarse_only && !key.subject.is_coarse()
     }
 
@@ -328,12 +336,12 @@ impl Writer {
             let Some(scope) = self.shown.sites().scope(row.site) else {
                 continue;
             };
-            let key = Key {
+            let key = DecisionKey {
                 subject: row.subject,
                 scope,
             };
             if let Some(number) = self.unsent.get(&key).copied() {
-                // Everybody else's copy ends by itself.
+                // The copies of other gateways end by themselves.
                 settled.push((key.clone(), number));
             }
             if self.waiting.get(&key).is_some_and(|waiting| waiting.fresh) {

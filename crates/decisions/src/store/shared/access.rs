@@ -26,7 +26,7 @@ const ONE_OF_MANY: Duration = Duration::from_secs(2);
 /// Ports where none is named.
 const PORT: u16 = 6379;
 const SENTINELS_PORT: u16 = 26_379;
-/// Servers of a cluster that are told apart; 1,000 is what Redis's own documents go up to.
+/// Servers of a cluster that are known by address; 1,000 is what Redis's own documents go up to.
 pub(super) const MOST_NODES: usize = 1024;
 
 /// Schemes that are understood, and whether they mean TLS. What Valkey calls itself is the same.
@@ -60,7 +60,7 @@ pub struct Access {
 #[derive(Debug, Clone)]
 enum Kind {
     Cluster,
-    /// Those who know where the server of this name is.
+    /// Sentinels, which know where the server of this name is.
     Sentinels(String),
     Single,
 }
@@ -81,7 +81,7 @@ pub struct Credentials {
     pub password: Option<String>,
 }
 
-/// Why a shared store cannot be reached as it is written.
+/// Error: the access to a shared store is configured wrongly.
 #[derive(Debug, Clone, PartialEq, Eq, ThisError)]
 pub enum AccessError {
     /// Not one of the forms.
@@ -91,7 +91,7 @@ pub enum AccessError {
          redis-sentinel://HOST:PORT?node=HOST:PORT&sentinelServiceName=NAME, or rediss for TLS"
     )]
     Form(String),
-    /// Credentials are seen by everybody who sees the address.
+    /// Credentials in the address, where all who see the address see them.
     #[error(
         "an address with credentials in it; expected the keys for a username and a password file"
     )]
@@ -107,7 +107,7 @@ impl Access {
             .any(|(known, tls)| *tls && scheme == Some(known))
     }
 
-    /// What `url` says. With a scheme that asks for TLS, `tls` says whom to trust. Where no database
+    /// Parses `url`. With a scheme that asks for TLS, `tls` decides which certificates are trusted. Where no database
     /// is named, it is `database`.
     pub fn new(
         url: &str,
@@ -194,7 +194,8 @@ impl Access {
         number % self.named.len().max(1)
     }
 
-    /// Those that hang are many at a time, as where a part of the network is gone.
+    /// Longest wait for a connection: several servers may hang at a time, as where a part of the network
+    /// is gone.
     fn patience(&self) -> Duration {
         match self.named.len() {
             0 | 1 => CONNECT + ANSWER,
@@ -216,7 +217,7 @@ impl Access {
         Ok(link)
     }
 
-    /// The server that a sentinel says is the master, if it says so itself.
+    /// The server that a sentinel names as the master, if that server confirms it.
     async fn master(&self, at: &Address, name: &str, bounds: Bounds) -> Result<Link, LinkError> {
         let strange = || LinkError::Form("a sentinel that does not know the server");
         let sentinel = Self {
@@ -243,7 +244,7 @@ impl Access {
         }
     }
 
-    /// The servers of a cluster, as one of them tells.
+    /// The servers of a cluster, as one of them lists them.
     async fn cluster(&self, at: &Address, bounds: Bounds) -> Result<Link, LinkError> {
         let strange = || LinkError::Form("no parts of a cluster");
         // Those of a large cluster are more than some ask for: a part of them would send commands astray.
@@ -364,7 +365,7 @@ impl Address {
     }
 }
 
-/// First and last slot, and the server that has what is between; nobody's host is that of who tells.
+/// First and last slot of a part, and its server; a server without a host has that of the answering one.
 fn part_of_cluster(part: Value, teller: &Address) -> Option<(u16, u16, Address)> {
     let mut parts = part.list()?.into_iter();
     let mut number = || match parts.next()? {
@@ -385,7 +386,7 @@ fn part_of_cluster(part: Value, teller: &Address) -> Option<(u16, u16, Address)>
     Some((first, last, address))
 }
 
-/// Why nobody is let in. Words that are not known may repeat the password, and are not told.
+/// Error of a login. Unknown text may repeat the password, and is not shown.
 fn not_entered(words: &str) -> LinkError {
     const FULL: &str = "ERR max number of clients reached";
     match words.split(' ').next().unwrap_or_default() {
@@ -396,7 +397,7 @@ fn not_entered(words: &str) -> LinkError {
     }
 }
 
-/// Says one thing on a connection that is new.
+/// Sends one command on a new connection.
 async fn say(stream: &mut Stream, command: &Command, bounds: Bounds) -> Result<Value, LinkError> {
     let mut bytes = Vec::new();
     command.encode(&mut bytes);

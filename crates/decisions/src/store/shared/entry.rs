@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    decision::{Change, Decision, Key, MOST_TEXT, Scope, Source, Withdrawal},
+    decision::{Change, Decision, DecisionKey, MOST_TEXT, Scope, Source, Withdrawal},
     prefix_set::Prefix,
 };
 
@@ -28,7 +28,7 @@ impl Names {
     }
 
     /// The key of a decision.
-    pub fn decision(&self, key: &Key) -> String {
+    pub fn decision(&self, key: &DecisionKey) -> String {
         let scope = match &key.scope {
             Scope::Deployment => "*",
             Scope::Site(name) => name,
@@ -46,12 +46,12 @@ impl Names {
         format!("{}:decisions", self.tenant)
     }
 
-    /// The channel on which gateways tell what they let through.
+    /// The channel on which gateways publish what they let through.
     pub(super) fn limits(&self) -> String {
         format!("{}:limits", self.tenant)
     }
 
-    /// The channel on which gateways tell what they counted.
+    /// The channel on which gateways publish what they counted.
     pub(super) fn counters(&self) -> String {
         format!("{}:counters", self.tenant)
     }
@@ -72,7 +72,7 @@ impl Names {
     }
 }
 
-/// Why a value of the shared store is left alone.
+/// Error: a value of the shared store is not a valid entry.
 #[derive(Debug, Error)]
 pub enum EntryError {
     /// Not what this version writes.
@@ -113,7 +113,7 @@ pub(super) fn encode_decision(decision: &Decision) -> String {
 }
 
 /// A withdrawal as an entry of the stream.
-pub(super) fn encode_withdrawal(key: &Key, made_ms: u64) -> String {
+pub(super) fn encode_withdrawal(key: &DecisionKey, made_ms: u64) -> String {
     encode(&Entry::Withdraw {
         subject: key.subject,
         scope: key.scope.clone(),
@@ -142,8 +142,8 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Change, EntryError> {
         } => {
             check_scope(&scope)?;
             Ok(Change::Withdraw(Withdrawal {
-                key: Key { subject, scope },
-                // Nobody else takes anything away.
+                key: DecisionKey { subject, scope },
+                // The entry names no source: it counts as an operator's.
                 source: Source::Operator,
                 made_ms,
             }))

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     decision::{Change, Decision, LONGEST},
-    store::{From, Missing, Position},
+    store::{ChangeOrigin, Missing, Position},
 };
 
 /// How long a read waits for an entry, in milliseconds: so often it is known that all is well.
@@ -33,7 +33,7 @@ impl SharedStore {
         let (mut last, mut missing) = self.place(link, &epoch).await?;
         loop {
             self.resync(link, &epoch, &mut last, missing).await?;
-            missing = Missing::Tell;
+            missing = Missing::Resend;
             let again = self.own_ms() + millis(jittered(RESYNC_EVERY));
             let mut look = 0;
             while self.own_ms() < again {
@@ -51,7 +51,7 @@ impl SharedStore {
         self.clock.now().own_ms
     }
 
-    /// Whoever empties it need not close connections.
+    /// Fails where the epoch has changed: emptying a Redis need not close its connections.
     async fn check_epoch(&self, link: &mut Link, epoch: &str) -> Result<(), LinkError> {
         if self.stored_epoch(link).await?.as_deref() == Some(epoch) {
             return Ok(());
@@ -59,7 +59,7 @@ impl SharedStore {
         Err(LinkError::Lost("it has begun a new life"))
     }
 
-    /// Which life of the shared store this is; a new one begins where nobody said so.
+    /// The epoch of the shared store; a new one is written where there is none.
     async fn epoch(&self, link: &mut Link) -> Result<String, LinkError> {
         if let Some(epoch) = self.stored_epoch(link).await? {
             return Ok(epoch);
@@ -83,8 +83,8 @@ impl SharedStore {
     async fn place(&self, link: &mut Link, epoch: &str) -> Result<(String, Missing), LinkError> {
         let known = ask(|done| self.store.position(done)).await?;
         let Some(known) = known.filter(|known| known.epoch == epoch) else {
-            // What was taken away in this life of it must not be told again.
-            return Ok((BEGINNING.to_owned(), Missing::Tell));
+            // What was withdrawn in this epoch must not be sent again.
+            return Ok((BEGINNING.to_owned(), Missing::Resend));
         };
         let entry = known.entry;
         let names = &self.names;
@@ -93,7 +93,7 @@ impl SharedStore {
                 .await?
                 .is_some()
         {
-            return Ok((entry, Missing::Tell));
+            return Ok((entry, Missing::Resend));
         }
         let first = stream::first_of(link, names, ("-", "+")).await?;
         let latest = stream::last_of(link, names).await?;
@@ -108,7 +108,7 @@ impl SharedStore {
         } else {
             entry
         };
-        Ok((earlier, Missing::Tell))
+        Ok((earlier, Missing::Resend))
     }
 
     /// Looks at all keys, without losing sight of the stream.
@@ -120,8 +120,8 @@ impl SharedStore {
         missing: Missing,
     ) -> Result<(), LinkError> {
         let from = match missing {
-            Missing::Remove => From::Snapshot,
-            Missing::Tell => From::Shared,
+            Missing::Remove => ChangeOrigin::Snapshot,
+            Missing::Resend => ChangeOrigin::Shared,
         };
         while self.catch_up(link, epoch, last, None).await? {}
         ask(|done| self.store.begin_resync(done)).await?;
@@ -132,10 +132,10 @@ impl SharedStore {
             self.write(held, from).await?;
             while self.catch_up(link, epoch, last, None).await? {}
         }
-        self.standing.skipped.fetch_add(pages.skipped(), Relaxed);
+        self.status.skipped.fetch_add(pages.skipped(), Relaxed);
         while self.catch_up(link, epoch, last, None).await? {}
         let settled = ask(|done| self.store.end_resync(missing, done)).await?;
-        self.standing.resyncs.fetch_add(1, Relaxed);
+        self.status.resyncs.fetch_add(1, Relaxed);
         if settled > 0 {
             log::info!("shared store: it did not have decisions; count={settled} done={missing:?}");
         }
@@ -147,7 +147,7 @@ impl SharedStore {
     async fn values(&self, link: &mut Link, keys: Vec<Vec<u8>>) -> Result<Vec<Change>, LinkError> {
         let mut held = Vec::with_capacity(keys.len());
         for keys in keys.chunks(VALUES) {
-            // One byte more tells what is too large from what is just not.
+            // One byte more distinguishes what is too large from what is just not.
             let begin = |key: &Vec<u8>| beginning_of(key, MOST_BYTES + 1);
             let asked: Vec<Command> = keys.iter().map(begin).collect();
             let values = link.ask_all(&asked).await?;
@@ -172,7 +172,7 @@ impl SharedStore {
     }
 
     fn skip(&self) {
-        self.standing.skipped.fetch_add(1, Relaxed);
+        self.status.skipped.fetch_add(1, Relaxed);
     }
 
     /// Reads on in the stream, and waits for an entry for so many milliseconds; whether there may be
@@ -197,11 +197,11 @@ impl SharedStore {
                 log::error!("shared store: an entry too large to be read is passed over; id={id}");
             }
             *last = id.clone();
-            self.standing
+            self.status
                 .received
                 .fetch_add(entries.len() as u64, Relaxed);
             let changes = entries.iter().filter_map(|entry| self.change(entry));
-            self.write(changes.collect(), From::Shared).await?;
+            self.write(changes.collect(), ChangeOrigin::Shared).await?;
         }
         self.store.note(Position {
             epoch: epoch.to_owned(),
@@ -211,7 +211,7 @@ impl SharedStore {
         Ok(more)
     }
 
-    /// Who is behind may have missed entries that were cut off.
+    /// A gateway that is behind may have missed entries that were cut off.
     async fn check_reach(&self, link: &mut Link, last: &str) -> Result<(), LinkError> {
         let first = stream::first_of(link, &self.names, ("-", "+")).await?;
         let is_cut = first.is_some_and(|id| order(&id) > order(last));
@@ -230,7 +230,7 @@ impl SharedStore {
         change
     }
 
-    async fn write(&self, mut changes: Vec<Change>, from: From) -> Result<(), LinkError> {
+    async fn write(&self, mut changes: Vec<Change>, from: ChangeOrigin) -> Result<(), LinkError> {
         if changes.is_empty() {
             return Ok(());
         }
@@ -245,8 +245,7 @@ impl SharedStore {
     }
 
     fn clear(&self) {
-        self.standing
-            .clear("shared store", self.clock.now().unix_ms);
+        self.status.clear("shared store", self.clock.now().unix_ms);
     }
 }
 

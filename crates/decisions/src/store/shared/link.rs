@@ -13,7 +13,7 @@ use super::{
     wire::{self, Bounds, Room, Value, WireError},
 };
 
-/// Longest wait for an answer, besides the time that a command is told to wait itself.
+/// Longest wait for an answer, besides the time that a command waits by itself.
 pub(super) const ANSWER: Duration = Duration::from_secs(3);
 /// A connection that nothing was asked on for so long is not used again: many servers close those.
 const IDLE: Duration = Duration::from_secs(5);
@@ -54,7 +54,7 @@ pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Duplex for T {}
 
-/// Why there is no answer.
+/// Error: there is no answer.
 #[derive(Debug, Error)]
 pub(super) enum LinkError {
     /// The password is wrong or missing.
@@ -75,7 +75,7 @@ pub(super) enum LinkError {
     /// The local store has no room for more, or has ended.
     #[error("the local store has no room for more, or has ended")]
     Local,
-    /// A command was refused, with these words.
+    /// A command was refused, with this text.
     #[error("{0}")]
     Refused(String),
     /// No answer in time.
@@ -121,13 +121,13 @@ impl Command {
         }
     }
 
-    /// The same with a word more.
+    /// Adds an argument.
     pub(super) fn word(mut self, word: impl AsRef<[u8]>) -> Self {
         self.words.push(word.as_ref().to_vec());
         self
     }
 
-    /// The same with a key more, which says whom it is for.
+    /// Adds a key, which decides the server of a cluster that gets the command.
     pub(super) fn key(self, key: impl AsRef<[u8]>) -> Self {
         let to = To::Slot(slot(key.as_ref()));
         Self {
@@ -141,7 +141,7 @@ impl Command {
         wire::encode(&self.words, into);
     }
 
-    /// The same for one of the servers.
+    /// Addresses the command to one of the servers.
     pub(super) fn at(self, node: usize) -> Self {
         let to = To::Node(node);
         Self { to, ..self }
@@ -230,8 +230,8 @@ impl Link {
             if mine.is_empty() {
                 continue;
             }
-            let told = self.exchange(number, &mine, &mut room).await?;
-            for ((place, command), value) in places.into_iter().zip(mine).zip(told) {
+            let received = self.exchange(number, &mine, &mut room).await?;
+            for ((place, command), value) in places.into_iter().zip(mine).zip(received) {
                 answers[place] = self.redirected((number, command), value, &mut room).await?;
             }
         }
@@ -245,7 +245,7 @@ impl Link {
             To::Slot(slot) => {
                 let holds =
                     |(first, last, _): &&(u16, u16, usize)| (*first..=*last).contains(&slot);
-                // Where nobody has it, the first one says so.
+                // Where no server has it, the first one answers with an error.
                 self.slots.iter().find(holds).map_or(0, |(.., at)| *at)
             }
         }
@@ -327,7 +327,7 @@ impl Link {
         Ok(self.nodes.len() - 1)
     }
 
-    /// The connection to the first server, for whoever reads on by itself.
+    /// The connection to the first server, for a subscription that reads it by itself.
     pub(super) async fn into_stream(self) -> Result<Stream, LinkError> {
         let node = self.nodes.into_iter().next();
         let node = node.ok_or(LinkError::Form("no such server"))?;
@@ -363,7 +363,7 @@ fn crc16(bytes: &[u8]) -> u16 {
 mod tests {
     use super::slot;
 
-    /// What `CLUSTER KEYSLOT` says.
+    /// Known answers of `CLUSTER KEYSLOT`.
     #[test]
     fn keys_fall_into_the_slots_that_redis_says() {
         for (key, expected) in [

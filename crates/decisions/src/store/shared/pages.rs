@@ -60,7 +60,7 @@ impl<'a> Pages<'a> {
         let keys = keys.list().unwrap_or_default().into_iter();
         let keys: Vec<Vec<u8>> = keys.filter_map(Value::text).collect();
         self.seen += keys.len().max(EMPTY);
-        // Whoever turns in a circle is no Redis.
+        // A cursor that turns in a circle is not Redis's.
         (self.seen <= MOST)
             .then_some(Some(keys))
             .ok_or(LinkError::Bounds)

@@ -1,7 +1,7 @@
 //! Addresses that the predecessor blocks, read from its own database as long as it runs.
 //!
 //! It keeps a string per address, `<tenant>:blocklist:ip:<address>`, with the lifetime of the block;
-//! what the string says is of no use to requests and is not read. Nothing is written there.
+//! the text of the string is of no use to requests and is not read. Nothing is written there.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 
 use super::{
-    Access, DECISIONS, Names, Standing, jittered, keep_up,
+    Access, DECISIONS, LinkStatus, Names, jittered, keep_up,
     link::{Command, Link, LinkError},
     pages::Pages,
     wire::Value,
@@ -36,38 +36,38 @@ const ASKED: usize = 1000;
 /// Addresses that are taken at most.
 const MOST: usize = 1 << 20;
 
-/// What keeps the local store alike to the predecessor's list.
+/// Copies the predecessor's list into the local store.
 pub struct PredecessorList {
     store: Store,
     clock: Arc<dyn Clock>,
     access: Access,
     names: Names,
-    standing: Arc<Standing>,
-    /// Whom it blocks, and until when, in milliseconds of the gateway's clock.
+    status: Arc<LinkStatus>,
+    /// Networks that it blocks, each with its end in milliseconds of the gateway's clock.
     held: Mutex<HashMap<Prefix, u64>>,
 }
 
 impl PredecessorList {
-    /// One for the store of this process. Nothing is connected before [`Self::run`].
+    /// Replication for the store of this process. Nothing is connected before [`Self::run`].
     pub fn new(store: Store, clock: Arc<dyn Clock>, access: Access, names: Names) -> Self {
         Self {
             store,
             clock,
             access,
             names,
-            standing: Arc::default(),
+            status: Arc::default(),
             held: Mutex::default(),
         }
     }
 
-    /// How it does.
-    pub const fn standing(&self) -> &Arc<Standing> {
-        &self.standing
+    /// State of its connection.
+    pub const fn status(&self) -> &Arc<LinkStatus> {
+        &self.status
     }
 
-    /// Until `shutdown` turns true. While the database is away, its blocks end when they said.
+    /// Runs until `shutdown` turns true. While the database is away, its blocks end at their own times.
     pub async fn run(self, shutdown: watch::Receiver<bool>) {
-        let reading = keep_up("predecessor", &self.standing, || self.session(), shutdown);
+        let reading = keep_up("predecessor", &self.status, || self.session(), shutdown);
         tokio::select! {
             () = reading => {}
             () = self.end_in_time() => {}
@@ -83,8 +83,8 @@ impl PredecessorList {
                 self.show().await;
             }
             let now = self.clock.now().unix_ms;
-            self.standing.resyncs.fetch_add(1, Relaxed);
-            self.standing.clear("predecessor", now);
+            self.status.resyncs.fetch_add(1, Relaxed);
+            self.status.clear("predecessor", now);
             sleep(jittered(LOOK_EVERY)).await;
         }
     }
@@ -121,7 +121,7 @@ impl PredecessorList {
         }
         skipped += pages.skipped();
         // As many as there are now, not one more for each look.
-        self.standing.skipped.store(skipped, Relaxed);
+        self.status.skipped.store(skipped, Relaxed);
         Ok(found)
     }
 
@@ -153,7 +153,7 @@ impl PredecessorList {
     async fn show(&self) {
         let listed = {
             let held = self.held.lock();
-            self.standing.listed.store(held.len() as u64, Relaxed);
+            self.status.listed.store(held.len() as u64, Relaxed);
             let until = held.values().copied().max().unwrap_or_default();
             Listed {
                 subjects: held.keys().copied().collect(),
@@ -161,13 +161,13 @@ impl PredecessorList {
             }
         };
         let store = self.store.clone();
-        let told = spawn_blocking(move || store.list(Source::Predecessor, listed));
+        let listed = spawn_blocking(move || store.list(Source::Predecessor, listed));
         // It neither panics nor is it cancelled.
-        let _ = told.await;
+        let _ = listed.await;
     }
 }
 
-/// When a key ends of which Redis says that it has `left` milliseconds: -1 for no end, -2 where it
+/// End of a key that has `left` milliseconds according to Redis: -1 for no end, -2 where it
 /// is gone.
 fn end(now: u64, left: Value) -> Option<u64> {
     let Value::Number(left) = left else {

@@ -31,7 +31,6 @@ pub(super) struct Page {
 /// An entry of the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Its place.
     pub(super) id: String,
     /// The change, where it has one.
     pub(super) change: Option<Vec<u8>>,

@@ -27,12 +27,12 @@ const MOST_WORDS: usize = 320;
 /// What is read of one answer at most, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
-    /// Of one text.
+    /// Most bytes of one text.
     pub(super) text: usize,
-    /// Of all texts, statuses and errors together.
+    /// Most bytes of all texts, statuses and errors together.
     pub(super) total: usize,
-    /// Of a text that is too large and is read over: nothing stands in its place then. A larger one ends
-    /// the answer.
+    /// Most bytes of a text that is too large and is skipped: nothing stands in its place then. A larger
+    /// one ends the answer.
     pub(super) over: usize,
 }
 
@@ -57,7 +57,7 @@ impl Room {
 pub(super) enum Value {
     /// Was larger than its bounds. Neither it nor what came after it was read.
     Cut,
-    /// A command was refused, with these words.
+    /// A command was refused, with this text.
     Failure(String),
     /// Several, in their order.
     List(Vec<Self>),
@@ -69,7 +69,7 @@ pub(super) enum Value {
     Text(Vec<u8>),
 }
 
-/// Why what came is no answer.
+/// Error: the bytes are not an answer of Redis.
 #[derive(Debug, Error)]
 pub(super) enum WireError {
     /// More lists in lists than any answer has.
@@ -94,7 +94,7 @@ impl Value {
         }
     }
 
-    /// Bytes of words in it.
+    /// Bytes of text in it.
     fn bytes(&self) -> usize {
         match self {
             Self::Cut | Self::Null | Self::Number(_) => 0,
@@ -131,7 +131,6 @@ pub(super) fn encode(words: &[Vec<u8>], into: &mut Vec<u8>) {
     }
 }
 
-/// The next answer.
 pub(super) async fn read<R>(from: &mut R, bounds: Bounds) -> Result<Value, WireError>
 where
     R: AsyncBufRead + Unpin,
@@ -237,14 +236,14 @@ async fn head<R: AsyncBufRead + Unpin>(from: &mut R) -> Result<Head, WireError> 
     }
 }
 
-/// Words as people may be shown them, who read them on a terminal.
+/// Text of an error, made safe for logs and terminals.
 fn words(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let shown = |char: char| if char.is_control() { ' ' } else { char };
     text.chars().map(shown).take(MOST_WORDS).collect()
 }
 
-/// So many bytes, and the end of a line.
+/// Reads `length` bytes, and the end of a line.
 async fn text<R: AsyncBufRead + Unpin>(from: &mut R, length: usize) -> Result<Vec<u8>, WireError> {
     let mut text = vec![0; length];
     from.read_exact(&mut text).await?;
@@ -252,7 +251,7 @@ async fn text<R: AsyncBufRead + Unpin>(from: &mut R, length: usize) -> Result<Ve
     Ok(text)
 }
 
-/// The same, but nothing of it is kept.
+/// Skips `length` bytes, and the end of a line.
 async fn read_over<R: AsyncBufRead + Unpin>(from: &mut R, length: usize) -> Result<(), WireError> {
     let mut left = length;
     while left > 0 {

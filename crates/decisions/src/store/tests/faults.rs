@@ -13,7 +13,7 @@ fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
 
 #[test]
 fn what_could_not_be_left_for_the_successor_is_left_later() {
-    let folder = Folder::new("store-late-fails");
+    let folder = Folder::new();
     let late = folder.file().with_extension("late");
     let old = Bench::new(NOON, false);
     old.store.open(folder.file()).unwrap();
@@ -34,7 +34,7 @@ fn what_could_not_be_left_for_the_successor_is_left_later() {
 
 #[test]
 fn what_has_ended_meanwhile_is_not_taken_away_from_others() {
-    let folder = Folder::new("store-ended-unsent");
+    let folder = Folder::new();
     {
         let bench = Bench::new(NOON, true);
         bench.store.open(folder.file()).unwrap();
@@ -52,33 +52,45 @@ fn what_has_ended_meanwhile_is_not_taken_away_from_others() {
     assert_eq!(told, ["192.0.2.2"], "the withdrawal alone");
     // Somebody else's word about it holds.
     let theirs = Change::Decide(by(Source::Operator, "192.0.2.1", NOON + 90_000));
-    assert_eq!(bench.write_from(theirs, From::Shared).0, Outcome::Made);
+    assert_eq!(
+        bench.write_from(theirs, ChangeOrigin::Shared).0,
+        WriteOutcome::Made
+    );
 }
 
 #[test]
 fn a_word_that_has_ended_stands_against_nobody() {
     let bench = Bench::new(NOON, true);
-    let folder = Folder::new("store-ended-word");
+    let folder = Folder::new();
     bench.store.open(folder.file()).unwrap();
     let ours = by(Source::Operator, "192.0.2.1", NOON + 5_000);
     let _ = bench.write(Change::Decide(ours));
     bench.clock.own_ms.store(1_000 + 6_000, Relaxed);
     bench.clock.unix_ms.store(NOON + 6_000, Relaxed);
     let theirs = Change::Decide(by(filter(), "192.0.2.1", NOON + 90_000));
-    assert_eq!(bench.write_from(theirs, From::Shared).0, Outcome::Made);
+    assert_eq!(
+        bench.write_from(theirs, ChangeOrigin::Shared).0,
+        WriteOutcome::Made
+    );
     assert!(bench.holds("192.0.2.1"));
 }
 
 #[test]
 fn what_gave_way_is_not_told_after_a_restart() {
-    let folder = Folder::new("store-gave-way");
+    let folder = Folder::new();
     {
         let bench = Bench::new(NOON, true);
         bench.store.open(folder.file()).unwrap();
         let _ = bench.write(Change::Decide(by(filter(), "192.0.2.1", NOON + 60_000)));
         let theirs = Change::Decide(by(Source::Operator, "192.0.2.1", NOON + 90_000));
-        assert_eq!(bench.write_from(theirs, From::Shared).0, Outcome::Made);
-        let _ = bench.write_from(withdraw(Source::Operator, "192.0.2.1"), From::Shared);
+        assert_eq!(
+            bench.write_from(theirs, ChangeOrigin::Shared).0,
+            WriteOutcome::Made
+        );
+        let _ = bench.write_from(
+            withdraw(Source::Operator, "192.0.2.1"),
+            ChangeOrigin::Shared,
+        );
         assert_eq!(bench.unsent(), []);
     }
     let bench = Bench::new(NOON, true);
@@ -123,7 +135,7 @@ fn a_clock_that_jumps_ends_no_list() {
 
 #[test]
 fn what_is_taken_back_and_decided_anew_at_once_holds() {
-    let folder = Folder::new("store-anew");
+    let folder = Folder::new();
     {
         let bench = Bench::new(NOON, false);
         bench.store.open(folder.file()).unwrap();
@@ -139,14 +151,14 @@ fn what_is_taken_back_and_decided_anew_at_once_holds() {
         withdraw(Source::Operator, "192.0.2.1"),
     ];
     let (done, answer) = answer();
-    bench.store.write(changes, From::Here, done);
+    bench.store.write(changes, ChangeOrigin::Here, done);
     assert_eq!(
         answer.recv().unwrap().outcomes,
         [
-            Outcome::Withdrawn,
-            Outcome::Made,
-            Outcome::Withdrawn,
-            Outcome::Absent
+            WriteOutcome::Withdrawn,
+            WriteOutcome::Made,
+            WriteOutcome::Withdrawn,
+            WriteOutcome::Absent
         ]
     );
     assert!(!bench.holds("192.0.2.1"));

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn shared(bench: &Bench, change: Change) -> Outcome {
-    bench.write_from(change, From::Shared).0
+fn shared(bench: &Bench, change: Change) -> WriteOutcome {
+    bench.write_from(change, ChangeOrigin::Shared).0
 }
 
 fn end_resync(bench: &Bench, missing: Missing) -> usize {
@@ -19,7 +19,7 @@ fn made_at(mut decision: Decision, made_ms: u64) -> Change {
 
 #[test]
 fn what_the_shared_store_does_not_have_is_told_again_or_dropped() {
-    for missing in [Missing::Tell, Missing::Remove] {
+    for missing in [Missing::Resend, Missing::Remove] {
         let bench = Bench::new(NOON, true);
         let _ = bench.write(Change::Decide(by(filter(), "192.0.2.1", NOON + 5_000)));
         for subject in ["192.0.2.2", "192.0.2.3"] {
@@ -42,7 +42,7 @@ fn what_the_shared_store_does_not_have_is_told_again_or_dropped() {
             .map(|unsent| unsent.decision.as_ref().unwrap().subject.to_string())
             .collect();
         unsent.sort_unstable();
-        if missing == Missing::Tell {
+        if missing == Missing::Resend {
             assert!(bench.holds("192.0.2.2"));
             assert_eq!(unsent, ["192.0.2.1", "192.0.2.2"]);
         } else {
@@ -76,7 +76,7 @@ fn gateways_that_read_the_same_changes_agree() {
 
 #[test]
 fn what_was_not_told_yet_gives_way_to_what_is_newer_or_an_operators() {
-    let folder = Folder::new("store-gives-way");
+    let folder = Folder::new();
     let bench = Bench::new(NOON, true);
     bench.store.open(folder.file()).unwrap();
     let own = |subject| made_at(by(filter(), subject, NOON + 5_000), NOON + 5);
@@ -84,11 +84,11 @@ fn what_was_not_told_yet_gives_way_to_what_is_newer_or_an_operators() {
         let _ = bench.write(own(subject));
     }
     let older = made_at(by(filter(), "192.0.2.1", NOON + 90_000), NOON + 4);
-    assert_eq!(shared(&bench, older), Outcome::Superseded);
+    assert_eq!(shared(&bench, older), WriteOutcome::Superseded);
     let newer = made_at(by(filter(), "192.0.2.2", NOON + 90_000), NOON + 6);
-    assert_eq!(shared(&bench, newer), Outcome::Made);
+    assert_eq!(shared(&bench, newer), WriteOutcome::Made);
     let operators = made_at(by(Source::Operator, "192.0.2.3", NOON + 90_000), NOON);
-    assert_eq!(shared(&bench, operators), Outcome::Made);
+    assert_eq!(shared(&bench, operators), WriteOutcome::Made);
     let left: Vec<String> = bench
         .unsent()
         .iter()
@@ -98,7 +98,7 @@ fn what_was_not_told_yet_gives_way_to_what_is_newer_or_an_operators() {
     // Taken back by an operator here: what others said before has no say.
     let _ = bench.write(withdraw(Source::Operator, "192.0.2.3"));
     let again = made_at(by(Source::Operator, "192.0.2.3", NOON + 90_000), NOON + 8);
-    assert_eq!(shared(&bench, again), Outcome::Superseded);
+    assert_eq!(shared(&bench, again), WriteOutcome::Superseded);
     assert!(!bench.holds("192.0.2.3"));
 }
 
@@ -110,14 +110,14 @@ fn the_own_echo_changes_nothing() {
     let unsent = bench.unsent().remove(0);
     bench.store.sent(vec![(unsent.key, unsent.number)]);
     bench.clock.unix_ms.store(NOON + 3, Relaxed);
-    assert_eq!(shared(&bench, Change::Decide(own)), Outcome::Made);
+    assert_eq!(shared(&bench, Change::Decide(own)), WriteOutcome::Made);
     assert_eq!(bench.store.metrics().made.get(), 1);
     assert_eq!(bench.unsent(), []);
 }
 
 #[test]
 fn how_far_the_shared_store_was_followed_survives_but_not_a_time_without_it() {
-    let folder = Folder::new("store-position");
+    let folder = Folder::new();
     let position = |bench: &Bench| {
         let (done, answer) = answer();
         bench.store.position(done);
@@ -146,7 +146,7 @@ fn how_far_the_shared_store_was_followed_survives_but_not_a_time_without_it() {
 
 #[test]
 fn a_file_that_was_handed_over_is_told_of_by_its_new_owner() {
-    let folder = Folder::new("store-handed-over");
+    let folder = Folder::new();
     let bench = Bench::new(NOON, true);
     bench.store.open(folder.file()).unwrap();
     bench.store.close();

@@ -8,7 +8,7 @@ use crate::{
     decision::{Change, Decision},
     decisions::Row,
     store::{
-        From, Loaded,
+        ChangeOrigin, Loaded,
         disk::{Disk, DiskError, Opened, Write},
         late,
     },
@@ -110,8 +110,8 @@ impl Writer {
             .count();
         if hidden > 0 {
             // What is deleted may stay in a file's free pages, so there has to be another file.
-            let told = stored.rows.iter().filter(|(key, _)| !self.hides(key));
-            disk = disk.without_the_others(&path, told.map(|(key, _)| key))?;
+            let kept = stored.rows.iter().filter(|(key, _)| !self.hides(key));
+            disk = disk.without_the_others(&path, kept.map(|(key, _)| key))?;
             log::warn!("decisions about single addresses were taken off the disk; count={hidden}");
         }
         let mut rows = Vec::with_capacity(stored.rows.len());
@@ -120,7 +120,7 @@ impl Writer {
             self.number = self.unsent.values().copied().max().unwrap_or_default();
             self.replica.resume(disk.position());
         } else {
-            // What is decided from now on, no shared store is told of.
+            // Decisions from now on are sent to no shared store.
             disk.forget_position()?;
         }
         for (key, essence) in stored.rows {
@@ -128,7 +128,7 @@ impl Writer {
             if until <= now.own_ms && self.hides(&key) {
                 // Nowhere any more.
             } else if until <= now.own_ms {
-                // Everybody else's copy has ended too: to tell of it would take away a later one.
+                // The copies of other gateways have ended too: to send this would remove a later one.
                 self.unsent.remove(&key);
                 self.waiting.insert(key, Waiting::default());
             } else if let Some(site) = self.shown.sites().of(&key.scope) {
@@ -177,13 +177,13 @@ impl Writer {
         }
         let now = self.clock.now();
         for decision in decisions {
-            self.apply(Change::Decide(decision), From::Here, now);
+            self.apply(Change::Decide(decision), ChangeOrigin::Here, now);
         }
         self.table.show();
         self.save();
         if self.waiting.is_empty() {
             for file in files {
-                // Taken up twice, it says the same.
+                // To take it up twice changes nothing.
                 let _ = fs::remove_file(file);
             }
         }

@@ -1,9 +1,9 @@
-//! What the thread tells operators.
+//! Reading decisions, for operators.
 
 use super::{List, Writer, file::File, order};
 use crate::{
     clock::Moment,
-    decision::{Decision, Key, ReasonCode, Scope},
+    decision::{Decision, DecisionKey, ReasonCode, Scope},
     decisions::{EVERY_SITE, Origin, Row},
     store::{Page, Query},
 };
@@ -12,7 +12,7 @@ impl Writer {
     pub(super) fn page(&self, query: &Query) -> Page {
         let now = self.clock.now();
         let sites = self.shown.sites();
-        // Whoever only asks leaves no number behind.
+        // A query only reads: it assigns no number to a site.
         let site = query.scope.as_ref().and_then(|scope| match scope {
             Scope::Deployment => Some(EVERY_SITE),
             Scope::Site(name) => sites.known(name),
@@ -38,7 +38,7 @@ impl Writer {
 
     /// The whole decision behind a row.
     pub(super) fn detail(&self, row: &Row, now: Moment) -> Option<Decision> {
-        let key = Key {
+        let key = DecisionKey {
             subject: row.subject,
             scope: self.shown.sites().scope(row.site)?,
         };
@@ -49,7 +49,7 @@ impl Writer {
         Some(kept.unwrap_or_else(|| self.summary(key, row, now)))
     }
 
-    pub(super) fn whole(&self, key: &Key) -> Option<Decision> {
+    pub(super) fn whole(&self, key: &DecisionKey) -> Option<Decision> {
         if let Some(waiting) = self.waiting.get(key) {
             return waiting.decision.clone();
         }
@@ -60,7 +60,7 @@ impl Writer {
     }
 
     /// What the memory alone knows of an entry.
-    pub(super) fn summary(&self, key: Key, row: &Row, now: Moment) -> Decision {
+    pub(super) fn summary(&self, key: DecisionKey, row: &Row, now: Moment) -> Decision {
         let lists = |list: &List| {
             let place = order(&row.subject);
             list.until == row.until && list.subjects.binary_search_by_key(&place, order).is_ok()

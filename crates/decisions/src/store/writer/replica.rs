@@ -2,18 +2,18 @@
 //!
 //! All gateways read the same stream of changes in the same order and make the same of it, their own
 //! changes included, so that they end up with the same entries. Two rules stand above the order:
-//! an operator's word stands against everybody's but an operator's, and what the shared store was
-//! not told of yet stands against what is older.
+//! an operator's decision stands against all but another operator's, and a change that was not sent to
+//! the shared store yet stands against what is older.
 
 use std::collections::HashSet;
 
 use super::{File, Writer};
 use crate::{
     clock::Moment,
-    decision::{Change, Decision, Key},
+    decision::{Change, Decision, DecisionKey},
     decisions::{Origin, Row},
     prefix_set::Prefix,
-    store::{From, Missing, Outcome, Position, Unsent},
+    store::{ChangeOrigin, Missing, Position, Unsent, WriteOutcome},
 };
 
 /// Two copies of one entry end at the same time but for the drift of clocks.
@@ -77,17 +77,17 @@ impl Writer {
     pub(super) fn known(
         &mut self,
         change: &Change,
-        key: &Key,
+        key: &DecisionKey,
         site: u16,
         before: Option<Row>,
         now: Moment,
-    ) -> Option<Outcome> {
+    ) -> Option<WriteOutcome> {
         self.replica.mark((key.subject, site));
         if self.unsent.contains_key(key) {
             let own = self.decided(key, now);
-            // What has ended meanwhile stands against nobody.
+            // What has ended meanwhile stands against nothing.
             if !own.is_some_and(|own| before.is_none() || yields(&own, change)) {
-                return Some(Outcome::Superseded);
+                return Some(WriteOutcome::Superseded);
             }
             self.unsent.remove(key);
         }
@@ -98,18 +98,18 @@ impl Writer {
         let same = row.action == decision.action
             && row.origin == Origin::from(&decision.source)
             && row.until.abs_diff(until) <= SAME_END_MS;
-        same.then_some(Outcome::Made)
+        same.then_some(WriteOutcome::Made)
     }
 
-    /// Tells the shared store again of an entry that stood against a change of its.
-    pub(super) fn insist(&mut self, key: &Key, from: From) {
-        if self.shared && from == From::Shared && !self.unsent.contains_key(key) {
+    /// Sends an entry again that stood against a change of the shared store.
+    pub(super) fn insist(&mut self, key: &DecisionKey, from: ChangeOrigin) {
+        if self.shared && from == ChangeOrigin::Shared && !self.unsent.contains_key(key) {
             self.number += 1;
             self.unsent.insert(key.clone(), self.number);
         }
     }
 
-    /// Settles what the shared store does not have; how much that was.
+    /// Settles entries that the shared store does not have; returns how many.
     pub(super) fn end_resync(&mut self, missing: Missing) -> usize {
         let Some(seen) = self.replica.seen.take() else {
             return 0;
@@ -123,7 +123,7 @@ impl Writer {
                 continue;
             };
             let subject = row.subject;
-            let key = Key { subject, scope };
+            let key = DecisionKey { subject, scope };
             if self.unsent.contains_key(&key) {
                 continue;
             }
@@ -131,9 +131,9 @@ impl Writer {
             match missing {
                 Missing::Remove => {
                     self.table.remove(row.subject, row.site);
-                    self.note(key, None, false, From::Snapshot);
+                    self.note(key, None, false, ChangeOrigin::Snapshot);
                 }
-                Missing::Tell => self.insist(&key, From::Shared),
+                Missing::Resend => self.insist(&key, ChangeOrigin::Shared),
             }
         }
         self.table.show();
@@ -141,10 +141,10 @@ impl Writer {
         settled
     }
 
-    /// At most `most` changes that the shared store was not told of.
+    /// At most `most` changes that were not sent to the shared store yet.
     pub(super) fn unsent(&self, most: usize) -> Vec<Unsent> {
         if matches!(self.file, File::HandedOver(_)) {
-            // Whoever has the file tells of what is left beside it, too.
+            // The process that has the file also sends what is left beside it.
             return Vec::new();
         }
         let now = self.clock.now();
@@ -159,7 +159,7 @@ impl Writer {
     }
 
     /// What is decided now, also where no file has it.
-    fn decided(&self, key: &Key, now: Moment) -> Option<Decision> {
+    fn decided(&self, key: &DecisionKey, now: Moment) -> Option<Decision> {
         if let Some(whole) = self.whole(key) {
             return Some(whole);
         }
@@ -169,7 +169,7 @@ impl Writer {
         Some(self.summary(key.clone(), &row, now))
     }
 
-    pub(super) fn sent(&mut self, keys: &[(Key, u64)]) {
+    pub(super) fn sent(&mut self, keys: &[(DecisionKey, u64)]) {
         if keys.is_empty() {
             return;
         }
@@ -199,7 +199,7 @@ impl Writer {
     }
 }
 
-/// Whether an entry of our own, not told yet, gives way to a change of the shared store.
+/// Whether an unsent entry of our own gives way to a change of the shared store.
 fn yields(own: &Decision, change: &Change) -> bool {
     let (ours, theirs) = (&own.source, change.source());
     if ours.stands_against(theirs) {

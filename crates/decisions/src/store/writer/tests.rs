@@ -46,22 +46,24 @@ fn decision(host: u32, until_ms: u64) -> Decision {
 
 #[test]
 fn a_file_that_fails_twice_is_tried_again() {
-    let folder = std::env::temp_dir().join(format!("thornwall-twice-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&folder);
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("data");
     // The folder of the file is not there: as when a disk has gone.
     let path = folder.join("decisions.redb");
     let mut writer = writer();
     let now = writer.clock.now();
     writer.file = File::Failed(path.clone());
     let made = Change::Decide(decision(1, 2_000_000));
-    assert_eq!(writer.apply(made, From::Here, now), Outcome::Made);
+    assert_eq!(
+        writer.apply(made, ChangeOrigin::Here, now),
+        WriteOutcome::Made
+    );
     writer.reopen(now);
     assert!(matches!(writer.file, File::Failed(_)));
     fs::create_dir_all(&folder).unwrap();
     writer.reopen(now);
     writer.save();
     assert!(writer.waiting.is_empty() && matches!(writer.file, File::Open(..)));
-    fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
@@ -73,7 +75,10 @@ fn what_waits_for_a_disk_that_is_gone_is_bounded() {
         for host in 0..100 {
             let until_ms = now.unix_ms + 100;
             let made = Change::Decide(decision(round * 100 + host, until_ms));
-            assert_eq!(writer.apply(made, From::Here, now), Outcome::Made);
+            assert_eq!(
+                writer.apply(made, ChangeOrigin::Here, now),
+                WriteOutcome::Made
+            );
         }
         now.own_ms += 1_000;
         now.unix_ms += 1_000;

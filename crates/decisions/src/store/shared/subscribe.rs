@@ -1,4 +1,4 @@
-//! What is published on channels, heard by a task of its own.
+//! Subscription to channels of the shared store, read by a task of its own.
 
 use std::{
     sync::{
@@ -22,17 +22,16 @@ use super::{
 
 /// Messages that wait.
 const MOST_MESSAGES: usize = 1024;
-/// Bytes of messages that wait: what some gateways tell in a second.
+/// Bytes of messages that wait: what some gateways publish in a second.
 const MOST_BYTES: usize = 16 << 20;
 
-/// What was published.
 pub(super) struct Message {
     pub(super) channel: Vec<u8>,
     pub(super) bytes: Vec<u8>,
 }
 
-/// Who hears channels, until it is dropped.
-pub(super) struct Listener {
+/// A subscription to channels, which ends when it is dropped.
+pub(super) struct Subscription {
     messages: Receiver<Result<Message, LinkError>>,
     room: Arc<Room>,
     task: JoinHandle<()>,
@@ -45,8 +44,8 @@ struct Room {
     lost: AtomicU64,
 }
 
-impl Listener {
-    /// Listens to these channels; they are heard when this returns.
+impl Subscription {
+    /// Subscribes to these channels; the subscription is confirmed when this returns.
     pub(super) async fn start(
         link: Link,
         channels: &[&str],
@@ -70,7 +69,7 @@ impl Listener {
         let stream = stream.map_err(|_| LinkError::Timeout)??;
         let room = Arc::<Room>::default();
         let (sender, messages) = mpsc::channel(MOST_MESSAGES);
-        let task = tokio::spawn(hear(stream, bounds, sender, Arc::clone(&room)));
+        let task = tokio::spawn(receive(stream, bounds, sender, Arc::clone(&room)));
         Ok(Self {
             messages,
             room,
@@ -78,7 +77,7 @@ impl Listener {
         })
     }
 
-    /// The next message. Nothing is lost where nobody waits for the end of this.
+    /// The next message. Cancel-safe: no message is lost where this is dropped before its end.
     pub(super) async fn next(&mut self) -> Result<Message, LinkError> {
         let message = self.messages.recv().await;
         let message = message.unwrap_or(Err(LinkError::Lost("closed")))?;
@@ -92,16 +91,16 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
+impl Drop for Subscription {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-/// Longest time that the end of a connection waits to be told.
-const TELL: Duration = Duration::from_secs(10);
+/// Longest time that the end of a connection waits to be reported.
+const REPORT_END: Duration = Duration::from_secs(10);
 
-async fn hear(
+async fn receive(
     mut stream: Stream,
     bounds: Bounds,
     sender: Sender<Result<Message, LinkError>>,
@@ -109,10 +108,10 @@ async fn hear(
 ) {
     loop {
         match message(&mut stream, bounds).await {
-            Ok(Heard::TooLarge) => {
+            Ok(Incoming::TooLarge) => {
                 room.lost.fetch_add(1, Relaxed);
             }
-            Ok(Heard::Message(message)) => {
+            Ok(Incoming::Message(message)) => {
                 let length = message.bytes.len();
                 let waiting = room.bytes.fetch_add(length, Relaxed);
                 if waiting + length > MOST_BYTES || sender.try_send(Ok(message)).is_err() {
@@ -120,18 +119,18 @@ async fn hear(
                     room.lost.fetch_add(1, Relaxed);
                 }
             }
-            Ok(Heard::Nothing) => {}
+            Ok(Incoming::Nothing) => {}
             Err(error) => {
-                // Nobody listens any more, which is an end as well.
-                let _ = timeout(TELL, sender.send(Err(error))).await;
+                // A receiver that is gone is an end as well.
+                let _ = timeout(REPORT_END, sender.send(Err(error))).await;
                 return;
             }
         }
     }
 }
 
-/// What comes on a connection that listens.
-enum Heard {
+/// What arrives on a subscribed connection.
+enum Incoming {
     Message(Message),
     /// About the channel itself.
     Nothing,
@@ -139,7 +138,7 @@ enum Heard {
     TooLarge,
 }
 
-async fn message(stream: &mut Stream, bounds: Bounds) -> Result<Heard, LinkError> {
+async fn message(stream: &mut Stream, bounds: Bounds) -> Result<Incoming, LinkError> {
     let value = wire::read(stream, bounds).await?.or_refusal()?;
     if value.is_cut() {
         return Err(LinkError::Bounds);
@@ -151,10 +150,10 @@ async fn message(stream: &mut Stream, bounds: Bounds) -> Result<Heard, LinkError
         .map(Value::text);
     let mut next = || parts.next().flatten();
     if next().as_deref() != Some(b"message") {
-        return Ok(Heard::Nothing);
+        return Ok(Incoming::Nothing);
     }
     Ok(match (next(), next()) {
-        (Some(channel), Some(bytes)) => Heard::Message(Message { channel, bytes }),
-        _ => Heard::TooLarge,
+        (Some(channel), Some(bytes)) => Incoming::Message(Message { channel, bytes }),
+        _ => Incoming::TooLarge,
     })
 }

@@ -1,4 +1,4 @@
-//! How the way to a shared store does, for metrics and for people.
+//! State of the connection to a shared store, for metrics and for people.
 
 use std::{
     fmt, io,
@@ -9,12 +9,12 @@ use parking_lot::Mutex;
 
 use super::{link::LinkError, wire::WireError};
 
-/// What is known of the way to a shared store.
+/// State of the connection to a shared store, and what it counts.
 #[derive(Debug, Default)]
-pub struct Standing {
-    /// Whether it answers, and is followed.
+pub struct LinkStatus {
+    /// Whether the shared store answers, and is followed.
     pub up: AtomicBool,
-    /// Whether it refuses what it is told.
+    /// Whether it refuses what is sent to it.
     pub refusing: AtomicBool,
     /// When it was last known what it holds, in milliseconds of Unix time; 0 for never.
     pub synced_ms: AtomicU64,
@@ -22,9 +22,9 @@ pub struct Standing {
     pub resyncs: AtomicU64,
     /// Changes read from it.
     pub received: AtomicU64,
-    /// Changes told to it.
-    pub told: AtomicU64,
-    /// Values of it that are nothing of ours.
+    /// Changes sent to it.
+    pub sent: AtomicU64,
+    /// Values of it that could not be read, and were skipped.
     pub skipped: AtomicU64,
     /// Addresses that it lists now: the predecessor's alone.
     pub listed: AtomicU64,
@@ -32,12 +32,12 @@ pub struct Standing {
     last: Mutex<Option<(Trouble, String)>>,
 }
 
-/// What can go wrong on the way to a shared store.
+/// Kinds of failures of the connection to a shared store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// The password is wrong or missing.
     Auth,
-    /// It said more than is read of it, or nothing that Redis says.
+    /// Its answer was larger than its bounds, or no answer of Redis.
     Bounds,
     /// The access list of the user does not allow it.
     Denied,
@@ -130,8 +130,8 @@ impl fmt::Display for Trouble {
     }
 }
 
-impl Standing {
-    /// Notes what went wrong; said aloud where it is something new.
+impl LinkStatus {
+    /// Notes a failure; logged where it differs from the one before.
     pub(super) fn note(&self, what: &'static str, error: &LinkError) {
         let trouble = Trouble::of(error);
         if let Some(count) = self.troubles.get(trouble as usize) {
@@ -160,21 +160,21 @@ impl Standing {
         }
     }
 
-    /// How often each thing went wrong.
+    /// Number of failures of each kind.
     pub fn troubles(&self) -> impl Iterator<Item = (Trouble, u64)> {
         let counts = self.troubles.iter().map(|count| count.load(Relaxed));
         Trouble::ALL.into_iter().zip(counts)
     }
 
-    /// What is wrong now.
+    /// The current failure, with details.
     pub fn trouble(&self) -> Option<String> {
         let last = self.last.lock();
         last.as_ref()
             .map(|(trouble, details)| format!("{trouble}: {details}"))
     }
 
-    /// How it does, in a word or two.
-    pub fn word(&self) -> &'static str {
+    /// The state as short text.
+    pub fn state(&self) -> &'static str {
         match (self.up.load(Relaxed), self.refusing.load(Relaxed)) {
             (true, false) => "in step",
             (true, true) => "not taking",

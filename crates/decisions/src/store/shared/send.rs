@@ -7,21 +7,21 @@ use tokio::time::sleep;
 use super::{
     LEAST_PAUSE, MOST_ENTRIES, MOST_PAUSE, SharedStore, ask, entry, jittered,
     link::{Command, Link, LinkError},
-    standing::Trouble,
+    status::Trouble,
     stream::FIELD,
 };
 use crate::store::Unsent;
 
-/// Changes that are told at once.
+/// Changes that are sent at once.
 const BATCH: usize = 500;
-/// A replica is told again with pauses up to this one; then whoever is the master now is looked for.
+/// Changes are sent to a replica again with pauses up to this one; then the new master is looked for.
 const PATIENT_UNTIL: Duration = Duration::from_secs(1);
 /// Pause between two looks for changes.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl SharedStore {
-    /// Tells the shared store what the local one decides, until the connection breaks.
-    pub(super) async fn tell(&self, mut link: Link) -> Result<Infallible, LinkError> {
+    /// Sends changes of the local store to the shared one, until the connection breaks.
+    pub(super) async fn send(&self, mut link: Link) -> Result<Infallible, LinkError> {
         let mut pause = LEAST_PAUSE;
         loop {
             if self.store.metrics().unsent.get() == 0 {
@@ -33,7 +33,7 @@ impl SharedStore {
                 sleep(LOOK_EVERY).await;
                 continue;
             }
-            let refusals = self.tell_all(&mut link, &batch).await?;
+            let refusals = self.send_all(&mut link, &batch).await?;
             let mut refusal = None;
             let mut sent = Vec::with_capacity(batch.len());
             for (unsent, refused) in batch.into_iter().zip(refusals) {
@@ -42,9 +42,9 @@ impl SharedStore {
                     refused => refusal = refused,
                 }
             }
-            self.standing.told.fetch_add(sent.len() as u64, Relaxed);
+            self.status.sent.fetch_add(sent.len() as u64, Relaxed);
             self.store.sent(sent);
-            self.standing.refusing.store(refusal.is_some(), Relaxed);
+            self.status.refusing.store(refusal.is_some(), Relaxed);
             let Some(error) = refusal else {
                 pause = LEAST_PAUSE;
                 continue;
@@ -53,18 +53,18 @@ impl SharedStore {
             // A replica is read on for some tries: what the others decided has to be known here.
             let stays = trouble == Trouble::ReadOnly && pause < PATIENT_UNTIL;
             if !trouble.is_refusal() && !stays {
-                self.standing.refusing.store(false, Relaxed);
+                self.status.refusing.store(false, Relaxed);
                 return Err(error);
             }
-            self.standing.note("shared store", &error);
+            self.status.note("shared store", &error);
             sleep(jittered(pause)).await;
             pause = MOST_PAUSE.min(pause * 2);
         }
     }
 
-    /// Tells changes, the first steps of all of them at once and then the second ones; for each of them
-    /// why it was refused, if it was. Told twice, one says the same.
-    async fn tell_all(
+    /// Sends changes, the first commands of all of them at once and then the second ones; returns for
+    /// each of them why it was refused, if it was. To send a change twice is harmless.
+    async fn send_all(
         &self,
         link: &mut Link,
         batch: &[Unsent],
@@ -94,11 +94,11 @@ impl SharedStore {
         }
     }
 
-    /// What tells one change, in its order.
+    /// The commands that send one change, in their order.
     ///
-    /// Of a decision the key comes first: whoever reads the entry finds the key. Of a withdrawal an
-    /// entry comes before the key goes and one after: whoever looks at all keys meanwhile reads one of
-    /// them after it has looked, whether the key was still there or not.
+    /// Of a decision the key comes first: a gateway that reads the entry finds the key. Of a withdrawal
+    /// an entry comes before the key goes and one after: a gateway that looks at all keys meanwhile reads
+    /// one of them after it has looked, whether the key was still there or not.
     fn steps(&self, unsent: &Unsent) -> Vec<Command> {
         let key = self.names.decision(&unsent.key);
         let now = self.clock.now().unix_ms;
@@ -109,7 +109,7 @@ impl SharedStore {
         };
         let left = decision.until_ms.saturating_sub(now);
         if left == 0 {
-            // Everybody else's copy has ended, too.
+            // The copies of other gateways have ended, too.
             return Vec::new();
         }
         let value = Command::new("SET")
