@@ -15,7 +15,7 @@ pub struct Carry {
 }
 
 impl Carry {
-    /// Takes over the running generation's state of this owner and name where `fits` says that it
+    /// Takes over the running generation's state of this owner and name where `fits` confirms that it
     /// still matches its configuration, or makes it anew.
     pub fn over<T: Any + Send + Sync>(
         &mut self,

@@ -19,7 +19,7 @@ pub use self::{
     shared::SharedCounters,
 };
 
-/// What is counted: something about somebody on one site.
+/// What is counted: a kind of event and a subject on one site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CounterKey {
     /// Number of the site.
@@ -56,7 +56,7 @@ pub trait Counters: Send + Sync {
     /// Raises a flag until then; one that is raised for longer stays so.
     fn flag(&self, key: CounterKey, until: Duration, now: Duration);
 
-    /// Until when a flag is raised, if it is.
+    /// When a flag ends, if it is raised.
     fn flagged(&self, key: CounterKey, now: Duration) -> Option<Duration>;
 
     /// Notes one item; about how many different ones there were within the window. The estimate is

@@ -1,6 +1,6 @@
 //! What a held client reads: endless, plausible, worthless documents, as plain data.
 //!
-//! [`links`] marks paths so that whoever follows one is known again. [`plan`] decides what a path
+//! [`links`] marks paths so that a client that follows one is known again. [`plan`] decides what a path
 //! is answered with, and [`drip`] is the answer itself: an iterator of small chunks, each with the
 //! wait before it. Nothing here reads a clock, sleeps or writes to a socket; the gateway does.
 //!

@@ -1,5 +1,5 @@
-//! From repeated offences to a decision: who is refused or held again and again gets an entry of
-//! its own, for longer each time.
+//! From repeated offences to a decision: a client that is refused or held again and again gets a
+//! decision of its own, for longer each time.
 
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -77,9 +77,9 @@ pub struct Proposal {
     pub subject: Prefix,
     /// What happens to its requests.
     pub action: Action,
-    /// Why.
+    /// Reason of the decision.
     pub reason: Reason,
-    /// Who wants it: the names of pipeline and filter.
+    /// The source: the names of pipeline and filter.
     pub by: Arc<str>,
     /// What it rests on.
     pub evidence: String,
@@ -125,7 +125,7 @@ impl Decide {
         if count < u64::from(self.spec.after.get()) {
             return None;
         }
-        // Requests that were under way say no more than the one that was one too many.
+        // Requests that were in flight then show no more than the one that was one too many.
         let settled = CounterKey::new(site, &format!("{} settled", self.by), &whom);
         if self.counters.flagged(settled, now).is_some() {
             return None;

@@ -1,7 +1,7 @@
-//! The port to a second opinion: what is said of a request, and to whom.
+//! The port to a second opinion: which facts of a request are sent to a sidecar.
 //!
 //! A filter finds out cheaply which case a request belongs to, and makes a [`Question`] of it only
-//! where the other side of the port wants one. Filters ask from memory: whoever implements
+//! where the other side of the port wants one. Filters ask from memory: an implementation of
 //! [`Escalation`] does not wait, and sends nothing before the gateway hands the question on.
 //!
 //! A question never holds a body, a cookie, a credential, the value of a query or of a header field
@@ -32,9 +32,9 @@ pub const MOST_HEADER_NAMES: usize = 64;
 /// Most names of a query's parameters.
 pub const MOST_PARAMETERS: usize = 8;
 
-/// Whoever collects requests into cases and has them assessed.
+/// Collects requests into cases and has them assessed.
 pub trait Escalation: Send + Sync {
-    /// Counts a request, and tells which case it belongs to and whether more of it is wanted. Never
+    /// Counts a request, and returns which case it belongs to and whether more of it is wanted. Never
     /// waits, and allocates nothing for a case that is known.
     fn sight(&self, sighting: &Sighting) -> Interest;
 }
@@ -75,7 +75,7 @@ pub struct Sighting {
     pub site: u16,
     /// The client: what [`subscriber`] leaves of its address.
     pub client: IpAddr,
-    /// A hash of how the request looks, whoever sends it.
+    /// A hash of how the request looks, independent of its client.
     pub shape: u64,
     /// The score so far.
     pub score: f32,
@@ -110,13 +110,13 @@ pub struct Interest {
 pub struct Referral {
     /// The case that it belongs to.
     pub case: CaseId,
-    /// What is to be told of it, where that is wanted.
+    /// Facts of the request for the sidecar, where they are wanted.
     pub question: Option<Box<Question>>,
     /// How long the request may wait for the case's assessment.
     pub wait: Duration,
 }
 
-/// What a second opinion is told of one request.
+/// Facts of one request that are sent for a second opinion.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
     /// The case that it belongs to.
@@ -146,7 +146,7 @@ pub struct Question {
 }
 
 impl Question {
-    /// What may be told of a request.
+    /// The facts of a request that may be sent.
     pub fn of(request: &RequestView<'_>, trail: &Trail, sighting: Sighting, case: CaseId) -> Self {
         let headers = request.headers;
         let names = headers.keys().take(MOST_HEADER_NAMES);

@@ -20,7 +20,7 @@ pub trait Filter: Send + Sync {
     /// request, go into `round`.
     fn judge(&self, request: &RequestView<'_>, round: &mut Round) -> Result<Verdict, FilterError>;
 
-    /// Who learns from how requests end that the filter left a note about.
+    /// Observer called at the end of each request for which `judge` set `round.note`.
     fn watcher(&self) -> Option<&dyn Watcher> {
         None
     }
@@ -29,13 +29,13 @@ pub trait Filter: Send + Sync {
 /// What the filters of one request leave behind.
 #[derive(Debug, Default)]
 pub struct Round {
-    /// What was noticed.
+    /// Signals that were noticed.
     pub trail: Trail,
-    /// What is held until the request ends.
+    /// Holds that last until the request ends.
     pub holds: Holds,
-    /// What the filter's watcher is to be told again when the request has ended.
+    /// Note that the filter's watcher receives when the request has ended.
     pub note: Option<Note>,
-    /// What a second opinion is to be told of the request.
+    /// Facts of the request for a second opinion.
     pub referral: Option<Referral>,
 }
 
@@ -75,7 +75,7 @@ impl Holds {
         self.held.is_empty()
     }
 
-    /// How long the next `bytes` of the answer's body have to wait: as long as the slowest says.
+    /// How long the next `bytes` of the answer's body have to wait: the longest wait of all holds.
     pub fn pace(&mut self, bytes: usize, now: Duration) -> Duration {
         let waits = self.held.iter_mut().map(|(hold, observed)| {
             let wait = hold.pace(bytes, now);

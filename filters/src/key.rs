@@ -1,6 +1,6 @@
 //! What a limit counts by: who owns a bucket, a count or an allowance.
 //!
-//! A key is a keyed hash, so that an owner of any length takes 16 bytes and nobody can choose
+//! A key is a keyed hash, so that an owner of any length takes 16 bytes and no client can choose
 //! owners that fall on the same place. It does not depend on the filter that asks: the same owner
 //! has the same key in each.
 
@@ -21,15 +21,15 @@ use thornwall_detectors::address::{canonical, neighbourhood, subscriber};
 /// An owner, always of one site: the site's number and 112 bits of SipHash-1-3.
 ///
 /// Among 2^24 keys of a site, the most that a table holds, two are alike with a probability of
-/// 2^-65; whoever does not know the [`KeySeed`] cannot look for such a pair.
+/// 2^-65; without the [`KeySeed`] such a pair cannot be searched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key {
+pub struct LimitKey {
     /// The site's number in the upper 16 bits.
     high: u64,
     low: u64,
 }
 
-impl Key {
+impl LimitKey {
     /// The key without its site, which every gateway with the same [`KeySeed`] has alike.
     pub fn digest(self) -> limit_report::Digest {
         let mut digest = [0; limit_report::DIGEST];
@@ -56,7 +56,7 @@ impl Key {
         (self.high >> 48) as u16
     }
 
-    /// Evenly spread bits that say where the key lies in a table. One client's places on different
+    /// Evenly spread bits that place the key in a table. One client's places on different
     /// sites have nothing to do with each other.
     pub(crate) const fn place(self) -> u64 {
         // 2^64 over the golden ratio (Knuth, TAOCP volume 3, section 6.4).
@@ -94,7 +94,7 @@ impl KeySeed {
 
     /// One client: an IPv4 address, or the /64 of an IPv6 address.
     #[inline]
-    pub fn client(&self, site: u16, client: IpAddr) -> Key {
+    pub fn client(&self, site: u16, client: IpAddr) -> LimitKey {
         let mut owner = self.owner();
         owner.client(client);
         owner.key(site)
@@ -131,7 +131,7 @@ impl fmt::Debug for KeySeed {
     }
 }
 
-/// An owner in the making: parts, each told apart from the others by a tag.
+/// An owner in the making: parts, each marked by a tag.
 struct Owner(SipHasher13);
 
 impl Owner {
@@ -167,9 +167,9 @@ impl Owner {
     }
 
     #[inline]
-    fn key(self, site: u16) -> Key {
+    fn key(self, site: u16) -> LimitKey {
         let (high, low) = self.0.finish128().as_u64();
-        Key {
+        LimitKey {
             high: u64::from(site) << 48 | high >> 16,
             low,
         }
@@ -180,7 +180,7 @@ impl Owner {
 mod tests {
     use std::net::IpAddr;
 
-    use super::{Key, KeySeed};
+    use super::{KeySeed, LimitKey};
 
     #[test]
     fn keys_join_what_belongs_together() {
@@ -192,7 +192,7 @@ mod tests {
         };
         let check = |one: &str, other: &str, same_client: bool, same_prefix: bool| {
             let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
-            let same: fn(Key, Key) -> bool = |one, other| one == other;
+            let same: fn(LimitKey, LimitKey) -> bool = |one, other| one == other;
             assert_eq!(
                 same(seed.client(1, one), seed.client(1, other)),
                 same_client,

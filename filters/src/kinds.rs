@@ -37,7 +37,7 @@ pub(crate) trait Kind: Sized {
 pub struct KindFacts {
     /// The key of its table.
     pub name: &'static str,
-    /// What a filter of it costs each request.
+    /// What a filter of this kind costs each request.
     pub cost: &'static str,
 }
 
@@ -63,13 +63,13 @@ macro_rules! kinds {
         pub struct FilterSpec {
             /// Unique within the pipeline; the label of metrics and logs.
             pub name: Spanned<String>,
-            /// Whether its word counts.
+            /// Whether its verdicts are enforced or only observed.
             #[serde(default)]
             pub mode: Mode,
             /// What a failure of the filter means.
             #[serde(default)]
             pub on_error: OnError,
-            /// Who is refused or held by it again and again is decided about.
+            /// Decisions about clients that it refuses or holds again and again.
             pub decide: Option<Spanned<DecideSpec>>,
             /// Which requests it looks at; all where absent.
             pub when: Option<Spanned<When>>,

@@ -1,6 +1,6 @@
 //! Filters, the pipeline that runs them, and the configuration that they are written in.
 //!
-//! A filter decides from memory: it opens no socket, spawns no task and writes no response. What a filter says is data (a [`verdict::Verdict`]); the gateway turns the pipeline's
+//! A filter decides from memory: it opens no socket, spawns no task and writes no response. A filter's verdict is data (a [`verdict::Verdict`]); the gateway turns the pipeline's
 //! [`verdict::Ruling`] into bytes. This crate knows neither Pingora nor gRPC.
 
 pub mod carry;

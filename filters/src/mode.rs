@@ -1,4 +1,4 @@
-//! What becomes of what a filter says.
+//! What becomes of a filter's verdicts.
 
 use serde::Deserialize;
 

@@ -49,7 +49,7 @@ pub struct PipelineSpec {
     pub filter: Vec<FilterSpec>,
     /// Score at which each action starts; without it the score is only shown.
     pub ladder: Option<Spanned<LadderSpec>>,
-    /// Who is held or refused by the ladder again and again is decided about.
+    /// Decisions about clients that the ladder holds or refuses again and again.
     pub decide: Option<Spanned<DecideSpec>>,
     /// The slower rate of throttled clients.
     pub throttle: Option<Spanned<ThrottleSpec>>,
@@ -89,15 +89,15 @@ pub struct Judgement {
     pub ruling: Ruling,
     /// Whether the client is held to the slower rate.
     pub throttled: bool,
-    /// Everything that was noticed.
+    /// All signals that were noticed.
     pub trail: Trail,
     /// The trail as one number, 0..1.
     pub score: f32,
     /// A decision that is to be made about the client.
     pub proposal: Option<Box<Proposal>>,
-    /// What a second opinion is to be told of the request.
+    /// Facts of the request for a second opinion.
     pub referral: Option<Referral>,
-    /// What is held until the request ends; nothing where it is answered at once.
+    /// Holds that last until the request ends; none where it is answered at once.
     pub holds: Holds,
     /// How long each filter that was asked took, by its place in the pipeline.
     pub timings: Timings,
@@ -106,7 +106,7 @@ pub struct Judgement {
 }
 
 impl Judgement {
-    /// What an answer alone says of a request, where no filter is asked.
+    /// The judgement of a request that is answered without asking any filter.
     pub fn without_filters(answer: Answer) -> Self {
         let ruling = Ruling::Answer(answer);
         let mut trail = Trail::default();
@@ -219,7 +219,7 @@ impl Pipeline {
         }
     }
 
-    /// Tells the filters' watchers, and the slower rate, what the origin answers with.
+    /// Notifies the filters' watchers, and the slower rate, of the origin's answer.
     pub fn answered(&self, notes: &Notes, answer: &Begun) {
         for (place, note) in notes {
             match self.watcher(*place) {
@@ -229,7 +229,7 @@ impl Pipeline {
         }
     }
 
-    /// Tells the filters' watchers how a request ended that was handed on.
+    /// Notifies the filters' watchers of the end of a request that was forwarded.
     pub fn finished(&self, notes: &Notes, finished: &Finished) {
         for (place, note) in notes {
             if let Some(watcher) = self.watcher(*place) {
@@ -269,7 +269,7 @@ impl Pipeline {
         &self.ladder
     }
 
-    /// The first word that ends the round, and whose it is, if a filter says one.
+    /// The first verdict that ends the round, with its filter, if there is one.
     fn ask_filters(
         &self,
         request: &RequestView<'_>,
@@ -424,7 +424,8 @@ fn now() -> Instant {
 /// Most filters of one pipeline: their places are counted in a byte, and each costs time.
 const MOST_FILTERS: usize = 64;
 
-/// The model's say rests on what the rules have noticed before it.
+/// Warns where `anomaly` stands before `heuristics`: the model's weight rests on what the rules have
+/// noticed before it.
 fn warn_of_order(spec: &PipelineSpec, report: &mut Report) {
     let place = |is_it: fn(&FilterSpec) -> bool| spec.filter.iter().position(is_it);
     let Some(model) = place(|filter| filter.anomaly.is_some()) else {

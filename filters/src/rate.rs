@@ -3,7 +3,7 @@
 //! The algorithm is the Generic Cell Rate Algorithm (ITU-T I.371 annex A; ATM Forum Traffic
 //! Management 4.0, section 4.4.2) in its virtual-scheduling form: all that a bucket keeps is the
 //! theoretical arrival time (TAT) of the next request at the steady rate. A bucket whose TAT has
-//! passed is full again and says nothing that an absent one would not say, so exactly those are
+//! passed is full again and holds nothing that an absent one would not, so exactly those are
 //! given up first.
 //!
 //! A table full of buckets that are not full again meets a flood of keys. A newcomer is then
@@ -37,12 +37,12 @@ use self::{
     adaptive::Adaptive,
     gcra::Gcra,
     sharing::{EXACT_BELOW, Sharing},
-    table::{Place, Table},
+    table::{Bucket, Table},
 };
-use crate::{key::Key, table_stats::TableStats, verdict::Limit};
+use crate::{key::LimitKey, table_stats::TableStats, verdict::Limit};
 
-/// The time after which a client may have its turn once the other gateways have been heard.
-const UNTIL_HEARD: Duration = Duration::from_millis(100);
+/// The time after which a client may have its turn, once the other gateways have reported.
+const UNTIL_EXCHANGE: Duration = Duration::from_millis(100);
 
 /// How much a key may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Buckets {
         }
     }
 
-    /// The same, of a limit that gateways keep together.
+    /// A table of a limit that gateways keep together.
     pub fn shared(quota: Quota, capacity: usize) -> Self {
         Self {
             sharing: Some(Sharing::new()),
@@ -110,7 +110,7 @@ impl Buckets {
         }
     }
 
-    /// The same, of a limit that changes: what `adaptive` says of a site counts in place of the
+    /// Makes the limit adaptive: the limit that `adaptive` has for a site counts in place of the
     /// quota's requests there, and its burst scales along.
     #[must_use]
     pub(crate) fn following(mut self, adaptive: Arc<Adaptive>) -> Self {
@@ -118,19 +118,24 @@ impl Buckets {
         self
     }
 
-    /// Takes `cost` requests, at most the burst, out of the key's bucket at `now`, or says when
+    /// Takes `cost` requests, at most the burst, out of the key's bucket at `now`, or returns when
     /// they are due.
     ///
     /// Times may arrive slightly out of order, as they do from several threads; a key never gets
     /// more because of an earlier time.
-    pub fn take(&self, key: Key, cost: u32, now: Duration) -> Result<(), Limit> {
+    pub fn take(&self, key: LimitKey, cost: u32, now: Duration) -> Result<(), Limit> {
         let scaled = self.scaled(key);
         let gcra = scaled.as_ref().unwrap_or(&self.gcra);
         self.take_at(gcra, (key, cost), now, true).map(drop)
     }
 
-    /// The same; how many requests are missing in the bucket afterwards.
-    pub(crate) fn take_counting(&self, key: Key, cost: u32, now: Duration) -> Result<u32, Limit> {
+    /// As [`Self::take`]; returns how many requests are missing in the bucket afterwards.
+    pub(crate) fn take_counting(
+        &self,
+        key: LimitKey,
+        cost: u32,
+        now: Duration,
+    ) -> Result<u32, Limit> {
         let scaled = self.scaled(key);
         let gcra = scaled.as_ref().unwrap_or(&self.gcra);
         let taken = self.take_at(gcra, (key, cost), now, true)?;
@@ -139,59 +144,59 @@ impl Buckets {
 
     /// The limit of the key's site, where it changes.
     #[inline]
-    fn scaled(&self, key: Key) -> Option<Gcra> {
+    fn scaled(&self, key: LimitKey) -> Option<Gcra> {
         let adaptive = self.adaptive.as_ref()?;
         Some(self.gcra.at(adaptive.limit(key.site())))
     }
 
     /// The bucket's TAT after `cost` was taken, and what that came to; nothing where the key has no
-    /// bucket. The other gateways hear of it where `told` says so.
+    /// bucket. It is reported to the other gateways where `reported` is set.
     #[inline]
     fn take_at(
         &self,
         gcra: &Gcra,
-        (key, cost): (Key, u32),
+        (key, cost): (LimitKey, u32),
         now: Duration,
-        told: bool,
+        reported: bool,
     ) -> Result<Option<(u128, u32)>, Limit> {
         let now = gcra.ticks(now);
         let cost = cost.min(self.quota.burst.get());
         let sharing = self.sharing.as_ref();
         let mut shard = self.table.shard(key);
-        let Place::Own(tat) = self.table.place(&mut shard, key, cost, now) else {
+        let Bucket::Own(tat) = self.table.place(&mut shard, key, cost, now) else {
             return Ok(None);
         };
         if let Some(sharing) = sharing
             && gcra.burst() < EXACT_BELOW
             && !sharing.may_have(key, cost, gcra.free(tat.get(), now))
         {
-            return Err(gcra.limit_after(tat.get(), now, UNTIL_HEARD));
+            return Err(gcra.limit_after(tat.get(), now, UNTIL_EXCHANGE));
         }
         let after = gcra.admit(tat.get(), now, cost)?;
         tat.set(after);
-        if told {
-            self.tell(key, cost);
+        if reported {
+            self.report(key, cost);
         }
         Ok(Some((after, cost)))
     }
 
-    /// Has the other gateways hear of what was let through.
+    /// Notes what was let through for the report to the other gateways.
     #[inline]
-    fn tell(&self, key: Key, cost: u32) {
+    fn report(&self, key: LimitKey, cost: u32) {
         if let Some(sharing) = &self.sharing {
             sharing.note(key, cost);
         }
     }
 
     /// What was let through here since the last call, for the other gateways.
-    pub fn taken(&self) -> Vec<(Key, u32)> {
+    pub fn taken(&self) -> Vec<(LimitKey, u32)> {
         self.sharing.as_ref().map(Sharing::take).unwrap_or_default()
     }
 
     /// Takes what another gateway let through out of the key's bucket, into debt where it is
     /// empty: of at most as much again as a burst, or as comes back in a second, so that no report
-    /// shuts anybody out for long.
-    pub fn owe(&self, key: Key, cost: u32, now: Duration) {
+    /// shuts a client out for long.
+    pub fn owe(&self, key: LimitKey, cost: u32, now: Duration) {
         // One second is ten exchanges.
         self.charge(key, cost, now, self.refill().max(Duration::from_secs(1)));
     }
@@ -201,10 +206,10 @@ impl Buckets {
         self.quota.per * self.quota.burst.get() / self.quota.requests.get()
     }
 
-    /// Notes how many gateways keep the limit, this one included, and whether the others are heard.
-    pub fn meet(&self, gateways: u32, heard: bool) {
+    /// Notes how many gateways keep the limit, this one included, and whether all others have reported.
+    pub fn meet(&self, gateways: u32, all_reported: bool) {
         if let Some(sharing) = &self.sharing {
-            sharing.meet(gateways, heard);
+            sharing.meet(gateways, all_reported);
         }
     }
 
@@ -218,25 +223,25 @@ impl Buckets {
         self.adaptive.as_ref()
     }
 
-    /// Requests that the other gateways were not told of, since there were too many keys.
-    pub fn untold(&self) -> u64 {
-        self.sharing.as_ref().map_or(0, Sharing::untold)
+    /// Requests that were not reported to the other gateways, since there were too many keys.
+    pub fn unreported(&self) -> u64 {
+        self.sharing.as_ref().map_or(0, Sharing::unreported)
     }
 
     /// Takes `amount` out of the key's bucket at `now` whether it is there or not; how long to wait
     /// until it is. A debt is never more than what comes back in `most`.
-    pub fn charge(&self, key: Key, amount: u32, now: Duration, most: Duration) -> Duration {
+    pub fn charge(&self, key: LimitKey, amount: u32, now: Duration, most: Duration) -> Duration {
         let scaled = self.scaled(key);
         let gcra = scaled.as_ref().unwrap_or(&self.gcra);
         let now = gcra.ticks(now);
         let mut shard = self.table.shard(key);
         match self.table.place(&mut shard, key, amount, now) {
-            Place::Own(tat) => {
+            Bucket::Own(tat) => {
                 let (after, wait) = gcra.charge(tat.get(), now, amount, most);
                 tat.set(after);
                 wait
             }
-            Place::None => Duration::ZERO,
+            Bucket::None => Duration::ZERO,
         }
     }
 

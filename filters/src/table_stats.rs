@@ -24,22 +24,22 @@ impl TableStats {
         }
     }
 
-    /// One more entry.
+    /// Counts a new entry.
     pub fn added(&self) {
         self.entries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One entry less.
+    /// Counts a removed entry.
     pub fn removed(&self) {
         self.entries.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// One entry gave its place to another.
+    /// Counts an entry that gave its place to another.
     pub fn evicted(&self) {
         self.evictions.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One request found no room.
+    /// Counts a request that found no room.
     pub fn overflowed(&self) {
         self.overflows.fetch_add(1, Ordering::Relaxed);
     }

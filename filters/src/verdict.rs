@@ -1,4 +1,4 @@
-//! What a filter says about a request, and what a pipeline makes of it.
+//! Verdicts of filters on a request, and the ruling that a pipeline makes of them.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use thornwall_detectors::signal::Reason;
 
 use thornwall_decisions::decision::Action;
 
-/// What one filter says.
+/// Verdict of one filter.
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Verdict {
@@ -33,7 +33,7 @@ impl Verdict {
         names
     };
 
-    /// The place of its name. A limit's refusal has always been counted as a denial.
+    /// Index of its name. A limit's refusal has always been counted as a denial.
     pub(crate) const fn place(&self) -> usize {
         match self {
             Self::Allow(_) => 0,
@@ -44,16 +44,16 @@ impl Verdict {
     }
 }
 
-/// A refusal: why, and what the client is told.
+/// A refusal: its reason, and what the client is answered.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Denial {
-    /// Why; never told to the client.
+    /// Reason, which is never sent to the client.
     pub reason: Reason,
-    /// What the client is told.
+    /// What the client is answered.
     pub refusal: Refusal,
 }
 
-/// What a client is told that is refused.
+/// Answer to a client that is refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Refusal {
     /// Too much is under way: this status, 429 or 503, and when to come back.
@@ -74,7 +74,7 @@ impl Denial {
     }
 }
 
-/// The limit that a client ran into, as the headers of a 429 tell it
+/// The limit that a client ran into, for the headers of a 429
 /// (draft-ietf-httpapi-ratelimit-headers).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limit {
@@ -88,7 +88,7 @@ pub struct Limit {
     pub retry_after: Duration,
 }
 
-/// What the pipeline says: the gateway has one `if`.
+/// Ruling of the pipeline: the gateway has one `if`.
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Ruling {
@@ -111,7 +111,7 @@ impl Ruling {
         }
     }
 
-    /// Why, where the ruling is not to forward.
+    /// The reason, where the ruling is not to forward.
     pub const fn reason(&self) -> Option<Reason> {
         match self {
             Self::Answer(Answer::Deny(denial)) => Some(denial.reason),

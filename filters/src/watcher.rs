@@ -1,16 +1,16 @@
-//! What filters learn from requests that have ended.
+//! Observers by which filters learn from requests that have ended.
 
 use std::{num::NonZeroU32, time::Duration};
 
-use crate::key::Key;
+use crate::key::LimitKey;
 
-/// Learns from the answers of origins.
+/// Observer of origins' answers and of requests' ends.
 pub trait Watcher: Send + Sync {
-    /// Hears what an origin answers a request with, of which the filter had noted `note` when it
-    /// judged it: as soon as that is known, whatever its client does afterwards.
+    /// Receives the answer of an origin to a request for which `judge` set `note`, as soon as the
+    /// answer is known, whatever its client does afterwards.
     fn answered(&self, _note: &Note, _answer: &Answer) {}
 
-    /// Looks at the end of a request, of which the filter had noted `note` when it judged it.
+    /// Receives the end of a request for which `judge` set `note`.
     fn watch(&self, note: &Note, finished: &Finished);
 }
 
@@ -19,15 +19,14 @@ pub trait Watcher: Send + Sync {
 pub struct Note {
     /// Requests that were missing in the bucket of its key, itself included.
     pub in_use: u32,
-    /// Whom it concerns whether it is answered with a page.
+    /// The bucket that is charged if the request is answered with a page.
     pub claim: Option<Claim>,
 }
 
-/// Whose bucket the answer to a request concerns.
+/// The bucket that the answer to a request concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
-    /// The bucket's key.
-    pub(crate) key: Key,
+    pub(crate) key: LimitKey,
     /// What the request costs if it is answered with a page.
     pub(crate) cost: NonZeroU32,
     /// What it has taken out of the bucket so far.
@@ -41,7 +40,7 @@ pub struct Answer {
     pub asked: Duration,
     /// When the answer began.
     pub now: Duration,
-    /// Whether it is a page; nothing where it does not say what it is.
+    /// Whether it is a page; nothing where that is not known, as without a `Content-Type`.
     pub page: Option<bool>,
 }
 
@@ -54,7 +53,7 @@ pub struct Finished {
     pub now: Duration,
     /// Status of the origin's answer; nothing where it gave none, or broke it off.
     pub status: Option<u16>,
-    /// Whether the answer was a page; nothing where it did not say what it is.
+    /// Whether the answer was a page; nothing where that is not known.
     pub page: Option<bool>,
     /// Whether a rung of the ladder was reached.
     pub suspect: bool,

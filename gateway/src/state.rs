@@ -18,7 +18,7 @@ use thornwall_decisions::{
     limit_report::Group,
     store::{Store, shared::SharedTables},
 };
-use thornwall_filters::{decide::Proposal, key::Key, rate::groups::groups};
+use thornwall_filters::{decide::Proposal, key::LimitKey, rate::groups::groups};
 
 use crate::{
     access_log::AccessLog,
@@ -266,7 +266,7 @@ impl SharedTables for State {
         if let (Some(limit), Some(site)) = (limit, site) {
             let now = self.now();
             for (digest, cost) in &group.keys {
-                limit.buckets.owe(Key::of(site, *digest), *cost, now);
+                limit.buckets.owe(LimitKey::of(site, *digest), *cost, now);
             }
         }
     }

@@ -1,9 +1,8 @@
-//! Counters that several gateways keep together: each counts in its own memory, tells the others
-//! what it counted since it last spoke, and counts what they tell.
+//! Counters that several gateways keep together: each counts in its own memory, reports to
+//! the others what it counted since its last report, and counts what they report.
 //!
-//! What is told too late for its window counts in the next one, and what is told while nobody
-//! listens is not told again: counters lead to suspicion, and a lost tenth of a second of it harms
-//! nobody.
+//! A report that is too late for its window counts in the next one, and a report that is lost is not
+//! sent again: counters lead to suspicion, and a lost tenth of a second of it does no harm.
 
 use std::{
     collections::HashMap,
@@ -33,23 +32,23 @@ const ENTRY_BYTES: usize = 96;
 /// Most bytes of an item, and the comma.
 const ITEM_BYTES: usize = 21;
 
-/// Counters of this gateway and of those that it hears.
+/// Counters of this gateway and of those whose reports it receives.
 #[derive(Default)]
 pub struct SharedCounters {
     local: MemoryCounters,
-    untold: Mutex<Untold>,
+    unsent: Mutex<Unsent>,
     dropped: AtomicU64,
 }
 
 /// What was counted here since the last report.
 #[derive(Default)]
-struct Untold {
+struct Unsent {
     hits: HashMap<(CounterKey, u64), u64>,
     flags: HashMap<CounterKey, Duration>,
     items: HashMap<(CounterKey, u64), Vec<u64>>,
 }
 
-/// What one gateway tells the others.
+/// Report of one gateway to the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Report {
@@ -62,7 +61,7 @@ struct Report {
     items: Vec<(Arc<str>, String, u64, Vec<u64>)>,
 }
 
-/// Bytes that are no report.
+/// Error: the bytes are not a valid report.
 #[derive(Debug, Error)]
 pub enum ReportError {
     /// Not what this version writes.
@@ -79,19 +78,19 @@ impl SharedCounters {
         &self.local
     }
 
-    /// Entries that found no room in a report, and were not told.
+    /// Entries that found no room in a report, and were not sent.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
     }
 
-    /// What was counted since the last call, for the others; nothing where nothing was.
+    /// The report of what was counted since the last call; nothing where nothing was.
     pub fn report(
         &self,
         gateway: u64,
         now: Duration,
         name: impl Fn(u16) -> Option<Arc<str>>,
     ) -> Option<Vec<u8>> {
-        let Untold { hits, flags, items } = std::mem::take(&mut *self.untold.lock());
+        let Unsent { hits, flags, items } = std::mem::take(&mut *self.unsent.lock());
         let mut room = FULL_AT;
         let mut of = |key: CounterKey, items: usize| {
             let site = name(key.site)?;
@@ -108,29 +107,29 @@ impl SharedCounters {
             ..Report::default()
         };
         for ((key, window), count) in hits {
-            let told = of(key, 0).map(|(site, digest)| (site, digest, window, count));
-            report.hits.extend(told);
+            let entry = of(key, 0).map(|(site, digest)| (site, digest, window, count));
+            report.hits.extend(entry);
         }
         for (key, until) in flags {
             let left = until.saturating_sub(now).as_millis();
             let left = u64::try_from(left).unwrap_or(u64::MAX);
-            let told = of(key, 0).map(|(site, digest)| (site, digest, left));
-            report.flags.extend(told);
+            let entry = of(key, 0).map(|(site, digest)| (site, digest, left));
+            report.flags.extend(entry);
         }
         for ((key, window), seen) in items {
-            let told = of(key, seen.len()).map(|(site, digest)| (site, digest, window, seen));
-            report.items.extend(told);
+            let entry = of(key, seen.len()).map(|(site, digest)| (site, digest, window, seen));
+            report.items.extend(entry);
         }
         let something = report.hits.len() + report.flags.len() + report.items.len() > 0;
         // A struct of texts and numbers always becomes JSON.
         something.then(|| serde_json::to_vec(&report).unwrap_or_default())
     }
 
-    /// Counts what another gateway tells, if it is one that is heard.
+    /// Counts the report of another gateway, if `is_known` holds for it.
     pub fn absorb(
         &self,
         bytes: &[u8],
-        is_heard: impl Fn(u64) -> bool,
+        is_known: impl Fn(u64) -> bool,
         now: Duration,
         number: impl Fn(&str) -> Option<u16>,
     ) -> Result<(), ReportError> {
@@ -138,11 +137,11 @@ impl SharedCounters {
             return Err(ReportError::TooLarge);
         }
         let report: Report = serde_json::from_slice(bytes)?;
-        if !is_heard(report.gateway) {
+        if !is_known(report.gateway) {
             return Ok(());
         }
         let of = |site: &str, digest: &str| {
-            // Another configuration's site, or no digest at all, is none of ours.
+            // A site of another configuration, or no digest at all, is skipped.
             let digest = u128::from_str_radix(digest, 16).ok()?;
             number(site).map(|site| CounterKey { site, digest })
         };
@@ -167,8 +166,8 @@ impl SharedCounters {
     }
 
     /// Writes something down for the others, where there is room.
-    fn note(&self, write: impl FnOnce(&mut Untold) -> bool) {
-        if !write(&mut self.untold.lock()) {
+    fn note(&self, write: impl FnOnce(&mut Unsent) -> bool) {
+        if !write(&mut self.unsent.lock()) {
             self.dropped.fetch_add(1, Relaxed);
         }
     }
@@ -176,11 +175,11 @@ impl SharedCounters {
 
 impl Counters for SharedCounters {
     fn hit(&self, key: CounterKey, window: Duration, now: Duration) -> u64 {
-        self.note(|untold| {
+        self.note(|unsent| {
             let entry = (key, window_ms(window));
-            let room = untold.hits.len() < MOST_ENTRIES || untold.hits.contains_key(&entry);
+            let room = unsent.hits.len() < MOST_ENTRIES || unsent.hits.contains_key(&entry);
             if room {
-                *untold.hits.entry(entry).or_default() += 1;
+                *unsent.hits.entry(entry).or_default() += 1;
             }
             room
         });
@@ -192,10 +191,10 @@ impl Counters for SharedCounters {
     }
 
     fn flag(&self, key: CounterKey, until: Duration, now: Duration) {
-        self.note(|untold| {
-            let room = untold.flags.len() < MOST_ENTRIES || untold.flags.contains_key(&key);
+        self.note(|unsent| {
+            let room = unsent.flags.len() < MOST_ENTRIES || unsent.flags.contains_key(&key);
             if room {
-                let flag = untold.flags.entry(key).or_default();
+                let flag = unsent.flags.entry(key).or_default();
                 *flag = until.max(*flag);
             }
             room
@@ -209,12 +208,12 @@ impl Counters for SharedCounters {
 
     fn see(&self, key: CounterKey, item: &[u8], window: Duration, now: Duration) -> u64 {
         let item = item_hash(item);
-        self.note(|untold| {
+        self.note(|unsent| {
             let entry = (key, window_ms(window));
-            if untold.items.len() == MOST_ENTRIES && !untold.items.contains_key(&entry) {
+            if unsent.items.len() == MOST_ENTRIES && !unsent.items.contains_key(&entry) {
                 return false;
             }
-            let items = untold.items.entry(entry).or_default();
+            let items = unsent.items.entry(entry).or_default();
             let room = items.len() < MOST_ITEMS;
             if room && !items.contains(&item) {
                 items.push(item);

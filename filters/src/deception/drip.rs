@@ -35,7 +35,7 @@ pub struct Drip {
     sent: usize,
     pace: Pace,
     jitter: Random,
-    /// The time told, `None` before the first chunk.
+    /// Time of the chunks so far, `None` before the first chunk.
     spent: Option<Duration>,
     ended: bool,
 }

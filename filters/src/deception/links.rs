@@ -1,4 +1,4 @@
-//! Paths that only a document of ours names: whoever asks for one has read such a document.
+//! Paths that only a document of ours names: a client that asks for one has read such a document.
 //!
 //! Each site has a folder that looks like a section of the site, and below it every path carries
 //! a nonce and a keyed mark. The folder belongs into the site's robots.txt, and none of its paths
@@ -61,7 +61,7 @@ impl Links {
         format!("{}{}/{slug}{end}", self.prefix, encode(&element))
     }
 
-    /// Tells whether a path in the form of `plain_path` is one of ours; `None` where it does
+    /// Whether a path in the form of `plain_path` is one of ours; `None` where it does
     /// not lie below the folder, which costs one comparison of a few bytes.
     ///
     /// Only the marked element counts: what follows it may be cut off or changed.

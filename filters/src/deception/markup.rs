@@ -1,5 +1,5 @@
 //! Documents in tags: web pages, feeds, drawings. Every tag that a piece opens it closes, but for
-//! the paragraph that [`Draft::open`] tells of.
+//! the paragraph that [`Draft::open`] describes.
 
 use crate::deception::{page::Draft, random::Random, text};
 

@@ -1,4 +1,4 @@
-//! How slowly a document is told.
+//! How slowly a document is sent.
 
 use std::{ops::RangeInclusive, time::Duration};
 

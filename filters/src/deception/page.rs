@@ -19,7 +19,6 @@ pub(crate) enum Format {
     Style,
 }
 
-/// One document.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
     pub(crate) links: Arc<Links>,

@@ -48,7 +48,7 @@ pub(crate) const VERBS: &[&str] = &[
     "sketched", "straightened", "supported", "surveyed", "traced", "valued", "visited", "widened",
 ];
 
-/// Who did it.
+/// People, as the subjects of sentences.
 pub(crate) const PEOPLE: &[&str] = &[
     "apprentice", "assessor", "boatman", "brewer", "builder", "carpenter", "carrier", "clerk",
     "cooper", "curate", "draughtsman", "engineer", "farmer", "ferryman", "gardener", "glazier",

@@ -10,7 +10,7 @@ use serde::{
 use thornwall_detectors::{cookies, request::RequestView, signal::Label};
 use toml::Spanned;
 
-use super::{Key, KeySeed, Owner, template::Template};
+use super::{KeySeed, LimitKey, Owner, template::Template};
 use thornwall_settings::report::{Noted, Report};
 
 /// Most facts of one key.
@@ -104,7 +104,7 @@ impl KeyRule {
     }
 
     /// The key of a request.
-    pub fn key(&self, request: &RequestView<'_>) -> Key {
+    pub fn key(&self, request: &RequestView<'_>) -> LimitKey {
         let mut owner = self.seed.owner();
         for part in &self.parts {
             let found = match part {
@@ -115,7 +115,7 @@ impl KeyRule {
                 Part::Prefix => owner.prefix(request.client),
                 Part::Site => true,
             };
-            // Whoever lacks a header or cookie must not share a limit with all others who do.
+            // Clients without the header or cookie must not share one limit.
             if !found {
                 owner.client(request.client);
             }
@@ -128,7 +128,7 @@ impl KeyRule {
         self.label
     }
 
-    /// Warns where nothing in the key of a filter of this kind tells clients apart.
+    /// Warns where nothing in the key of a filter of this kind separates clients.
     pub(crate) fn warn_of_sharing(&self, kind: &str, report: &mut Report) {
         let common = |part: &Part| matches!(part, Part::Path | Part::Site);
         if self.parts.iter().all(common) {

@@ -31,7 +31,7 @@ use toml::Spanned;
 use crate::{
     context::FilterContext,
     filter::{Filter, FilterError, Hold, Round},
-    key::{Key, KeyRule, KeySpec},
+    key::{KeyRule, KeySpec, LimitKey},
     kinds::Kind,
     rate::{Buckets, Quota},
     verdict::Verdict,
@@ -42,14 +42,14 @@ const BYTES_PER_SEC: RangeInclusive<u64> = 16_384..=4_000_000_000;
 const BURST_BYTES: RangeInclusive<u64> = 65_536..=4_000_000_000;
 const CAPACITY: RangeInclusive<u64> = 1024..=16_777_216;
 const DEFAULT_CAPACITY: u64 = 65_536;
-/// Longest wait of one piece: while it waits, nobody sees whether the client is still there.
+/// Longest wait of one piece: while it waits, a client that leaves is not noticed.
 const MOST_WAIT: Duration = Duration::from_secs(5);
 
 /// The table `bandwidth`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Who shares a limit.
+    /// Facts by which requests share a limit.
     pub key: Option<Spanned<KeySpec>>,
     /// Bytes that come back in a second.
     pub bytes_per_sec: Spanned<u64>,
@@ -107,7 +107,7 @@ impl Filter for Bandwidth {
 
 /// The pace of one answer.
 struct Pace {
-    key: Key,
+    key: LimitKey,
     buckets: Arc<Buckets>,
 }
 

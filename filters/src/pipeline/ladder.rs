@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use crate::{
     context::FilterContext,
-    key::Key,
+    key::LimitKey,
     rate::{Buckets, Quota},
     verdict::Limit,
     watcher::{Answer, Note},
@@ -99,8 +99,8 @@ pub(super) fn build(spec: Option<&Spanned<LadderSpec>>, report: &mut Report) -> 
 /// Clients whose slower bucket is remembered.
 const THROTTLED_CLIENTS: usize = 65_536;
 
-/// The buckets of throttled clients: one of pages, and a larger one of all requests, so that whoever
-/// is throttled by mistake sees whole pages.
+/// The buckets of throttled clients: one of pages, and a larger one of all requests, so that a
+/// client that is throttled by mistake sees whole pages.
 pub(super) struct Slower {
     pages: Arc<Buckets>,
     all: Arc<Buckets>,
@@ -130,13 +130,18 @@ impl Slower {
         }
     }
 
-    /// Lets a request through that stays within both; what [`Self::settle`] is to be told.
-    pub(super) fn ask(&self, wants_page: bool, client: Key, now: Duration) -> Result<Note, Limit> {
+    /// Lets a request through that stays within both; returns the note for [`Self::settle`].
+    pub(super) fn ask(
+        &self,
+        wants_page: bool,
+        client: LimitKey,
+        now: Duration,
+    ) -> Result<Note, Limit> {
         self.all.take(client, 1, now)?;
         self.pages.ask(wants_page, client, NonZeroU32::MIN, now)
     }
 
-    /// Hears what a request was answered with.
+    /// Charges a request by what it was answered with.
     pub(super) fn settle(&self, note: &Note, answer: &Answer) {
         self.pages.settle(note, answer);
     }

@@ -10,7 +10,7 @@
 //!
 //! Times are kept as logarithms, so their means are geometric: one answer in fifty that takes three
 //! hundred times as long adds an eighth, where it would make the arithmetic mean seven times as
-//! long. So neither a few downloads nor somebody who asks for them on purpose makes an origin slow.
+//! long. So neither a few downloads nor a client that asks for them on purpose makes an origin slow.
 
 use std::{
     collections::HashMap,
@@ -26,9 +26,10 @@ use parking_lot::{Mutex, RwLock};
 pub struct Bounds {
     /// The lowest limit, in requests of the limit's own time.
     pub floor: u32,
-    /// The highest.
+    /// The highest limit.
     pub ceiling: u32,
-    /// How many times what normal clients need is left to each under pressure.
+    /// Multiple of a normal client's measured need that stays available to each client under full
+    /// pressure.
     pub headroom: f32,
 }
 
@@ -48,14 +49,14 @@ pub struct Answered {
 const BEAT: Duration = Duration::from_secs(1);
 /// Beats without pressure before the limit rises.
 const CALM: u32 = 10;
-/// Answers that a beat needs to say anything.
+/// Fewest answers from which a beat is judged.
 const FEWEST: u32 = 10;
 /// The share of a beat in the recent time: some five seconds.
 const RECENT: f32 = 0.2;
 /// The share of a calm beat in the usual time: some five minutes.
 const USUAL: f32 = 1.0 / 300.0;
-/// The same of a beat in which the origin is slow: an hour. A time that was usual once must not
-/// hold the limit down for good, since an origin may be slower from one release on, and somebody
+/// The share of a slow beat in the usual time: an hour. A time that was usual once must not
+/// hold the limit down for good, since an origin may be slower from one release on, and a client
 /// may have asked for what is quick until that was usual.
 const UNUSUAL: f32 = 1.0 / 3600.0;
 /// Answers that took less count as this long: what is shorter is noise.
@@ -136,7 +137,7 @@ impl Adaptive {
     }
 
     /// Notes that a request that nothing spoke against found so many requests of its key in use.
-    /// Nothing is learnt from it while the limit is lowered: whoever causes the pressure would be
+    /// Nothing is learnt from it while the limit is lowered: the cause of the pressure would be
     /// part of it, and with fewer requests coming back more are in use.
     pub fn used(&self, site: u16, in_use: u32) {
         self.at(site, |limit| {
@@ -156,7 +157,7 @@ impl Adaptive {
                 state.next = now + BEAT;
                 let mut moved = state.beat(&self.bounds);
                 for _ in 0..quiet.min(QUIET) {
-                    // What was slow before a pause says nothing about the time after it.
+                    // Slowness before a pause is no measure of the time after it.
                     state.recent = None;
                     moved = state.beat(&self.bounds);
                 }
@@ -430,7 +431,7 @@ mod tests {
     #[test]
     fn an_origin_that_is_slower_for_good_is_as_usual_after_a_while() {
         let mut site = Site::new();
-        // Somebody asks for what is quick, so that what is quick becomes usual, and leaves.
+        // A client asks for what is quick, so that what is quick becomes usual, and leaves.
         site.beats(1200, 5, 0);
         assert_eq!(site.beats(60, 50, 0), 10);
         assert_eq!(site.beats(4 * 3600, 50, 0), 100);

@@ -32,7 +32,7 @@ impl Gcra {
         }
     }
 
-    /// The same buckets where only `limit` requests come back in the quota's time. The burst scales
+    /// The limit of these buckets where only `limit` requests come back in the quota's time. The burst scales
     /// along, down to one request, and what is in a bucket stays the same part of it.
     ///
     /// An increment is rounded down to a tick, which is at most a nanosecond. It is below 2^67
@@ -126,7 +126,7 @@ impl Gcra {
         u32::try_from(used).unwrap_or(u32::MAX)
     }
 
-    /// The limit as it is told to who has to wait for that long, whatever is in the bucket.
+    /// The limit as it is sent to a client that has to wait for `wait`, whatever is in the bucket.
     pub(super) fn limit_after(&self, tat: u128, now: u128, wait: Duration) -> Limit {
         self.limit(tat, now, self.ticks(wait))
     }

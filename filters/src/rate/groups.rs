@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use thornwall_decisions::limit_report::Group;
 
-use crate::key::Key;
+use crate::key::LimitKey;
 
-/// The keys of one limit, as the groups of a report; `name` tells the name of a site.
+/// The keys of one limit, as the groups of a report; `name` returns the name of a site.
 pub fn groups(
     limit: u64,
-    taken: Vec<(Key, u32)>,
+    taken: Vec<(LimitKey, u32)>,
     name: impl Fn(u16) -> Option<Arc<str>>,
 ) -> Vec<Group> {
     let mut groups: Vec<(u16, Group)> = Vec::new();

@@ -5,20 +5,20 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 /// Counts that are kept: sites whose numbers are alike modulo this one share theirs.
 const COUNTS: usize = 1024;
 
-/// Buckets by site.
-pub(super) struct Shares(Box<[AtomicU32]>);
+/// Number of buckets by site.
+pub(super) struct SiteShares(Box<[AtomicU32]>);
 
-impl Shares {
+impl SiteShares {
     pub(super) fn new() -> Self {
         Self((0..COUNTS).map(|_| AtomicU32::new(0)).collect())
     }
 
-    /// The site has one more.
+    /// Counts a new bucket of the site.
     pub(super) fn add(&self, site: u16) {
         self.count(site).fetch_add(1, Relaxed);
     }
 
-    /// One site's bucket is another's now.
+    /// Counts a bucket that passes from one site to another.
     pub(super) fn pass_on(&self, from: u16, to: u16) {
         if from != to {
             self.count(from).fetch_sub(1, Relaxed);

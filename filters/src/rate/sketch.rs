@@ -2,7 +2,7 @@
 
 use pingora_limits::estimator::Estimator;
 
-use crate::key::Key;
+use crate::key::LimitKey;
 
 /// Rows of the sketch: an estimate is too high by more than e/width of all that was counted with a
 /// probability of e^-4, 2 % (Cormode and Muthukrishnan 2005, section 3.2).
@@ -26,7 +26,7 @@ impl Sketch {
     }
 
     /// Adds to a key's count of the current window, which lasts `window`; about what it is now.
-    pub(super) fn count(&mut self, key: Key, amount: u32, now: u128, window: u128) -> u64 {
+    pub(super) fn count(&mut self, key: LimitKey, amount: u32, now: u128, window: u128) -> u64 {
         if now >= self.end {
             self.counts.reset();
             self.end = now + window;

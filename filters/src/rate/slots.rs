@@ -8,7 +8,7 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 
-use crate::key::Key;
+use crate::key::LimitKey;
 
 /// Slots that one newcomer may look at for one that it can have.
 const REACH: usize = 16;
@@ -24,8 +24,8 @@ pub(super) struct Slots {
     heads: Box<[u32]>,
     slots: Vec<Slot>,
     capacity: usize,
-    /// What chains are chosen by. Of a limit that gateways share, everybody can know the keys: whoever
-    /// chooses a header or a path could have all of them in one chain.
+    /// What chains are chosen by. The keys of a limit that gateways share are no secret: a client
+    /// that chooses a header or a path could have all of them in one chain.
     secret: RandomState,
     /// Where the next newcomer's look begins (the hand of the CLOCK algorithm, Corbató 1968).
     hand: usize,
@@ -34,7 +34,7 @@ pub(super) struct Slots {
 /// Half of a cache line, and never in two.
 #[repr(align(32))]
 pub(super) struct Slot {
-    key: Key,
+    key: LimitKey,
     tat_low: u64,
     tat_high: u32,
     next: u32,
@@ -77,8 +77,7 @@ impl Slots {
         }
     }
 
-    /// The key's slot.
-    pub(super) fn find(&self, key: Key) -> Option<usize> {
+    pub(super) fn find(&self, key: LimitKey) -> Option<usize> {
         let mut next = self.heads[self.chain(key)];
         while let Some(slot) = self.slots.get(next as usize) {
             if slot.key == key {
@@ -93,8 +92,8 @@ impl Slots {
         &mut self.slots[at]
     }
 
-    /// Gives the key a slot that nobody had, while there is one.
-    pub(super) fn add(&mut self, key: Key, tat: u128) -> Option<usize> {
+    /// Gives the key an unused slot, while there is one.
+    pub(super) fn add(&mut self, key: LimitKey, tat: u128) -> Option<usize> {
         let at = self.slots.len();
         if at == self.capacity {
             return None;
@@ -127,7 +126,7 @@ impl Slots {
     }
 
     /// Gives a slot to another key; the site that it is taken from.
-    pub(super) fn pass_on(&mut self, at: usize, key: Key, tat: u128) -> u16 {
+    pub(super) fn pass_on(&mut self, at: usize, key: LimitKey, tat: u128) -> u16 {
         let before = self.slots[at].key;
         self.unlink(before, at);
         let next = self.link(key, at);
@@ -140,14 +139,14 @@ impl Slots {
     }
 
     /// Makes `at` the first slot of its chain; returns what follows it.
-    fn link(&mut self, key: Key, at: usize) -> u32 {
+    fn link(&mut self, key: LimitKey, at: usize) -> u32 {
         let chain = self.chain(key);
         // There are fewer than `NONE` slots.
         std::mem::replace(&mut self.heads[chain], at as u32)
     }
 
     /// Takes `at` out of its chain.
-    fn unlink(&mut self, key: Key, at: usize) {
+    fn unlink(&mut self, key: LimitKey, at: usize) {
         let chain = self.chain(key);
         let behind = self.slots[at].next;
         if self.heads[chain] as usize == at {
@@ -164,13 +163,13 @@ impl Slots {
         }
     }
 
-    fn chain(&self, key: Key) -> usize {
+    fn chain(&self, key: LimitKey) -> usize {
         self.secret.hash_one(key) as usize & (self.heads.len() - 1)
     }
 }
 
 impl Slot {
-    fn new(key: Key, tat: u128, next: u32) -> Self {
+    fn new(key: LimitKey, tat: u128, next: u32) -> Self {
         let mut slot = Self {
             key,
             tat_low: 0,
@@ -187,7 +186,7 @@ mod tests {
     use super::Slots;
     use thornwall_decisions::limit_report::DIGEST;
 
-    use crate::key::Key;
+    use crate::key::LimitKey;
 
     #[test]
     fn nobody_chooses_keys_that_lie_in_one_chain() {
@@ -196,7 +195,7 @@ mod tests {
         let keys = (0..1024_u64).map(|number| {
             let mut digest = [7; DIGEST];
             digest[..6].copy_from_slice(&number.to_be_bytes()[2..]);
-            Key::of(1, digest)
+            LimitKey::of(1, digest)
         });
         keys.for_each(|key| assert!(slots.add(key, 1).is_some()));
         let length = |head: &u32| {

@@ -1,20 +1,19 @@
-//! Who has a bucket: the exact table, and the sketch of all others.
+//! Buckets by key: the exact table, and the sketch of all other keys.
 
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    shares::Shares,
+    shares::SiteShares,
     sketch::Sketch,
     slots::{Reach, Slot, Slots},
 };
-use crate::{key::Key, table_stats::TableStats};
+use crate::{key::LimitKey, table_stats::TableStats};
 
-/// Buckets in shards.
 pub(super) struct Table {
     shards: Box<[Mutex<Shard>]>,
-    shares: Shares,
+    shares: SiteShares,
     stats: Arc<TableStats>,
     /// What a key may ask for without a bucket in one window.
     burst: u32,
@@ -35,8 +34,8 @@ const MIN_SHARD: usize = 64;
 /// Buckets per counter in a row of the sketch: so the sketch takes 2 bytes for each.
 const OWN_PER_COUNTER: usize = 16;
 
-/// A key's TAT.
-pub(super) enum Place<'a> {
+/// The bucket of a key, which holds its TAT.
+pub(super) enum Bucket<'a> {
     /// In a bucket of its own.
     Own(&'a mut Slot),
     /// The key has none, and may go without.
@@ -56,7 +55,7 @@ impl Table {
         };
         Self {
             shards: (0..shards).map(shard).collect(),
-            shares: Shares::new(),
+            shares: SiteShares::new(),
             stats: Arc::new(TableStats::with_capacity(capacity as u64)),
             burst,
             window,
@@ -69,26 +68,26 @@ impl Table {
 
     /// The part of the table that a key belongs to. The top bits choose it, the low ones the place
     /// in it.
-    pub(super) fn shard(&self, key: Key) -> MutexGuard<'_, Shard> {
+    pub(super) fn shard(&self, key: LimitKey) -> MutexGuard<'_, Shard> {
         self.shards[(key.place() >> 48) as usize & (self.shards.len() - 1)].lock()
     }
 
     /// The bucket of a key that asks for `amount`: the one that it has; a new one, full, while there
-    /// is room or another is full again; or, for who asks for more than a burst, that of another.
+    /// is room or another is full again; or, for a key that asks for more than a burst, that of another.
     pub(super) fn place<'a>(
         &self,
         shard: &'a mut Shard,
-        key: Key,
+        key: LimitKey,
         amount: u32,
         now: u128,
-    ) -> Place<'a> {
+    ) -> Bucket<'a> {
         if let Some(at) = shard.own.find(key) {
-            return Place::Own(shard.own.slot(at));
+            return Bucket::Own(shard.own.slot(at));
         }
         if let Some(at) = shard.own.add(key, now) {
             self.stats.added();
             self.shares.add(key.site());
-            return Place::Own(shard.own.slot(at));
+            return Bucket::Own(shard.own.slot(at));
         }
         let may_go = |holder| self.shares.may_take(key.site(), holder);
         let at = match shard.own.reach(now, may_go) {
@@ -100,12 +99,12 @@ impl Table {
             }
         };
         let Some(at) = at else {
-            return Place::None;
+            return Bucket::None;
         };
         let from = shard.own.pass_on(at, key, now);
         self.stats.evicted();
         self.shares.pass_on(from, key.site());
-        Place::Own(shard.own.slot(at))
+        Bucket::Own(shard.own.slot(at))
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -116,7 +115,7 @@ impl Table {
 
 impl Shard {
     /// The bucket of a key that has one.
-    pub(super) fn find(&mut self, key: Key) -> Option<&mut Slot> {
+    pub(super) fn find(&mut self, key: LimitKey) -> Option<&mut Slot> {
         let at = self.own.find(key)?;
         Some(self.own.slot(at))
     }

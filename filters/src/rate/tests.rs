@@ -18,7 +18,7 @@ use super::{
     Buckets, Quota,
     adaptive::{Adaptive, Bounds},
 };
-use crate::key::{Key, KeySeed};
+use crate::key::{KeySeed, LimitKey};
 
 static SEED: LazyLock<KeySeed> = LazyLock::new(|| KeySeed::new(&[1; 32]));
 const MILLI: Duration = Duration::from_millis(1);
@@ -419,7 +419,7 @@ fn pause(rng: &mut StdRng, quota: Quota) -> Duration {
     }
 }
 
-fn client_key(number: u32) -> Key {
+fn client_key(number: u32) -> LimitKey {
     SEED.client(0, Ipv4Addr::from_bits(0x0b00_0000 + number).into())
 }
 

@@ -13,7 +13,7 @@ pub(super) fn render(state: &State) -> Result<Vec<u8>, prometheus::Error> {
     metrics.show_certificates(generation.tls.expiries());
     metrics.show_adaptive(generation.adaptive_limits());
     let limits = generation.shared_limits.iter();
-    let untold = || limits.map(|limit| limit.buckets.untold()).sum();
+    let untold = || limits.map(|limit| limit.buckets.unreported()).sum();
     let gateways = state.gateways.load(Relaxed);
     metrics.shared.show(&state.store_states, gateways, untold);
     for sidecar in state.sidecars.iter().flat_map(|all| all.iter()) {

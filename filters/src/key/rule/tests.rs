@@ -6,7 +6,7 @@ use thornwall_settings::report::{Noted, Report};
 use toml::Spanned;
 
 use super::{KeyRule, KeySpec};
-use crate::key::{Key, KeySeed};
+use crate::key::{KeySeed, LimitKey};
 
 #[derive(serde::Deserialize)]
 struct File {
@@ -26,7 +26,7 @@ fn rule(text: &str) -> KeyRule {
 /// A request: client, path and header fields.
 type Sent<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
 
-fn key(rule: &KeyRule, (client, path, fields): Sent<'_>) -> Key {
+fn key(rule: &KeyRule, (client, path, fields): Sent<'_>) -> LimitKey {
     let mut headers = HeaderMap::new();
     for (name, value) in fields {
         let name: HeaderName = name.parse().unwrap();

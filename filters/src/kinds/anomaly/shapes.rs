@@ -22,7 +22,7 @@ const WAYS: usize = 4;
 /// XORed with the second: a pair that two writers have mixed fits no key and reads as absent
 /// (Hyatt and Mann, "A lockless transposition table implementation for parallel search", ICGA
 /// Journal 25(1), 2002). 96 bits of two hashes with seeds of their own are compared, so that
-/// nobody can make a shape that takes another one's score.
+/// no client can make a shape that takes another one's score.
 pub(super) struct Shapes {
     model_sha256: String,
     wanted: usize,
@@ -61,12 +61,11 @@ impl Shapes {
         self.model_sha256 == model_sha256 && self.wanted == wanted
     }
 
-    /// The table's gauges.
     pub(super) fn stats(&self) -> Arc<TableStats> {
         Arc::clone(&self.stats)
     }
 
-    /// The score of a shape: the one that is kept, or what `ask` says, which is then kept.
+    /// The score of a shape: the one that is kept, or what `ask` returns, which is then kept.
     pub(super) fn score<E>(
         &self,
         features: &[f32; COUNT],
@@ -135,7 +134,7 @@ mod tests {
         features
     }
 
-    /// Asks for a shape's score; tells whether the model was asked.
+    /// Asks for a shape's score; returns whether the model was asked.
     fn ask(shapes: &Shapes, number: usize) -> bool {
         let mut asked = false;
         let expected = number as f32 / 1e6;

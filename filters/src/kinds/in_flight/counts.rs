@@ -1,18 +1,18 @@
-//! How much is under way of each key, exactly, in bounded memory.
+//! Exact counts of requests in flight per key, in bounded memory.
 
 use std::{collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::{filter::Hold, key::Key, table_stats::TableStats};
+use crate::{filter::Hold, key::LimitKey, table_stats::TableStats};
 
 /// Parts of the table, each under a lock of its own.
 const SHARDS: usize = 16;
 
-type Shard = HashMap<Key, u32, RandomState>;
+type Shard = HashMap<LimitKey, u32, RandomState>;
 
-/// Counts of keys of which anything is under way.
+/// Requests in flight per key.
 pub(super) struct Counts {
     shards: [Mutex<Shard>; SHARDS],
     /// Keys of one shard at most: its memory is set aside at once.
@@ -20,20 +20,20 @@ pub(super) struct Counts {
     stats: Arc<TableStats>,
 }
 
-/// What came of one more.
+/// Result of counting one more request.
 pub(super) enum Entry {
-    /// It is counted until this is dropped.
+    /// The request is counted until this guard is dropped.
     Counted(Guard),
-    /// As many are under way as may be.
+    /// The key has as many requests in flight as it may.
     Full,
     /// The table has no room for another key.
     NoRoom,
 }
 
-/// One under way.
+/// Guard: uncounts the request on drop.
 pub(super) struct Guard {
     counts: Arc<Counts>,
-    key: Key,
+    key: LimitKey,
 }
 
 impl Hold for Guard {}
@@ -58,8 +58,8 @@ impl Counts {
         }
     }
 
-    /// Counts one more of the key, unless `most` are under way.
-    pub(super) fn enter(self: &Arc<Self>, key: Key, most: u32) -> Entry {
+    /// Counts one more request of the key, unless `most` are in flight.
+    pub(super) fn enter(self: &Arc<Self>, key: LimitKey, most: u32) -> Entry {
         let mut shard = self.shard(key).lock();
         let is_full = shard.len() >= self.room;
         match shard.get_mut(&key) {
@@ -80,7 +80,7 @@ impl Counts {
         })
     }
 
-    /// Whether it is as large as one for so many keys.
+    /// Whether the table is as large as one for `capacity` keys.
     pub(super) const fn fits(&self, capacity: usize) -> bool {
         self.room == capacity.div_ceil(SHARDS)
     }
@@ -89,7 +89,7 @@ impl Counts {
         &self.stats
     }
 
-    fn leave(&self, key: Key) {
+    fn leave(&self, key: LimitKey) {
         let mut shard = self.shard(key).lock();
         let Some(count) = shard.get_mut(&key) else {
             return;
@@ -101,7 +101,7 @@ impl Counts {
         }
     }
 
-    fn shard(&self, key: Key) -> &Mutex<Shard> {
+    fn shard(&self, key: LimitKey) -> &Mutex<Shard> {
         &self.shards[(key.place() >> 48) as usize % SHARDS]
     }
 }
@@ -111,9 +111,9 @@ mod tests {
     use std::{net::Ipv4Addr, sync::Arc, sync::atomic::Ordering, thread};
 
     use super::{Counts, Entry};
-    use crate::key::{Key, KeySeed};
+    use crate::key::{KeySeed, LimitKey};
 
-    fn key(number: u32) -> Key {
+    fn key(number: u32) -> LimitKey {
         KeySeed::new(&[1; 32]).client(0, Ipv4Addr::from_bits(number).into())
     }
 

@@ -28,11 +28,12 @@ const DEFAULT_HEADROOM: f32 = 3.0;
 pub struct AdaptiveSpec {
     /// The lowest limit, in requests in `per_secs`.
     pub floor: Spanned<u64>,
-    /// The highest.
+    /// The highest limit.
     pub ceiling: Option<Spanned<u64>>,
-    /// How many times what normal clients need is left to each under pressure.
+    /// Multiple of a normal client's measured need that stays available to each client under full
+    /// pressure.
     pub headroom: Option<Spanned<f32>>,
-    /// Whether the changed limit counts.
+    /// Whether the adaptive limit is enforced or only observed.
     #[serde(default)]
     pub mode: Mode,
 }

@@ -65,7 +65,7 @@ fn quota(burst: u32) -> Quota {
     }
 }
 
-fn key() -> Key {
+fn key() -> LimitKey {
     KeySeed::new(&[1; 32]).client(0, Ipv4Addr::new(192, 0, 2, 1).into())
 }
 

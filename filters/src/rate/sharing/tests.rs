@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng, rngs::SmallRng};
 use thornwall_decisions::limit_report::Report;
 
 use crate::{
-    key::{Key, KeySeed},
+    key::{KeySeed, LimitKey},
     rate::{Buckets, Quota, groups::groups},
 };
 
@@ -23,7 +23,7 @@ fn quota(requests: u32, per_secs: u64, burst: u32) -> Quota {
     }
 }
 
-fn keys(count: u32) -> Vec<Key> {
+fn keys(count: u32) -> Vec<LimitKey> {
     let seed = KeySeed::new(&[1; 32]);
     (0..count)
         .map(|number| seed.client(0, std::net::Ipv4Addr::from_bits(number).into()))
@@ -63,7 +63,7 @@ impl Together {
             let others = self.gateways.iter().enumerate();
             for (_, other) in others.filter(|(receiver, _)| *receiver != sender) {
                 for (digest, cost) in report.groups.iter().flat_map(|group| &group.keys) {
-                    other.owe(Key::of(0, *digest), *cost, now);
+                    other.owe(LimitKey::of(0, *digest), *cost, now);
                 }
             }
         }
@@ -77,7 +77,7 @@ fn run(
     millis: u64,
     counted_from: u64,
     mut ask: impl FnMut(&mut SmallRng, &mut Vec<usize>),
-    keys: &[Key],
+    keys: &[LimitKey],
 ) -> (HashMap<usize, u32>, HashMap<usize, u32>) {
     let together = Together::new(quota);
     let alone = Buckets::new(quota, 4096);
@@ -199,5 +199,5 @@ fn one_client_at_one_gateway_has_all_of_a_large_burst() {
     let now = Duration::from_millis(1);
     let page = (0..200).filter(|_| together.gateways[0].take(key, 1, now).is_ok());
     assert_eq!(page.count(), 200);
-    assert_eq!(together.gateways[0].untold(), 0);
+    assert_eq!(together.gateways[0].unreported(), 0);
 }
