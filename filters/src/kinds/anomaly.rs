@@ -1,35 +1,40 @@
 //! `anomaly`: scores each request with an ONNX model.
 //!
-//! The model sees the shape of one request (user agent, header fields, method, path, protocol; see
-//! `thornwall_detectors::features`) and says how likely it is an unwelcome client's. From the
-//! model's threshold on, the signal `model.anomalous` weighs 0.5, rising evenly to `weight` at a
-//! score of 1, so that the model alone never denies; below the threshold the signal weighs nothing,
-//! and only shows the score. It never gives a verdict of its own.
+//! The model sees the shape of one request (user agent, header fields, method, path and protocol), and
+//! returns the likelihood that its client is unwelcome. From the model's threshold on, the signal
+//! `model.anomalous` weighs 0.5, rising evenly to `weight` at a score of 1, so that the model alone
+//! never denies; below the threshold the signal weighs nothing, and only shows the score. The filter
+//! never gives a verdict of its own.
 //!
-//! A model has learned what browsers look like, and of each browser, program or proxy that nobody
-//! recorded it knows only that it looks different, which is no guilt. So the signal weighs that much
-//! only against a client that claims to be a browser and that the rules have caught contradicting
-//! itself: one of `headers.accept_wildcard`, `headers.client_hint_mismatch` and
-//! `headers.fetch_metadata_mismatch` was noticed before, by a filter that enforces. A field that is
-//! missing contradicts nothing. Against everybody else (browsers that the rules are silent on or
-//! that lack fields, programs of every kind, unknown names, clients without a name) it weighs at most
-//! what lifts the score so far to 0.44, and nothing where that is higher already: below 0.50, where
-//! the shipped ladder starts to act, with room for a later signal of up to 0.08, and within the
-//! band in which `escalate` asks for a second opinion. The signal shows the model's own score in
-//! either case. Put the filter behind `heuristics`: what is noticed after it adds to what it said, and
-//! without rules nothing is ever contradicted.
+//! | Key | Value | Default |
+//! | --- | --- | --- |
+//! | `model` | Name of the model: `models_dir/NAME.onnx` and its card `NAME.json`. | required |
+//! | `threshold` | Score from which a request is anomalous, between 0 and 1. | the card's |
+//! | `weight` | Weight of a score of 1 where the client contradicts itself, 0.5 to 0.9. | `0.9` |
+//! | `cached_shapes` | Scores that are kept, 16 bytes each; 0 scores every request anew. | `65536` |
+//!
+//! A model has learned what browsers look like. Of a browser, program or proxy that was never recorded
+//! it knows only that it looks different, which is no guilt. So how much the signal weighs depends on
+//! what the rules found before:
+//!
+//! - **In full**, as above, only against a client that claims to be a browser and contradicts itself:
+//!   one of `headers.accept_wildcard`, `headers.client_hint_mismatch` and
+//!   `headers.fetch_metadata_mismatch` was noticed before, by a filter that enforces. A field that is
+//!   missing contradicts nothing.
+//! - **Up to a cap** against all others: browsers without findings or with fields missing, programs of
+//!   every kind, unknown names, clients without a name. There it weighs at most what lifts the score so
+//!   far to 0.44, and nothing where that is higher already. That is below 0.50, where the shipped ladder
+//!   starts to act, with room for a later signal of up to 0.08, and below the band in which
+//!   `escalate` asks for a second opinion by default (from 0.45).
+//!
+//! The signal shows the model's own score in either case. Put the filter behind `heuristics`: a
+//! signal that is noticed later adds to the model's, and without rules no client is ever found to
+//! contradict itself.
 //!
 //! A shape that was scored before is not scored again: scores are kept by the shape's hash in a
 //! table of fixed size, from which a new shape takes the place of an old one. Scoring takes some
-//! microseconds, looking up a small part of one. The table's gauge tells how it does: what it
-//! holds and what it has evicted together are the shapes that the model was asked about.
-//!
-//! | key | default | what it is |
-//! |---|---|---|
-//! | `model` | | name of the model: `models_dir/NAME.onnx` and its card `NAME.json` |
-//! | `threshold` | the card's | score from which a request is anomalous, between 0 and 1 |
-//! | `weight` | `0.9` | weight of a score of 1 where the client contradicts itself; 0.5 to 0.9 |
-//! | `cached_shapes` | `65536` | scores that are kept, 16 bytes each; 0 scores every request anew |
+//! microseconds, a lookup a small part of one. The table's metrics show how well that works: entries
+//! and evictions together are the shapes that the model was asked about.
 //!
 //! ```toml
 //! [[pipeline.filter]]
@@ -67,10 +72,10 @@ const LEAST_WEIGHT: f32 = 0.5;
 /// Highest weight of a score: below where the shipped ladder denies.
 const MOST_WEIGHT: f32 = 0.9;
 
-/// The score up to which the model alone may lift whoever does not contradict itself. Below where
+/// The score up to which the model alone may lift a client that does not contradict itself. Below where
 /// the shipped ladder starts to act (0.50) even if the weight of an outdated browser (0.08) is added
-/// later, and below the band from which a second opinion is usually asked for (0.45): its word would be
-/// bound by no cap.
+/// later, and below the band from which a second opinion is usually asked for (0.45): a sidecar's
+/// assessment is bound by no cap.
 const UNCONTRADICTED_SCORE: f32 = 0.44;
 
 /// Most scores that may be kept: a quarter of a gigabyte.

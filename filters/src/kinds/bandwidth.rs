@@ -1,17 +1,17 @@
-//! `bandwidth`: paces the bodies of answers, all of a key together.
+//! `bandwidth`: paces the bodies of answers, those of one key together.
 //!
 //! | Key | Value | Default |
 //! | --- | --- | --- |
-//! | `key` | Who shares a limit: a fact or a list of facts, as for `rate_limit`. | `"client"` |
+//! | `key` | Facts by which answers share a limit: a fact or a list of facts, as for `rate_limit`. | `"client"` |
 //! | `bytes_per_sec` | Bytes a second, 16384 to 4000000000. | required |
 //! | `burst_bytes` | Bytes that are sent at full speed after a pause, 65536 to 4000000000. | as `bytes_per_sec`, and at least 65536 |
 //! | `capacity` | Keys remembered at a time, 1024 to 16777216, at 38 bytes each. | `65536` |
 //!
-//! Nobody is denied: a piece of an answer, at most 64 KiB, waits until what its key has had before
-//! has been paid for, and at most 5 seconds, so that a client that leaves is noticed. So many
-//! downloads of one key at once go faster than the limit where each of them waits longer than that;
-//! `in_flight` says how many there may be. Frames of WebSockets are paced as well, answers of the
-//! gateway itself are not. A filter that only observes makes nobody wait. Each site counts for
+//! No client is denied: a piece of an answer, at most 64 KiB, waits until the bytes that its key was sent
+//! before are within the limit, and at most 5 seconds, so that a client that leaves is noticed. So
+//! many downloads of one key at once exceed the limit where each of them would have to wait longer;
+//! bound their number with `in_flight`. Frames of WebSockets are paced as well, answers of the
+//! gateway itself are not. A filter that only observes delays no answer. Each site counts for
 //! itself.
 //!
 //! ```toml

@@ -1,11 +1,11 @@
-//! `blocklist`: enforces what was decided about a client, and denies whose address stands on a list.
+//! `blocklist`: enforces decisions about a client, and denies clients whose address is on a list.
 //!
 //! Current decisions of operators, filters, feeds and the store are always looked up, those of the
 //! site before those of the whole deployment and a narrower network before a wider one, unless an
 //! operator decided something harsher about the wider one: `deny` is answered with 403, `tarpit`
 //! with a slow stream, `throttle` lets the client through within the pipeline's slower rate. The
-//! reason is `decision.enforced`, the evidence the network and who decided. Addresses of
-//! `[never_block]` and trusted proxies pass whatever lists and decisions say.
+//! reason is `decision.enforced`, the evidence the network and the source of the decision. Addresses of
+//! `[never_block]` and trusted proxies pass despite all lists and decisions.
 //!
 //! | Key | Value | Default |
 //! | --- | --- | --- |
@@ -95,8 +95,11 @@ pub fn read_lists(
         let path = report.resolve(file.get_ref());
         match read_list(&path) {
             Ok(list) => {
-                let told = |LineError { line, what }| format!("{}:{line}: {what}", path.display());
-                report.warnings.extend(list.warnings.into_iter().map(told));
+                let warning =
+                    |LineError { line, what }| format!("{}:{line}: {what}", path.display());
+                report
+                    .warnings
+                    .extend(list.warnings.into_iter().map(warning));
                 lists.push(list.prefixes);
             }
             Err(error) => note(file, error, report),
@@ -135,7 +138,7 @@ impl Filter for Blocklist {
     }
 }
 
-/// What a decision says about a request of its subject.
+/// Verdict of a decision on a request of its subject.
 fn enforce(found: &Found, trail: &mut Trail) -> Verdict {
     let reason = Reason::DecisionEnforced;
     let Found {
@@ -186,11 +189,12 @@ const MAX_WARNINGS: usize = 10;
 #[cfg(test)]
 mod tests {
     use std::{
-        env, fs,
+        fs,
         path::{Path, PathBuf},
         time::Duration,
     };
 
+    use tempfile::TempDir;
     use thornwall_detectors::{
         fixture::Request,
         signal::{Reason, Trail},
@@ -216,14 +220,13 @@ mod tests {
     }
 
     /// A folder of lists that goes away with the test.
-    struct Folder(PathBuf);
+    struct Folder(TempDir);
 
     impl Folder {
-        fn new(name: &str, lists: &[(&str, &str)]) -> Self {
-            let folder = env::temp_dir().join(format!("thornwall-{name}-{}", std::process::id()));
-            fs::create_dir_all(&folder).unwrap();
+        fn new(lists: &[(&str, &str)]) -> Self {
+            let folder = tempfile::tempdir().unwrap();
             for (name, text) in lists {
-                fs::write(folder.join(name), text).unwrap();
+                fs::write(folder.path().join(name), text).unwrap();
             }
             Self(folder)
         }
@@ -232,7 +235,7 @@ mod tests {
             let file: File = toml::from_str(config).unwrap();
             let mut context = FilterContext {
                 report: Report {
-                    folder: self.0.clone(),
+                    folder: self.path().to_owned(),
                     file: PathBuf::from("thornwall.toml"),
                     scope: String::from("standard.known_bad"),
                     ..Report::default()
@@ -244,25 +247,16 @@ mod tests {
         }
 
         fn path(&self) -> &Path {
-            &self.0
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
+            self.0.path()
         }
     }
 
     #[test]
     fn listed_clients_are_denied_with_the_range_as_evidence() {
-        let folder = Folder::new(
-            "blocklist-judge",
-            &[
-                ("a.txt", "192.0.2.0/24 # one\n"),
-                ("b.txt", "2001:db8::/32\n198.51.100.7\n"),
-            ],
-        );
+        let folder = Folder::new(&[
+            ("a.txt", "192.0.2.0/24 # one\n"),
+            ("b.txt", "2001:db8::/32\n198.51.100.7\n"),
+        ]);
         let (filter, context) = folder.build("blocklist = { files = ['a.txt', 'b.txt'] }");
         assert!(context.report.problems.is_empty() && context.report.warnings.is_empty());
         let filter = filter.unwrap();
@@ -293,7 +287,7 @@ mod tests {
 
     #[test]
     fn whom_a_list_names_is_denied_though_slowed_down_before() {
-        let folder = Folder::new("blocklist-throttled", &[("a.txt", "192.0.2.1\n")]);
+        let folder = Folder::new(&[("a.txt", "192.0.2.1\n")]);
         let (filter, context) = folder.build("blocklist = { files = ['a.txt'] }");
         let mut table = Table::new(context.decisions, 10);
         for subject in ["192.0.2.1", "192.0.2.2"] {
@@ -318,13 +312,10 @@ mod tests {
 
     #[test]
     fn mistakes_are_reported_where_they_are() {
-        let folder = Folder::new(
-            "blocklist-mistakes",
-            &[
-                ("bad.txt", "192.0.2.1\nshop.example\n\n192.0.2.1/24\n"),
-                ("good.txt", "192.0.2.1\n"),
-            ],
-        );
+        let folder = Folder::new(&[
+            ("bad.txt", "192.0.2.1\nshop.example\n\n192.0.2.1/24\n"),
+            ("good.txt", "192.0.2.1\n"),
+        ]);
         let config = "blocklist = { files = ['good.txt', 'bad.txt', 'none.txt', '.'] }";
         let (filter, context) = folder.build(config);
         assert!(filter.is_none());
@@ -353,10 +344,7 @@ mod tests {
 
     #[test]
     fn lists_that_name_nearly_everybody_deserve_a_second_look() {
-        let folder = Folder::new(
-            "blocklist-warnings",
-            &[("all.txt", "0.0.0.0/0\n::/0\n10.0.0.0/8\n2001::/16\n")],
-        );
+        let folder = Folder::new(&[("all.txt", "0.0.0.0/0\n::/0\n10.0.0.0/8\n2001::/16\n")]);
         let (filter, context) = folder.build("blocklist = { files = ['all.txt'] }");
         assert!(filter.is_some());
         assert_eq!(

@@ -1,26 +1,27 @@
 //! `escalate`: asks a sidecar for a second opinion about dubious clients.
 //!
-//! Takes requests whose score so far lies in a band, or in which one of the named reasons was
-//! noticed. What one client does at a site in one way is a case that grows; the gateway sends it to
-//! the sidecar that `[escalation]` names, when it is new and again when it has grown much. Where it
-//! names several, each client of a site has one of them, and no other takes its place while it is
-//! away: a case in two halves would be judged by neither. What any of them decides holds. The
-//! request is ruled by what is known, and what the sidecar decides is enforced by `blocklist` from
-//! then on. With `wait_ms`, requests of a case that was not assessed yet wait so long at most, and
-//! what comes is applied to them; while the sidecar is away, none does.
+//! The filter takes requests whose score so far lies in a band, or in which one of the named reasons
+//! was noticed. The requests of one client that asks one site in one way are a case, which grows. The
+//! gateway sends a case to the sidecar that `[escalation]` names, when it is new and again when it has
+//! grown much. Where several sidecars are named, each client of a site has one of them, and no other
+//! takes its place while it is away: neither could judge half a case. Decisions of all of them hold.
 //!
-//! The sidecar is told method, path, names of query parameters, user agent, languages, host and path
-//! of the referrer, names of header fields, and what filters before this one noticed. It is never
-//! told a body, a cookie, a credential or the value of a query. Put the filter behind those whose
-//! signals it is to see. In `mode = "observe"` nothing is sent.
+//! The request itself is ruled by what is known so far; `blocklist` enforces the sidecar's decision from
+//! then on. With `wait_ms`, requests of a case that was not assessed yet wait so long at most, and the
+//! assessment is applied to them; while the sidecar is away, none waits.
+//!
+//! The gateway sends method, path, names of query parameters, user agent, languages, host and path
+//! of the referrer, names of header fields, and the signals of filters before this one. It never
+//! sends a body, a cookie, a credential or the value of a query. Put the filter behind those whose
+//! signals it is to send. In `mode = "observe"` nothing is sent.
 //!
 //! | Key | Value | Default |
 //! | --- | --- | --- |
 //! | `score` | First and last score of the band, 0 to 1. | `[0.45, 0.85]` |
-//! | `reasons` | Codes that have a request taken whatever its score is. | `[]` |
+//! | `reasons` | Reason codes for which a request is taken whatever its score is. | `[]` |
 //! | `wait_ms` | Longest wait of a request, 0 to 2000; 0 for none. | `0` |
 //!
-//! A request that waited and is refused or held has the reason `escalation.assessed`.
+//! A request that waited and was then refused or held has the reason `escalation.assessed`.
 //!
 //! ```toml
 //! [[pipeline.filter]]
@@ -125,8 +126,8 @@ impl Kind for Config {
     }
 }
 
-/// Whether a filter can have noted the reason when a request comes here: whatever ends a request before, or is
-/// told of the gateway's own work, never does.
+/// Whether a filter can have noted the reason when a request comes here: the reason of
+/// what ends a request earlier, or of the gateway's own work, never is.
 fn is_noticed(reason: Reason) -> bool {
     heuristics::FINDINGS.contains(&reason)
         || matches!(

@@ -1,6 +1,6 @@
-//! `heuristics`: weighs what a request says of its client.
+//! `heuristics`: adds signals for what a request shows of its client.
 //!
-//! Looks at the user agent, at header fields that contradict it or that its browser always sends,
+//! The filter looks at the user agent, at header fields that contradict it or that its browser always sends,
 //! at the method, at the path, and at the site's robots.txt where a robot asks. It never decides:
 //! it adds signals, and the pipeline's ladder turns their sum into an action. Only clients that
 //! claim to be browsers are held to what browsers send, and `/robots.txt` itself is never judged,
@@ -22,9 +22,9 @@
 //!
 //! Programs that the catalogue knows have a purpose, which the evidence names
 //! (`version control: git/`). The name is a claim that nothing has verified: it spares a program
-//! what is expected of browsers, and lets it off nothing that it does.
+//! what is expected of browsers, and excuses nothing that it does.
 //!
-//! | Purpose | Who | Code | Weight |
+//! | Purpose | Programs | Code | Weight |
 //! | --- | --- | --- | --- |
 //! | `AI assistant`, `AI search`, `AI training` | fetch for the user of a model, for its answers, to train it | `user_agent.ai_crawler` | 0.82 |
 //! | `marketing` | rank trackers, brand monitors, advertisers | `user_agent.declared_bot` | 0.55 |
@@ -36,14 +36,18 @@
 //! | `home automation`, `mail`, `office`, `synchronisation` | Home Assistant; mail clients and their image proxies; links of documents; CalDAV, CardDAV, WebDAV, backups | `user_agent.known_program` | 0.05 |
 //! | `package manager`, `version control` | apt, pip, npm, cargo, docker; git, Subversion | `user_agent.known_program` | 0.05 |
 //!
-//! What the catalogue does not know: a robot by its own word (`ExampleBot`) weighs 0.55, and 0.20 if
-//! its name gives an address where its owner is reached (`+https://example.com/bot`,
-//! `bot@example.com`); any other name 0.20, and nothing with such an address. An address never makes
-//! a score higher. robots.txt binds search engines, archives, AI, marketing and whoever calls itself
-//! a robot. Who sends no name weighs 0.40, or 0.22 with a browser's fetch metadata, and more for each
-//! field that it leaves out as well.
+//! Weights of clients that the catalogue does not know:
 //!
-//! A site whose interface is called with libraries by design can say so:
+//! | User agent | Weight | Weight with its owner's address (`+https://example.com/bot`, `bot@example.com`) |
+//! | --- | --- | --- |
+//! | A declared robot (`ExampleBot`) | 0.55 | 0.20 |
+//! | Any other name | 0.20 | 0 |
+//! | None, and more for each field that is missing as well | 0.40, or 0.22 with a browser's fetch metadata | |
+//!
+//! An address never makes a score higher. robots.txt binds search engines, archives, AI, marketing and
+//! declared robots.
+//!
+//! For a site whose interface is meant to be called with libraries:
 //!
 //! ```toml
 //! [[pipeline.filter]]
@@ -83,7 +87,7 @@ impl Kind for Config {
     const COST: &'static str = "about 1 us";
 
     fn build(spec: &Spanned<Self>, context: &mut FilterContext) -> Result<Box<dyn Filter>, Noted> {
-        // The catalogue's automaton is built on first use, which must not be somebody's request.
+        // The catalogue's automaton is built on first use, which must not be a request.
         let _ = UserAgent::parse("-");
         let mut weights = Weights::default();
         let before = context.report.problems.len();

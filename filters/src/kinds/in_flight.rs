@@ -2,15 +2,15 @@
 //!
 //! | Key | Value | Default |
 //! | --- | --- | --- |
-//! | `key` | Who shares a limit: a fact or a list of facts, as for `rate_limit`. | `"client"` |
+//! | `key` | Facts by which requests share a limit: a fact or a list of facts, as for `rate_limit`. | `"client"` |
 //! | `most` | Requests under way at once, 1 to 1000000. | required |
-//! | `status` | What the client is answered with: `429`, or `503` where not the client but the site has too much to do. | `429` |
+//! | `status` | What the client is answered with: `429`, or `503` where the limit protects the site rather than bounds a client. | `429` |
 //! | `capacity` | Keys with anything under way, 1024 to 1048576, at some 48 bytes each. | `65536` |
 //!
 //! A request is under way from here until its answer has been sent, its client has left or its
-//! origin has failed; a WebSocket for as long as it is open. What a later filter answers is not. The
-//! client is told to come back in a second; the reason is `in_flight.exceeded`, the evidence the
-//! facts that are counted by. Each site counts for itself. Counts live on through reloads, also
+//! origin has failed; a WebSocket for as long as it is open. A request that a later filter
+//! answers is not. A refused client is asked to come back in a second; the reason is `in_flight.exceeded`, the evidence the
+//! facts of `key`. Each site counts for itself. Counts are kept through reloads, also
 //! with another `most`. Where the table is full, requests of further keys are let through uncounted,
 //! each an overflow of the table in the metrics.
 //!
@@ -48,14 +48,14 @@ use crate::{
 const MOST: RangeInclusive<u64> = 1..=1_000_000;
 const CAPACITY: RangeInclusive<u64> = 1024..=1_048_576;
 const DEFAULT_CAPACITY: u64 = 65_536;
-/// Nobody knows when a request under way will end.
+/// Time after which a refused client may try again: the end of a request in flight cannot be foreseen.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The table `in_flight`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Who shares a limit.
+    /// Facts by which requests share a limit.
     pub key: Option<Spanned<KeySpec>>,
     /// Requests under way at once.
     pub most: Spanned<u64>,

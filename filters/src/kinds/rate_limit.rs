@@ -2,13 +2,13 @@
 //!
 //! | Key | Value | Default |
 //! | --- | --- | --- |
-//! | `key` | Who shares a limit: one of the facts below, or a list of those that count together, such as `["client", "path"]`. | `"client"` |
+//! | `key` | Facts by which requests share a limit: one of those below, or a list of those that count together, such as `["client", "path"]`. | `"client"` |
 //! | `counts` | What is counted: `"requests"`, or `"pages"`: those that the origin answers with HTML. | `"requests"` |
 //! | `requests` | Requests that come back in `per_secs`, 1 to 1000000. | required |
 //! | `per_secs` | Seconds, 1 to 86400. | `1` |
 //! | `burst` | Requests at once after a pause, 1 to 1000000. | as `requests` |
 //! | `costs` | What requests cost: a list of `{ paths, methods, cost }`, of which the first that fits counts; patterns as in `when`, costs of 1 to the burst, 16 entries at most. | `[]`: each costs 1 |
-//! | `adaptive` | How far the limit may change with how the origin does: a table of `floor`, `ceiling`, `headroom` and `mode`. | none: it stays |
+//! | `adaptive` | How far the limit may fall while the origin is under pressure: a table, see below. | none: the limit stays |
 //! | `shared` | Whether gateways with a shared store keep the limit together; without one, each keeps its own. | `true` |
 //! | `capacity` | Keys remembered at a time, 1024 to 16777216, at 38 bytes each. | `262144` |
 //!
@@ -21,30 +21,34 @@
 //! | `cookie:NAME` | The first cookie of this name. A client that sends none counts by its address. |
 //! | `path` | The path's template: numbers, UUIDs, hexadecimal ids of 8 digits or more and long tokens are one, upper and lower case and path parameters make no difference, and only the first 256 bytes count. |
 //!
-//! Whoever has an IPv6 /48 has 65,536 buckets with the key `client`, as each /64 is somebody's home: a
-//! second limit with the key `prefix` bounds them together, and everybody else behind that network too.
+//! A client with an IPv6 /48 has 65,536 buckets with the key `client`, since each /64 counts as one
+//! client: a second limit with the key `prefix` bounds them together, with all others of that network.
 //!
 //! Each site counts for itself. The limit is exact: after a pause `burst` requests pass at once,
-//! then `requests` in each `per_secs`, evenly spread. The client is answered with 429 and told
-//! when to come back; the reason is `rate_limit.client`, `rate_limit.prefix`, `rate_limit.site`, or
-//! `rate_limit.key` with the facts as evidence. Whoever chooses headers, cookies and paths chooses its
-//! bucket: beside such a limit belongs one of the client. Any number of limits may stand in a
-//! pipeline.
+//! then `requests` in each `per_secs`, evenly spread. A refused client is answered with 429 and the
+//! time after which to come back; the reason is `rate_limit.client`, `rate_limit.prefix`,
+//! `rate_limit.site`, or `rate_limit.key` with the facts as evidence. A client chooses its headers,
+//! cookies and paths, and with them its bucket: beside such a limit belongs one with the key `client`.
+//! Any number of limits may stand in a pipeline.
 //!
 //! A page with its images, opened by ten people behind one address, is a thousand requests in a
-//! second, and so is the work of a package manager. What tells people from scrapers is how many
-//! pages they open: that is what a limit with `counts = "pages"` knows. A page is an answer with a
-//! status of 2xx and a body of `text/html` or `application/xhtml+xml`; only the origin's word
-//! counts, never the path or what the client accepts. A GET or POST that accepts HTML takes its cost
-//! when it comes and has it back where the answer is something else, such as a redirect, a 304, a
-//! download or a failure. Other requests take nothing, and pass beside an empty bucket, so that the
-//! parts of pages still load; one that is answered with a page is charged then, into debt where the
-//! bucket is empty, and while there is a debt no request passes. So to ask for pages as something
-//! else gains what is under way at once, and that is owed: of at most four bursts, or what comes
-//! back in a minute. An answer without a `Content-Type` counts as what was asked for, a request
-//! whose client has left as well. The evidence is `pages by` and the facts. Gateways that share a
-//! limit tell each other of pages once they are answered. What `adaptive` learns of normal requests
-//! is what those who ask for pages need; its `mode = "observe"` is for requests alone.
+//! second, and so is the work of a package manager. People and scrapers differ in how many pages they
+//! open, which is what a limit with `counts = "pages"` bounds:
+//!
+//! - A page is an answer with a status of 2xx and a body of `text/html` or `application/xhtml+xml`.
+//!   Only the origin's answer counts, never the path or what the client accepts.
+//! - A GET or POST that accepts HTML takes its cost when it comes. It has it back where the answer is
+//!   something else, such as a redirect, a 304, a download or a failure.
+//! - Other requests take nothing, and pass beside an empty bucket, so that the parts of pages still
+//!   load. One that is answered with a page is charged then, into debt where the bucket is empty.
+//! - While a bucket is in debt, no request of its key passes. A debt is at most four bursts, or what
+//!   comes back in a minute, whichever is more. So to ask for pages as something else gains what is
+//!   under way at once, and that is owed.
+//! - An answer without a `Content-Type`, and a request whose client has left, count as what was asked
+//!   for.
+//! - The evidence is `pages by` and the facts. Gateways that share a limit report pages to each other
+//!   once they are answered. `adaptive` learns from requests that ask for pages what normal clients
+//!   need; its `mode = "observe"` is for `counts = "requests"` alone.
 //!
 //! A site that answers what it does not have with a page and a status of 200 makes pages of missing
 //! images: let it answer 404, or give it a larger burst.
@@ -54,40 +58,52 @@
 //! in several ways (`%2F`) fits all `paths`; what an origin takes for the same besides (`/SEARCH`,
 //! `/index.php/search`, method `post`, a method in `X-HTTP-Method-Override`) has to be named as well.
 //!
-//! Gateways that share a store (`[store]`) tell each other ten times a second what they let through,
-//! and take what the others did out of their own buckets: all together keep to the limit as one
-//! would, but for what happens within a tenth of a second, which is owed afterwards. Bursts below
-//! 100 are exceeded by one request for each gateway at most. While the others cannot be heard, each
-//! gateway keeps the whole limit, so that nobody is refused because a store is away.
+//! Gateways that share a store (`[store]`) report to each other ten times a second what they let
+//! through, and take what the others report out of their own buckets: all together keep to the limit as
+//! one would, but for what happens within a tenth of a second, which is owed afterwards. Bursts below
+//! 100 are exceeded by one request for each gateway at most. While the reports of the others are
+//! missing, each gateway keeps the whole limit, so that no client is refused because a store is away.
 //!
 //! With `adaptive = { floor = 10, ceiling = 100, headroom = 3.0, mode = "enforce" }` each site has a
-//! limit of its own in place of `requests`: at the ceiling (as `requests` where it is not given)
-//! while the origin is well, lower while it is not, and never below the floor, 1 to `requests`. The
-//! burst scales along, down to one request. Once a second it looks at the answers to the requests
-//! that the filter let through. Pressure is any of: answers that take twice as long as usual, or
-//! more, up to four times, as geometric means, so that a few long ones say little; 5 % of them
-//! failed, up to 25 % (no answer, or a status of 500 or more; what the gateway refuses and clients
-//! that leave do not count); 80 % of a server's `max_connections` in use, up to all. Fewer than 10
-//! answers in a second say nothing about time and failures. Under full pressure the limit falls by a
-//! fifth a second to what all but one in a thousand normal requests found in use of their key's
-//! bucket, times `headroom` (1 to 100, `3.0` where it is not given); and after ten seconds of it on
-//! to the floor. Normal are requests that reach no rung of the ladder while the limit is at its
-//! ceiling; half of what was learnt of them is forgotten in some ten minutes. Ten seconds without
-//! pressure later it rises by a twentieth of the ceiling a second. What stays slower is as usual
-//! after an hour or two. With the key `site` it is what all clients together may ask for. Each
-//! gateway goes by the answers that it has seen itself.
+//! limit of its own in place of `requests`, which falls while the origin is under pressure. The burst
+//! scales along, down to one request.
 //!
-//! The floor is what is left to each when all else failed: what a person needs who opens a page.
-//! With `mode = "observe"` the plain limit counts, and who would have been refused is noted with a
-//! signal of weight 0, `rate_limit.adaptive`; it costs a second table of `capacity`. The current
-//! limits are in `thornwall status` and in the metric `thornwall_rate_limit_adaptive`. What was
-//! learnt lives on through a reload that changes neither the key, `per_secs` nor these bounds.
+//! | Key of `adaptive` | Value | Default |
+//! | --- | --- | --- |
+//! | `floor` | The lowest limit, 1 to `requests`: what a person needs who opens a page. | required |
+//! | `ceiling` | The highest limit, which holds while the origin is well. | as `requests` |
+//! | `headroom` | Multiple of a normal client's measured need that stays available to each client under full pressure, 1 to 100. | `3.0` |
+//! | `mode` | `"enforce"`, or `"observe"`: the plain limit counts, and each request that the adaptive one would have refused is noted with a signal of weight 0, `rate_limit.adaptive`; it costs a second table of `capacity`. | `"enforce"` |
+//!
+//! Once a second the filter looks at the answers to the requests that it let through. Each gateway
+//! goes by the answers that it has seen itself. The pressure, from none to full, is the largest of:
+//!
+//! - **Time**: answers take twice as long as usual (none) to four times (full). Times are compared by
+//!   geometric means, so that a few long ones weigh little. Slowness that lasts becomes the usual time
+//!   after an hour or two.
+//! - **Failures**: 5 % of the answers failed (none) to 25 % (full). A failure is no answer, or a status
+//!   of 500 or more; refusals of the gateway and clients that leave do not count.
+//! - **Load**: 80 % of a server's `max_connections` are in use (none) to all of them (full).
+//!
+//! Fewer than 10 answers in a second are too few to judge time and failures by. The limit then moves:
+//!
+//! - **Full pressure**: it falls by a fifth a second to what normal clients need, times `headroom`.
+//!   After ten seconds of full pressure it falls on to the floor. Less pressure takes it a part of the
+//!   way: half of the pressure, half of the way.
+//! - **No pressure** for ten seconds: it rises by a twentieth of the ceiling a second.
+//! - **What normal clients need** is what all but one in a thousand normal requests found in use of
+//!   their key's bucket. Normal are requests that reach no rung of the ladder while the limit is at its
+//!   ceiling; half of what was learnt of them is forgotten in some ten minutes. With the key `site` it
+//!   is what all clients together need.
+//!
+//! The current limits are in `thornwall status` and in the metric `thornwall_rate_limit_adaptive`.
+//! What was learnt is kept through a reload that changes neither the key, `per_secs` nor these bounds.
 //!
 //! Keys that have been quiet long enough to have their whole burst back are forgotten first. While
 //! the table holds no such key, as in a flood of keys, new ones are only estimated until they seem
 //! to have asked for more than a burst, and each of their requests counts as an overflow of the
 //! table in the metrics. So a client is refused for its own requests only, however many others
-//! there are, and a flood on one site takes no places from sites that hold fewer. Counts live on
+//! there are, and a flood on one site takes no places from sites that hold fewer. Counts are kept
 //! through a reload that changes neither the rate, the capacity nor how the limit changes.
 //!
 //! ```toml
@@ -136,7 +152,7 @@ const DEFAULT_CAPACITY: u64 = 262_144;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Who shares a limit.
+    /// Facts by which requests share a limit.
     pub key: Option<Spanned<KeySpec>>,
     /// What is counted.
     #[serde(default)]
@@ -163,7 +179,7 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Counts {
-    /// Requests that are answered with a page, as the origin says.
+    /// Requests that the origin answers with a page.
     Pages,
     /// Requests, whatever they are answered with.
     #[default]
@@ -402,7 +418,7 @@ impl Watcher for RateLimit {
 
     fn watch(&self, note: &Note, finished: &Finished) {
         if let Some(learning) = &self.learning {
-            // A request that took nothing says nothing about what its client needs.
+            // A request that took nothing is no measure of what its client needs.
             let needed = match self.counts {
                 Counts::Pages => finished.page == Some(true) && note.in_use > 0,
                 Counts::Requests => true,
