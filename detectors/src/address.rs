@@ -27,7 +27,7 @@ pub const fn canonical(address: IpAddr) -> IpAddr {
 
 /// Networks that no client on the internet comes from, and that requests of ours must not be led to
 /// by strangers: the ones of the IANA special-purpose registries (RFC 6890) that are not globally
-/// reachable, multicast and reserved space. Those for documentation are left out: nobody is there.
+/// reachable, multicast and reserved space. Those for documentation are left out: no client uses them.
 const NOT_GLOBAL_V4: [(Ipv4Addr, u8); 12] = [
     (Ipv4Addr::new(0, 0, 0, 0), 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
@@ -43,7 +43,7 @@ const NOT_GLOBAL_V4: [(Ipv4Addr, u8); 12] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// The same of IPv6. 0::/8 has `::`, `::1`, and the translators' 64:ff9b::/32 (RFC 6052, RFC 8215),
+/// IPv6 networks that no client on the internet comes from, as [`NOT_GLOBAL_V4`]. 0::/8 has `::`, `::1`, and the translators' 64:ff9b::/32 (RFC 6052, RFC 8215),
 /// 2002::/16 is the 6to4 relays' (RFC 3056): each address of those stands for an IPv4 address, which
 /// may be a private one.
 const NOT_GLOBAL_V6: [(Ipv6Addr, u8); 7] = [
@@ -116,7 +116,7 @@ pub fn reported_client<'a>(
     client
 }
 
-/// The client that the last element of a forwarding header names, whoever wrote it.
+/// The client that the last element of a forwarding header names, whatever its sender.
 pub fn claimed_client<'a>(values: impl DoubleEndedIterator<Item = &'a str>) -> Option<IpAddr> {
     reported_client(values, |_| false)
 }
@@ -127,7 +127,7 @@ enum Hop {
     Address(IpAddr),
     /// A hop within one machine.
     Local,
-    /// Somebody whose address is not told, or nothing that can be read.
+    /// A hop whose address is withheld or cannot be read.
     Unnamed,
 }
 

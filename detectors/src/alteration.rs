@@ -1,6 +1,6 @@
 //! What settings, extensions and proxies make of the header fields that a person's browser sends.
 //!
-//! A recording of stock browsers knows none of this, and whoever learns from it alone takes each
+//! A recording of stock browsers knows none of this, and a model that learns from it alone takes each
 //! missing field for guilt. So the trainer learns each alteration, alone and two together, as
 //! people's, and the tests walk the same ones through the rules and through the shipped pipeline:
 //! this is the one list of what a person must never be harmed for.
@@ -118,7 +118,7 @@ impl Alteration {
         }
     }
 
-    /// Changes a request as this would; tells whether it had anything to change.
+    /// Changes a request as this would; returns whether there was anything to change.
     pub fn apply(self, message: &mut Message) -> bool {
         let headers = &mut message.headers;
         match self {
@@ -185,10 +185,10 @@ pub fn altered(message: &Message, alterations: &[Alteration]) -> Option<Message>
     changed.then_some(message)
 }
 
-/// Whether nothing is left in an altered request that tells it from a program's, so that whoever
-/// serves it serves every such program, and nobody can know better by one request. These are the
+/// Whether nothing is left in an altered request that distinguishes it from a program's, so that a
+/// gateway that serves it serves every such program: no judge can know better by one request. These are the
 /// exceptions from the promise that alterations do not harm, and the only ones:
-/// - what [`is_library_to_the_letter`] says;
+/// - what [`is_library_to_the_letter`] finds;
 /// - a client without a name that has no fetch metadata either and lacks its languages or encodings, or
 ///   asks for a page as `*/*`.
 pub fn is_program_to_the_letter(view: &RequestView<'_>) -> bool {
@@ -221,7 +221,7 @@ fn take(headers: &mut HeaderMap, is_taken: impl Fn(&HeaderName) -> bool) -> bool
     !names.is_empty()
 }
 
-/// Tells whether the field was another one before.
+/// Sets a field; returns whether it was another one before.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &'static str) -> bool {
     let before = headers.insert(name, HeaderValue::from_static(value));
     before.is_none_or(|before| before != value)

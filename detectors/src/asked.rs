@@ -1,8 +1,8 @@
-//! What a client can make of an answer: a page for a reader, data for a program, or a word at most.
+//! What a client can make of an answer: a page for a reader, data for a program, or a line of text at most.
 //!
 //! Two questions with one root. [`form`] says in which form a client understands that it is
-//! refused. [`is_page`] says whether a request is one for a page by somebody who reads pages: the
-//! only kind that may be kept waiting, since everybody else takes an answer for the thing itself.
+//! refused. [`is_page`] is whether a request is one for a page by a reader: the only kind that may
+//! be kept waiting, since any other client takes an answer for the thing itself.
 
 use http::{
     HeaderMap, HeaderName, Method,
@@ -24,7 +24,7 @@ use accept::Preference;
 pub enum Form {
     /// A status of gRPC.
     Grpc,
-    /// The same where browsers speak it.
+    /// A status of gRPC-Web, which browsers speak.
     GrpcWeb,
     /// A page.
     Page,
@@ -88,8 +88,8 @@ pub fn form(path: &str, headers: &HeaderMap) -> Form {
     }
 }
 
-/// Whether somebody who reads pages asks for one. Whoever cannot be told to be that is not: what may
-/// change something, asks for less than a whole page, or for a part of one, a file or data.
+/// Whether a reader asks for a page. Not counted are requests that may change something, and those that
+/// ask for less than a whole page, for a part of one, a file or data.
 pub fn is_page(method: &Method, path: &str, headers: &HeaderMap) -> bool {
     *method == Method::GET
         && matches!(value(headers, &CONTENT_LENGTH), b"" | b"0")
@@ -117,7 +117,7 @@ fn is_navigation(headers: &HeaderMap) -> bool {
     matches!(mode, b"" | b"navigate") && (dest.is_empty() || FRAMES.contains(&dest))
 }
 
-/// Whether the client cannot tell an answer that breaks off from a whole one.
+/// Whether the client cannot distinguish an answer that breaks off from a whole one.
 fn is_blind(headers: &HeaderMap) -> bool {
     let agent = value(headers, &USER_AGENT);
     BLIND.iter().any(|name| starts_with(agent, name))

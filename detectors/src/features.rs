@@ -303,7 +303,7 @@ fn members(field: Option<&[u8]>) -> usize {
     })
 }
 
-/// What fields say stands at their front; the rest of a long one costs time and tells nothing.
+/// What fields say stands at their front; the rest of a long one costs time and adds nothing.
 fn bounded(text: &[u8]) -> &[u8] {
     &text[..text.len().min(512)]
 }

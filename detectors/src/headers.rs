@@ -190,7 +190,7 @@ fn judge_browser(
             weights::FETCH_METADATA_MISSING,
         ));
     }
-    // Fetch metadata tells a pasted link from a followed one; without it both look alike.
+    // Fetch metadata distinguishes a pasted link from a followed one; without it both look alike.
     let deep = path::kind(&view.path) == path::Kind::Page && path::depth(&view.path) >= 2;
     let told = fetch_metadata::is_present(fields);
     if deep && !told && view.method == Method::GET && fields.referer.is_none() {
@@ -202,12 +202,12 @@ fn judge_browser(
 }
 
 /// Whether encodings stand as browsers have them over TLS. A script of a page without referrers, whose fetch
-/// metadata and language somebody took away, leaves this alone; libraries leave Brotli out or put it first.
+/// metadata and language were taken away, leaves this alone; libraries leave Brotli out or put it first.
 fn is_a_browsers_encoding(encodings: &[u8]) -> bool {
     encodings.starts_with(b"gzip, deflate, br")
 }
 
-/// Whether a page is asked for with nothing that tells of a page behind the request: scripts ask
+/// Whether a page is asked for with no trace of a page behind the request: scripts ask
 /// for anything too, but leave their origin, their referrer or fetch metadata.
 pub(crate) fn is_bare_page(view: &RequestView<'_>, fields: &Fields<'_>) -> bool {
     let told =

@@ -37,7 +37,7 @@ pub const FINDINGS: &[Reason] = &[
     Reason::UserAgentUnverifiedCrawler,
 ];
 
-/// Those of them that are there only where a client that claims to be a browser sent what no browser
+/// Findings that are there only where a client that claims to be a browser sent what no browser
 /// sends: what contradicts the claim, and not what is merely missing. Privacy settings, extensions,
 /// proxies and old machines take fields away; none of them makes up fetch metadata that cannot be,
 /// or asks for a page as `*/*`. Client hints that contradict the name are here too, although an

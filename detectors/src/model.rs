@@ -128,7 +128,7 @@ fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, ModelError> {
     Ok(bytes)
 }
 
-/// Why there is no model, or no score.
+/// Error: there is no model, or no score.
 #[derive(Debug, Error)]
 pub enum ModelError {
     /// The card is not what it should be.

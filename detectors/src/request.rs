@@ -26,7 +26,7 @@ pub struct RequestView<'a> {
     pub version: Version,
     /// Header fields as sent, hop-by-hop fields included.
     pub headers: &'a HeaderMap,
-    /// Who the client is, trusted proxies already resolved.
+    /// Address of the client, trusted proxies already resolved.
     pub client: IpAddr,
     /// Host that was asked for: lower case, without port and trailing dot.
     pub host: &'a str,
@@ -50,7 +50,7 @@ pub struct SiteFacts<'a> {
 
 impl<'a> RequestView<'a> {
     /// A request of which nothing else is known: without TLS, from this machine, to a site without a
-    /// robots.txt, at the gateway's start. Whoever judges again what was recorded fills in what he
+    /// robots.txt, at the gateway's start. Code that judges recorded requests again fills in what it
     /// knows with `..RequestView::bare(..)`, so that a new fact needs a value here and in the gateway.
     pub fn bare(method: &'a Method, uri: &'a Uri, headers: &'a HeaderMap) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl<'a> RequestView<'a> {
     }
 }
 
-/// Why a path is none that an origin is asked for.
+/// Error: the path is not one that an origin is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PathError {
     /// A backslash, which some servers take for a slash; a URL parser has replaced it

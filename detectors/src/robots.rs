@@ -50,7 +50,7 @@ impl Robots {
         Self { groups }
     }
 
-    /// Whether it speaks to nobody.
+    /// Whether it has no group for any robot.
     pub const fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
@@ -154,7 +154,7 @@ pub fn with_disallow(text: &str, prefix: &str) -> String {
     edited
 }
 
-/// General patterns of this length are outdone by a longer one; those beyond it are nobody's way to a
+/// General patterns of this length are outdone by a longer one; those beyond it lead to no
 /// page, and are left out.
 const LONGEST_OUTDONE: usize = 2048;
 
@@ -213,7 +213,7 @@ fn record(line: &[u8]) -> Option<Record<'_>> {
         let token = value
             .split(|byte| *byte == b'/' || byte.is_ascii_whitespace())
             .next()?;
-        // A token that nobody can bear still begins a group of its own.
+        // A token that no robot can have still begins a group of its own.
         return Some(Record::Agent(
             std::str::from_utf8(token).unwrap_or_default(),
         ));

@@ -174,7 +174,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What a signal rests on, small enough to copy; it becomes text only when somebody asks.
+/// What a signal rests on, small enough to copy; it becomes text only when it is shown.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Evidence {
     /// A name from the configuration.
@@ -183,7 +183,7 @@ pub enum Evidence {
     Named(&'static str, &'static str),
     /// A network that covers the client: first address, prefix length, and who decided about it.
     Network(IpAddr, u8, &'static str),
-    /// The reason says it all.
+    /// No evidence besides the reason.
     None,
     /// A list entry that covers the client: first and last address of the range.
     Range(IpAddr, IpAddr),

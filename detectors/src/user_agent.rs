@@ -1,5 +1,6 @@
 //! What a client claims to be by its `User-Agent` (RFC 9110 section 10.1.5). A claim, not a fact:
-//! it counts against whoever declares a bad kind and proves nothing for one who declares a good one.
+//! it counts against a client that declares a bad kind and proves nothing for one that declares a good
+//! one.
 
 mod automaton;
 mod browser;
@@ -87,7 +88,7 @@ pub struct Shape {
     pub products: u16,
     /// Groups in parentheses.
     pub comments: u16,
-    /// Whether an address is given by which whoever runs the program can be reached. A merit: it
+    /// Whether an address is given by which the program's owner can be reached. A merit: it
     /// changes nothing of what the client claims to be, and a client that gives one is held to less.
     pub contact: bool,
     /// What no client of any kind sends on purpose.
@@ -97,7 +98,7 @@ pub struct Shape {
 /// What is wrong with a user agent's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
-    /// `Mozilla/5.0` and nothing that tells which browser.
+    /// `Mozilla/5.0` and no browser's name.
     Bare,
     /// Control characters.
     Control,

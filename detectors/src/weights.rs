@@ -2,7 +2,7 @@
 //!
 //! Findings add up by noisy-or, and a pipeline's ladder usually starts at 0.50. Three rules hold
 //! the numbers together, and the tests of `heuristics` check them:
-//! - what a client says of itself counts most, since nobody says so by accident;
+//! - what a client says of itself counts most, since no client says so by accident;
 //! - whatever a person's privacy settings, extensions, filtering proxy or old machine may do to a
 //!   browser's headers stays below 0.50, two such things together included;
 //! - what a script under a browser's name usually lacks (its languages and its media types)
@@ -27,7 +27,7 @@ pub const KNOWN_PROGRAM: f32 = 0.05;
 /// A name that the catalogue does not know: applications, devices, nonsense.
 pub const UNRECOGNISED: f32 = 0.20;
 
-/// Sends no name. Some privacy proxies take it away, and a person behind one cannot tell why they
+/// Sends no name. Some privacy proxies take it away, and a person behind one does not know why they
 /// should be slowed down: with all else that browsers send it stays below 0.50.
 pub const NAMELESS: f32 = 0.40;
 /// Sends no name, but the fetch metadata of a browser.
@@ -45,7 +45,7 @@ pub const OUTDATED: f32 = 0.08;
 pub const ACCEPT_MISSING: f32 = 0.34;
 /// A browser that asks for a page as a script would, without a script's traces.
 pub const ACCEPT_WILDCARD: f32 = 0.34;
-/// The same where fetch metadata, one of those traces, was counted already as lacking or odd.
+/// [`ACCEPT_WILDCARD`] where fetch metadata, one of those traces, was counted already as lacking or odd.
 pub const ACCEPT_WILDCARD_AGAIN: f32 = 0.18;
 /// A browser without `Accept-Language`; some extensions remove it.
 pub const LANGUAGE_MISSING: f32 = 0.26;
@@ -76,7 +76,7 @@ pub const METHOD_UNUSUAL: f32 = 0.40;
 pub const PROBE: f32 = 0.45;
 /// The door of a common product, asked for by something that is not a browser.
 pub const DOOR_KNOCK: f32 = 0.20;
-/// The same by a browser: this may be the editor of the site.
+/// [`DOOR_KNOCK`] by a browser: this may be the editor of the site.
 pub const DOOR_KNOCK_BROWSER: f32 = 0.02;
 /// A path that climbs out of the site, which browsers resolve before they ask.
 pub const TRAVERSAL: f32 = 0.45;

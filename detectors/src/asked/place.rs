@@ -1,4 +1,4 @@
-//! What a path says of who asks for it.
+//! What a path shows of the client that asks for it.
 
 /// Extensions of programs and files that answer with pages.
 const PAGES: [&str; 16] = [
@@ -43,8 +43,8 @@ const NAMES: [&str; 6] = [
     "refs",
 ];
 
-/// Whether a path has the name of a page: without an extension, or with one of pages. Who asks for
-/// a file of a kind that nobody here knows is better refused than deceived.
+/// Whether a path has the name of a page: without an extension, or with one of pages. A client
+/// that asks for a file of an unknown kind is better refused than deceived.
 pub(super) fn is_page(path: &str) -> bool {
     let extension = extension(path);
     extension.is_empty()

@@ -21,7 +21,7 @@ pub enum Errand {
     /// A question ahead of a script's request to another origin (Fetch standard, "CORS-preflight
     /// fetch"): of those for reports, Chrome's network service sends the bare minimum.
     Preflight,
-    /// An upload whose answer nobody reads: reports (Reporting API, Content Security Policy, Network
+    /// An upload whose answer is not read: reports (Reporting API, Content Security Policy, Network
     /// Error Logging) and pings of links. Chrome's network service sends reports outside of any page,
     /// without `Accept` and fetch metadata.
     Report,

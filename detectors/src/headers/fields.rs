@@ -55,7 +55,7 @@ fields! {
     cookie = "cookie",
     /// The wish not to be tracked.
     dnt = "dnt",
-    /// The address of whoever runs a robot (RFC 9110 section 10.1.2).
+    /// The address of a robot's owner (RFC 9110 section 10.1.2).
     from = "from",
     /// A condition on the resource's date.
     if_modified_since = "if-modified-since",
@@ -67,7 +67,7 @@ fields! {
     pragma = "pragma",
     /// How urgent the answer is (RFC 9218).
     priority = "priority",
-    /// Why a page is fetched ahead, the older form of `Sec-Purpose`.
+    /// Reason why a page is fetched ahead, the older form of `Sec-Purpose`.
     purpose = "purpose",
     /// A part of the resource.
     range = "range",
@@ -89,7 +89,7 @@ fields! {
     sec_fetch_user = "sec-fetch-user",
     /// The wish not to be sold.
     sec_gpc = "sec-gpc",
-    /// Why a page is fetched ahead.
+    /// Reason why a page is fetched ahead.
     sec_purpose = "sec-purpose",
     /// A WebSocket's opening handshake.
     sec_websocket_key = "sec-websocket-key",

@@ -1,4 +1,4 @@
-//! What a model says of itself.
+//! The card of a model: the features that it was trained on, and its threshold.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

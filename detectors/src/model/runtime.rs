@@ -20,7 +20,7 @@ static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
 const VARIABLE: &str = "ORT_DYLIB_PATH";
 
 /// What keeps ONNX Runtime from making up a device's id below the user's cache folder and from sending
-/// what it counts. It looks when its environment is made, before it can be told anything else.
+/// what it counts. It reads the variable when its environment is made, before any setting can be made.
 const NO_TELEMETRY: (&str, &str) = ("ORT_DISABLE_TELEMETRY", "1");
 
 /// Starts this process anew with telemetry of ONNX Runtime switched off, and with `settings` of the

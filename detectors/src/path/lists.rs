@@ -1,4 +1,4 @@
-//! Names and paths that tell what a path is.
+//! Names and paths by which the kind of a path is known.
 
 /// Never linked: credentials, repositories, dumps and holes of well-known products.
 pub(super) const HOLES: &[&str] = &[

@@ -185,7 +185,7 @@ fn climbs_in_query(query: &[u8]) -> bool {
     false
 }
 
-/// As much of a segment as tells `..` from everything else.
+/// As much of a segment as distinguishes `..` from everything else.
 #[derive(Default)]
 struct Segment {
     dots: u8,

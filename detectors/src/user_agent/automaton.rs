@@ -6,7 +6,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::{
     Claim, Purpose,
-    catalogue::{self, List, Place, Token},
+    catalogue::{self, List, NamePosition, Token},
     contact::Addresses,
 };
 
@@ -101,7 +101,7 @@ impl Found {
         if anywhere && !(list.claim == Claim::HttpLibrary && is_ingredient(text, at.start)) {
             self.name = Some(name);
         }
-        if in_browser && counts_in_browser(text, &at, list.place) {
+        if in_browser && counts_in_browser(text, &at, list.position) {
             self.name_in_browser = Some(name);
         }
     }
@@ -116,12 +116,12 @@ impl Found {
 const NEAR: usize = 64;
 
 /// Whether a name counts in a text that is a browser's, if it is one.
-fn counts_in_browser(text: &[u8], at: &Range<usize>, place: Place) -> bool {
-    match place {
-        Place::Anywhere => true,
-        Place::OutsideBrowsers => false,
-        Place::WordEnd => is_declared(text, at.start) || is_product(text, at),
-        Place::WordEndOutsideBrowsers => is_declared(text, at.start),
+fn counts_in_browser(text: &[u8], at: &Range<usize>, position: NamePosition) -> bool {
+    match position {
+        NamePosition::Anywhere => true,
+        NamePosition::OutsideBrowsers => false,
+        NamePosition::WordEnd => is_declared(text, at.start) || is_product(text, at),
+        NamePosition::WordEndOutsideBrowsers => is_declared(text, at.start),
     }
 }
 
@@ -214,13 +214,13 @@ enum Mark {
 impl Entry {
     fn new(pattern: &'static str, mark: Mark) -> Self {
         let text = pattern.strip_prefix(['^', '@']).unwrap_or(pattern);
-        let words = [Place::WordEnd, Place::WordEndOutsideBrowsers];
+        let words = [NamePosition::WordEnd, NamePosition::WordEndOutsideBrowsers];
         Self {
             text: text.strip_suffix('$').unwrap_or(text),
             mark,
             at_start: pattern.starts_with('^'),
             at_end: pattern.ends_with('$'),
-            ends_word: matches!(mark, Mark::Name { list, .. } if words.contains(&list.place)),
+            ends_word: matches!(mark, Mark::Name { list, .. } if words.contains(&list.position)),
             is_address: pattern.starts_with('@'),
         }
     }

@@ -5,7 +5,7 @@
 //!
 //! An entry is matched without regard to case and as a whole word: the characters beside it are
 //! not letters or digits, unless the entry itself ends in another character. `^` binds it to the
-//! start of the user agent, `$` to the end. What stands in a contact address is somebody's address
+//! start of the user agent, `$` to the end. Text in a contact address is an address
 //! and no name, but for entries with `@`, which are addresses.
 
 mod crawlers;
@@ -26,12 +26,12 @@ pub(super) struct List {
     pub(super) claim: Claim,
     pub(super) purpose: Option<Purpose>,
     /// Where in a text such a name counts.
-    pub(super) place: Place,
+    pub(super) position: NamePosition,
 }
 
 /// Where in a text a name counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum NamePosition {
     /// As a word, in whatever text.
     Anywhere,
     /// As a word, and not in the name of a browser: that would be an application around a page, or
@@ -50,23 +50,23 @@ const fn program(names: &'static [&'static str], purpose: Purpose) -> List {
         names,
         claim: purpose.claim(),
         purpose: Some(purpose),
-        place: Place::Anywhere,
+        position: NamePosition::Anywhere,
     }
 }
 
 const fn outside_browsers(names: &'static [&'static str], purpose: Purpose) -> List {
     List {
-        place: Place::OutsideBrowsers,
+        position: NamePosition::OutsideBrowsers,
         ..program(names, purpose)
     }
 }
 
-const fn kind(names: &'static [&'static str], claim: Claim, place: Place) -> List {
+const fn kind(names: &'static [&'static str], claim: Claim, position: NamePosition) -> List {
     List {
         names,
         claim,
         purpose: None,
-        place,
+        position,
     }
 }
 
@@ -74,17 +74,17 @@ const fn kind(names: &'static [&'static str], claim: Claim, place: Place) -> Lis
 /// rather than what it is built with, a crawler that renders pages in a headless browser is the
 /// crawler it says it is, and a bad name is believed before a good one.
 pub(super) const LISTS: &[List] = &[
-    kind(words::TOOL_WORDS, Claim::DeclaredBot, Place::WordEndOutsideBrowsers),
+    kind(words::TOOL_WORDS, Claim::DeclaredBot, NamePosition::WordEndOutsideBrowsers),
     outside_browsers(programs::APP_STACKS, Purpose::App),
-    kind(words::BOT_WORDS, Claim::DeclaredBot, Place::WordEnd),
+    kind(words::BOT_WORDS, Claim::DeclaredBot, NamePosition::WordEnd),
     outside_browsers(programs::APP_PLATFORMS, Purpose::App),
     outside_browsers(programs::DEVICES, Purpose::Device),
     outside_browsers(words::FEED_WORDS, Purpose::FeedReader),
     outside_browsers(words::PODCAST_WORDS, Purpose::Podcast),
-    kind(libraries::HTTP_LIBRARIES, Claim::HttpLibrary, Place::OutsideBrowsers),
+    kind(libraries::HTTP_LIBRARIES, Claim::HttpLibrary, NamePosition::OutsideBrowsers),
     outside_browsers(programs::CALL_STACKS, Purpose::App),
-    kind(libraries::AUTOMATION, Claim::Automation, Place::Anywhere),
-    kind(libraries::TEXT_BROWSERS, Claim::TextBrowser, Place::Anywhere),
+    kind(libraries::AUTOMATION, Claim::Automation, NamePosition::Anywhere),
+    kind(libraries::TEXT_BROWSERS, Claim::TextBrowser, NamePosition::Anywhere),
     outside_browsers(programs::HOME_AUTOMATION, Purpose::HomeAutomation),
     program(programs::MEDIA_PLAYERS, Purpose::MediaPlayer),
     outside_browsers(programs::PACKAGE_MANAGERS, Purpose::PackageManager),
@@ -106,5 +106,5 @@ pub(super) const LISTS: &[List] = &[
     program(crawlers::AI_TRAINING, Purpose::AiTraining),
     program(crawlers::AI_SEARCH, Purpose::AiSearch),
     program(crawlers::AI_ASSISTANTS, Purpose::AiAssistant),
-    kind(crawlers::SCANNERS, Claim::Scanner, Place::Anywhere),
+    kind(crawlers::SCANNERS, Claim::Scanner, NamePosition::Anywhere),
 ];

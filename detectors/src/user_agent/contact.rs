@@ -1,4 +1,4 @@
-//! Addresses in a user agent, by which whoever runs the program can be reached: well-behaved robots
+//! Addresses in a user agent, by which the owner of a program can be reached: well-behaved robots
 //! give one (`+https://robot.example/about`, `admin@robot.example`).
 
 use std::ops::Range;
@@ -32,7 +32,7 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
-    /// Addresses that are told apart. From the last one on everything counts as one: programs give
+    /// Addresses that are kept apart. From the last one on everything counts as one: programs give
     /// one or two.
     const MOST: usize = 4;
 

@@ -66,7 +66,7 @@ purposes! {
     Sync = "synchronisation",
     /// Clones and fetches repositories.
     VersionControl = "version control",
-    /// Tells a site what has happened elsewhere.
+    /// Notifies a site of what has happened elsewhere.
     Webhook = "webhook",
 }
 

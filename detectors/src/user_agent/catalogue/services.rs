@@ -1,4 +1,4 @@
-//! Services that fetch single addresses, since somebody shared one or the site's operator asked.
+//! Services that fetch single addresses, since a person shared one or the site's operator asked.
 
 /// What shows where a link leads that a person has shared, or looks at it for one.
 pub(super) const LINK_PREVIEWS: &[&str] = &[
@@ -80,7 +80,7 @@ pub(super) const SITE_CHECKS: &[&str] = &[
     "^wave/", "webhint", "webpagetest", "xml sitemaps generator", "ylt chrome", "zerossl",
 ];
 
-/// What tells a site what has happened elsewhere.
+/// Webhooks, which notify a site of what has happened elsewhere.
 pub(super) const WEBHOOKS: &[&str] = &[
     "^adyen", "airtable", "amazon simple notification service agent", "atlassian http client",
     "atlassianwebhooks", "auth0-client", "aws-codecommit", "azure-devops", "braintree",
