@@ -42,6 +42,9 @@ pub(super) fn losses(running: &Generation, next: &Generation) -> Vec<String> {
 
 fn of_site(site: &Site, now: &Site, lost: &mut Vec<String>) {
     let name = &site.name;
+    if now.routes.len() < site.routes.len() {
+        lost.push(format!("site {name} loses a route"));
+    }
     for (before, after) in site.routes.iter().zip(&now.routes) {
         of_pipeline(name, &before.pipeline, &after.pipeline, lost);
     }

@@ -30,9 +30,9 @@ task_local! {
 /// What stands for a descriptor that Pingora does not know.
 const UNKNOWN: RawFd = -1;
 
-/// The wait of one request for its answer. Without effect where the request is not [`watched`].
+/// The wait of one request for its answer; nothing of a request that is not [`watched`].
 #[derive(Debug, Clone, Default)]
-pub(crate) struct AnswerWait(Arc<Mutex<Wait>>);
+pub(crate) struct AnswerWait(Option<Arc<Mutex<Wait>>>);
 
 #[derive(Debug, Clone, Copy, Default)]
 enum Wait {
@@ -54,49 +54,59 @@ impl AnswerWait {
 
     /// A connection over this descriptor was made for the request, and Pingora will not know it.
     pub(super) fn made(&self, fd: RawFd) {
-        *self.0.lock() = Wait::Made(fd);
+        self.change(|_| Wait::Made(fd));
     }
 
     /// Prepares to wait so long for the answer that comes over this descriptor.
     pub(super) fn prepare(&self, fd: RawFd, time: Duration) {
-        let mut wait = self.0.lock();
-        let fd = match *wait {
-            Wait::Made(ours) if fd == UNKNOWN => ours,
-            _ => fd,
-        };
-        *wait = Wait::Ready(time, fd);
+        self.change(|before| match before {
+            Wait::Made(ours) if fd == UNKNOWN => Wait::Ready(time, ours),
+            _ => Wait::Ready(time, fd),
+        });
     }
 
     /// The whole request has been sent: starts the wait for its answer.
     pub(super) fn start(&self) {
-        let mut wait = self.0.lock();
-        if let Wait::Ready(time, fd) = *wait {
-            *wait = Wait::Armed(Instant::now() + time, fd);
-        }
+        self.change(|before| match before {
+            Wait::Ready(time, fd) => Wait::Armed(Instant::now() + time, fd),
+            other => other,
+        });
     }
 
     /// Ends the wait; whether it had been too long.
     pub(super) fn disarm(&self) -> bool {
-        matches!(std::mem::take(&mut *self.0.lock()), Wait::Expired)
+        matches!(self.change(|_| Wait::Idle), Wait::Expired)
+    }
+
+    /// Makes another wait of what there is, and returns what there was.
+    fn change(&self, next: impl FnOnce(Wait) -> Wait) -> Wait {
+        let Some(shared) = &self.0 else {
+            return Wait::Idle;
+        };
+        let mut wait = shared.lock();
+        let before = *wait;
+        *wait = next(before);
+        before
     }
 }
 
 /// A future of a request, with a clock beside it.
 struct Watched<F: ?Sized> {
     request: Pin<Box<F>>,
-    wait: AnswerWait,
+    wait: Arc<Mutex<Wait>>,
     clock: Option<Pin<Box<Sleep>>>,
 }
 
 /// Runs a request so that waits have an end in it.
 pub(crate) async fn watched<F: Future + Send + ?Sized>(request: Pin<Box<F>>) -> F::Output {
-    let wait = AnswerWait::default();
+    let wait = Arc::default();
+    let running = AnswerWait(Some(Arc::clone(&wait)));
     let watched = Watched {
         request,
-        wait: wait.clone(),
+        wait,
         clock: None,
     };
-    RUNNING.scope(wait, watched).await
+    RUNNING.scope(running, watched).await
 }
 
 impl<F: Future + ?Sized> Future for Watched<F> {
@@ -106,7 +116,7 @@ impl<F: Future + ?Sized> Future for Watched<F> {
         if let Poll::Ready(output) = self.request.as_mut().poll(context) {
             return Poll::Ready(output);
         }
-        let Wait::Armed(until, fd) = *self.wait.0.lock() else {
+        let Wait::Armed(until, fd) = *self.wait.lock() else {
             self.clock = None;
             return Poll::Pending;
         };
@@ -117,7 +127,7 @@ impl<F: Future + ?Sized> Future for Watched<F> {
             clock.as_mut().reset(until);
         }
         if clock.as_mut().poll(context).is_ready() {
-            *self.wait.0.lock() = Wait::Expired;
+            *self.wait.lock() = Wait::Expired;
             // Whether or not it was still open, reading from it ends.
             let _ = shutdown(fd, Shutdown::Both);
         }

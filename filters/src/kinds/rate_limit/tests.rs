@@ -329,7 +329,10 @@ fn an_observing_limit_notes_whom_it_would_have_refused() {
         let mut trail = Trail::default();
         let verdict = judge_into(&mut trail, filter.as_ref(), 1, client);
         let noted = trail.signals().iter().map(|signal| signal.reason);
-        (verdict != Verdict::Pass, noted.collect::<Vec<_>>())
+        (
+            matches!(verdict, Verdict::Limit(_)),
+            noted.collect::<Vec<_>>(),
+        )
     };
     let would = vec![Reason::RateLimitAdaptive];
     for number in 1..=20 {
