@@ -7,10 +7,17 @@ use std::{
     fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    os::unix::fs::PermissionsExt,
+    ops::Range,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            fs::PermissionsExt,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
@@ -82,17 +89,41 @@ impl Folder {
     }
 }
 
-/// A port that was free a moment ago, and that the system gives to no outgoing connection.
+/// First port that tests use, and how many: the system gives none of them to outgoing connections.
+const PORTS: (u16, u16) = (12_000, 20_000);
+/// Ports that one process of tests reserves at once.
+const BLOCK: u16 = 50;
+
+/// A port that was free a moment ago, and that no other test gets.
 pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
+    static RESERVED: Mutex<(Vec<UnixDatagram>, Range<u16>)> = Mutex::new((Vec::new(), 0..0));
+    let mut reserved = RESERVED.lock().unwrap();
+    let (blocks, ports) = &mut *reserved;
     loop {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let place = std::process::id().wrapping_mul(61).wrapping_add(step) % 20_000;
-        let port = 12_000 + u16::try_from(place).unwrap();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+        if let Some(port) = ports.find(free) {
             return port;
         }
+        let (block, socket) = reserve_block(blocks.len());
+        blocks.push(socket);
+        let first = PORTS.0 + block * BLOCK;
+        *ports = first..first + BLOCK;
     }
+}
+
+/// Reserves a block of ports among the processes of tests, until this one ends: by a name without a
+/// file, which the system gives to one socket at a time.
+fn reserve_block(held: usize) -> (u16, UnixDatagram) {
+    let count = usize::from(PORTS.1 / BLOCK);
+    let first = std::process::id() as usize * 7 + held;
+    (first..first + count)
+        .find_map(|number| {
+            let block = u16::try_from(number % count).unwrap();
+            let name = SocketAddr::from_abstract_name(format!("thornwall-test-ports-{block}"));
+            let socket = UnixDatagram::bind_addr(&name.unwrap()).ok()?;
+            Some((block, socket))
+        })
+        .expect("a block of ports that nobody has reserved")
 }
 
 /// Polls until `ready` says so.
