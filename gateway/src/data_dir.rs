@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn one_holds_it_and_another_can_inherit_it_without_a_gap() {
-        let folder = std::env::temp_dir().join(format!("thornwall-held-{}", process::id()));
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("data");
         let first = DataDir::hold(&folder).unwrap();
         let refused = || matches!(DataDir::hold(&folder), Err(DataDirError::InUse(..)));
         let error = DataDir::hold(&folder).unwrap_err().to_string();
@@ -182,17 +183,13 @@ mod tests {
         fs::write(folder.join("links.key"), "short").unwrap();
         let error = link_secret(&folder).unwrap_err().to_string();
         assert!(error.contains("is not 32 bytes long"), "{error}");
-        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
     fn a_lock_that_cannot_be_written_is_held() {
-        let name = format!("thornwall-unsigned-{}", process::id());
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(&folder).unwrap();
-        std::os::unix::fs::symlink("/dev/full", lock_path(&folder)).unwrap();
-        let held = DataDir::hold(&folder);
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/full", lock_path(folder.path())).unwrap();
+        let held = DataDir::hold(folder.path());
         assert!(held.is_ok_and(|held| held.sign().is_err()));
-        fs::remove_dir_all(&folder).unwrap();
     }
 }

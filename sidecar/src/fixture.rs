@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use parking_lot::Mutex;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -119,7 +120,10 @@ pub(crate) fn wrong_answers(elsewhere: String) -> Vec<(Reply, &'static str)> {
 }
 
 /// A configuration in a folder of its own, with a key in `key`, that goes with it.
-pub(crate) struct Configured(ConfigFile);
+pub(crate) struct Configured(
+    ConfigFile,
+    #[expect(dead_code, reason = "removed when dropped")] TempDir,
+);
 
 impl Deref for Configured {
     type Target = ConfigFile;
@@ -129,21 +133,12 @@ impl Deref for Configured {
     }
 }
 
-impl Drop for Configured {
-    fn drop(&mut self) {
-        // What cannot be removed is no failure of the test.
-        let _ = fs::remove_dir_all(&self.0.folder);
-    }
-}
-
-pub(crate) fn configured(name: &str, text: &str) -> Configured {
-    let folder = format!("thornwall-{name}-{}", std::process::id());
-    let folder = std::env::temp_dir().join(folder);
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("key"), "open-sesame\n").unwrap();
-    let path = folder.join("sidecar.toml");
+pub(crate) fn configured(text: &str) -> Configured {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("key"), "open-sesame\n").unwrap();
+    let path = folder.path().join("sidecar.toml");
     fs::write(&path, text).unwrap();
-    Configured(ConfigFile::read(&path).unwrap())
+    Configured(ConfigFile::read(&path).unwrap(), folder)
 }
 
 /// A case in doubt.

@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn half_a_line_is_taken_away() {
-        let path = std::env::temp_dir().join(format!("thornwall-sink-{}", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
         let mut sink = Sink::open(Target::File(path.clone())).unwrap();
         let text = || std::fs::read_to_string(&path).unwrap();
         sink.write(b"first\n").unwrap();
@@ -149,7 +150,6 @@ mod tests {
         sink.fail(b"half\n", 4, io::Error::other("full"));
         sink.write(b"last\n").unwrap();
         assert!(text().ends_with("\nhalfother\n\nlast\n"), "{}", text());
-        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

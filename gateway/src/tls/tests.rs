@@ -2,11 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use rustls::{
@@ -17,6 +13,7 @@ use rustls::{
     server::Acceptor,
     version::{TLS12, TLS13},
 };
+use tempfile::TempDir;
 use thornwall_filters::metrics::FilterMetrics;
 use thornwall_tests::{
     authority::{Authority, Issued, Wanted},
@@ -33,28 +30,23 @@ mod policies;
 
 /// A folder with a configuration and its certificates.
 struct Bench {
-    folder: PathBuf,
+    folder: TempDir,
     authority: Authority,
     metrics: FilterMetrics,
 }
 
 impl Bench {
     fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("thornwall-tls-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(&folder).unwrap();
         let registry = prometheus::Registry::new();
         Self {
-            folder,
+            folder: tempfile::tempdir().unwrap(),
             authority: Authority::new("test authority"),
             metrics: FilterMetrics::register(&registry).unwrap(),
         }
     }
 
     fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
-        fs::write(self.folder.join(name), bytes).unwrap();
+        fs::write(self.folder.path().join(name), bytes).unwrap();
     }
 
     /// Writes a certificate and its key as `NAME.pem` and `NAME.key`.
@@ -72,7 +64,7 @@ impl Bench {
 
     fn build_whole(&self, text: &str, previous: Option<&Generation>) -> Result<Generation, String> {
         let file = ConfigFile {
-            path: self.folder.join("t.toml"),
+            path: self.folder.path().join("t.toml"),
             text: format!("{text}{REST}"),
         };
         let decisions = Arc::default();
@@ -83,12 +75,6 @@ impl Bench {
             previous,
         };
         Generation::build(&file, &inputs).map_err(|problems| file.describe(&problems))
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 

@@ -187,24 +187,6 @@ mod tests {
     use super::*;
     use crate::alerts::{batcher::Outgoing, notice::Notice};
 
-    /// A folder that goes away with the test.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new() -> Self {
-            let name = format!("thornwall-outbox-{}", uuid::Uuid::new_v4());
-            let folder = std::env::temp_dir().join(name);
-            fs::create_dir_all(&folder).unwrap();
-            Self(folder)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
     /// What an earlier or a later version has left to send.
     #[test]
     fn the_outbox_file_keeps_its_form() {
@@ -246,8 +228,8 @@ mod tests {
 
     #[test]
     fn a_spool_is_read_as_it_was_written_and_a_damaged_one_put_aside() {
-        let folder = Folder::new();
-        let spools = folder.0.join("alerts");
+        let folder = tempfile::tempdir().unwrap();
+        let spools = folder.path().join("alerts");
         let outbox = Outbox::of(&spools, "ops");
         assert_eq!(outbox.load().unwrap(), State::default());
         let state = State {
@@ -273,9 +255,9 @@ mod tests {
 
     #[test]
     fn dead_letters_are_bounded_and_counted() {
-        let folder = Folder::new();
+        let folder = tempfile::tempdir().unwrap();
         let letters = IntGauge::new("letters", "x").unwrap();
-        let dead = DeadLetters::open(&folder.0, letters.clone());
+        let dead = DeadLetters::open(folder.path(), letters.clone());
         let letter = DeadLetter {
             alert: "ops".to_owned(),
             given_up: "now".to_owned(),
@@ -295,7 +277,7 @@ mod tests {
         let first: DeadLetter = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         assert_eq!(first.why, "answered 404");
         letters.set(0);
-        DeadLetters::open(&folder.0, letters.clone());
+        DeadLetters::open(folder.path(), letters.clone());
         assert_eq!(letters.get() as u64, 2 * fit);
     }
 }

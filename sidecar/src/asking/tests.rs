@@ -156,7 +156,7 @@ fn text_of_others_is_bounded_and_does_nothing() {
 
 #[test]
 fn a_key_is_named_and_not_shown() {
-    let file = configured("asking-keys", "");
+    let file = configured("");
     let key = key_of(&file, "x.key_file", "key", true).unwrap();
     assert_eq!(key, "Bearer open-sesame");
     assert!(key.is_sensitive());

@@ -7,10 +7,9 @@ use crate::fixture::{self, Receiver, Reply, configured, dubious, wrong_answers};
 
 fn step(receiver: &Receiver, more: &str) -> Classifier {
     let address = receiver.address;
-    let name = format!("classifier-{}", address.port());
     let text = format!("[classifier]\naddress = \"http://{address}/judge\"\n{more}");
     let services = Services::new().unwrap();
-    let file = configured(&name, &text);
+    let file = configured(&text);
     Classifier::build(&file, &services).unwrap().unwrap()
 }
 

@@ -104,8 +104,8 @@ async fn remember(history: &History) {
     history.explain(CaseId(1)).await.unwrap();
 }
 
-async fn stopped(name: &str) -> Configured {
-    let file = configured(name, "[server]\ndata_dir = \"data\"\n");
+async fn stopped() -> Configured {
+    let file = configured("[server]\ndata_dir = \"data\"\n");
     let folder = file.folder.join("data");
     fs::create_dir_all(&folder).unwrap();
     let metrics: HistoryMetrics = Metrics::new().unwrap().history;
@@ -119,7 +119,7 @@ async fn stopped(name: &str) -> Configured {
 
 #[tokio::test]
 async fn lines_for_training_say_who_says_so() {
-    let file = stopped("export-training").await;
+    let file = stopped().await;
     let lines = exported(&wanted(&file, Format::Training));
     let expected: Vec<&str> = GOLDEN.lines().collect();
     assert_eq!(lines, expected, "\n{}", lines.join("\n"));
@@ -148,7 +148,7 @@ async fn lines_for_training_say_who_says_so() {
 
 #[tokio::test]
 async fn chats_are_what_people_said() {
-    let file = stopped("export-chats").await;
+    let file = stopped().await;
     let arguments = wanted(&file, Format::FineTuning);
     let lines = exported(&arguments);
     let chats: Vec<serde_json::Value> = lines
@@ -181,7 +181,7 @@ async fn chats_are_what_people_said() {
 
 #[tokio::test]
 async fn a_file_that_is_there_is_not_overwritten() {
-    let file = stopped("export-there").await;
+    let file = stopped().await;
     let arguments = wanted(&file, Format::Training);
     fs::write(arguments.out.as_ref().unwrap(), "mine").unwrap();
     let said = run(&arguments).unwrap_err().to_string();
@@ -190,7 +190,7 @@ async fn a_file_that_is_there_is_not_overwritten() {
 
 #[test]
 fn what_cannot_be_read_is_an_error() {
-    let file = configured("export-absent", "[server]\ndata_dir = \"data\"\n");
+    let file = configured("[server]\ndata_dir = \"data\"\n");
     let said = run(&wanted(&file, Format::Training))
         .unwrap_err()
         .to_string();
@@ -205,7 +205,7 @@ async fn a_running_sidecar_is_asked() {
     let text = |callers: &str| {
         format!("[server]\naddress = \"{address}\"\ndata_dir = \"data\"\n{callers}")
     };
-    let file = configured("export-running", &text(""));
+    let file = configured(&text(""));
     let (_stop, shutdown) = watch::channel(false);
     let (sidecar, thread, _keeper) = serve::build(&file, shutdown).unwrap();
     remember(&sidecar.history).await;

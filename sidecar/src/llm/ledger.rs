@@ -378,15 +378,12 @@ mod tests {
 
     #[test]
     fn a_restart_makes_no_new_budget() {
-        let folder =
-            std::env::temp_dir().join(format!("thornwall-ledger-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("spend.redb");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spend.redb");
         for expected in [None, Some("of tokens per hour")] {
             let ledger = Ledger::open(&path).unwrap();
             assert_eq!(refused(&ledger, tokens(90), 0), expected);
         }
-        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     /// A day of questions as fast as they come: no hour and no day costs more than it may.

@@ -22,22 +22,20 @@ fn checked(address: &str, score: u32, whitelisted: &str) -> String {
 
 fn abuseipdb(receiver: &Receiver, more: &str) -> Configured {
     let address = receiver.address;
-    let name = format!("reputation-{}", address.port());
     let text = format!(
         "[server]\ndata_dir = \"data\"\n[[reputation]]\nname = \"abuse\"\nkind = \"abuseipdb\"\n\
          address = \"http://{address}/api/v2/check\"\nkey_file = \"key\"\n{more}"
     );
-    configured(&name, &text)
+    configured(&text)
 }
 
 fn generic(receiver: &Receiver, more: &str) -> Configured {
     let address = receiver.address;
-    let name = format!("reputation-{}", address.port());
     let text = format!(
         "[[reputation]]\nname = \"intel\"\nkind = \"http\"\n\
          address = \"http://{address}/ip/{{address}}\"\n{more}"
     );
-    configured(&name, &text)
+    configured(&text)
 }
 
 fn step(file: &ConfigFile) -> Reputation {

@@ -1,8 +1,9 @@
 //! The connection to a sidecar, against one of our own that says what a test wants.
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::{fs, net::SocketAddr};
 
 use parking_lot::Mutex;
+use tempfile::TempDir;
 use thornwall_decisions::{
     clock::{Moment, ProcessTime},
     decision::{Action, Source},
@@ -152,7 +153,7 @@ struct Gateway {
     sidecar: Arc<Sidecar>,
     store: Store,
     clock: Arc<ProcessTime>,
-    folder: PathBuf,
+    folder: TempDir,
     stop: watch::Sender<bool>,
 }
 
@@ -175,9 +176,8 @@ impl Gateway {
             metrics,
         )
         .unwrap();
-        let folder = std::env::temp_dir().join(format!("thornwall-sidecar-{}", Uuid::new_v4()));
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("token"), "t".repeat(32)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("token"), "t".repeat(32)).unwrap();
         Self {
             sidecar: Arc::new(Sidecar::new("unix:/nowhere", 100, 100)),
             store,
@@ -193,7 +193,7 @@ impl Gateway {
         let (address, _) = spec.addresses()[0];
         self.sidecar = Arc::new(Sidecar::new(address, 100, 100));
         let mut report = Report {
-            folder: self.folder.clone(),
+            folder: self.folder.path().to_path_buf(),
             ..Default::default()
         };
         let settings = Settings::read(&spec, "default", &mut report);
@@ -270,7 +270,6 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.stop.send(true);
         self.store.stop();
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -448,7 +447,7 @@ async fn both_sides_show_certificates_over_tls() {
         client: true,
         ..Wanted::default()
     });
-    let write = |name: &str, text: &str| fs::write(gateway.folder.join(name), text).unwrap();
+    let write = |name: &str, text: &str| fs::write(gateway.folder.path().join(name), text).unwrap();
     write("ca.pem", &authority.pem());
     write("us.pem", &client.chain);
     write("us.key", &client.key);
@@ -471,7 +470,7 @@ async fn both_sides_show_certificates_over_tls() {
         ("us.pem", client.chain),
         ("us.key", client.key),
     ] {
-        fs::write(stranger.folder.join(name), text).unwrap();
+        fs::write(stranger.folder.path().join(name), text).unwrap();
     }
     stranger.connect(&format!(
         "address = \"https://localhost:{port}\"\nca_file = \"ca.pem\"\n\

@@ -28,7 +28,7 @@ fn every_broken_file_is_told_with_its_place() {
             Ok(_) => "nothing".to_owned(),
             Err(text) => text,
         };
-        let text = text.replace(&format!("{}/", bench.folder.display()), "");
+        let text = text.replace(&format!("{}/", bench.folder.path().display()), "");
         assert!(text.starts_with(expected), "{text}\n{expected}");
         assert_eq!(text.lines().count(), 1, "{text}");
     };

@@ -5,11 +5,10 @@ use std::fs;
 use super::*;
 use crate::config::ConfigFile;
 
-/// What a file with these alerts and these files beside it is complaint.
+/// The mistakes in a file with these alerts, which has these files beside it.
 fn complaint(text: &str) -> String {
-    let name = format!("thornwall-alerts-{}", uuid::Uuid::new_v4());
-    let folder = std::env::temp_dir().join(name);
-    fs::create_dir_all(&folder).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
     fs::write(folder.join("key"), "k".repeat(32)).unwrap();
     fs::write(folder.join("short"), "hush-hush").unwrap();
     fs::write(folder.join("slack"), "https://hooks.example/hush-hush\n").unwrap();
@@ -18,7 +17,6 @@ fn complaint(text: &str) -> String {
     fs::write(&path, text).unwrap();
     let error = ConfigFile::read(&path).err();
     let complaint = error.map_or_else(String::new, |error| error.to_string());
-    fs::remove_dir_all(&folder).unwrap();
     assert!(!complaint.contains("hush-hush"), "{complaint}");
     complaint
 }

@@ -1,6 +1,6 @@
 //! What a file may say of services.
 
-use std::{env, fs};
+use std::fs;
 
 use super::*;
 use crate::config::{Config, ConfigFile, services};
@@ -35,9 +35,8 @@ fn what_the_shipped_file_shows_as_examples_is_understood() {
 
 #[test]
 fn mistakes_about_services_are_told_with_their_lines() {
-    let folder = env::temp_dir().join(format!("thornwall-mistakes-{}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("sidecar.toml");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sidecar.toml");
     let check = |text: &str, expected: &[&str]| {
         fs::write(&path, text).unwrap();
         let said = ConfigFile::read(&path).unwrap_err().to_string();
@@ -108,5 +107,4 @@ fn mistakes_about_services_are_told_with_their_lines() {
         "[classifier]\naddress = \"ftp://a.example/\"",
         &["1:1: missing field `address`", "2:11: expected https://"],
     );
-    fs::remove_dir_all(&folder).unwrap();
 }

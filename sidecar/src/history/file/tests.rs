@@ -1,25 +1,14 @@
 //! What is kept, and what is forgotten.
 
-use std::{env, fs};
-
+use tempfile::TempDir;
 use thornwall_proto::v1::outcome::Truth;
 
 use super::*;
 
-/// A file that goes away with the test.
-struct Folder(std::path::PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn file(name: &str) -> (File, Folder) {
-    let folder = env::temp_dir().join(format!("thornwall-{name}-{}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
-    let file = File::open(&folder.join("history.redb")).unwrap();
-    (file, Folder(folder))
+fn file() -> (File, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = File::open(&folder.path().join("history.redb")).unwrap();
+    (file, folder)
 }
 
 fn case(number: u128, made_ms: u64, decided: bool) -> Order {
@@ -58,7 +47,7 @@ const DAY_MS: u64 = 24 * 3_600_000;
 
 #[test]
 fn what_is_old_or_too_much_is_forgotten() {
-    let (file, _folder) = file("history-forgets");
+    let (file, _folder) = file();
     let listed = || {
         let page = file.list(&v1::ListRequest::default()).unwrap().0;
         page.into_iter()
@@ -78,9 +67,9 @@ fn what_is_old_or_too_much_is_forgotten() {
 /// What another version wrote: tables are found by name, and messages by the contract's numbers.
 #[test]
 fn the_file_keeps_its_form() {
-    let (file, folder) = file("history-form");
+    let (file, folder) = file();
     drop(file);
-    let database = Database::open(folder.0.join("history.redb")).unwrap();
+    let database = Database::open(folder.path().join("history.redb")).unwrap();
     let write = database.begin_write().unwrap();
     {
         let decisions: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("decisions");
@@ -99,7 +88,7 @@ fn the_file_keeps_its_form() {
     }
     write.commit().unwrap();
     drop(database);
-    let file = File::open(&folder.0.join("history.redb")).unwrap();
+    let file = File::open(&folder.path().join("history.redb")).unwrap();
     let stored = file.load(1_000).unwrap();
     assert_eq!((stored.last, stored.name.as_deref()), (8, Some("a")));
     assert_eq!(stored.decisions.len(), 1);
@@ -108,7 +97,7 @@ fn the_file_keeps_its_form() {
 
 #[test]
 fn a_start_finds_what_holds_and_what_counts() {
-    let (file, _folder) = file("history-loads");
+    let (file, _folder) = file();
     let orders = [
         case(1, 1_000, true),
         case(2, 2_000, false),
@@ -130,7 +119,7 @@ fn a_start_finds_what_holds_and_what_counts() {
 
 #[test]
 fn a_decision_that_holds_for_long_keeps_no_ended_ones() {
-    let (file, _folder) = file("history-decisions");
+    let (file, _folder) = file();
     let ended = (2..=MOST_DECISIONS + 1).map(|number| decision(number, 10));
     let mut orders: Vec<Order> = ended.collect();
     orders.insert(0, decision(1, u64::MAX));
@@ -143,7 +132,7 @@ fn a_decision_that_holds_for_long_keeps_no_ended_ones() {
 
 #[test]
 fn what_proved_true_stays_with_its_case() {
-    let (file, _folder) = file("history-proves");
+    let (file, _folder) = file();
     let proved = |truth| Order::Proved(CaseId(1), truth);
     let orders = [
         // Nobody knows it yet.
@@ -170,7 +159,7 @@ fn what_proved_true_stays_with_its_case() {
 
 #[test]
 fn a_page_fits_into_a_message_and_all_pages_are_everything() {
-    let (file, _folder) = file("history-pages");
+    let (file, _folder) = file();
     let long = |number: u64| {
         let Order::Case(case) = case(number.into(), number, false) else {
             panic!("not a case");
@@ -206,7 +195,7 @@ fn a_page_fits_into_a_message_and_all_pages_are_everything() {
 /// A number that this version does not know is kept, as the case grows and as truths come.
 #[test]
 fn a_label_of_a_later_version_stays_with_its_case() {
-    let (file, _folder) = file("history-later-label");
+    let (file, _folder) = file();
     let Order::Case(written) = case(1, 10, false) else {
         panic!("not a case");
     };
