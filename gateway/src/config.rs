@@ -1,6 +1,6 @@
 //! The configuration as it is written: types, defaults and the places of everything.
 //!
-//! Only keys that work are here. [`crate::generation`] turns it into something that serves.
+//! Only keys that work are here. `generation` turns it into something that serves.
 
 use std::collections::BTreeMap;
 
