@@ -365,7 +365,7 @@ fn a_huge_robots_txt_is_cut_to_what_crawlers_read() {
         text(&(0..30_000).map(group).collect::<String>())
     });
     let gateway = Gateway::start(origin.port, OPEN_SITE);
-    let reply = robots(&gateway, "t.example");
+    let reply = file(&gateway, "t.example", CHROME_AGENT);
     assert_eq!(reply.status, 200);
     assert!(reply.body.len() <= LONGEST, "{}", reply.body.len());
     assert!(reply.body.len() > LONGEST - 1000, "{}", reply.body.len());
@@ -387,7 +387,7 @@ fn made_up_hosts_cost_the_origin_little_and_a_named_one_nothing() {
     });
     let gateway = Gateway::start(origin.port, &judged("[\"named.example\", \"*\"]"));
     assert!(
-        robots(&gateway, "named.example")
+        file(&gateway, "named.example", CHROME_AGENT)
             .body
             .contains("/of-named.example/")
     );
